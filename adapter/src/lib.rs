@@ -1,1 +1,9 @@
-//! TODO
+//! Serves the Kubernetes custom metrics API from Prometheus, or from samples it scraped itself, by
+//! prometheus-adapter's rule files.
+//!
+//! One request is a straight line: [`routes`] turns a path into a question, [`answer`] looks the rule up, asks
+//! [`objects`] for names, builds the PromQL, asks a [`source`] and joins the samples with [`values`].
+
+pub mod args;
+pub mod go_duration;
+pub mod source;

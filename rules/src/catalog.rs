@@ -1,0 +1,263 @@
+//! Step 5 of a request: which rule answers for a metric of a resource.
+//!
+//! A catalog is built from the compiled rules and the series that were discovered for them, and never changes.
+//! Where two rules make the same metric for the same resource, the first of the file has it (D33).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::RuleSet;
+use crate::compile::{Rule, RuleId};
+use crate::plan::{Plan, PlanError, QueryParts, is_metric_name, widest_range};
+use crate::policy::Policy;
+use crate::resource::{GroupResource, Kind, ResolvedLabels, ResourceMapper};
+use crate::selector::Selector;
+
+/// What discovery keeps of a series: its name and the names of its labels. Values do not matter here.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Series {
+    /// The metric's name in Prometheus.
+    pub name: Arc<str>,
+    /// The names of the series' labels.
+    pub label_names: Arc<[Arc<str>]>,
+}
+
+/// A metric of a resource, as discovery lists it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CustomResource {
+    /// The resource: `pods`, `deployments.apps`.
+    pub resource: GroupResource,
+    /// The metric's name in the API.
+    pub metric: Arc<str>,
+    /// Whether the resource's objects live in a namespace: what the cluster says of the resource (D32).
+    pub namespaced: bool,
+}
+
+/// What became of one rule's series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RuleYield {
+    /// Series that its query found.
+    pub series: usize,
+    /// Of those, dropped by a filter or by a name that does not fit, or whose own name PromQL cannot hold.
+    pub dropped: usize,
+    /// Of the rest, those without any label that names a resource.
+    pub unmapped: usize,
+    /// Entries of the catalog that are the rule's.
+    pub metrics: usize,
+}
+
+/// Every metric that can be asked for. Immutable.
+pub struct Catalog {
+    metrics: BTreeMap<GroupResource, BTreeMap<Arc<str>, Entry>>,
+    resources: Vec<CustomResource>,
+    yields: Vec<(RuleId, RuleYield)>,
+    warnings: Vec<String>,
+}
+
+/// Objects to make a plan for.
+#[derive(Debug, Clone, Copy)]
+pub struct Objects<'a> {
+    /// Their namespace; `None` for cluster-scoped kinds, and for a namespace's own metric.
+    pub namespace: Option<&'a str>,
+    /// Their names, at least one. A namespace's own metric has the namespace's name.
+    pub names: &'a [&'a str],
+}
+
+/// The rule that answers for one metric of one resource. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct CustomMatch(Arc<Matched>);
+
+#[derive(Debug)]
+struct Matched {
+    rule: Arc<Rule>,
+    series: Arc<str>,
+    label: Arc<str>,
+    namespace_label: Option<Arc<str>>,
+    window: Option<Duration>,
+}
+
+struct Entry {
+    matched: CustomMatch,
+    namespaced: bool,
+}
+
+impl Catalog {
+    /// Builds the catalog from what the series queries found; a query that is not in `discovered` found nothing.
+    pub fn build(
+        rules: &RuleSet,
+        discovered: &HashMap<&str, &[Series]>,
+        mapper: &dyn ResourceMapper,
+    ) -> Catalog {
+        let mut builder = Builder { mapper, metrics: BTreeMap::new(), warnings: BTreeSet::new() };
+        let yields = rules
+            .custom
+            .iter()
+            .map(|rule| {
+                let series = discovered.get(rule.series_query.as_str()).copied().unwrap_or_default();
+                (rule.id, builder.add(rule, series))
+            })
+            .collect();
+        let resources = builder
+            .metrics
+            .iter()
+            .flat_map(|(resource, metrics)| {
+                metrics.iter().map(|(metric, entry)| CustomResource {
+                    resource: resource.clone(),
+                    metric: Arc::clone(metric),
+                    namespaced: entry.namespaced,
+                })
+            })
+            .collect();
+        Catalog {
+            metrics: builder.metrics,
+            resources,
+            yields,
+            warnings: builder.warnings.into_iter().collect(),
+        }
+    }
+
+    /// Every metric, sorted by resource and name.
+    pub fn custom_resources(&self) -> &[CustomResource] {
+        &self.resources
+    }
+
+    /// The rule for a metric of a resource; `None` when there is no such metric.
+    pub fn custom(&self, resource: &GroupResource, metric: &str) -> Option<CustomMatch> {
+        Some(self.metrics.get(resource)?.get(metric)?.matched.clone())
+    }
+
+    /// What became of each rule's series, in the order of the file.
+    pub fn yields(&self) -> &[(RuleId, RuleYield)] {
+        &self.yields
+    }
+
+    /// What an operator should know: metrics that two rules make, labels whose kind the cluster lacks.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+}
+
+impl CustomMatch {
+    /// The rule.
+    pub fn rule(&self) -> RuleId {
+        self.0.rule.id
+    }
+
+    /// What the rule says of missing samples and NaN.
+    pub fn policy(&self) -> Policy {
+        self.0.rule.policy
+    }
+
+    /// The query for objects, limited by a metric selector.
+    pub fn plan(&self, objects: &Objects<'_>, selector: &Selector) -> Result<Plan, PlanError> {
+        let Matched { rule, series, label, namespace_label, window } = &*self.0;
+        let mut parts = QueryParts::default();
+        parts.selector(selector)?;
+        if let Some(namespace) = objects.namespace {
+            let label = namespace_label.as_deref().ok_or(PlanError::NoNamespaceLabel { rule: rule.id })?;
+            parts.namespace(label, namespace)?;
+        }
+        parts.objects(label, objects.names)?;
+        Ok(Plan {
+            rule: rule.id,
+            series: Arc::clone(series),
+            promql: parts.render(rule.id, &rule.metrics_query, series, &[label])?,
+            join_label: Arc::clone(label),
+            window: *window,
+        })
+    }
+}
+
+struct Builder<'a> {
+    mapper: &'a dyn ResourceMapper,
+    metrics: BTreeMap<GroupResource, BTreeMap<Arc<str>, Entry>>,
+    warnings: BTreeSet<String>,
+}
+
+impl Builder<'_> {
+    fn add(&mut self, rule: &Arc<Rule>, series: &[Series]) -> RuleYield {
+        let labels = rule.labels.resolve(self.mapper);
+        for (label, resource) in &labels.unknown {
+            self.warnings.insert(format!(
+                "{}: the label {label:?} stands for {resource}, which the cluster does not serve (yet)",
+                rule.id
+            ));
+        }
+        let mut counts = RuleYield { series: series.len(), ..RuleYield::default() };
+        // Many series differ only in label values that discovery already dropped; one of each is enough, and in a
+        // fixed order the outcome does not depend on Prometheus' order.
+        let distinct: BTreeSet<&Series> = series.iter().collect();
+        for series in distinct {
+            match rule
+                .metric_of(&series.name)
+                .filter(|metric| is_metric_name(&series.name) && !metric.is_empty())
+            {
+                None => counts.dropped += 1,
+                Some(metric) => match self.enter(rule, &labels, series, &Arc::from(metric)) {
+                    None => counts.unmapped += 1,
+                    Some(metrics) => counts.metrics += metrics,
+                },
+            }
+        }
+        counts
+    }
+
+    /// Enters a series' metric for each resource of its labels; `None` when no label names one.
+    fn enter(
+        &mut self,
+        rule: &Arc<Rule>,
+        labels: &ResolvedLabels,
+        series: &Series,
+        metric: &Arc<str>,
+    ) -> Option<usize> {
+        let kinds: BTreeMap<GroupResource, Arc<Kind>> = series
+            .label_names
+            .iter()
+            .filter_map(|label| labels.kind_of(label, self.mapper))
+            .map(|kind| (kind.group_resource(), kind))
+            .collect();
+        if kinds.is_empty() {
+            return None;
+        }
+        let namespace_label =
+            self.mapper.kind_for("namespaces", "").and_then(|namespace| labels.label_of(&namespace));
+        let mut entered = 0;
+        for (resource, kind) in kinds {
+            let Some(label) = labels.label_of(&kind) else { continue };
+            let metrics = self.metrics.entry(resource.clone()).or_default();
+            if let Some(first) = metrics.get(metric) {
+                let first = first.matched.rule();
+                if first != rule.id {
+                    self.warnings.insert(format!(
+                        "{resource}/{metric} is made by {first} and by {}; {first} has it",
+                        rule.id
+                    ));
+                }
+                continue;
+            }
+            let mut matched = Matched {
+                rule: Arc::clone(rule),
+                series: Arc::clone(&series.name),
+                label,
+                namespace_label: namespace_label.clone(),
+                window: None,
+            };
+            matched.window = sample_window(&matched);
+            let entry = Entry { matched: CustomMatch(Arc::new(matched)), namespaced: kind.namespaced };
+            metrics.insert(Arc::clone(metric), entry);
+            entered += 1;
+        }
+        Some(entered)
+    }
+}
+
+/// The widest range of the rule's query, read from a sample of it: names do not change it.
+fn sample_window(matched: &Matched) -> Option<Duration> {
+    let mut parts = QueryParts::default();
+    parts.objects(&matched.label, &["x"]).ok()?;
+    let text = parts
+        .render(matched.rule.id, &matched.rule.metrics_query, &matched.series, &[&matched.label])
+        .ok()?;
+    promql_parser::parser::parse(&text).ok().as_ref().and_then(widest_range)
+}

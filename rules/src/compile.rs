@@ -1,0 +1,249 @@
+//! Rules as written → rules that can be used, or every fault of the file.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gotmpl::Template;
+use regex::Regex;
+
+use crate::config::{Config, DiscoveryRule, Place, Placed, ResourceRule, SeriesFilter};
+use crate::fault::Fault;
+use crate::name::{self, NameRule};
+use crate::policy::Policy;
+use crate::resource::ResourceLabels;
+use crate::template;
+
+/// A rule by its section and place: `rules[3]`. What logs, errors and metrics name a rule by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RuleId {
+    /// Which list the rule is in.
+    pub section: Section,
+    /// Its place in the list, from 0.
+    pub index: usize,
+}
+
+/// A list of rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Section {
+    /// `rules`: custom.metrics.k8s.io.
+    Custom,
+    /// `externalRules`: external.metrics.k8s.io.
+    External,
+}
+
+impl fmt::Display for RuleId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let section = match self.section {
+            Section::Custom => "rules",
+            Section::External => "externalRules",
+        };
+        write!(f, "{section}[{}]", self.index)
+    }
+}
+
+/// A compiled rule of `rules` or `externalRules`.
+pub struct Rule {
+    /// Which rule of the file it is.
+    pub id: RuleId,
+    /// The selector that finds its series, as written.
+    pub series_query: String,
+    /// What missing samples and NaN stand for.
+    pub policy: Policy,
+    /// Whether a query is limited to the namespace of the request. Only external rules look at it.
+    pub namespaced: bool,
+    pub(crate) labels: Arc<ResourceLabels>,
+    pub(crate) metrics_query: QueryTemplate,
+    filters: Vec<Filter>,
+    name: NameRule,
+}
+
+/// Compiled `resourceRules`.
+#[derive(Debug)]
+pub struct ResourceRules {
+    /// How CPU use is asked for.
+    pub cpu: ResourceQueries,
+    /// How memory use is asked for.
+    pub memory: ResourceQueries,
+    /// What the answers say their samples span; `None` when the file does not say.
+    pub window: Option<Duration>,
+}
+
+/// The queries for one resource, CPU or memory.
+#[derive(Debug)]
+pub struct ResourceQueries {
+    pub(crate) container_query: QueryTemplate,
+    pub(crate) node_query: QueryTemplate,
+    pub(crate) labels: Arc<ResourceLabels>,
+    pub(crate) container_label: String,
+}
+
+/// A query template and its text.
+pub(crate) struct QueryTemplate {
+    pub(crate) text: String,
+    pub(crate) template: Template,
+}
+
+enum Filter {
+    Is(Regex),
+    IsNot(Regex),
+}
+
+impl Rule {
+    /// The API's name for a series; `None` when a filter drops the series or its name does not fit `name.matches`.
+    pub fn metric_of(&self, series: &str) -> Option<String> {
+        self.keeps(series).then(|| self.name.metric(series)).flatten()
+    }
+
+    /// Whether the series passes every filter.
+    pub fn keeps(&self, series: &str) -> bool {
+        self.filters.iter().all(|filter| match filter {
+            Filter::Is(pattern) => pattern.is_match(series),
+            Filter::IsNot(pattern) => !pattern.is_match(series),
+        })
+    }
+}
+
+impl fmt::Debug for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rule")
+            .field("id", &self.id)
+            .field("series_query", &self.series_query)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for QueryTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.text.fmt(f)
+    }
+}
+
+/// What a file compiles to. With faults beside it, it is not to be used.
+pub(crate) struct Compiled {
+    pub(crate) custom: Vec<Arc<Rule>>,
+    pub(crate) external: Vec<Arc<Rule>>,
+    pub(crate) resource: Option<ResourceRules>,
+}
+
+pub(crate) fn compile(config: &Config, faults: &mut Vec<Fault>) -> Compiled {
+    let mut compiler = Compiler { faults };
+    Compiled {
+        custom: compiler.rules(Section::Custom, &config.rules),
+        external: compiler.rules(Section::External, &config.external_rules),
+        resource: config.resource_rules.as_ref().and_then(|rules| {
+            let cpu = compiler.resource_queries(&rules.cpu);
+            let memory = compiler.resource_queries(&rules.memory);
+            Some(ResourceRules { cpu: cpu?, memory: memory?, window: rules.window })
+        }),
+    }
+}
+
+struct Compiler<'a> {
+    faults: &'a mut Vec<Fault>,
+}
+
+impl Compiler<'_> {
+    fn rules(&mut self, section: Section, rules: &[DiscoveryRule]) -> Vec<Arc<Rule>> {
+        let compiled: Vec<Option<Rule>> = rules
+            .iter()
+            .enumerate()
+            .map(|(index, rule)| self.rule(RuleId { section, index }, rule))
+            .collect();
+        compiled.into_iter().flatten().map(Arc::new).collect()
+    }
+
+    /// Every part is compiled before the rule is given up, so that every fault is found.
+    fn rule(&mut self, id: RuleId, rule: &DiscoveryRule) -> Option<Rule> {
+        let filters: Vec<Option<Filter>> =
+            rule.series_filters.iter().map(|filter| self.filter(filter)).collect();
+        let labels = self.labels(&rule.resources);
+        let name = self.name(rule);
+        let metrics_query = self.query(&rule.metrics_query);
+        if rule.series_query.value.trim().is_empty() {
+            self.faults.push(
+                rule.series_query.place.fault("expected a series selector in seriesQuery, found nothing"),
+            );
+        }
+        Some(Rule {
+            id,
+            series_query: rule.series_query.value.clone(),
+            policy: Policy { on_nan: rule.on_nan, on_empty: rule.on_empty },
+            namespaced: rule.resources.namespaced.unwrap_or(true),
+            labels: labels?,
+            metrics_query: metrics_query?,
+            filters: filters.into_iter().collect::<Option<Vec<Filter>>>()?,
+            name: name?,
+        })
+    }
+
+    fn filter(&mut self, filter: &SeriesFilter) -> Option<Filter> {
+        match (&filter.is, &filter.is_not) {
+            (Some(is), None) => self.regex(is).map(Filter::Is),
+            (None, Some(is_not)) => self.regex(is_not).map(Filter::IsNot),
+            (Some(_), Some(_)) => {
+                self.refuse(&filter.place, "expected one of \"is\" and \"isNot\", found both")
+            }
+            (None, None) => self.refuse(&filter.place, "expected one of \"is\" and \"isNot\", found neither"),
+        }
+    }
+
+    fn regex(&mut self, pattern: &Placed<String>) -> Option<Regex> {
+        match name::compile(&pattern.value) {
+            Ok(regex) => Some(regex),
+            Err(error) => self.refuse(&pattern.place, error.to_string()),
+        }
+    }
+
+    fn labels(&mut self, mapping: &crate::config::ResourceMapping) -> Option<Arc<ResourceLabels>> {
+        for (label, name) in &mapping.overrides {
+            if name.value.resource.is_empty() {
+                self.faults.push(name.place.fault(format!(
+                    "expected {{resource: NAME}} for the label {label:?}, found no resource"
+                )));
+            }
+        }
+        match ResourceLabels::compile(mapping) {
+            Ok(labels) => Some(Arc::new(labels)),
+            Err(error) => {
+                let place = mapping.template.as_ref().map(|text| text.place.clone()).unwrap_or_default();
+                self.refuse(&place, error.to_string())
+            }
+        }
+    }
+
+    fn name(&mut self, rule: &DiscoveryRule) -> Option<NameRule> {
+        let matches = rule.name.matches.as_ref();
+        match NameRule::new(matches.map(|text| text.value.as_str()), &rule.name.r#as) {
+            Ok(name) => Some(name),
+            Err(error) => {
+                let place = matches.map_or(&rule.place, |text| &text.place).clone();
+                self.refuse(&place, error.to_string())
+            }
+        }
+    }
+
+    fn query(&mut self, text: &Placed<String>) -> Option<QueryTemplate> {
+        match template::compile(&text.value) {
+            Ok(template) => Some(QueryTemplate { text: text.value.clone(), template }),
+            Err(error) => self.refuse(&text.place, format!("this is no Go template: {error}")),
+        }
+    }
+
+    fn resource_queries(&mut self, rule: &ResourceRule) -> Option<ResourceQueries> {
+        let container_query = self.query(&rule.container_query);
+        let node_query = self.query(&rule.node_query);
+        let labels = self.labels(&rule.resources);
+        Some(ResourceQueries {
+            container_query: container_query?,
+            node_query: node_query?,
+            labels: labels?,
+            container_label: rule.container_label.clone(),
+        })
+    }
+
+    fn refuse<T>(&mut self, place: &Place, message: impl Into<String>) -> Option<T> {
+        self.faults.push(place.fault(message));
+        None
+    }
+}

@@ -1,0 +1,71 @@
+//! What is wrong with a rule file, and where.
+
+use std::fmt;
+
+/// One thing that is wrong, or worth a warning, in a rule file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The place as a path of field names: `rules[3].name.matches`. Empty for the file as a whole.
+    pub path: String,
+    /// 1-based line of the value at fault.
+    pub line: usize,
+    /// 1-based column of the value at fault, in characters.
+    pub column: usize,
+    /// What was expected and what was found.
+    pub message: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Fault { path, line, column, message } = self;
+        if path.is_empty() {
+            write!(f, "line {line}, column {column}: {message}")
+        } else {
+            write!(f, "{path} (line {line}, column {column}): {message}")
+        }
+    }
+}
+
+/// Everything that is wrong with a rule file, in the order of the file. Never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Faults(Vec<Fault>);
+
+impl Faults {
+    pub(crate) fn new(mut faults: Vec<Fault>) -> Option<Faults> {
+        faults.sort_by_key(|fault| (fault.line, fault.column));
+        if faults.is_empty() { None } else { Some(Faults(faults)) }
+    }
+
+    /// The faults, in the order of the file.
+    pub fn iter(&self) -> impl Iterator<Item = &Fault> {
+        self.0.iter()
+    }
+}
+
+/// One fault a line.
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, fault) in self.0.iter().enumerate() {
+            if position > 0 {
+                f.write_str("\n")?;
+            }
+            fault.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Faults {}
+
+/// `; did you mean "x"?` when one of the candidates is close to what was written, else nothing.
+pub(crate) fn suggestion<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+    candidates
+        .into_iter()
+        .map(|candidate| {
+            (strsim::damerau_levenshtein(&written.to_lowercase(), &candidate.to_lowercase()), candidate)
+        })
+        .filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(3))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| format!("; did you mean {candidate:?}?"))
+        .unwrap_or_default()
+}

@@ -1,0 +1,225 @@
+//! Step 7 of a request: a matched rule and names become PromQL.
+//!
+//! What a caller wrote reaches PromQL only if it is a Kubernetes name or a valid label value; both consist of
+//! characters that need no escape in a quoted string, and the only one with a meaning in a regular expression is the
+//! dot, which is escaped (D15). So no template, however it pastes its fields, can be made to select other series.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use promql_parser::parser::Expr;
+
+use crate::compile::{QueryTemplate, RuleId};
+use crate::kubernetes;
+use crate::selector::{Operator, Requirement, Selector};
+use crate::template::{self, QueryFields, TemplateError};
+
+/// A query and what is needed to read its answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The rule that made it.
+    pub rule: RuleId,
+    /// The series' name that `<<.Series>>` stood for.
+    pub series: Arc<str>,
+    /// The text to ask. Usually PromQL; a rule may render something else for a proxy that rewrites it.
+    pub promql: String,
+    /// The label of a sample that holds the object's name.
+    pub join_label: Arc<str>,
+    /// The widest range that the query looks at; `None` for a query over instants.
+    pub window: Option<Duration>,
+}
+
+/// Why there is no plan.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// Nothing in Kubernetes has this name, so nothing has the metric: answered like an object that does not exist.
+    #[error("{what} {name:?} is no Kubernetes name")]
+    NotAKubernetesName {
+        /// `namespace` or `name`.
+        what: &'static str,
+        /// What was asked for.
+        name: String,
+    },
+    /// PromQL has no matcher that compares label values by order (D29).
+    #[error(
+        "the operator {operator} of {key:?} is not supported in a metric selector; expected =, !=, in, notin, exists or !"
+    )]
+    UnsupportedOperator {
+        /// The label.
+        key: String,
+        /// `>` or `<`.
+        operator: Operator,
+    },
+    /// A key like `example.com/team` names no Prometheus label (D15).
+    #[error(
+        "{key:?} in the metric selector is no Prometheus label; expected letters, digits and _, not starting with a digit"
+    )]
+    UnsupportedLabel {
+        /// The key.
+        key: String,
+    },
+    /// The rule has no label for the namespace of the request, so its query could not be limited to it.
+    #[error("{rule} has no label for namespaces: add one to resources.overrides or resources.template")]
+    NoNamespaceLabel {
+        /// The rule.
+        rule: RuleId,
+    },
+    /// The template failed.
+    #[error("the query template of {rule} failed: {cause}")]
+    Template {
+        /// The rule.
+        rule: RuleId,
+        /// Why.
+        cause: TemplateError,
+    },
+    /// The template rendered nothing.
+    #[error("{rule} rendered an empty query")]
+    Empty {
+        /// The rule.
+        rule: RuleId,
+    },
+}
+
+impl Plan {
+    /// The query's tree; the parser's reason when the text is no PromQL.
+    pub fn tree(&self) -> Result<Expr, String> {
+        promql_parser::parser::parse(&self.promql)
+    }
+}
+
+/// The parts of a query, gathered matcher by matcher in upstream's order (`pkg/naming/metrics_query.go`): metric
+/// selector, namespace, resource.
+#[derive(Default)]
+pub(crate) struct QueryParts<'a> {
+    matchers: String,
+    values_by_name: Vec<(&'a str, String)>,
+}
+
+impl<'a> QueryParts<'a> {
+    pub(crate) fn selector(&mut self, selector: &'a Selector) -> Result<(), PlanError> {
+        selector.requirements().iter().try_for_each(|requirement| self.requirement(requirement))
+    }
+
+    fn requirement(&mut self, requirement: &'a Requirement) -> Result<(), PlanError> {
+        let Requirement { key, operator, values } = requirement;
+        if !is_label_name(key) {
+            return Err(PlanError::UnsupportedLabel { key: key.clone() });
+        }
+        match operator {
+            Operator::Equals => self.equals(key, "=", values.first().map_or("", String::as_str)),
+            Operator::NotEquals => self.equals(key, "!=", values.first().map_or("", String::as_str)),
+            Operator::Exists => self.equals(key, "!=", ""),
+            Operator::DoesNotExist => self.equals(key, "=", ""),
+            Operator::In => self.any_of(key, "=~", values.iter().map(String::as_str)),
+            Operator::NotIn => self.any_of(key, "!~", values.iter().map(String::as_str)),
+            Operator::GreaterThan | Operator::LessThan => {
+                return Err(PlanError::UnsupportedOperator { key: key.clone(), operator: *operator });
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn namespace(&mut self, label: &'a str, namespace: &str) -> Result<(), PlanError> {
+        if !kubernetes::is_dns_label(namespace) {
+            return Err(PlanError::NotAKubernetesName { what: "namespace", name: namespace.to_owned() });
+        }
+        self.equals(label, "=", namespace);
+        Ok(())
+    }
+
+    pub(crate) fn objects(&mut self, label: &'a str, names: &[&str]) -> Result<(), PlanError> {
+        if let Some(name) = names.iter().find(|name| !kubernetes::is_dns_subdomain(name)) {
+            return Err(PlanError::NotAKubernetesName { what: "name", name: (*name).to_owned() });
+        }
+        match names {
+            [name] => self.equals(label, "=", name),
+            names => self.any_of(label, "=~", names.iter().copied()),
+        }
+        Ok(())
+    }
+
+    fn equals(&mut self, label: &'a str, operator: &str, value: &str) {
+        self.matcher(label, operator, value);
+        self.values_by_name.push((label, value.to_owned()));
+    }
+
+    fn any_of<'v>(&mut self, label: &'a str, operator: &str, values: impl Iterator<Item = &'v str> + Clone) {
+        // Inside the matcher's quotes a backslash is written twice; a rule's own quotes may be of any kind, so there the
+        // dot is escaped in the one form that needs no backslash.
+        self.matcher(label, operator, &joined(values.clone(), r"\\."));
+        self.values_by_name.push((label, joined(values, "[.]")));
+    }
+
+    fn matcher(&mut self, label: &str, operator: &str, value: &str) {
+        if !self.matchers.is_empty() {
+            self.matchers.push(',');
+        }
+        self.matchers.extend([label, operator, "\"", value, "\""]);
+    }
+
+    /// Fills the rule's template.
+    pub(crate) fn render(
+        &self,
+        rule: RuleId,
+        template: &QueryTemplate,
+        series: &str,
+        group_by: &[&str],
+    ) -> Result<String, PlanError> {
+        let fields = QueryFields {
+            series,
+            label_matchers: &self.matchers,
+            label_values_by_name: &self.values_by_name,
+            group_by,
+        };
+        let text = template::execute(&template.template, &fields.to_value())
+            .map_err(|cause| PlanError::Template { rule, cause })?;
+        if text.is_empty() { Err(PlanError::Empty { rule }) } else { Ok(text) }
+    }
+}
+
+fn joined<'v>(values: impl Iterator<Item = &'v str>, dot: &str) -> String {
+    let mut text = String::new();
+    for (position, value) in values.enumerate() {
+        if position > 0 {
+            text.push('|');
+        }
+        for (position, part) in value.split('.').enumerate() {
+            if position > 0 {
+                text.push_str(dot);
+            }
+            text.push_str(part);
+        }
+    }
+    text
+}
+
+/// A label name that every PromQL parser reads without quotes.
+pub(crate) fn is_label_name(text: &str) -> bool {
+    !text.starts_with(|c: char| c.is_ascii_digit())
+        && !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// A metric name that every PromQL parser reads without quotes.
+pub(crate) fn is_metric_name(text: &str) -> bool {
+    !text.starts_with(|c: char| c.is_ascii_digit())
+        && !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':')
+}
+
+/// The widest range of a query: a range selector's, or a subquery's with what is below it.
+pub(crate) fn widest_range(expr: &Expr) -> Option<Duration> {
+    let widest = |expressions: &[&Expr]| expressions.iter().filter_map(|expr| widest_range(expr)).max();
+    match expr {
+        Expr::MatrixSelector(selector) => Some(selector.range),
+        Expr::Subquery(subquery) => Some(subquery.range + widest_range(&subquery.expr).unwrap_or_default()),
+        Expr::Aggregate(aggregate) => widest(&[&aggregate.expr]),
+        Expr::Unary(unary) => widest(&[&unary.expr]),
+        Expr::Binary(binary) => widest(&[&binary.lhs, &binary.rhs]),
+        Expr::Paren(paren) => widest(&[&paren.expr]),
+        Expr::Call(call) => call.args.args.iter().filter_map(|arg| widest_range(arg)).max(),
+        Expr::NumberLiteral(_) | Expr::StringLiteral(_) | Expr::VectorSelector(_) | Expr::Extension(_) => {
+            None
+        }
+    }
+}

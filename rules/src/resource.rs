@@ -1,0 +1,139 @@
+//! Kubernetes resources, and which of them a series' labels speak of.
+
+mod built_in;
+mod labels;
+
+use std::fmt;
+use std::sync::Arc;
+
+pub use labels::{ResolvedLabels, ResourceLabels, ResourceLabelsError};
+
+/// A resource by its group and plural name: `deployments.apps`. The core group is empty and not written.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupResource {
+    /// The plural, lower-case.
+    pub resource: String,
+    /// The API group; empty for the core group.
+    pub group: String,
+}
+
+/// A kind of object that a cluster serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kind {
+    /// The API group; empty for the core group.
+    pub group: String,
+    /// The group's preferred version of the kind: `v1`.
+    pub version: String,
+    /// The kind's name: `Deployment`.
+    pub kind: String,
+    /// The resource's name: `deployments`.
+    pub plural: String,
+    /// The resource's name for one object: `deployment`.
+    pub singular: String,
+    /// Whether objects live in a namespace.
+    pub namespaced: bool,
+}
+
+/// What a cluster knows of its resources: the part of upstream's REST mapper that rules need.
+pub trait ResourceMapper: Send + Sync {
+    /// The kind of a resource given in singular or plural, in any case; an empty group means any, the core group
+    /// first. `None` when there is no such resource.
+    fn kind_for(&self, resource: &str, group: &str) -> Option<Arc<Kind>>;
+}
+
+/// A mapper over a fixed list of kinds.
+#[derive(Debug, Clone)]
+pub struct StaticMapper {
+    /// In order of preference.
+    kinds: Vec<Arc<Kind>>,
+}
+
+impl GroupResource {
+    /// A resource of a group.
+    pub fn new(group: &str, resource: &str) -> GroupResource {
+        GroupResource { group: group.to_owned(), resource: resource.to_owned() }
+    }
+}
+
+impl fmt::Display for GroupResource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.group.is_empty() {
+            f.write_str(&self.resource)
+        } else {
+            write!(f, "{}.{}", self.resource, self.group)
+        }
+    }
+}
+
+impl Kind {
+    /// The resource's group and plural.
+    pub fn group_resource(&self) -> GroupResource {
+        GroupResource::new(&self.group, &self.plural)
+    }
+
+    /// Group and version as objects carry it: `v1`, `apps/v1`.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
+    }
+}
+
+impl StaticMapper {
+    /// A mapper over `kinds`, the preferred of equal names first.
+    pub fn new(kinds: Vec<Kind>) -> StaticMapper {
+        StaticMapper { kinds: kinds.into_iter().map(Arc::new).collect() }
+    }
+
+    /// The kinds that every Kubernetes cluster serves.
+    pub fn built_in() -> StaticMapper {
+        StaticMapper::new(built_in::kinds())
+    }
+
+    fn find(&self, matches: impl Fn(&Kind) -> bool) -> Option<Arc<Kind>> {
+        self.kinds.iter().find(|kind| matches(kind)).cloned()
+    }
+}
+
+impl ResourceMapper for StaticMapper {
+    /// Upstream's mapper takes a group by its beginning when no group has exactly that name; so does this one
+    /// (`k8s.io/apimachinery/pkg/api/meta/restmapper.go`).
+    fn kind_for(&self, resource: &str, group: &str) -> Option<Arc<Kind>> {
+        let resource = resource.to_lowercase();
+        if resource.is_empty() {
+            return None;
+        }
+        let named = |kind: &Kind| kind.plural == resource || kind.singular == resource;
+        if group.is_empty() {
+            return self.find(named);
+        }
+        self.find(|kind| named(kind) && kind.group == group)
+            .or_else(|| self.find(|kind| named(kind) && kind.group.starts_with(group)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resolves_as_a_rest_mapper() {
+        let mapper = StaticMapper::built_in();
+        for (resource, group, expected) in [
+            ("pods", "", Some("pods")),
+            ("Pod", "", Some("pods")),
+            ("deployment", "", Some("deployments.apps")),
+            ("ingress", "", Some("ingresses.networking.k8s.io")),
+            ("ingresses", "networking", Some("ingresses.networking.k8s.io")),
+            ("events", "", Some("events")),
+            ("events", "events.k8s.io", Some("events.events.k8s.io")),
+            ("job", "", Some("jobs.batch")),
+            ("deployments", "v1.apps", None),
+            ("widgets", "", None),
+            ("", "", None),
+        ] {
+            let found = mapper.kind_for(resource, group).map(|kind| kind.group_resource().to_string());
+            assert_eq!(found.as_deref(), expected, "{resource} {group}");
+        }
+        assert!(!mapper.kind_for("node", "").expect("nodes").namespaced);
+        assert_eq!(mapper.kind_for("deployment", "").expect("deployments").api_version(), "apps/v1");
+    }
+}

@@ -1,0 +1,58 @@
+//! Go text templates between `<<` and `>>`, with the five fields that a query has.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use gotmpl::{MissingKey, Template, Value};
+
+/// Why a template does not compile or does not run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct TemplateError(String);
+
+/// What a query template may use: upstream's `queryTemplateArgs` (`pkg/naming/metrics_query.go`).
+#[derive(Debug, Clone)]
+pub(crate) struct QueryFields<'a> {
+    /// `.Series`: the series' name.
+    pub(crate) series: &'a str,
+    /// `.LabelMatchers`: PromQL matchers joined by commas.
+    pub(crate) label_matchers: &'a str,
+    /// `.LabelValuesByName`: the values of each matched label, joined by `|`.
+    pub(crate) label_values_by_name: &'a [(&'a str, String)],
+    /// `.GroupBySlice`; `.GroupBy` is the same joined by commas.
+    pub(crate) group_by: &'a [&'a str],
+}
+
+/// Compiles a template.
+pub(crate) fn compile(text: &str) -> Result<Template, TemplateError> {
+    Template::new("query")
+        .delims("<<", ">>")
+        .missing_key(MissingKey::Error)
+        .parse(text)
+        .map_err(|error| TemplateError(error.to_string()))
+}
+
+/// Runs a template.
+pub(crate) fn execute(template: &Template, data: &Value) -> Result<String, TemplateError> {
+    template.execute_to_string(data).map_err(|error| TemplateError(error.to_string()))
+}
+
+impl QueryFields<'_> {
+    pub(crate) fn to_value(&self) -> Value {
+        let by_name: BTreeMap<Arc<str>, Value> = self
+            .label_values_by_name
+            .iter()
+            .map(|(name, values)| (Arc::from(*name), values.as_str().into()))
+            .collect();
+        let slice: Vec<Value> = self.group_by.iter().map(|label| Value::from(*label)).collect();
+        let fields: BTreeMap<Arc<str>, Value> = [
+            (Arc::from("Series"), self.series.into()),
+            (Arc::from("LabelMatchers"), self.label_matchers.into()),
+            (Arc::from("LabelValuesByName"), by_name.into()),
+            (Arc::from("GroupBy"), self.group_by.join(",").into()),
+            (Arc::from("GroupBySlice"), slice.into()),
+        ]
+        .into();
+        fields.into()
+    }
+}

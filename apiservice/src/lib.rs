@@ -1,1 +1,22 @@
-//! TODO
+//! What it takes to be an aggregated Kubernetes API server, for the metrics APIs. Knows no Prometheus and no rules.
+//!
+//! [`accept`] takes connections, [`server`] passes each request through [`authn`] and [`authz`] and answers what every
+//! API server answers ([`discovery`], [`health`], errors as [`status`]); the rest goes to a [`server::Handler`].
+//! What differs from upstream on purpose is listed in `CONTRACT.md` beside this crate.
+
+pub mod accept;
+pub mod attributes;
+pub mod authn;
+pub mod authority;
+pub mod authz;
+pub mod discovery;
+pub mod go_duration;
+pub mod health;
+pub mod lifecycle;
+pub mod negotiate;
+pub mod quantity;
+pub mod query;
+pub mod server;
+pub mod status;
+pub mod tls;
+pub mod types;

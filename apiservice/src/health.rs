@@ -1,0 +1,199 @@
+//! `/livez`, `/readyz`, `/healthz`: named checks that their owners set (contract, section 2.5).
+//!
+//! Reading them never touches anything else: a probe costs a few loads, whatever the server is busy with.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex};
+
+use crate::query::QueryParameters;
+
+/// The checks of a server.
+#[derive(Debug, Clone, Default)]
+pub struct Health {
+    checks: Arc<Mutex<Vec<Check>>>,
+}
+
+#[derive(Debug)]
+struct Check {
+    name: &'static str,
+    /// Whether a failing check takes the server out of service (`readyz`) or ends it (`livez` too).
+    scope: Scope,
+    failure: Option<String>,
+}
+
+/// Which endpoints show a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// All three.
+    Alive,
+    /// `readyz` only.
+    Ready,
+}
+
+/// An endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endpoint {
+    /// `/healthz`.
+    Healthz,
+    /// `/livez`.
+    Livez,
+    /// `/readyz`.
+    Readyz,
+}
+
+/// Sets one check. Starts as failed.
+#[derive(Debug, Clone)]
+pub struct CheckHandle {
+    checks: Arc<Mutex<Vec<Check>>>,
+    position: usize,
+}
+
+/// What an endpoint answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// 200 or 500.
+    pub healthy: bool,
+    /// The text.
+    pub body: String,
+}
+
+impl Health {
+    /// Adds a check, failing with `waiting for NAME` until its handle says otherwise.
+    pub fn check(&self, name: &'static str, scope: Scope) -> CheckHandle {
+        let mut checks = lock(&self.checks);
+        checks.push(Check { name, scope, failure: Some(format!("waiting for {name}")) });
+        CheckHandle { checks: Arc::clone(&self.checks), position: checks.len() - 1 }
+    }
+
+    /// The names of an endpoint's checks.
+    pub fn names(&self, endpoint: Endpoint) -> Vec<&'static str> {
+        lock(&self.checks)
+            .iter()
+            .filter(|check| endpoint.shows(check.scope))
+            .map(|check| check.name)
+            .collect()
+    }
+
+    /// Whether every check of an endpoint passes.
+    pub fn passes(&self, endpoint: Endpoint) -> bool {
+        self.report(endpoint, &QueryParameters::default()).healthy
+    }
+
+    /// The whole endpoint: `ok`, or a line for each check when something fails or `?verbose` is given. `?exclude=NAME`
+    /// leaves a check out. Reasons are withheld: anybody may ask.
+    pub fn report(&self, endpoint: Endpoint, query: &QueryParameters) -> Report {
+        let checks = lock(&self.checks);
+        let mut excluded: Vec<&str> = query.all("exclude").filter(|name| !name.is_empty()).collect();
+        let mut healthy = true;
+        let mut lines = String::new();
+        for check in checks.iter().filter(|check| endpoint.shows(check.scope)) {
+            let name = check.name;
+            if let Some(position) = excluded.iter().position(|other| *other == name) {
+                excluded.remove(position);
+                let _ = writeln!(lines, "[+]{name} excluded: ok");
+            } else if check.failure.is_some() {
+                healthy = false;
+                let _ = writeln!(lines, "[-]{name} failed: reason withheld");
+            } else {
+                let _ = writeln!(lines, "[+]{name} ok");
+            }
+        }
+        if !excluded.is_empty() {
+            let names: Vec<String> = excluded.iter().map(|name| format!("{name:?}")).collect();
+            let _ = writeln!(
+                lines,
+                "warn: some health checks cannot be excluded: no matches for {}",
+                names.join(", ")
+            );
+        }
+        let endpoint = endpoint.name();
+        let body = match (healthy, query.first("verbose")) {
+            (true, None) => "ok".to_owned(),
+            (true, Some(_)) => format!("{lines}{endpoint} check passed\n"),
+            (false, _) => format!("{lines}{endpoint} check failed\n"),
+        };
+        Report { healthy, body }
+    }
+
+    /// One check by its name, with its reason; `None` when the endpoint has no such check.
+    pub fn report_one(&self, endpoint: Endpoint, name: &str) -> Option<Report> {
+        let checks = lock(&self.checks);
+        let check = checks.iter().find(|check| check.name == name && endpoint.shows(check.scope))?;
+        Some(match &check.failure {
+            None => Report { healthy: true, body: "ok".to_owned() },
+            Some(reason) => Report { healthy: false, body: format!("internal server error: {reason}\n") },
+        })
+    }
+}
+
+impl CheckHandle {
+    /// The check passes from now on.
+    pub fn pass(&self) {
+        lock(&self.checks)[self.position].failure = None;
+    }
+
+    /// The check fails from now on.
+    pub fn fail(&self, reason: impl Into<String>) {
+        lock(&self.checks)[self.position].failure = Some(reason.into());
+    }
+}
+
+impl Endpoint {
+    /// All of them.
+    pub const ALL: [Endpoint; 3] = [Endpoint::Healthz, Endpoint::Livez, Endpoint::Readyz];
+
+    /// The path's segment.
+    pub fn name(self) -> &'static str {
+        match self {
+            Endpoint::Healthz => "healthz",
+            Endpoint::Livez => "livez",
+            Endpoint::Readyz => "readyz",
+        }
+    }
+
+    /// The endpoint of a path's first segment.
+    pub fn parse(segment: &str) -> Option<Endpoint> {
+        Endpoint::ALL.into_iter().find(|endpoint| endpoint.name() == segment)
+    }
+
+    fn shows(self, scope: Scope) -> bool {
+        scope == Scope::Alive || self == Endpoint::Readyz
+    }
+}
+
+fn lock(checks: &Mutex<Vec<Check>>) -> std::sync::MutexGuard<'_, Vec<Check>> {
+    // Nobody panics while holding the lock: it only guards reads and writes of plain fields.
+    checks.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readyz_waits_and_livez_does_not() {
+        let health = Health::default();
+        health.check("ping", Scope::Alive).pass();
+        let relist = health.check("relist", Scope::Ready);
+        let none = QueryParameters::default();
+        assert_eq!(health.report(Endpoint::Livez, &none), Report { healthy: true, body: "ok".to_owned() });
+        let report = health.report(Endpoint::Readyz, &none);
+        assert!(!report.healthy);
+        assert_eq!(report.body, "[+]ping ok\n[-]relist failed: reason withheld\nreadyz check failed\n");
+        let excluded = QueryParameters::parse("exclude=relist&exclude=nope&verbose");
+        assert_eq!(
+            health.report(Endpoint::Readyz, &excluded).body,
+            "[+]ping ok\n[+]relist excluded: ok\nwarn: some health checks cannot be excluded: no matches for \
+             \"nope\"\nreadyz check passed\n"
+        );
+        assert_eq!(
+            health.report_one(Endpoint::Readyz, "relist").expect("a check").body,
+            "internal server error: waiting for relist\n"
+        );
+        assert_eq!(health.report_one(Endpoint::Livez, "relist"), None);
+        relist.pass();
+        assert_eq!(health.report(Endpoint::Readyz, &none).body, "ok");
+        relist.fail("gone");
+        assert!(!health.passes(Endpoint::Readyz));
+    }
+}

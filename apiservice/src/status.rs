@@ -1,0 +1,199 @@
+//! Errors as clients see them: a class decides code and reason, a message says what happened.
+//!
+//! The body is a `metav1.Status` with the fields in upstream's order (contract, section 6.1). For a Horizontal Pod
+//! Autoscaler the message is the operator's only clue, in `kubectl describe hpa`.
+
+use std::fmt::Display;
+
+use http::StatusCode;
+use serde::Serialize;
+
+use crate::types::ListMeta;
+
+/// What kind of failure it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// The request cannot be understood.
+    BadRequest,
+    /// Nobody vouches for the caller.
+    Unauthorized,
+    /// The caller may not do this.
+    Forbidden,
+    /// There is no such thing.
+    NotFound,
+    /// There is such a thing, and it cannot be written or deleted.
+    MethodNotAllowed,
+    /// None of the forms the caller accepts can be made.
+    NotAcceptable,
+    /// Too much is in flight.
+    TooManyRequests,
+    /// The fault is ours, or a rule's.
+    Internal,
+    /// Something we depend on is away.
+    Unavailable,
+    /// Something we depend on took too long.
+    Timeout,
+}
+
+impl Class {
+    /// HTTP status and `reason`: the one place where they are decided.
+    pub fn code_and_reason(self) -> (StatusCode, &'static str) {
+        match self {
+            Class::BadRequest => (StatusCode::BAD_REQUEST, "BadRequest"),
+            Class::Unauthorized => (StatusCode::UNAUTHORIZED, "Unauthorized"),
+            Class::Forbidden => (StatusCode::FORBIDDEN, "Forbidden"),
+            Class::NotFound => (StatusCode::NOT_FOUND, "NotFound"),
+            Class::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
+            Class::NotAcceptable => (StatusCode::NOT_ACCEPTABLE, "NotAcceptable"),
+            Class::TooManyRequests => (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests"),
+            Class::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
+            Class::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
+            Class::Timeout => (StatusCode::GATEWAY_TIMEOUT, "Timeout"),
+        }
+    }
+}
+
+/// A failed request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ApiError {
+    class: Class,
+    message: String,
+    details: Option<Details>,
+}
+
+/// `details` of a Status. Empty fields are not written.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Details {
+    /// The object's name.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// The object's API group.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub group: String,
+    /// The object's resource.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub kind: String,
+    /// What led to the failure.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<Cause>,
+}
+
+/// One cause in [`Details`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cause {
+    /// What happened.
+    pub message: String,
+}
+
+impl ApiError {
+    /// An error of a class with `details`; `Some(Details::default())` is written as `{}`.
+    pub fn new(class: Class, message: impl Into<String>, details: Option<Details>) -> ApiError {
+        ApiError { class, message: message.into(), details }
+    }
+
+    /// Row 1: the metric, or the resource, is unknown, or no object matches.
+    pub fn metric_not_found(metric: &str, resource: impl Display) -> ApiError {
+        ApiError::new(
+            Class::NotFound,
+            format!("the server could not find the metric {metric} for {resource}"),
+            None,
+        )
+    }
+
+    /// Row 2: the metric is known and this object has no value.
+    pub fn metric_not_found_for(metric: &str, resource: impl Display, name: &str) -> ApiError {
+        ApiError::new(
+            Class::NotFound,
+            format!("the server could not find the metric {metric} for {resource} {name}"),
+            None,
+        )
+    }
+
+    /// Row 3: no route leads there.
+    pub fn no_route() -> ApiError {
+        ApiError::new(
+            Class::NotFound,
+            "the server could not find the requested resource",
+            Some(Details::default()),
+        )
+    }
+
+    /// Rows 4 to 9.
+    pub fn bad_request(message: impl Into<String>) -> ApiError {
+        ApiError::new(Class::BadRequest, message, None)
+    }
+
+    /// Row 12.
+    pub fn method_not_allowed() -> ApiError {
+        ApiError::new(
+            Class::MethodNotAllowed,
+            "the server does not allow this method on the requested resource",
+            Some(Details::default()),
+        )
+    }
+
+    /// Row 15.
+    pub fn unauthorized() -> ApiError {
+        ApiError::new(Class::Unauthorized, "Unauthorized", None)
+    }
+
+    /// Rows 10 and 11: the fault is ours or a rule's.
+    pub fn internal(cause: impl Into<String>) -> ApiError {
+        let cause = cause.into();
+        let message = format!("Internal error occurred: {cause}");
+        let details = Details { causes: vec![Cause { message: cause }], ..Details::default() };
+        ApiError::new(Class::Internal, message, Some(details))
+    }
+
+    /// D27: what we depend on is away. Never with `Retry-After`: the Go client would retry up to ten times and hold
+    /// one of the autoscaler's workers meanwhile.
+    pub fn unavailable(message: impl Into<String>) -> ApiError {
+        ApiError::new(Class::Unavailable, message, None)
+    }
+
+    /// D14, D27: what we depend on took too long.
+    pub fn timeout(message: impl Display) -> ApiError {
+        ApiError::new(Class::Timeout, format!("Timeout: {message}"), Some(Details::default()))
+    }
+
+    /// The class.
+    pub fn class(&self) -> Class {
+        self.class
+    }
+
+    /// The HTTP status.
+    pub fn code(&self) -> StatusCode {
+        self.class.code_and_reason().0
+    }
+
+    /// The body as an object.
+    pub fn status(&self) -> Status<'_> {
+        let (code, reason) = self.class.code_and_reason();
+        Status {
+            kind: "Status",
+            api_version: "v1",
+            metadata: ListMeta {},
+            status: "Failure",
+            message: &self.message,
+            reason,
+            details: self.details.as_ref(),
+            code: code.as_u16(),
+        }
+    }
+}
+
+/// A `metav1.Status`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status<'a> {
+    kind: &'static str,
+    api_version: &'static str,
+    metadata: ListMeta,
+    status: &'static str,
+    message: &'a str,
+    reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<&'a Details>,
+    code: u16,
+}

@@ -1,0 +1,109 @@
+//! Objects of the metrics APIs, version-neutral, and their wire forms.
+//!
+//! Field order and presence are those of upstream's generated types (`k8s.io/metrics/pkg/apis`), as recorded in the
+//! contract, sections 3 and 4.
+
+mod wire;
+
+use std::collections::BTreeMap;
+
+use serde::{Serialize, Serializer};
+
+use crate::quantity::Quantity;
+pub(crate) use wire::ListMeta;
+pub use wire::{MetricsVersion, Wire};
+
+/// Values of one custom metric. The version that was asked for picks the wire form.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct MetricValueList {
+    /// One entry an object; exactly one when an object was asked for by name.
+    pub items: Vec<MetricValue>,
+}
+
+/// The value of a metric for one object.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MetricValue {
+    /// The object.
+    pub described_object: ObjectReference,
+    /// The metric's name.
+    pub metric_name: String,
+    /// The metric selector of the request; `None` is written as `null`.
+    pub selector: Option<LabelSelector>,
+    /// When the sample was taken.
+    pub timestamp: Timestamp,
+    /// What time the sample spans, in seconds; `None` leaves the field out.
+    pub window_seconds: Option<i64>,
+    /// The number.
+    pub value: Quantity,
+}
+
+/// Which object a value is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectReference {
+    /// `Pod`, `Deployment`.
+    pub kind: String,
+    /// `None` for cluster-scoped objects: the field is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The object's name.
+    pub name: String,
+    /// `v1`, `apps/v1`.
+    pub api_version: String,
+}
+
+/// A label selector as an object, the form in which an answer repeats the selector of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LabelSelector {
+    /// Labels that must have exactly this value.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub match_labels: BTreeMap<String, String>,
+    /// Further requirements.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub match_expressions: Vec<LabelSelectorRequirement>,
+}
+
+/// One requirement of a [`LabelSelector`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LabelSelectorRequirement {
+    /// The label.
+    pub key: String,
+    /// `In`, `NotIn`, `Exists` or `DoesNotExist`.
+    pub operator: &'static str,
+    /// Empty for the operators that compare with nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<String>,
+}
+
+/// A time in whole seconds, written as RFC 3339 in UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp {
+    seconds: i64,
+}
+
+impl Timestamp {
+    /// The second in which a time in milliseconds since the epoch lies.
+    pub fn from_unix_ms(milliseconds: i64) -> Timestamp {
+        Timestamp { seconds: milliseconds.div_euclid(1000) }
+    }
+
+    /// Seconds since the epoch.
+    pub fn unix_seconds(self) -> i64 {
+        self.seconds
+    }
+}
+
+impl std::fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Beyond jiff's range (year 9999) there is no RFC 3339 text; such a time is not a sample's.
+        let time = jiff::Timestamp::from_second(self.seconds).unwrap_or(jiff::Timestamp::MAX);
+        write!(f, "{time:.0}")
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

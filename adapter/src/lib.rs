@@ -4,6 +4,13 @@
 //! One request is a straight line: [`routes`] turns a path into a question, [`answer`] looks the rule up, asks
 //! [`objects`] for names, builds the PromQL, asks a [`source`] and joins the samples with [`values`].
 
+pub mod answer;
 pub mod args;
 pub mod go_duration;
+pub mod objects;
+pub mod relist;
+pub mod routes;
+pub mod rules_file;
 pub mod source;
+pub mod telemetry;
+pub mod values;

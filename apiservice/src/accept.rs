@@ -48,7 +48,7 @@ impl Default for AcceptLimits {
             headers: Duration::from_secs(32),
             header_bytes: 1 << 20,
             http2_streams: 100,
-            grace: Duration::from_secs(60),
+            grace: Duration::from_mins(1),
         }
     }
 }

@@ -106,10 +106,8 @@ fn resource(method: &Method, rest: &[&str], query: &QueryParameters) -> (String,
     let mut attributes = ResourceAttributes::default();
     if let ["namespaces", namespace, behind @ ..] = rest {
         (*namespace).clone_into(&mut attributes.namespace);
-        if let [first, ..] = behind {
-            if !matches!(*first, "status" | "finalize") {
-                rest = behind;
-            }
+        if behind.first().is_some_and(|first| !matches!(*first, "status" | "finalize")) {
+            rest = behind;
         }
     }
     let part = |position: usize| rest.get(position).map_or_else(String::new, |part| (*part).to_owned());

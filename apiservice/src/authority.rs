@@ -149,9 +149,9 @@ fn params(name: &str) -> Result<CertificateParams, AuthorityError> {
     params.distinguished_name.push(DnType::CommonName, name);
     let now = SystemTime::now();
     // An hour back: clocks differ.
-    params.not_before = (now - Duration::from_secs(3600)).into();
+    params.not_before = (now - Duration::from_hours(1)).into();
     params.not_after = (now + VALIDITY).into();
     Ok(params)
 }
 
-const VALIDITY: Duration = Duration::from_secs(365 * 24 * 3600);
+const VALIDITY: Duration = Duration::from_hours(365 * 24);

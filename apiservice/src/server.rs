@@ -70,7 +70,7 @@ pub struct RequestLimits {
 impl Default for RequestLimits {
     /// Upstream's limits (contract, section 9).
     fn default() -> RequestLimits {
-        RequestLimits { timeout: Duration::from_secs(60), in_flight: 400 }
+        RequestLimits { timeout: Duration::from_mins(1), in_flight: 400 }
     }
 }
 

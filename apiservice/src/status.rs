@@ -59,7 +59,7 @@ impl Class {
 pub struct ApiError {
     class: Class,
     message: String,
-    details: Option<Details>,
+    details: Option<Box<Details>>,
 }
 
 /// `details` of a Status. Empty fields are not written.
@@ -89,7 +89,7 @@ pub struct Cause {
 impl ApiError {
     /// An error of a class with `details`; `Some(Details::default())` is written as `{}`.
     pub fn new(class: Class, message: impl Into<String>, details: Option<Details>) -> ApiError {
-        ApiError { class, message: message.into(), details }
+        ApiError { class, message: message.into(), details: details.map(Box::new) }
     }
 
     /// Row 1: the metric, or the resource, is unknown, or no object matches.
@@ -177,7 +177,7 @@ impl ApiError {
             status: "Failure",
             message: &self.message,
             reason,
-            details: self.details.as_ref(),
+            details: self.details.as_deref(),
             code: code.as_u16(),
         }
     }

@@ -1,1 +1,125 @@
-//! Being written.
+//! Step 8 of a request: where samples come from. [`MetricSource`] is the only seam to an engine; every peer behind it
+//! passes one and the same test suite.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use futures_util::future::BoxFuture;
+use rules::catalog::Series;
+
+/// Something that knows series and evaluates queries over them.
+pub trait MetricSource: Send + Sync + 'static {
+    /// Which series matched `selector` since a time: their names and the names of their labels, each combination once.
+    fn series<'a>(
+        &'a self,
+        selector: &'a str,
+        since: SystemTime,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Listing, SourceError>>;
+
+    /// The value of a query at a time.
+    fn query<'a>(
+        &'a self,
+        promql: &'a str,
+        time: SystemTime,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<QueryResult, SourceError>>;
+
+    /// Whether queries can be answered at all by now.
+    fn ready<'a>(&'a self) -> BoxFuture<'a, Result<(), SourceError>>;
+
+    /// What logs call it.
+    fn name(&self) -> &str;
+}
+
+/// What a series query found.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Listing {
+    /// Names and label names, each combination once.
+    pub series: Vec<Series>,
+    /// What the engine has to say of the answer: it may be partial.
+    pub warnings: Vec<String>,
+}
+
+/// What a query yields.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QueryResult {
+    /// The samples.
+    pub value: Samples,
+    /// What the engine has to say of the answer: it may be partial.
+    pub warnings: Vec<String>,
+    /// Native histograms that were left out: they are no number (D19).
+    pub histograms_dropped: usize,
+}
+
+/// The samples of a query.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Samples {
+    /// One sample a series.
+    Vector(Vec<Sample>),
+    /// One number without labels.
+    Scalar {
+        /// When it was evaluated, in milliseconds since the epoch.
+        timestamp_ms: i64,
+        /// The number.
+        value: f64,
+    },
+}
+
+/// One number of one series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// Sorted by name.
+    pub labels: Vec<(Arc<str>, Arc<str>)>,
+    /// When it was taken, in milliseconds since the epoch.
+    pub timestamp_ms: i64,
+    /// The number; NaN and the infinities are numbers too.
+    pub value: f64,
+}
+
+/// Why a source did not answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct SourceError {
+    /// What kind of failure it is.
+    pub class: SourceErrorClass,
+    /// What happened. Never a URL, a credential or the text of the query.
+    pub message: String,
+}
+
+/// Kinds of failure, as the API's answers tell them apart (D27).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceErrorClass {
+    /// Away, refusing, or answering something that is no answer: 503.
+    Unavailable,
+    /// Too slow: 504.
+    Timeout,
+    /// The query is at fault: 500 naming the rule.
+    BadQuery,
+    /// The query's result is of a kind that makes no values: 500 naming the rule.
+    WrongType,
+}
+
+impl Samples {
+    /// As PromQL calls it.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Samples::Vector(_) => "vector",
+            Samples::Scalar { .. } => "scalar",
+        }
+    }
+}
+
+impl Sample {
+    /// The value of a label; `None` when the sample does not have it.
+    pub fn label(&self, name: &str) -> Option<&str> {
+        self.labels.iter().find(|(other, _)| &**other == name).map(|(_, value)| &**value)
+    }
+}
+
+impl SourceError {
+    /// An error of a class.
+    pub fn new(class: SourceErrorClass, message: impl Into<String>) -> SourceError {
+        SourceError { class, message: message.into() }
+    }
+}

@@ -1,0 +1,203 @@
+//! Rediscovers which series exist and publishes the catalog of metrics that the rules make of them.
+//!
+//! Each series query stands alone: one that fails keeps what it found last for `--metrics-max-age`, and the others go
+//! on (upstream drops everything at the first failure). Readers take one snapshot per request.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use arc_swap::ArcSwap;
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use rules::RuleSet;
+use rules::catalog::{Catalog, Series};
+use tokio::sync::watch;
+
+use crate::objects::Objects;
+use crate::source::{MetricSource, SourceError};
+use crate::telemetry::Telemetry;
+
+/// What requests see: one consistent catalog, and what is missing from it.
+pub struct Snapshot {
+    /// The metrics that are known.
+    pub catalog: Catalog,
+    /// Series queries that never succeeded so far and why; a metric that is not in the catalog may be theirs.
+    pub unlisted: Vec<Unlisted>,
+}
+
+/// A series query without any result yet.
+#[derive(Debug, Clone)]
+pub struct Unlisted {
+    /// The query as the rule file has it.
+    pub series_query: String,
+    /// Why it has no result.
+    pub cause: String,
+}
+
+/// The catalog in force. Cheap to clone; a reader takes one [`Snapshot`] and keeps it for a request.
+#[derive(Clone)]
+pub struct CatalogHandle(Arc<ArcSwap<Snapshot>>);
+
+impl CatalogHandle {
+    /// A handle whose catalog is empty because nothing was listed yet.
+    pub fn waiting(rules: &RuleSet, objects: &dyn Objects) -> CatalogHandle {
+        let unlisted = rules
+            .custom_series_queries()
+            .map(|query| Unlisted {
+                series_query: query.to_owned(),
+                cause: "the first listing of series has not finished".to_owned(),
+            })
+            .collect();
+        let catalog = Catalog::build(rules, &HashMap::new(), objects.mapper());
+        CatalogHandle(Arc::new(ArcSwap::from_pointee(Snapshot { catalog, unlisted })))
+    }
+
+    /// The snapshot in force.
+    pub fn load(&self) -> Arc<Snapshot> {
+        self.0.load_full()
+    }
+}
+
+/// How often series are listed and how far back.
+#[derive(Debug, Clone, Copy)]
+pub struct RelistSettings {
+    /// Pause between the end of one listing and the start of the next.
+    pub interval: Duration,
+    /// A series counts if it had a sample within this time; a failing query keeps its result this long.
+    pub max_age: Duration,
+    /// Limit for one series query.
+    pub timeout: Duration,
+}
+
+/// Lists series again and again.
+pub struct Relister {
+    settings: RelistSettings,
+    source: Arc<dyn MetricSource>,
+    objects: Arc<dyn Objects>,
+    rules: watch::Receiver<Arc<RuleSet>>,
+    handle: CatalogHandle,
+    telemetry: Arc<Telemetry>,
+    listings: HashMap<String, Listing>,
+}
+
+/// The last good result of one series query.
+struct Listing {
+    series: Vec<Series>,
+    listed_at: Instant,
+}
+
+impl Relister {
+    /// A relister that has listed nothing yet.
+    pub fn new(
+        settings: RelistSettings,
+        source: Arc<dyn MetricSource>,
+        objects: Arc<dyn Objects>,
+        rules: watch::Receiver<Arc<RuleSet>>,
+        handle: CatalogHandle,
+        telemetry: Arc<Telemetry>,
+    ) -> Relister {
+        Relister { settings, source, objects, rules, handle, telemetry, listings: HashMap::new() }
+    }
+
+    /// Lists now, at each interval and when the rules change, for ever. `published` is told after each listing.
+    pub async fn run(mut self, mut published: impl FnMut(&Snapshot) + Send) {
+        let mut retry = FIRST_RETRY;
+        loop {
+            let failures = self.relist().await;
+            published(&self.handle.load());
+            let pause = if failures == 0 {
+                retry = FIRST_RETRY;
+                self.settings.interval
+            } else {
+                retry = (retry * 2).min(LAST_RETRY);
+                retry.min(self.settings.interval)
+            };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                changed = self.rules.changed() => {
+                    if changed.is_err() {
+                        // The rule file is no longer followed: its last content stays in force.
+                        tokio::time::sleep(pause).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// One listing of every series query; returns how many failed.
+    async fn relist(&mut self) -> usize {
+        let started = Instant::now();
+        let rules = self.rules.borrow_and_update().clone();
+        let queries: Vec<String> = rules.custom_series_queries().map(str::to_owned).collect();
+        let outcomes = self.list_all(&queries).await;
+        self.listings.retain(|query, _| queries.contains(query));
+        let mut failed: HashMap<String, String> = HashMap::new();
+        for (query, outcome) in outcomes {
+            match outcome {
+                Ok(series) => {
+                    self.listings.insert(query, Listing { series, listed_at: Instant::now() });
+                }
+                Err(error) => {
+                    tracing::warn!(series_query = %query, error = %error, "series query failed");
+                    failed.insert(query, error.to_string());
+                }
+            }
+        }
+        self.forget_old(&failed);
+        let snapshot = self.snapshot(&rules, &queries, &failed);
+        self.telemetry.relisted(&snapshot.catalog, failed.len(), started.elapsed(), SystemTime::now());
+        self.handle.0.store(Arc::new(snapshot));
+        failed.len()
+    }
+
+    async fn list_all(&self, queries: &[String]) -> Vec<(String, Result<Vec<Series>, SourceError>)> {
+        let since = SystemTime::now() - self.settings.max_age;
+        let deadline = Instant::now() + self.settings.timeout;
+        stream::iter(queries.iter().cloned())
+            .map(|query| async move {
+                let outcome = self.source.series(&query, since, deadline).await;
+                let series = outcome.map(|listing| {
+                    for warning in &listing.warnings {
+                        tracing::warn!(series_query = %query, %warning, "the answer may be partial");
+                    }
+                    self.telemetry.source_warnings(listing.warnings.len());
+                    listing.series
+                });
+                (query, series)
+            })
+            .buffer_unordered(CONCURRENT_SERIES_QUERIES)
+            .collect()
+            .await
+    }
+
+    /// A failing query keeps its last result only for the maximum age.
+    fn forget_old(&mut self, failed: &HashMap<String, String>) {
+        let max_age = self.settings.max_age;
+        self.listings
+            .retain(|query, listing| !failed.contains_key(query) || listing.listed_at.elapsed() <= max_age);
+    }
+
+    fn snapshot(&self, rules: &RuleSet, queries: &[String], failed: &HashMap<String, String>) -> Snapshot {
+        let discovered: HashMap<&str, &[Series]> = self
+            .listings
+            .iter()
+            .map(|(query, listing)| (query.as_str(), listing.series.as_slice()))
+            .collect();
+        let unlisted = queries
+            .iter()
+            .filter(|query| !self.listings.contains_key(*query))
+            .filter_map(|query| {
+                let cause = failed.get(query)?.clone();
+                Some(Unlisted { series_query: query.clone(), cause })
+            })
+            .collect();
+        Snapshot { catalog: Catalog::build(rules, &discovered, self.objects.mapper()), unlisted }
+    }
+}
+
+/// Series queries under way at once: enough to hide latency, few enough to spare a busy Prometheus.
+const CONCURRENT_SERIES_QUERIES: usize = 4;
+/// After a failure the next listing comes sooner than the interval, and later each time it fails again.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(60);

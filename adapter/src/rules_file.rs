@@ -1,0 +1,103 @@
+//! The rule file on disk: read at start, then polled by content, so that an edited ConfigMap takes effect without a
+//! restart. A broken edit keeps the rules that were read last.
+//!
+//! Polling, not inotify: the kubelet replaces a mounted ConfigMap by swapping a symbolic link, which a watch on the
+//! file does not see.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rules::{Faults, RuleSet};
+use tokio::sync::watch;
+
+use crate::telemetry::Telemetry;
+
+/// Why a rule file was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum RulesFileError {
+    /// The file could not be read.
+    #[error("cannot read the rule file {path}: {cause}", path = path.display())]
+    Unreadable {
+        /// The file as given by `--config`.
+        path: PathBuf,
+        /// The operating system's reason.
+        cause: std::io::Error,
+    },
+    /// The file was read and is no valid rule file.
+    #[error("the rule file {path} is not valid:\n{faults}", path = path.display())]
+    Invalid {
+        /// The file as given by `--config`.
+        path: PathBuf,
+        /// Everything that is wrong with it.
+        faults: Faults,
+    },
+}
+
+/// A rule file and the text that was last taken from it.
+pub struct RulesFile {
+    path: PathBuf,
+    text: String,
+}
+
+impl RulesFile {
+    /// Reads and compiles the file.
+    pub fn open(path: &Path) -> Result<(RulesFile, RuleSet), RulesFileError> {
+        let text = read(path)?;
+        let rules = compile(path, &text)?;
+        Ok((RulesFile { path: path.to_owned(), text }, rules))
+    }
+
+    /// Polls the file for ever and publishes each valid change. Each bad text is reported once.
+    pub async fn follow(
+        mut self,
+        every: Duration,
+        publish: watch::Sender<Arc<RuleSet>>,
+        telemetry: Arc<Telemetry>,
+    ) {
+        let mut reported: Option<String> = None;
+        loop {
+            tokio::time::sleep(every).await;
+            let outcome = match read(&self.path) {
+                Ok(text) if text == self.text => {
+                    reported = None;
+                    continue;
+                }
+                Ok(text) => compile(&self.path, &text).map(|rules| (text, rules)),
+                Err(error) => Err(error),
+            };
+            telemetry.config_reloaded(outcome.is_ok(), SystemTime::now());
+            match outcome {
+                Ok((text, rules)) => {
+                    tracing::info!(path = %self.path.display(), "rule file reloaded");
+                    log_warnings(&rules);
+                    self.text = text;
+                    reported = None;
+                    publish.send_replace(Arc::new(rules));
+                }
+                Err(error) => {
+                    let message = error.to_string();
+                    if reported.as_ref() != Some(&message) {
+                        tracing::error!(error = %message, "the rules read before stay in force");
+                        reported = Some(message);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Logs what a valid rule file deserves to be told.
+pub fn log_warnings(rules: &RuleSet) {
+    for warning in &rules.warnings {
+        tracing::warn!(%warning, "rule file");
+    }
+}
+
+fn read(path: &Path) -> Result<String, RulesFileError> {
+    std::fs::read_to_string(path).map_err(|cause| RulesFileError::Unreadable { path: path.to_owned(), cause })
+}
+
+fn compile(path: &Path, text: &str) -> Result<RuleSet, RulesFileError> {
+    rules::load(text).map_err(|faults| RulesFileError::Invalid { path: path.to_owned(), faults })
+}

@@ -1,0 +1,121 @@
+//! Step 9 of a request: samples become one value per object, by the same plan that made the query.
+//!
+//! Every number takes one way: [`quantity`]. A number that no quantity can hold is missing, never a wrong zero
+//! (D25), and the caller learns what was dropped.
+
+use std::collections::HashMap;
+
+use apiservice::quantity::Quantity;
+use rules::policy::{OnEmpty, OnNan, Policy};
+
+use crate::source::Sample;
+
+/// The value of one object.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ObjectValue {
+    /// The number as the API shows it.
+    pub quantity: Quantity,
+    /// When the sample was taken, in milliseconds since the epoch.
+    pub timestamp_ms: i64,
+}
+
+/// Samples joined to the objects that were asked for.
+#[derive(Debug, Default, PartialEq)]
+pub struct Joined {
+    /// Values in the order of the names asked for; objects without one are left out.
+    pub values: Vec<(usize, ObjectValue)>,
+    /// Samples of asked objects that have no value, and why.
+    pub dropped: Vec<Dropped>,
+    /// Samples that came second for an object; the last one won, as upstream.
+    pub duplicates: usize,
+}
+
+/// A sample that cannot be shown.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dropped {
+    /// The object's name.
+    pub object: String,
+    /// The sample's number.
+    pub value: f64,
+    /// Why it was dropped.
+    pub reason: DropReason,
+}
+
+/// Why a sample was not shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DropReason {
+    /// `+Inf` or `-Inf`.
+    Infinite,
+    /// A number beyond what the API's clients read correctly.
+    OutOfRange,
+    /// Not a number, and the rule says `onNaN: missing`.
+    NotANumber,
+}
+
+/// Picks the sample of each name by `join_label`, in the order of `names`.
+///
+/// Samples of other objects and samples without the label are ignored, as upstream
+/// (`pkg/custom-provider/series_registry.go`). `now_ms` is the time of a value that `onEmpty: zero` makes up.
+pub fn join(samples: &[Sample], join_label: &str, names: &[&str], policy: Policy, now_ms: i64) -> Joined {
+    let mut joined = Joined::default();
+    let mut by_name: HashMap<&str, &Sample> = HashMap::with_capacity(samples.len());
+    for sample in samples {
+        if let Some(name) = sample.label(join_label) {
+            if by_name.insert(name, sample).is_some() {
+                joined.duplicates += 1;
+            }
+        }
+    }
+    for (position, name) in names.iter().enumerate() {
+        let value = match by_name.get(name) {
+            Some(sample) => match quantity(sample.value, policy.on_nan) {
+                Ok(quantity) => ObjectValue { quantity, timestamp_ms: sample.timestamp_ms },
+                Err(reason) => {
+                    joined.dropped.push(Dropped { object: (*name).to_owned(), value: sample.value, reason });
+                    continue;
+                }
+            },
+            None if policy.on_empty == OnEmpty::Zero => {
+                ObjectValue { quantity: Quantity::from_milli(0), timestamp_ms: now_ms }
+            }
+            None => continue,
+        };
+        joined.values.push((position, value));
+    }
+    joined
+}
+
+/// The API's form of a sample: rounded half away from zero to milli (D16), NaN by the rule's policy.
+pub fn quantity(value: f64, on_nan: OnNan) -> Result<Quantity, DropReason> {
+    if value.is_nan() {
+        return match on_nan {
+            OnNan::Zero => Ok(Quantity::from_milli(0)),
+            OnNan::Missing => Err(DropReason::NotANumber),
+        };
+    }
+    if value.is_infinite() {
+        return Err(DropReason::Infinite);
+    }
+    Quantity::from_f64(value).map_err(|_| DropReason::OutOfRange)
+}
+
+impl std::fmt::Display for Dropped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Dropped { object, value, reason } = self;
+        match reason {
+            DropReason::Infinite => {
+                write!(f, "the sample of {object} is {}, which no quantity can hold", infinity(*value))
+            }
+            DropReason::OutOfRange => {
+                write!(f, "the sample of {object} is {value:e}, beyond what a quantity can hold")
+            }
+            DropReason::NotANumber => {
+                write!(f, "the sample of {object} is NaN and the rule says onNaN: missing")
+            }
+        }
+    }
+}
+
+fn infinity(value: f64) -> &'static str {
+    if value > 0.0 { "+Inf" } else { "-Inf" }
+}

@@ -28,8 +28,29 @@ pub(crate) fn compile(text: &str) -> Result<Template, TemplateError> {
     Template::new("query")
         .delims("<<", ">>")
         .missing_key(MissingKey::Error)
+        .func("index", index)
         .parse(text)
         .map_err(|error| TemplateError(error.to_string()))
+}
+
+/// Go's `index` over what a query has: maps of strings, where a key that is not there is empty, and lists.
+fn index(arguments: &[Value]) -> gotmpl::Result<Value> {
+    let refuse = |message: String| Err(gotmpl::TemplateError::Exec(message));
+    let Some((first, indices)) = arguments.split_first() else {
+        return refuse("index: expected a map or a list, found nothing".to_owned());
+    };
+    indices.iter().try_fold(first.clone(), |value, index| match (&value, index) {
+        (Value::Map(map), Value::String(key)) => Ok(map.get(key).cloned().unwrap_or_else(|| "".into())),
+        (Value::List(list), Value::Int(position)) => {
+            match usize::try_from(*position).ok().and_then(|position| list.get(position)) {
+                Some(item) => Ok(item.clone()),
+                None => {
+                    refuse(format!("index: {position} is out of range, expected less than {}", list.len()))
+                }
+            }
+        }
+        _ => refuse(format!("index: cannot look up {index} here")),
+    })
 }
 
 /// Runs a template.

@@ -63,7 +63,10 @@ impl Node {
 /// Reads the first document of the text. Duplicate keys are faults, as in upstream's strict decoding; reading goes on
 /// behind them.
 pub(crate) fn parse(text: &str, faults: &mut Vec<Fault>) -> Result<Node, Fault> {
-    let mut reader = Reader { events: Parser::new_from_str(text), anchors: Vec::new(), faults, depth: 0 };
+    // A block scalar that the file ends in, without a line break, has none; the parser adds one.
+    let open_end = (!text.ends_with('\n')).then(|| text.chars().count());
+    let mut reader =
+        Reader { events: Parser::new_from_str(text), anchors: Vec::new(), faults, depth: 0, open_end };
     loop {
         match reader.next()? {
             (Event::DocumentStart(..), _) => {
@@ -84,6 +87,8 @@ struct Reader<'a, 'f> {
     anchors: Vec<(usize, Node)>,
     faults: &'f mut Vec<Fault>,
     depth: usize,
+    /// Where the text ends, when it does not end in a line break.
+    open_end: Option<usize>,
 }
 
 impl<'a> Reader<'a, '_> {
@@ -105,10 +110,17 @@ impl<'a> Reader<'a, '_> {
         match event {
             Event::Scalar(text, style, anchor, _) => {
                 let quoted = style != ScalarStyle::Plain;
+                let block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+                let text = match text.strip_suffix('\n') {
+                    Some(line) if block && self.open_end.is_some_and(|end| span.end.index() >= end) => {
+                        line.into()
+                    }
+                    _ => text,
+                };
                 let value = if !quoted && is_null(&text) {
                     Value::Null
                 } else {
-                    Value::Scalar { text: text.into_owned(), quoted }
+                    Value::Scalar { text: text.to_string(), quoted }
                 };
                 Ok(self.remember(anchor, at(span, value)))
             }

@@ -129,7 +129,7 @@ impl LabelTemplate {
     fn compile(text: &str) -> Result<LabelTemplate, ResourceLabelsError> {
         let template = template::compile(text)?;
         let no_pattern = |cause: String| ResourceLabelsError::NoPattern { template: text.to_owned(), cause };
-        let filled = fill(&template, "(?P<group>.+?)", "(?P<resource>.+?)")
+        let filled = fill(&template, "(?P<group>.*?)", "(?P<resource>.+?)")
             .map_err(|error| no_pattern(error.to_string()))?;
         if !filled.contains("(?P<resource>") {
             return Err(ResourceLabelsError::NoResource(text.to_owned()));

@@ -1,0 +1,164 @@
+//! Behaviour as data: each file of `tests/cases` holds rules, series that exist, and requests with the PromQL or the error
+//! that they must yield. Upstream's own test tables are re-expressed there, their source cited beside them.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use rules::catalog::{Catalog, Objects, Series};
+use rules::resource::{GroupResource, ResourceMapper as _, StaticMapper};
+use rules::selector::Selector;
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CaseFile {
+    /// What the file is about.
+    topic: String,
+    /// A rule file, as text so that faults have places.
+    #[serde(default)]
+    rules: String,
+    /// Series that exist: `name{label,label}`.
+    #[serde(default)]
+    series: Vec<String>,
+    /// Expected entries of the catalog, `resource/metric`; absent means not checked.
+    listed: Option<Vec<String>>,
+    /// Expected warnings of the catalog; absent means not checked.
+    warnings: Option<Vec<String>>,
+    #[serde(default)]
+    requests: Vec<Request>,
+    /// Rule files that must be refused, with every fault.
+    #[serde(default)]
+    refused: Vec<Refused>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Request {
+    metric: String,
+    resource: String,
+    namespace: Option<String>,
+    names: Vec<String>,
+    #[serde(default)]
+    selector: String,
+    promql: Option<String>,
+    error: Option<String>,
+    join: Option<String>,
+    window_seconds: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Refused {
+    rules: String,
+    faults: Vec<String>,
+}
+
+#[test]
+fn every_case_file() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
+    let mut files: Vec<_> = std::fs::read_dir(dir)
+        .expect("tests/cases is there")
+        .map(|entry| entry.expect("readable").path())
+        .collect();
+    files.sort();
+    let mut failures = Vec::new();
+    let mut checks = 0;
+    for file in &files {
+        let text = std::fs::read_to_string(file).expect("readable");
+        let cases: CaseFile =
+            serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let (done, failed) = run(&cases);
+        println!("{}: {done} checks, {} failed", cases.topic, failed.len());
+        checks += done;
+        failures.extend(failed.into_iter().map(|failure| format!("{}: {failure}", file.display())));
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert!(checks > 50, "only {checks} checks in {} files", files.len());
+}
+
+fn run(file: &CaseFile) -> (usize, Vec<String>) {
+    let mut checker = Checker::default();
+    for refused in &file.refused {
+        let found = match rules::load(&refused.rules) {
+            Ok(_) => vec!["loads".to_owned()],
+            Err(faults) => faults.iter().map(ToString::to_string).collect(),
+        };
+        checker.equal("faults", &refused.faults, &found);
+    }
+    if file.rules.is_empty() {
+        return (checker.checks, checker.failures);
+    }
+    let rules = rules::load(&file.rules).unwrap_or_else(|faults| panic!("{}: {faults}", file.topic));
+    let mapper = StaticMapper::built_in();
+    let series: Vec<Series> = file.series.iter().map(|text| series(text)).collect();
+    // Every rule sees every series: selecting them is Prometheus' part.
+    let discovered: HashMap<&str, &[Series]> =
+        rules.custom_series_queries().map(|query| (query, series.as_slice())).collect();
+    let catalog = Catalog::build(&rules, &discovered, &mapper);
+    if let Some(listed) = &file.listed {
+        let found: Vec<String> = catalog
+            .custom_resources()
+            .iter()
+            .map(|entry| format!("{}/{}", entry.resource, entry.metric))
+            .collect();
+        checker.equal("listed", listed, &found);
+    }
+    if let Some(warnings) = &file.warnings {
+        checker.equal("warnings", warnings, &catalog.warnings().to_vec());
+    }
+    for request in &file.requests {
+        let place =
+            format!("{} of {}/{:?} {}", request.metric, request.resource, request.names, request.selector);
+        let (resource, group) = request.resource.split_once('.').unwrap_or((&request.resource, ""));
+        let found = mapper
+            .kind_for(resource, group)
+            .and_then(|kind| catalog.custom(&GroupResource::new(&kind.group, &kind.plural), &request.metric));
+        let Some(matched) = found else {
+            checker.equal(&place, &request.error, &Some("no such metric".to_owned()));
+            continue;
+        };
+        let selector = match Selector::parse(&request.selector) {
+            Ok(selector) => selector,
+            Err(error) => panic!("{place}: {error}"),
+        };
+        let names: Vec<&str> = request.names.iter().map(String::as_str).collect();
+        match matched.plan(&Objects { namespace: request.namespace.as_deref(), names: &names }, &selector) {
+            Ok(plan) => {
+                checker.equal(&place, &request.promql, &Some(plan.promql));
+                if request.join.is_some() {
+                    checker.equal(&place, &request.join, &Some(plan.join_label.to_string()));
+                }
+                if request.window_seconds.is_some() {
+                    checker.equal(
+                        &place,
+                        &request.window_seconds,
+                        &plan.window.map(|window| window.as_secs()),
+                    );
+                }
+            }
+            Err(error) => checker.equal(&place, &request.error, &Some(error.to_string())),
+        }
+    }
+    (checker.checks, checker.failures)
+}
+
+#[derive(Default)]
+struct Checker {
+    checks: usize,
+    failures: Vec<String>,
+}
+
+impl Checker {
+    fn equal<T: PartialEq + std::fmt::Debug>(&mut self, place: &str, expected: &T, found: &T) {
+        self.checks += 1;
+        if expected != found {
+            self.failures.push(format!("{place}\n  expected {expected:#?}\n  found    {found:#?}"));
+        }
+    }
+}
+
+fn series(text: &str) -> Series {
+    let (name, labels) = text.split_once('{').unwrap_or((text, "}"));
+    let labels = labels.trim_end_matches('}').split(',').filter(|label| !label.is_empty());
+    Series { name: name.into(), label_names: labels.map(Into::into).collect() }
+}

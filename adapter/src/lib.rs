@@ -5,12 +5,16 @@
 //! [`objects`] for names, builds the PromQL, asks a [`source`] and joins the samples with [`values`].
 
 pub mod answer;
+pub mod app;
 pub mod args;
 pub mod go_duration;
+pub mod logging;
 pub mod objects;
 pub mod relist;
 pub mod routes;
 pub mod rules_file;
+pub mod served;
 pub mod source;
+pub mod standalone;
 pub mod telemetry;
 pub mod values;

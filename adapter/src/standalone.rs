@@ -1,34 +1,87 @@
 //! What standalone mode leaves on disk: its own certificate authority, a serving certificate for loopback, and a
 //! kubeconfig with a client certificate, so that plain `kubectl --kubeconfig FILE get --raw ...` works.
 //!
-//! Private keys are readable by their owner only. Everything is made anew at each start: a kubeconfig of an earlier
-//! run stops working when its server does.
+//! Everything is made anew at each start, so a kubeconfig of an earlier run stops working with its server. The kubeconfig
+//! and the keys are readable by their owner only.
 
-use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use apiservice::authority::{Authority, AuthorityError, Issued};
+use apiservice::authority::{Authority, AuthorityError, write};
+use apiservice::authz::MASTERS;
+use apiservice::tls::CertificateSource;
+use serde_json::json;
 
-/// Certificates of one standalone run.
+/// The files of one standalone run.
 pub struct Standalone {
     dir: PathBuf,
     authority: Authority,
-    serving: Issued,
 }
 
-/// Why standalone mode could not be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum StandaloneError {
-    /// A certificate could not be made.
-    #[error("cannot make a certificate for standalone mode: {0}")]
-    Certificate(#[from] AuthorityError),
-    /// A file could not be written.
-    #[error("cannot write {path}: {cause}", path = path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// The operating system's reason.
-        cause: io::Error,
-    },
+impl Standalone {
+    /// Makes an authority and a serving certificate in `dir`.
+    ///
+    /// # Errors
+    /// What cannot be written.
+    pub fn prepare(dir: &Path) -> Result<Standalone, AuthorityError> {
+        let standalone = Standalone { dir: dir.to_owned(), authority: Authority::new("standalone-ca")? };
+        let addresses = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+        let serving = standalone.authority.issue_server("adapter", &["localhost".to_owned()], &addresses)?;
+        write(&standalone.certificate(), &serving.certificate, PUBLIC)?;
+        write(&standalone.key(), &serving.key, PRIVATE)?;
+        Ok(standalone)
+    }
+
+    /// Where the serving certificate is.
+    pub fn serving(&self) -> CertificateSource {
+        CertificateSource::Files { certificate: self.certificate(), key: self.key() }
+    }
+
+    /// The authority whose client certificates are good, PEM.
+    pub fn client_authority(&self) -> &str {
+        self.authority.certificate()
+    }
+
+    /// Writes the kubeconfig for a server that listens on `address`; returns its path.
+    ///
+    /// # Errors
+    /// What cannot be written.
+    pub fn write_kubeconfig(&self, address: SocketAddr) -> Result<PathBuf, AuthorityError> {
+        let user = self.authority.issue_client("standalone-admin", &[MASTERS])?;
+        // JSON is YAML, and leaves no quoting to get wrong.
+        let kubeconfig = json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": NAME, "cluster": {
+                "server": format!("https://{address}"),
+                "certificate-authority-data": base64(self.authority.certificate().as_bytes()),
+            }}],
+            "users": [{"name": NAME, "user": {
+                "client-certificate-data": base64(user.certificate.as_bytes()),
+                "client-key-data": base64(user.key.as_bytes()),
+            }}],
+            "contexts": [{"name": NAME, "context": {"cluster": NAME, "user": NAME}}],
+            "current-context": NAME,
+        });
+        let path = self.dir.join("kubeconfig");
+        write(&path, &format!("{kubeconfig:#}\n"), PRIVATE)?;
+        Ok(path)
+    }
+
+    fn certificate(&self) -> PathBuf {
+        self.dir.join("serving.crt")
+    }
+
+    fn key(&self) -> PathBuf {
+        self.dir.join("serving.key")
+    }
 }
+
+fn base64(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+const NAME: &str = "standalone";
+const PUBLIC: u32 = 0o644;
+const PRIVATE: u32 = 0o600;

@@ -1,6 +1,9 @@
 //! Step 8 of a request: where samples come from. [`MetricSource`] is the only seam to an engine; every peer behind it
 //! passes one and the same test suite.
 
+pub mod observed;
+pub mod prometheus;
+
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 

@@ -1,0 +1,178 @@
+//! The answer to a series query, read while it arrives: of each series only its name and the names of its labels are kept,
+//! and each combination once. A listing of a million series needs the memory of a few hundred combinations.
+
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashSet};
+use std::fmt;
+use std::io::{self, Read};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::{Buf as _, Bytes};
+use reqwest::Response;
+use rules::catalog::Series;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use tokio::sync::mpsc;
+
+use super::answer::{Envelope, check_status, no_answer, unavailable};
+use super::transport;
+use crate::source::{Listing, SourceError};
+
+/// Reads the listing out of a response.
+pub(super) async fn listing(mut response: Response) -> Result<Listing, SourceError> {
+    let status = response.status();
+    check_status(status)?;
+    let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
+    let parser = tokio::task::spawn_blocking(move || parse(Chunks { receiver, current: Bytes::new() }));
+    let mut received = 0;
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) => {
+                received += chunk.len();
+                if received > LARGEST_BODY {
+                    return Err(unavailable(format!("the listing of series is larger than {LARGEST_BODY} bytes")));
+                }
+                // The parser stops early when the text is wrong; what it found is its result.
+                if sender.send(chunk).await.is_err() {
+                    break;
+                }
+            }
+            Ok(None) => break,
+            Err(error) => return Err(transport(&error)),
+        }
+    }
+    drop(sender);
+    match parser.await {
+        Ok(Ok(envelope)) => {
+            let envelope = envelope.checked(status)?;
+            Ok(Listing { series: envelope.data.unwrap_or_default().0, warnings: envelope.warnings })
+        }
+        Ok(Err(error)) => Err(no_answer(status, &error)),
+        Err(error) => Err(unavailable(format!("the listing of series could not be read: {error}"))),
+    }
+}
+
+/// Chunks of a body as a reader.
+struct Chunks {
+    receiver: mpsc::Receiver<Bytes>,
+    current: Bytes,
+}
+
+impl Read for Chunks {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.current.is_empty() {
+            match self.receiver.blocking_recv() {
+                Some(chunk) => self.current = chunk,
+                None => return Ok(0),
+            }
+        }
+        let count = buffer.len().min(self.current.len());
+        self.current.copy_to_slice(&mut buffer[..count]);
+        Ok(count)
+    }
+}
+
+fn parse(chunks: Chunks) -> Result<Envelope<Found>, serde_json::Error> {
+    serde_json::from_reader(io::BufReader::with_capacity(READ_AHEAD, chunks))
+}
+
+/// The distinct series of an answer.
+#[derive(Default)]
+pub(super) struct Found(Vec<Series>);
+
+impl<'de> serde::Deserialize<'de> for Found {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Found, D::Error> {
+        struct ListVisitor;
+
+        impl<'de> Visitor<'de> for ListVisitor {
+            type Value = Found;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of series")
+            }
+
+            /// `null` stands for none.
+            fn visit_unit<E>(self) -> Result<Found, E> {
+                Ok(Found::default())
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Found, A::Error> {
+                let texts = Rc::new(RefCell::new(HashSet::new()));
+                let mut distinct = BTreeSet::new();
+                while let Some(series) = sequence.next_element_seed(SeriesSeed(&texts))? {
+                    distinct.insert(series);
+                }
+                Ok(Found(distinct.into_iter().collect()))
+            }
+        }
+        deserializer.deserialize_any(ListVisitor)
+    }
+}
+
+/// One series: an object of labels, of which `__name__` is the name.
+struct SeriesSeed<'a>(&'a RefCell<HashSet<Arc<str>>>);
+
+impl<'de> DeserializeSeed<'de> for SeriesSeed<'_> {
+    type Value = Series;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Series, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for SeriesSeed<'_> {
+    type Value = Series;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the labels of a series")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Series, A::Error> {
+        let mut name = None;
+        let mut labels = Vec::new();
+        while let Some(label) = map.next_key_seed(TextSeed(self.0))? {
+            if &*label == "__name__" {
+                name = Some(map.next_value_seed(TextSeed(self.0))?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+                labels.push(label);
+            }
+        }
+        labels.sort();
+        Ok(Series { name: name.unwrap_or_else(|| Arc::from("")), label_names: labels.into() })
+    }
+}
+
+/// A text, shared with every equal one before it.
+struct TextSeed<'a>(&'a RefCell<HashSet<Arc<str>>>);
+
+impl<'de> DeserializeSeed<'de> for TextSeed<'_> {
+    type Value = Arc<str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Arc<str>, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for TextSeed<'_> {
+    type Value = Arc<str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Arc<str>, E> {
+        let mut texts = self.0.borrow_mut();
+        if let Some(known) = texts.get(text) {
+            return Ok(Arc::clone(known));
+        }
+        let text: Arc<str> = Arc::from(text);
+        texts.insert(Arc::clone(&text));
+        Ok(text)
+    }
+}
+
+const CHUNKS_AHEAD: usize = 8;
+const READ_AHEAD: usize = 64 << 10;
+/// About ten million series; a rule that lists more is a mistake.
+const LARGEST_BODY: usize = 4 << 30;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use apiservice::accept::{self, AcceptLimits, Ended};
-use apiservice::authn::{AuthnError, Authenticator, ClientCertificates, Union};
+use apiservice::authn::{Authenticator, AuthnError, ClientCertificates, Union};
 use apiservice::authority::AuthorityError;
 use apiservice::authz::{AlwaysAllowPaths, Chain, MASTERS, PrivilegedGroup};
 use apiservice::discovery::DiscoveryHandle;

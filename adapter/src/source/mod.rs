@@ -3,6 +3,7 @@
 
 pub mod observed;
 pub mod prometheus;
+pub mod recorded;
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};

@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use reqwest::{Response, StatusCode};
-use serde::de::{self, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde::Deserialize;
+use serde::de::{self, Deserializer, IgnoredAny, SeqAccess, Visitor};
 
 use super::transport;
 use crate::source::{QueryResult, Sample, Samples, SourceError, SourceErrorClass};
@@ -39,7 +39,8 @@ pub(super) async fn body(mut response: Response) -> Result<(StatusCode, Vec<u8>)
 /// The result of a query.
 pub(super) fn query(status: StatusCode, body: &[u8]) -> Result<QueryResult, SourceError> {
     check_status(status)?;
-    let envelope: Envelope<QueryData<'_>> = serde_json::from_slice(body).map_err(|error| no_answer(status, &error))?;
+    let envelope: Envelope<QueryData<'_>> =
+        serde_json::from_slice(body).map_err(|error| no_answer(status, &error))?;
     let envelope = envelope.checked(status)?;
     let Some(data) = envelope.data else {
         return Err(unavailable("the answer of Prometheus has no data".to_owned()));
@@ -153,7 +154,8 @@ impl VectorEntry<'_> {
     /// `None` for a native histogram, which is no number.
     fn into_sample(self) -> Option<Sample> {
         let Point { timestamp_ms, value } = self.value.filter(|_| self.histogram.is_none())?;
-        let labels = self.metric.iter().map(|(name, value)| (Arc::from(&**name), Arc::from(&**value))).collect();
+        let labels =
+            self.metric.iter().map(|(name, value)| (Arc::from(&**name), Arc::from(&**value))).collect();
         Some(Sample { labels, timestamp_ms, value })
     }
 }
@@ -176,10 +178,12 @@ impl<'de> Deserialize<'de> for Point {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Point, A::Error> {
-                let seconds: f64 = sequence.next_element()?.ok_or_else(|| de::Error::invalid_length(0, &self))?;
+                let seconds: f64 =
+                    sequence.next_element()?.ok_or_else(|| de::Error::invalid_length(0, &self))?;
                 let text: std::borrow::Cow<'de, str> =
                     sequence.next_element()?.ok_or_else(|| de::Error::invalid_length(1, &self))?;
-                let value = number(&text).ok_or_else(|| de::Error::invalid_value(de::Unexpected::Str(&text), &self))?;
+                let value = number(&text)
+                    .ok_or_else(|| de::Error::invalid_value(de::Unexpected::Str(&text), &self))?;
                 Ok(Point { timestamp_ms: (seconds * 1000.0).round() as i64, value })
             }
         }

@@ -99,13 +99,16 @@ fn build(files: &TlsFiles) -> Result<reqwest::Client, SourceError> {
         .pool_max_idle_per_host(IDLE_CONNECTIONS)
         .redirect(reqwest::redirect::Policy::none());
     if let Some(ca) = &files.ca {
-        let authorities = Certificate::from_pem_bundle(ca)
-            .map_err(|error| refuse(format!("expected PEM certificates in the CA file for Prometheus: {error}")))?;
+        let authorities = Certificate::from_pem_bundle(ca).map_err(|error| {
+            refuse(format!("expected PEM certificates in the CA file for Prometheus: {error}"))
+        })?;
         builder = builder.tls_certs_only(authorities);
     }
     if let Some(pair) = &files.pair {
         let identity = Identity::from_pem(pair).map_err(|error| {
-            refuse(format!("expected a PEM certificate and its key in the client files for Prometheus: {error}"))
+            refuse(format!(
+                "expected a PEM certificate and its key in the client files for Prometheus: {error}"
+            ))
         })?;
         builder = builder.identity(identity);
     }

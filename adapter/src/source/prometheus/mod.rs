@@ -93,13 +93,24 @@ impl Prometheus {
         url
     }
 
-    async fn list(&self, selector: &str, since: SystemTime, deadline: Instant) -> Result<Listing, SourceError> {
+    async fn list(
+        &self,
+        selector: &str,
+        since: SystemTime,
+        deadline: Instant,
+    ) -> Result<Listing, SourceError> {
         let start = unix_seconds(since);
-        let response = self.ask("/api/v1/series", &[("match[]", selector), ("start", &start)], deadline).await?;
+        let response =
+            self.ask("/api/v1/series", &[("match[]", selector), ("start", &start)], deadline).await?;
         within(deadline, stream::listing(response)).await?
     }
 
-    async fn evaluate(&self, promql: &str, time: SystemTime, deadline: Instant) -> Result<QueryResult, SourceError> {
+    async fn evaluate(
+        &self,
+        promql: &str,
+        time: SystemTime,
+        deadline: Instant,
+    ) -> Result<QueryResult, SourceError> {
         let deadline = deadline.min(Instant::now() + self.settings.timeout);
         let left = deadline.saturating_duration_since(Instant::now());
         let parameters = [
@@ -186,7 +197,9 @@ mod tests {
 
     #[test]
     fn times_as_upstream_writes_them() {
-        for (millis, text) in [(1_795_461_859_629, "1795461859.629"), (1_500, "1.5"), (2_000, "2"), (10, "0.01")] {
+        for (millis, text) in
+            [(1_795_461_859_629, "1795461859.629"), (1_500, "1.5"), (2_000, "2"), (10, "0.01")]
+        {
             assert_eq!(unix_seconds(SystemTime::UNIX_EPOCH + Duration::from_millis(millis)), text);
         }
     }

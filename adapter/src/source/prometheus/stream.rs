@@ -30,7 +30,9 @@ pub(super) async fn listing(mut response: Response) -> Result<Listing, SourceErr
             Ok(Some(chunk)) => {
                 received += chunk.len();
                 if received > LARGEST_BODY {
-                    return Err(unavailable(format!("the listing of series is larger than {LARGEST_BODY} bytes")));
+                    return Err(unavailable(format!(
+                        "the listing of series is larger than {LARGEST_BODY} bytes"
+                    )));
                 }
                 // The parser stops early when the text is wrong; what it found is its result.
                 if sender.send(chunk).await.is_err() {

@@ -1,0 +1,490 @@
+//! Requests through the whole of the adapter but TLS, over a recorded source: exact bodies, and what was asked for them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use adapter::answer::Answerer;
+use adapter::objects::Objects;
+use adapter::objects::scraped::ScrapedObjects;
+use adapter::relist::{CatalogHandle, RelistSettings, Relister};
+use adapter::served;
+use adapter::source::recorded::{Recorded, vector};
+use adapter::source::{Listing, MetricSource, QueryResult, Samples, SourceError, SourceErrorClass};
+use adapter::telemetry::Telemetry;
+use apiservice::authn::Union;
+use apiservice::authz::{AlwaysAllowPaths, Chain};
+use apiservice::discovery::DiscoveryHandle;
+use apiservice::health::Health;
+use apiservice::server::{ApiServer, RequestLimits};
+use axum::Router;
+use axum::body::Body;
+use http::Request;
+use http_body_util::BodyExt as _;
+use rules::catalog::Series;
+use tokio::sync::watch;
+use tower::ServiceExt as _;
+
+const RULES: &str = r#"
+rules:
+- seriesQuery: 'depth{namespace!="",pod!=""}'
+  resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}, node: {resource: node}}}
+  metricsQuery: 'max(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)'
+- seriesQuery: 'latency_sum{namespace!="",pod!=""}'
+  resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}
+  name: {matches: "^(.*)_sum$", as: "${1}_avg"}
+  metricsQuery: 'rate(latency_sum{<<.LabelMatchers>>}[2m]) / rate(latency_count{<<.LabelMatchers>>}[2m])'
+- seriesQuery: 'broken'
+  resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}
+  metricsQuery: 'broken{<<.LabelMatchers>>}'
+"#;
+const C1: &str = "/apis/custom.metrics.k8s.io/v1beta1";
+const C2: &str = "/apis/custom.metrics.k8s.io/v1beta2";
+/// 2026-11-23T22:22:35.500Z
+const AT: i64 = 1_795_472_555_500;
+const BOTH: &str = r#"max(depth{namespace="default",pod=~"model-a|model-b"}) by (pod)"#;
+const ONE: &str = r#"max(depth{namespace="default",pod="model-b"}) by (pod)"#;
+
+struct Adapter {
+    source: Arc<Recorded>,
+    router: Router,
+}
+
+struct Response {
+    code: u16,
+    content_type: String,
+    body: String,
+}
+
+impl Adapter {
+    /// An adapter whose series were listed once; `broken` cannot be listed.
+    async fn started() -> Adapter {
+        let source = Arc::new(Recorded::default());
+        source.lists(r#"depth{namespace!="",pod!=""}"#, Ok(listing("depth", &["namespace", "node", "pod"])));
+        source.lists(
+            r#"latency_sum{namespace!="",pod!=""}"#,
+            Ok(listing("latency_sum", &["namespace", "pod"])),
+        );
+        source.lists("broken", Ok(Listing::default()));
+        let targets: [(&[(&str, &str)], f64); 4] = [
+            (&[("namespace", "default"), ("pod", "model-b"), ("app", "model"), ("tier", "back")], 1.0),
+            (&[("namespace", "default"), ("pod", "model-a"), ("app", "model"), ("node", "n1")], 1.0),
+            (&[("namespace", "other"), ("pod", "model-x"), ("app", "model")], 0.0),
+            (&[("job", "self")], 1.0),
+        ];
+        source.answers("up", Ok(vector(targets, AT)));
+        source.answers(
+            BOTH,
+            Ok(vector([(&[("pod", "model-a")] as &[_], 0.0), (&[("pod", "model-b")], 7.5)], AT)),
+        );
+        source.answers(ONE, Ok(vector([(&[("pod", "model-b")] as &[_], 7.5)], AT)));
+        Adapter::over(source).await
+    }
+
+    async fn over(source: Arc<Recorded>) -> Adapter {
+        let rules = Arc::new(rules::load(RULES).expect("valid rules"));
+        let telemetry = Arc::new(Telemetry::new(&rules));
+        let seam: Arc<dyn MetricSource> = Arc::clone(&source) as _;
+        let objects: Arc<dyn Objects> = Arc::new(ScrapedObjects::new(Arc::clone(&seam)));
+        let catalog = CatalogHandle::waiting(&rules, &*objects);
+        let (_publish, follow) = watch::channel(Arc::clone(&rules));
+        let settings = RelistSettings {
+            interval: Duration::from_hours(1),
+            max_age: Duration::from_hours(1),
+            timeout: Duration::from_secs(5),
+        };
+        let relister = Relister::new(
+            settings,
+            Arc::clone(&seam),
+            Arc::clone(&objects),
+            follow,
+            catalog.clone(),
+            Arc::clone(&telemetry),
+        );
+        let (listed, mut was_listed) = tokio::sync::mpsc::unbounded_channel();
+        tokio::spawn(relister.run(move |_| drop(listed.send(()))));
+        was_listed.recv().await.expect("the relister runs");
+        let discovery = DiscoveryHandle::new(served::discovery(&rules, &catalog.load().catalog, 6443));
+        let server = ApiServer {
+            handler: Arc::new(Answerer::new(catalog, objects, seam, Arc::clone(&telemetry))),
+            discovery,
+            health: Health::default(),
+            authentication: Union::new(Vec::new()),
+            // What is tested here lies behind access control.
+            authorization: Chain::new(vec![
+                Arc::new(access::AllowAll),
+                Arc::new(AlwaysAllowPaths::new(vec![])),
+            ]),
+            limits: RequestLimits::default(),
+            metrics: Arc::new(move || telemetry.text()),
+            observer: Arc::new(|_, _, _| {}),
+        };
+        Adapter { source, router: server.into_router() }
+    }
+
+    async fn get(&self, path: &str) -> Response {
+        let request = Request::get(path).body(Body::empty()).expect("a valid request");
+        let response = self.router.clone().oneshot(request).await.expect("the router always answers");
+        let code = response.status().as_u16();
+        let content_type = response.headers()["content-type"].to_str().expect("text").to_owned();
+        let body = response.into_body().collect().await.expect("a whole body").to_bytes();
+        Response { code, content_type, body: String::from_utf8(body.to_vec()).expect("text") }
+    }
+
+    /// The message of an error answer.
+    async fn error(&self, path: &str) -> (u16, String) {
+        let response = self.get(path).await;
+        let status: serde_json::Value = serde_json::from_str(&response.body).expect("a Status");
+        assert_eq!(status["kind"], "Status", "{}", response.body);
+        assert_eq!(status["code"], response.code, "{}", response.body);
+        (response.code, status["message"].as_str().expect("a message").to_owned())
+    }
+}
+
+mod access {
+    use apiservice::attributes::Attributes;
+    use apiservice::authn::User;
+    use apiservice::authz::{Authorizer, AuthzError, Decision};
+    use futures_util::FutureExt as _;
+    use futures_util::future::BoxFuture;
+
+    pub(crate) struct AllowAll;
+
+    impl Authorizer for AllowAll {
+        fn authorize<'a>(
+            &'a self,
+            _: &'a User,
+            _: &'a Attributes,
+        ) -> BoxFuture<'a, Result<Decision, AuthzError>> {
+            std::future::ready(Ok(Decision::Allow)).boxed()
+        }
+    }
+}
+
+fn listing(name: &str, labels: &[&str]) -> Listing {
+    let label_names = labels.iter().map(|label| (*label).into()).collect();
+    Listing { series: vec![Series { name: name.into(), label_names }], warnings: Vec::new() }
+}
+
+fn single(value: f64) -> Result<QueryResult, SourceError> {
+    Ok(vector([(&[("pod", "model-b")] as &[_], value)], AT))
+}
+
+#[tokio::test]
+async fn lists_what_the_rules_make() {
+    let adapter = Adapter::started().await;
+    let response = adapter.get(C1).await;
+    assert_eq!(response.code, 200);
+    let names: Vec<String> =
+        serde_json::from_str::<serde_json::Value>(&response.body).expect("JSON")["resources"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|entry| format!("{} {}", entry["name"].as_str().expect("a name"), entry["namespaced"]))
+            .collect();
+    assert_eq!(
+        names,
+        [
+            "namespaces/depth false",
+            "namespaces/latency_avg false",
+            "nodes/depth false",
+            "pods/depth true",
+            "pods/latency_avg true"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn every_pod_in_both_versions() {
+    let adapter = Adapter::started().await;
+    let response = adapter.get(&format!("{C1}/namespaces/default/pods/*/depth")).await;
+    assert_eq!((response.code, response.content_type.as_str()), (200, "application/json"));
+    assert_eq!(
+        response.body,
+        concat!(
+            r#"{"kind":"MetricValueList","apiVersion":"custom.metrics.k8s.io/v1beta1","metadata":{},"items":["#,
+            r#"{"describedObject":{"kind":"Pod","namespace":"default","name":"model-a","apiVersion":"v1"},"#,
+            r#""metricName":"depth","timestamp":"2026-11-23T22:22:35Z","value":"0","selector":null},"#,
+            r#"{"describedObject":{"kind":"Pod","namespace":"default","name":"model-b","apiVersion":"v1"},"#,
+            r#""metricName":"depth","timestamp":"2026-11-23T22:22:35Z","value":"7500m","selector":null}]}"#,
+            "\n"
+        )
+    );
+    let response = adapter.get(&format!("{C2}/namespaces/default/pods/model-b/depth")).await;
+    assert_eq!(
+        response.body,
+        concat!(
+            r#"{"kind":"MetricValueList","apiVersion":"custom.metrics.k8s.io/v1beta2","metadata":{},"items":["#,
+            r#"{"describedObject":{"kind":"Pod","namespace":"default","name":"model-b","apiVersion":"v1"},"#,
+            r#""metric":{"name":"depth","selector":null},"timestamp":"2026-11-23T22:22:35Z","value":"7500m"}]}"#,
+            "\n"
+        )
+    );
+    assert_eq!(adapter.source.asked(), ["up", BOTH, ONE]);
+}
+
+#[tokio::test]
+async fn a_window_is_the_range_of_the_rule() {
+    let adapter = Adapter::started().await;
+    let query = r#"rate(latency_sum{namespace="default",pod="model-b"}[2m]) / rate(latency_count{namespace="default",pod="model-b"}[2m])"#;
+    adapter.source.answers(query, single(0.25));
+    let response = adapter.get(&format!("{C1}/namespaces/default/pods/model-b/latency_avg")).await;
+    assert!(response.body.contains(r#""window":120,"value":"250m""#), "{}", response.body);
+    let response = adapter.get(&format!("{C2}/namespaces/default/pods/model-b/latency_avg")).await;
+    assert!(response.body.contains(r#""windowSeconds":120,"value":"250m""#), "{}", response.body);
+}
+
+#[tokio::test]
+async fn selectors() {
+    let adapter = Adapter::started().await;
+    let pods = format!("{C1}/namespaces/default/pods/*/depth");
+    let response = adapter.get(&format!("{pods}?labelSelector=tier%3Dback")).await;
+    assert!(
+        response.body.contains(r#""name":"model-b""#) && !response.body.contains("model-a"),
+        "{}",
+        response.body
+    );
+    let selected = r#"max(depth{code="200",path=~"a|b",namespace="default",pod="model-b"}) by (pod)"#;
+    adapter.source.answers(selected, single(1.0));
+    let response = adapter
+        .get(&format!(
+            "{C1}/namespaces/default/pods/model-b/depth?metricLabelSelector=code%3D200%2Cpath+in+%28a%2Cb%29"
+        ))
+        .await;
+    let echo = r#""selector":{"matchLabels":{"code":"200"},"matchExpressions":[{"key":"path","operator":"In","values":["a","b"]}]}"#;
+    assert!(response.body.contains(echo), "{}", response.body);
+    adapter.source.answers(r#"max(depth{a!="b",namespace="default",pod="model-b"}) by (pod)"#, single(1.0));
+    let response =
+        adapter.get(&format!("{C1}/namespaces/default/pods/model-b/depth?metricLabelSelector=a!%3Db")).await;
+    let echo = r#""selector":{"matchExpressions":[{"key":"a","operator":"NotIn","values":["b"]}]}"#;
+    assert!(response.body.contains(echo), "{}", response.body);
+}
+
+#[tokio::test]
+async fn a_namespace_and_a_node() {
+    let adapter = Adapter::started().await;
+    adapter.source.answers(
+        r#"max(depth{namespace="default"}) by (namespace)"#,
+        Ok(vector([(&[("namespace", "default")] as &[_], 3.0)], AT)),
+    );
+    adapter
+        .source
+        .answers(r#"max(depth{node="n1"}) by (node)"#, Ok(vector([(&[("node", "n1")] as &[_], 4.0)], AT)));
+    let response = adapter.get(&format!("{C1}/namespaces/default/metrics/depth")).await;
+    assert!(
+        response
+            .body
+            .contains(r#""describedObject":{"kind":"Namespace","name":"default","apiVersion":"v1"}"#),
+        "{}",
+        response.body
+    );
+    let response = adapter.get(&format!("{C1}/nodes/*/depth")).await;
+    assert!(
+        response.body.contains(r#""describedObject":{"kind":"Node","name":"n1","apiVersion":"v1"}"#),
+        "{}",
+        response.body
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_there() {
+    let adapter = Adapter::started().await;
+    adapter.source.answers(r#"max(depth{namespace="default",pod="ghost"}) by (pod)"#, Ok(vector([], AT)));
+    for (path, code, message) in [
+        ("/namespaces/default/pods/*/nosuch", 404, "the server could not find the metric nosuch for pods"),
+        (
+            "/namespaces/default/pods/ghost/depth",
+            404,
+            "the server could not find the metric depth for pods ghost",
+        ),
+        ("/namespaces/nosuch/pods/*/depth", 404, "the server could not find the metric depth for pods"),
+        ("/namespaces/DEFAULT/pods/*/depth", 404, "the server could not find the metric depth for pods"),
+        (
+            "/namespaces/default/pods/*/depth?labelSelector=app%3Dnone",
+            404,
+            "the server could not find the metric depth for pods",
+        ),
+        (
+            "/namespaces/default/pods/*/depth?labelSelector=tier%3E1",
+            404,
+            "the server could not find the metric depth for pods",
+        ),
+        ("/pods/*/depth", 404, "the server could not find the metric depth for pods"),
+        ("/namespaces/default/nodes/n1/depth", 404, "the server could not find the metric depth for nodes"),
+        (
+            "/namespaces/default/widgets/*/depth",
+            404,
+            "the server could not find the metric depth for widgets",
+        ),
+        (
+            "/namespaces/default/widgets.example.com/w/depth",
+            404,
+            "the server could not find the metric depth for widgets.example.com",
+        ),
+        (
+            "/namespaces/default/pods/model%22a/depth",
+            404,
+            "the server could not find the metric depth for pods model\"a",
+        ),
+        (
+            "/namespaces/default/pods/a%2Fb/depth",
+            404,
+            "the server could not find the metric depth for pods a/b",
+        ),
+        ("/namespaces/default/pods", 400, "invalid request path"),
+        ("/namespaces/default/pods/model-a", 404, "the server could not find the requested resource"),
+        ("/namespaces/default/pods/*/depth/x", 404, "the server could not find the requested resource"),
+        ("/namespaces/default/metrics/depth/x", 404, "the server could not find the requested resource"),
+        ("/namespaces/default", 404, "the server could not find the requested resource"),
+        ("/namespaces/default/status", 404, "the server could not find the metric status for namespaces"),
+        ("/nodes/n1", 404, "the server could not find the requested resource"),
+        ("/namespaces/default/pods/../depth", 400, "invalid request path: found a . or .. segment"),
+        ("/namespaces/default/pods//depth", 400, "invalid request path: found an empty segment"),
+    ] {
+        assert_eq!(adapter.error(&format!("{C1}{path}")).await, (code, message.to_owned()), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn bad_parameters() {
+    let adapter = Adapter::started().await;
+    let one = format!("{C1}/namespaces/default/pods/model-b/depth");
+    for (query, code, message) in [
+        ("labelSelector=bad%3D%3D%3D", 400, "unable to parse requirement: found '=', expected: identifier"),
+        ("metricLabelSelector=((", 400, "found '(', expected: !, identifier, or 'end of string'"),
+        (
+            "metricLabelSelector=a%3E1",
+            400,
+            "the operator > of \"a\" is not supported in a metric selector; expected =, !=, in, notin, exists or !",
+        ),
+        (
+            "metricLabelSelector=a.b/c%3D1",
+            400,
+            "\"a.b/c\" in the metric selector is no Prometheus label; expected letters, digits and _, not starting with a digit",
+        ),
+        ("limit=abc", 400, "strconv.ParseInt: parsing \"abc\": invalid syntax"),
+        (
+            "timeout=bogus",
+            400,
+            "invalid timeout specified in the request URL - time: invalid duration \"bogus\"",
+        ),
+        (
+            "fieldSelector=metadata.name%3Dother",
+            400,
+            "fieldSelector metadata.name doesn't match requested name",
+        ),
+        (
+            "fieldSelector=foo%3Dbar",
+            400,
+            "\"foo\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"",
+        ),
+    ] {
+        assert_eq!(adapter.error(&format!("{one}?{query}")).await, (code, message.to_owned()), "{query}");
+    }
+    for query in ["fieldSelector=metadata.name%3Dmodel-b", "limit=1", "watch=true", "bogus=1", "pretty=0", ""]
+    {
+        assert_eq!(adapter.get(&format!("{one}?{query}")).await.code, 200, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn what_no_quantity_can_hold_is_missing_and_never_zero() {
+    let adapter = Adapter::started().await;
+    let one = format!("{C1}/namespaces/default/pods/model-b/depth");
+    for (value, why) in [
+        (f64::INFINITY, "the sample of model-b is +Inf, which no quantity can hold"),
+        (f64::NEG_INFINITY, "the sample of model-b is -Inf, which no quantity can hold"),
+        (1e300, "the sample of model-b is 1e300, beyond what a quantity can hold"),
+        (1e18, "the sample of model-b is 1e18, beyond what a quantity can hold"),
+    ] {
+        adapter.source.answers(ONE, single(value));
+        let expected =
+            format!("Internal error occurred: the metric depth of pods by rules[0] has no value: {why}");
+        assert_eq!(adapter.error(&one).await, (500, expected));
+    }
+    adapter.source.answers(ONE, single(f64::NAN));
+    assert!(adapter.get(&one).await.body.contains(r#""value":"0""#));
+    // In a list the others are shown.
+    adapter.source.answers(
+        BOTH,
+        Ok(vector([(&[("pod", "model-a")] as &[_], 2.0), (&[("pod", "model-b")], f64::INFINITY)], AT)),
+    );
+    let list = adapter.get(&format!("{C1}/namespaces/default/pods/*/depth")).await;
+    assert!(list.body.contains(r#""name":"model-a""#) && !list.body.contains("model-b"), "{}", list.body);
+    assert!(
+        adapter.get("/metrics").await.body.contains(r#"adapter_samples_dropped_total{reason="infinite"} 3"#)
+    );
+}
+
+#[tokio::test]
+async fn odd_samples() {
+    let adapter = Adapter::started().await;
+    let one = format!("{C1}/namespaces/default/pods/model-b/depth");
+    let list = format!("{C1}/namespaces/default/pods/*/depth");
+    // Of two samples for one object the later wins; samples of other objects are not shown.
+    let twice: [(&[(&str, &str)], f64); 3] =
+        [(&[("pod", "model-b")], 1.0), (&[("pod", "model-b")], 2.0), (&[("pod", "x")], 9.0)];
+    adapter.source.answers(ONE, Ok(vector(twice, AT)));
+    let body = adapter.get(&one).await.body;
+    assert!(body.contains(r#""value":"2""#) && !body.contains('9'), "{body}");
+    // A result without the label joins nothing.
+    let unlabelled: [(&[(&str, &str)], f64); 1] = [(&[], 1.0)];
+    adapter.source.answers(BOTH, Ok(vector(unlabelled, AT)));
+    assert!(adapter.get(&list).await.body.contains(r#""items":[]"#));
+    adapter.source.answers(ONE, Ok(vector(unlabelled, AT)));
+    assert_eq!(adapter.error(&one).await.0, 404);
+    // A scalar is no answer for objects, and the rule is named.
+    let scalar = Samples::Scalar { timestamp_ms: AT, value: 1.0 };
+    adapter.source.answers(ONE, Ok(QueryResult { value: scalar, warnings: vec![], histograms_dropped: 0 }));
+    let (code, message) = adapter.error(&one).await;
+    assert_eq!(code, 500);
+    assert!(message.contains("rules[0] yields a scalar"), "{message}");
+}
+
+#[tokio::test]
+async fn an_outage_is_an_error_with_its_cause() {
+    let adapter = Adapter::started().await;
+    let one = format!("{C1}/namespaces/default/pods/model-b/depth");
+    for (class, code, reason) in [
+        (SourceErrorClass::Unavailable, 503, "ServiceUnavailable"),
+        (SourceErrorClass::Timeout, 504, "Timeout"),
+        (SourceErrorClass::BadQuery, 500, "InternalError"),
+        (SourceErrorClass::WrongType, 500, "InternalError"),
+    ] {
+        adapter.source.answers(ONE, Err(SourceError::new(class, "Prometheus answered boom")));
+        let response = adapter.get(&one).await;
+        assert_eq!(response.code, code);
+        assert!(response.body.contains(&format!(r#""reason":"{reason}""#)), "{}", response.body);
+        assert!(
+            response.body.contains("unable to fetch metrics by rules[0]: Prometheus answered boom"),
+            "{}",
+            response.body
+        );
+    }
+    // Listing objects needs the source too.
+    adapter.source.answers("up", Err(SourceError::new(SourceErrorClass::Unavailable, "gone")));
+    assert_eq!(adapter.get(&format!("{C1}/namespaces/default/pods/*/depth")).await.code, 503);
+    // Discovery does not.
+    assert_eq!(adapter.get(C1).await.code, 200);
+}
+
+#[tokio::test]
+async fn one_bad_rule_does_not_stop_the_others() {
+    let source = Arc::new(Recorded::default());
+    source.lists(r#"depth{namespace!="",pod!=""}"#, Ok(listing("depth", &["namespace", "pod"])));
+    source.lists(
+        "broken",
+        Err(SourceError::new(SourceErrorClass::BadQuery, "Prometheus answered bad_data: no")),
+    );
+    source.lists(r#"latency_sum{namespace!="",pod!=""}"#, Ok(Listing::default()));
+    source.answers(ONE, single(7.5));
+    let adapter = Adapter::over(source).await;
+    assert_eq!(adapter.get(&format!("{C1}/namespaces/default/pods/model-b/depth")).await.code, 200);
+    // What may be the broken rule's is not said to be unknown.
+    let (code, message) = adapter.error(&format!("{C1}/namespaces/default/pods/model-b/other")).await;
+    assert_eq!(code, 503);
+    assert_eq!(
+        message,
+        "the metric other is not listed, and 1 of the series queries have no result yet; broken: Prometheus answered \
+         bad_data: no"
+    );
+}

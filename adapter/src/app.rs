@@ -1,32 +1,33 @@
 //! Joins the parts and runs them until the program is told to end. The only module that knows everyone.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use apiservice::accept::{self, AcceptLimits, Ended};
 use apiservice::authn::{Authenticator, AuthnError, ClientCertificates, Union};
 use apiservice::authority::AuthorityError;
-use apiservice::authz::{AlwaysAllowPaths, Chain, MASTERS, PrivilegedGroup};
+use apiservice::authz::{AlwaysAllowPaths, Authorizer, Chain, MASTERS, PrivilegedGroup};
 use apiservice::discovery::DiscoveryHandle;
-use apiservice::health::{Health, Scope};
-use apiservice::lifecycle::{Phase, lifecycle};
+use apiservice::health::{CheckHandle, Health, Scope};
+use apiservice::lifecycle::{Phase, Shutdown, lifecycle};
 use apiservice::server::{ApiServer, RequestLimits};
 use apiservice::tls::{self, ServingCertificate, TlsError, TlsSettings};
+use futures_util::future::BoxFuture;
+use rules::RuleSet;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 use crate::answer::Answerer;
 use crate::objects::Objects;
 use crate::objects::scraped::ScrapedObjects;
-use crate::relist::{CatalogHandle, RelistSettings, Relister};
-use crate::rules_file::{self, RulesFile, RulesFileError};
+use crate::relist::{CatalogHandle, RelistSettings, Relister, Snapshot};
+use crate::rules_file::{RulesFile, RulesFileError};
 use crate::served;
 use crate::source::MetricSource;
 use crate::source::observed::Observed;
 use crate::standalone::Standalone;
+use crate::tasks::Tasks;
 use crate::telemetry::Telemetry;
 
 /// Why the program could not start, or ended.
@@ -59,3 +60,154 @@ pub enum AppError {
     #[error("the {0} ended unexpectedly")]
     TaskEnded(&'static str),
 }
+
+/// What the program is made of, decided by the arguments.
+pub struct Parts {
+    /// The rule file, open.
+    pub file: RulesFile,
+    /// What it says.
+    pub rules: Arc<RuleSet>,
+    /// Where samples come from.
+    pub source: Arc<dyn MetricSource>,
+    /// What must have happened before the first listing makes sense: scrapes, for the embedded engine.
+    pub source_ready: BoxFuture<'static, ()>,
+    /// How series are listed.
+    pub relist: RelistSettings,
+    /// Files of standalone mode.
+    pub standalone: Standalone,
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// How TLS is spoken.
+    pub tls: TlsSettings,
+    /// Paths that anybody may use.
+    pub always_allow: Vec<String>,
+    /// Limits on connections.
+    pub accept: AcceptLimits,
+    /// Limits on requests.
+    pub requests: RequestLimits,
+    /// How long to serve after the signal to end.
+    pub leave_delay: Duration,
+    /// Metrics of our own.
+    pub telemetry: Arc<Telemetry>,
+}
+
+/// Runs until a signal ends it.
+///
+/// # Errors
+/// What keeps it from starting, and a part that ends before its time.
+pub async fn run(parts: Parts) -> Result<Ended, AppError> {
+    let Parts {
+        file,
+        rules,
+        source,
+        source_ready,
+        relist,
+        standalone,
+        address,
+        tls: tls_settings,
+        always_allow,
+        accept: accept_limits,
+        requests,
+        leave_delay,
+        telemetry,
+    } = parts;
+    let mut tasks = Tasks::default();
+    let health = Health::default();
+    for name in ["ping", "log"] {
+        health.check(name, Scope::Alive).pass();
+    }
+    let listed = health.check("series-listed", Scope::Ready);
+    let staying = health.check("shutdown", Scope::Ready);
+    staying.pass();
+
+    let source: Arc<dyn MetricSource> = Arc::new(Observed::new(source, Arc::clone(&telemetry)));
+    let objects: Arc<dyn Objects> = Arc::new(ScrapedObjects::new(Arc::clone(&source)));
+    let catalog = CatalogHandle::waiting(&rules, &*objects);
+
+    let listener = TcpListener::bind(address).await.map_err(|cause| AppError::Listen { address, cause })?;
+    let address = listener.local_addr().map_err(|cause| AppError::Listen { address, cause })?;
+    let certificate = ServingCertificate::load(&standalone.serving())?;
+    let tls_config = tls::server_config(Arc::clone(&certificate), &tls_settings)?;
+    let discovery = DiscoveryHandle::new(served::discovery(&rules, &catalog.load().catalog, address.port()));
+
+    let (publish, follow) = watch::channel(Arc::clone(&rules));
+    tasks.spawn("rule file", file.follow(POLL, publish, Arc::clone(&telemetry)));
+    tasks.spawn("serving certificate", certificate.follow(POLL));
+    let relister = Relister::new(
+        relist,
+        Arc::clone(&source),
+        Arc::clone(&objects),
+        follow,
+        catalog.clone(),
+        Arc::clone(&telemetry),
+    );
+    let publisher = DiscoveryPublisher { discovery: discovery.clone(), port: address.port(), listed };
+    tasks.spawn("series listing", async move {
+        // Bounded: a source that never becomes ready must not keep the server out of service for ever.
+        let _ = tokio::time::timeout(LONGEST_START, source_ready).await;
+        relister.run(move |snapshot| publisher.publish(snapshot)).await;
+    });
+
+    let observer = Arc::clone(&telemetry);
+    let metrics = Arc::clone(&telemetry);
+    let clients: Vec<Arc<dyn Authenticator>> =
+        vec![Arc::new(ClientCertificates::from_pem(standalone.client_authority().as_bytes())?)];
+    let judges: Vec<Arc<dyn Authorizer>> =
+        vec![Arc::new(PrivilegedGroup(MASTERS)), Arc::new(AlwaysAllowPaths::new(always_allow))];
+    let server = ApiServer {
+        handler: Arc::new(Answerer::new(catalog, objects, source, Arc::clone(&telemetry))),
+        discovery,
+        health,
+        authentication: Union::new(clients),
+        authorization: Chain::new(judges),
+        limits: requests,
+        metrics: Arc::new(move || metrics.text()),
+        observer: Arc::new(move |group, code, took| observer.answered(group, code, took)),
+    };
+    let (trigger, shutdown) = lifecycle();
+    tokio::spawn(trigger.follow_signals(leave_delay));
+    tasks.spawn("readiness", stop_being_ready(shutdown.clone(), staying));
+    let kubeconfig = standalone.write_kubeconfig(address)?;
+    tracing::info!(%address, kubeconfig = %kubeconfig.display(), "serving");
+    let serving = accept::serve(
+        listener,
+        tls_config,
+        server.into_router(),
+        shutdown,
+        accept_limits,
+        telemetry.accept_stats(),
+    );
+    tokio::select! {
+        ended = serving => {
+            tracing::info!(?ended, "ended");
+            Ok(ended)
+        }
+        name = tasks.first_to_end() => Err(AppError::TaskEnded(name)),
+    }
+}
+
+/// Publishes what a listing found.
+struct DiscoveryPublisher {
+    discovery: DiscoveryHandle,
+    port: u16,
+    listed: CheckHandle,
+}
+
+impl DiscoveryPublisher {
+    fn publish(&self, snapshot: &Snapshot) {
+        self.discovery.publish(served::discovery(&snapshot.rules, &snapshot.catalog, self.port));
+        // One attempt is enough: from then on requests say themselves what is missing.
+        self.listed.pass();
+    }
+}
+
+async fn stop_being_ready(shutdown: Shutdown, staying: CheckHandle) {
+    shutdown.reached(Phase::Leaving).await;
+    staying.fail("process is shutting down");
+    std::future::pending::<()>().await;
+}
+
+/// How often files are looked at.
+const POLL: Duration = Duration::from_secs(5);
+/// How long the first listing waits for the source.
+const LONGEST_START: Duration = Duration::from_secs(30);

@@ -16,5 +16,6 @@ pub mod rules_file;
 pub mod served;
 pub mod source;
 pub mod standalone;
+pub mod tasks;
 pub mod telemetry;
 pub mod values;

@@ -20,6 +20,8 @@ use crate::telemetry::Telemetry;
 
 /// What requests see: one consistent catalog, and what is missing from it.
 pub struct Snapshot {
+    /// The rules that made it.
+    pub rules: Arc<RuleSet>,
     /// The metrics that are known.
     pub catalog: Catalog,
     /// Series queries that never succeeded so far and why; a metric that is not in the catalog may be theirs.
@@ -41,7 +43,7 @@ pub struct CatalogHandle(Arc<ArcSwap<Snapshot>>);
 
 impl CatalogHandle {
     /// A handle whose catalog is empty because nothing was listed yet.
-    pub fn waiting(rules: &RuleSet, objects: &dyn Objects) -> CatalogHandle {
+    pub fn waiting(rules: &Arc<RuleSet>, objects: &dyn Objects) -> CatalogHandle {
         let unlisted = rules
             .custom_series_queries()
             .map(|query| Unlisted {
@@ -50,7 +52,11 @@ impl CatalogHandle {
             })
             .collect();
         let catalog = Catalog::build(rules, &HashMap::new(), objects.mapper());
-        CatalogHandle(Arc::new(ArcSwap::from_pointee(Snapshot { catalog, unlisted })))
+        CatalogHandle(Arc::new(ArcSwap::from_pointee(Snapshot {
+            rules: Arc::clone(rules),
+            catalog,
+            unlisted,
+        })))
     }
 
     /// The snapshot in force.
@@ -145,7 +151,7 @@ impl Relister {
             }
         }
         self.forget_old(&failed);
-        let snapshot = self.snapshot(&rules, &queries, &failed);
+        let snapshot = self.snapshot(rules, &queries, &failed);
         self.telemetry.relisted(&snapshot.catalog, failed.len(), started.elapsed(), SystemTime::now());
         self.handle.0.store(Arc::new(snapshot));
         failed.len()
@@ -178,7 +184,12 @@ impl Relister {
             .retain(|query, listing| !failed.contains_key(query) || listing.listed_at.elapsed() <= max_age);
     }
 
-    fn snapshot(&self, rules: &RuleSet, queries: &[String], failed: &HashMap<String, String>) -> Snapshot {
+    fn snapshot(
+        &self,
+        rules: Arc<RuleSet>,
+        queries: &[String],
+        failed: &HashMap<String, String>,
+    ) -> Snapshot {
         let discovered: HashMap<&str, &[Series]> = self
             .listings
             .iter()
@@ -192,7 +203,8 @@ impl Relister {
                 Some(Unlisted { series_query: query.clone(), cause })
             })
             .collect();
-        Snapshot { catalog: Catalog::build(rules, &discovered, self.objects.mapper()), unlisted }
+        let catalog = Catalog::build(&rules, &discovered, self.objects.mapper());
+        Snapshot { rules, catalog, unlisted }
     }
 }
 
@@ -200,4 +212,4 @@ impl Relister {
 const CONCURRENT_SERIES_QUERIES: usize = 4;
 /// After a failure the next listing comes sooner than the interval, and later each time it fails again.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LAST_RETRY: Duration = Duration::from_secs(60);
+const LAST_RETRY: Duration = Duration::from_mins(1);

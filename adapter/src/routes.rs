@@ -45,12 +45,13 @@ pub enum AskedObjects {
 pub fn custom(request: &ApiRequest) -> Result<CustomRequest, ApiError> {
     let segments: Vec<&str> = request.segments.iter().map(String::as_str).collect();
     let (namespace, resource, name, metric) = match segments[..] {
-        ["namespaces", name, "metrics", metric] => (None, "namespaces", name, metric),
+        // Kubernetes reads `status` and `finalize` as sub-resources of the namespace, and so does access control.
+        ["namespaces", name, "metrics", metric] | ["namespaces", name, metric @ ("status" | "finalize")] => {
+            (None, "namespaces", name, metric)
+        }
         // An extra segment after a namespace's metric names nothing; upstream ignores it (D24).
         ["namespaces", _, "metrics", _, _] => return Err(ApiError::no_route()),
         ["namespaces", namespace, resource, name, metric] => (Some(namespace), resource, name, metric),
-        // Kubernetes reads these two as sub-resources of the namespace itself, and so does access control.
-        ["namespaces", name, metric @ ("status" | "finalize")] => (None, "namespaces", name, metric),
         ["namespaces", _, _] => return Err(ApiError::bad_request("invalid request path")),
         ["namespaces", ..] => return Err(ApiError::no_route()),
         [resource, name, metric] => (None, resource, name, metric),
@@ -101,11 +102,10 @@ fn selector(request: &ApiRequest, parameter: &str) -> Result<Selector, ApiError>
 /// Options of a Kubernetes list call that mean nothing here are still checked for their type, as upstream does.
 fn check_list_options(request: &ApiRequest) -> Result<(), ApiError> {
     for parameter in ["limit", "timeoutSeconds"] {
-        if let Some(text) = request.query.first(parameter).filter(|text| !text.is_empty()) {
-            if text.parse::<i64>().is_err() {
-                let reason = if is_integer(text) { "value out of range" } else { "invalid syntax" };
-                return Err(ApiError::bad_request(format!("strconv.ParseInt: parsing {text:?}: {reason}")));
-            }
+        let text = request.query.first(parameter).unwrap_or("0");
+        if !text.is_empty() && text.parse::<i64>().is_err() {
+            let reason = if is_integer(text) { "value out of range" } else { "invalid syntax" };
+            return Err(ApiError::bad_request(format!("strconv.ParseInt: parsing {text:?}: {reason}")));
         }
     }
     Ok(())

@@ -60,11 +60,8 @@ pub fn join(samples: &[Sample], join_label: &str, names: &[&str], policy: Policy
     let mut joined = Joined::default();
     let mut by_name: HashMap<&str, &Sample> = HashMap::with_capacity(samples.len());
     for sample in samples {
-        if let Some(name) = sample.label(join_label) {
-            if by_name.insert(name, sample).is_some() {
-                joined.duplicates += 1;
-            }
-        }
+        let Some(name) = sample.label(join_label) else { continue };
+        joined.duplicates += usize::from(by_name.insert(name, sample).is_some());
     }
     for (position, name) in names.iter().enumerate() {
         let value = match by_name.get(name) {

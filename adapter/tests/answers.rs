@@ -101,7 +101,9 @@ impl Adapter {
             Arc::clone(&telemetry),
         );
         let (listed, mut was_listed) = tokio::sync::mpsc::unbounded_channel();
-        tokio::spawn(relister.run(move |_| drop(listed.send(()))));
+        tokio::spawn(relister.run(move |_| {
+            listed.send(()).expect("the test waits");
+        }));
         was_listed.recv().await.expect("the relister runs");
         let discovery = DiscoveryHandle::new(served::discovery(&rules, &catalog.load().catalog, 6443));
         let server = ApiServer {
@@ -165,8 +167,8 @@ fn listing(name: &str, labels: &[&str]) -> Listing {
     Listing { series: vec![Series { name: name.into(), label_names }], warnings: Vec::new() }
 }
 
-fn single(value: f64) -> Result<QueryResult, SourceError> {
-    Ok(vector([(&[("pod", "model-b")] as &[_], value)], AT))
+fn single(value: f64) -> QueryResult {
+    vector([(&[("pod", "model-b")] as &[_], value)], AT)
 }
 
 #[tokio::test]
@@ -226,7 +228,7 @@ async fn every_pod_in_both_versions() {
 async fn a_window_is_the_range_of_the_rule() {
     let adapter = Adapter::started().await;
     let query = r#"rate(latency_sum{namespace="default",pod="model-b"}[2m]) / rate(latency_count{namespace="default",pod="model-b"}[2m])"#;
-    adapter.source.answers(query, single(0.25));
+    adapter.source.answers(query, Ok(single(0.25)));
     let response = adapter.get(&format!("{C1}/namespaces/default/pods/model-b/latency_avg")).await;
     assert!(response.body.contains(r#""window":120,"value":"250m""#), "{}", response.body);
     let response = adapter.get(&format!("{C2}/namespaces/default/pods/model-b/latency_avg")).await;
@@ -244,7 +246,7 @@ async fn selectors() {
         response.body
     );
     let selected = r#"max(depth{code="200",path=~"a|b",namespace="default",pod="model-b"}) by (pod)"#;
-    adapter.source.answers(selected, single(1.0));
+    adapter.source.answers(selected, Ok(single(1.0)));
     let response = adapter
         .get(&format!(
             "{C1}/namespaces/default/pods/model-b/depth?metricLabelSelector=code%3D200%2Cpath+in+%28a%2Cb%29"
@@ -252,7 +254,9 @@ async fn selectors() {
         .await;
     let echo = r#""selector":{"matchLabels":{"code":"200"},"matchExpressions":[{"key":"path","operator":"In","values":["a","b"]}]}"#;
     assert!(response.body.contains(echo), "{}", response.body);
-    adapter.source.answers(r#"max(depth{a!="b",namespace="default",pod="model-b"}) by (pod)"#, single(1.0));
+    adapter
+        .source
+        .answers(r#"max(depth{a!="b",namespace="default",pod="model-b"}) by (pod)"#, Ok(single(1.0)));
     let response =
         adapter.get(&format!("{C1}/namespaces/default/pods/model-b/depth?metricLabelSelector=a!%3Db")).await;
     let echo = r#""selector":{"matchExpressions":[{"key":"a","operator":"NotIn","values":["b"]}]}"#;
@@ -396,12 +400,12 @@ async fn what_no_quantity_can_hold_is_missing_and_never_zero() {
         (1e300, "the sample of model-b is 1e300, beyond what a quantity can hold"),
         (1e18, "the sample of model-b is 1e18, beyond what a quantity can hold"),
     ] {
-        adapter.source.answers(ONE, single(value));
+        adapter.source.answers(ONE, Ok(single(value)));
         let expected =
             format!("Internal error occurred: the metric depth of pods by rules[0] has no value: {why}");
         assert_eq!(adapter.error(&one).await, (500, expected));
     }
-    adapter.source.answers(ONE, single(f64::NAN));
+    adapter.source.answers(ONE, Ok(single(f64::NAN)));
     assert!(adapter.get(&one).await.body.contains(r#""value":"0""#));
     // In a list the others are shown.
     adapter.source.answers(
@@ -476,7 +480,7 @@ async fn one_bad_rule_does_not_stop_the_others() {
         Err(SourceError::new(SourceErrorClass::BadQuery, "Prometheus answered bad_data: no")),
     );
     source.lists(r#"latency_sum{namespace!="",pod!=""}"#, Ok(Listing::default()));
-    source.answers(ONE, single(7.5));
+    source.answers(ONE, Ok(single(7.5)));
     let adapter = Adapter::over(source).await;
     assert_eq!(adapter.get(&format!("{C1}/namespaces/default/pods/model-b/depth")).await.code, 200);
     // What may be the broken rule's is not said to be unknown.

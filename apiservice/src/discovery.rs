@@ -6,6 +6,7 @@
 mod aggregated;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -148,7 +149,10 @@ impl Document {
         let render = |pretty| negotiate::encode(object, Form { pretty }).unwrap_or_default();
         let compact = render(false);
         let digest = Sha256::digest(&compact);
-        let hex: String = digest.iter().map(|byte| format!("{byte:02X}")).collect();
+        let mut hex = String::with_capacity(2 * digest.len());
+        for byte in digest {
+            let _ = write!(hex, "{byte:02X}");
+        }
         // Hexadecimal digits and quotes are always a valid header value.
         let etag = HeaderValue::from_str(&format!("\"{hex}\"")).unwrap_or(HeaderValue::from_static("\"\""));
         Document { compact, pretty: render(true), etag }

@@ -80,8 +80,8 @@ pub fn format(duration: Duration) -> String {
     }
     if nanoseconds < 1_000_000_000 {
         let (unit, scale) = match nanoseconds {
-            ..1_000 => ("ns", 1),
-            ..1_000_000 => ("µs", 1_000),
+            0..1_000 => ("ns", 1),
+            1_000..1_000_000 => ("µs", 1_000),
             _ => ("ms", 1_000_000),
         };
         return format!("{}{unit}", decimal(nanoseconds, scale));

@@ -30,7 +30,7 @@ pub trait MetricSource: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<QueryResult, SourceError>>;
 
     /// Whether queries can be answered at all by now.
-    fn ready<'a>(&'a self) -> BoxFuture<'a, Result<(), SourceError>>;
+    fn ready(&self) -> BoxFuture<'_, Result<(), SourceError>>;
 
     /// What logs call it.
     fn name(&self) -> &str;

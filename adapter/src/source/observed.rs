@@ -48,7 +48,7 @@ impl MetricSource for Observed {
         self.timed("/api/v1/query", self.source.query(promql, time, deadline)).boxed()
     }
 
-    fn ready<'a>(&'a self) -> BoxFuture<'a, Result<(), SourceError>> {
+    fn ready(&self) -> BoxFuture<'_, Result<(), SourceError>> {
         self.source.ready()
     }
 

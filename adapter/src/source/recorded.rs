@@ -82,11 +82,11 @@ impl MetricSource for Recorded {
         std::future::ready(answer).boxed()
     }
 
-    fn ready<'a>(&'a self) -> BoxFuture<'a, Result<(), SourceError>> {
+    fn ready(&self) -> BoxFuture<'_, Result<(), SourceError>> {
         std::future::ready(Ok(())).boxed()
     }
 
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "recorded"
     }
 }

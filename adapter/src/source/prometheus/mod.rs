@@ -144,7 +144,7 @@ impl MetricSource for Prometheus {
     }
 
     /// Always: whether Prometheus is up shows in each answer, and must not take the server out of service.
-    fn ready<'a>(&'a self) -> BoxFuture<'a, Result<(), SourceError>> {
+    fn ready(&self) -> BoxFuture<'_, Result<(), SourceError>> {
         std::future::ready(Ok(())).boxed()
     }
 

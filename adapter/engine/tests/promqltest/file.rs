@@ -1,0 +1,278 @@
+//! The notation: a file becomes commands.
+
+use std::time::Duration;
+
+use engine::labels::{Labels, METRIC_NAME};
+use promql_parser::label::MatchOp;
+use promql_parser::parser::{self, Expr};
+
+/// One command of a file, and its line.
+pub(crate) struct Command {
+    pub(crate) line: usize,
+    pub(crate) kind: Kind,
+}
+
+pub(crate) enum Kind {
+    /// Forget everything loaded.
+    Clear,
+    /// Load series, a value each step from time 0.
+    Load { step: Duration, series: Vec<(Labels, Vec<Point>)> },
+    /// Load something that this engine has no form for.
+    LoadUnsupported(String),
+    Eval(Eval),
+}
+
+/// One value of a described series.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Point {
+    Value(f64),
+    Missing,
+    Stale,
+}
+
+pub(crate) struct Eval {
+    pub(crate) query: String,
+    pub(crate) time: Time,
+    pub(crate) fails: bool,
+    pub(crate) ordered: bool,
+    pub(crate) expected: Expected,
+}
+
+pub(crate) enum Time {
+    At(i64),
+    Range { start_ms: i64, end_ms: i64, step: Duration },
+}
+
+pub(crate) enum Expected {
+    Scalar(f64),
+    Text(String),
+    Series(Vec<(Labels, Vec<Point>)>),
+    /// A result of a kind that cannot be compared here.
+    Unsupported(String),
+}
+
+/// Reads a file.
+pub(crate) fn parse(text: &str) -> Result<Vec<Command>, String> {
+    let lines: Vec<(usize, &str)> = text
+        .lines()
+        .enumerate()
+        .map(|(number, line)| (number + 1, line))
+        .filter(|(_, line)| !line.trim_start().starts_with('#'))
+        .collect();
+    let mut commands = Vec::new();
+    let mut position = 0;
+    while let Some((number, line)) = lines.get(position) {
+        position += 1;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let start = position;
+        // A block reaches to the next line that is blank or not indented.
+        while lines.get(position).is_some_and(|(_, line)| line.starts_with([' ', '\t']) && !line.trim().is_empty()) {
+            position += 1;
+        }
+        let block: Vec<&str> = lines[start..position].iter().map(|(_, line)| line.trim()).collect();
+        let kind = command(line.trim(), &block).map_err(|error| format!("line {number}: {error}"))?;
+        commands.push(Command { line: *number, kind });
+    }
+    Ok(commands)
+}
+
+fn command(line: &str, block: &[&str]) -> Result<Kind, String> {
+    let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+    match word {
+        "clear" => Ok(Kind::Clear),
+        "load" => {
+            let step = duration(rest.trim())?;
+            let mut series = Vec::new();
+            for line in block {
+                if line.contains("{{") || line.contains("@st") {
+                    return Ok(Kind::LoadUnsupported(format!("samples like {line}")));
+                }
+                series.push(described(line)?);
+            }
+            Ok(Kind::Load { step, series })
+        }
+        "load_with_nhcb" => Ok(Kind::LoadUnsupported("native histograms".to_owned())),
+        _ if word.starts_with("eval") => eval(word, rest.trim(), block).map(Kind::Eval),
+        _ => Err(format!("unknown command {word:?}")),
+    }
+}
+
+fn eval(word: &str, rest: &str, block: &[&str]) -> Result<Eval, String> {
+    let mut words = rest.splitn(3, char::is_whitespace);
+    let (time, query) = match (words.next(), words.next()) {
+        (Some("instant"), Some("at")) => {
+            let (at, query) = words.next().unwrap_or_default().trim().split_once(char::is_whitespace).ok_or("no query")?;
+            (Time::At(millis(at)?), query)
+        }
+        (Some("range"), Some("from")) => {
+            let parts: Vec<&str> = words.next().unwrap_or_default().splitn(6, char::is_whitespace).collect();
+            let [start, "to", end, "step", step, query] = parts[..] else { return Err("expected a range".to_owned()) };
+            (Time::Range { start_ms: millis(start)?, end_ms: millis(end)?, step: duration(step)? }, query)
+        }
+        _ => return Err(format!("expected \"instant at\" or \"range from\", found {rest:?}")),
+    };
+    let mut eval = Eval {
+        query: query.trim().to_owned(),
+        time,
+        fails: word == "eval_fail",
+        ordered: word == "eval_ordered",
+        expected: Expected::Series(Vec::new()),
+    };
+    let mut series = Vec::new();
+    for line in block {
+        if let Some(expectation) = line.strip_prefix("expect ") {
+            let (kind, rest) = expectation.split_once(char::is_whitespace).unwrap_or((expectation, ""));
+            match kind {
+                "fail" => eval.fails = true,
+                "ordered" => eval.ordered = true,
+                "warn" | "no_warn" | "info" | "no_info" => {}
+                "string" => eval.expected = Expected::Text(unquote(rest)?),
+                _ => eval.expected = Expected::Unsupported(expectation.to_owned()),
+            }
+        } else if line.starts_with("expected_fail_") {
+            eval.fails = true;
+        } else if line.contains("{{") {
+            eval.expected = Expected::Unsupported("native histograms".to_owned());
+        } else if let (Ok(value), true) = (number(line), series.is_empty()) {
+            eval.expected = Expected::Scalar(value);
+        } else {
+            series.push(described(line)?);
+        }
+    }
+    if !series.is_empty() {
+        eval.expected = Expected::Series(series);
+    }
+    Ok(eval)
+}
+
+/// `name{label="value"} 1 2+1x3 _ stale`
+fn described(line: &str) -> Result<(Labels, Vec<Point>), String> {
+    let end = series_end(line);
+    let labels = labels(&line[..end])?;
+    let mut points = Vec::new();
+    for word in line[end..].split_whitespace() {
+        values(word, &mut points)?;
+    }
+    Ok((labels, points))
+}
+
+/// Where the series' description ends: behind its braces, or at the first blank if it has none.
+fn series_end(line: &str) -> usize {
+    let mut quote = None;
+    let mut escaped = false;
+    let mut in_braces = false;
+    for (position, character) in line.char_indices() {
+        match (quote, character) {
+            (Some(_), _) if escaped => escaped = false,
+            (Some(_), '\\') => escaped = true,
+            (Some(open), other) if open == other => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') => quote = Some(character),
+            (None, '{') => in_braces = true,
+            (None, '}') => return position + 1,
+            (None, other) if other.is_whitespace() && !in_braces && !line[position..].trim_start().starts_with('{') => {
+                return position;
+            }
+            (None, _) => {}
+        }
+    }
+    line.len()
+}
+
+fn labels(text: &str) -> Result<Labels, String> {
+    if text.replace(' ', "") == "{}" {
+        return Ok(Labels::empty());
+    }
+    let Ok(Expr::VectorSelector(selector)) = parser::parse(text) else {
+        return Err(format!("expected a series, found {text:?}"));
+    };
+    let name = selector.name.iter().map(|name| (METRIC_NAME, name.as_str()));
+    let matchers = selector.matchers.matchers.iter().filter(|matcher| matcher.op == MatchOp::Equal);
+    Ok(Labels::from_pairs(name.chain(matchers.map(|matcher| (matcher.name.as_str(), matcher.value.as_str())))))
+}
+
+fn values(word: &str, points: &mut Vec<Point>) -> Result<(), String> {
+    let (item, times) = match word.rsplit_once('x') {
+        Some((item, times)) if !word.starts_with("0x") => {
+            (item, times.parse::<usize>().map_err(|_| format!("expected a count, found {word:?}"))?)
+        }
+        _ => (word, 0),
+    };
+    match item {
+        // A blank has no value of its own before the repetitions.
+        "_" => points.extend(std::iter::repeat_n(Point::Missing, times.max(1))),
+        "stale" => points.extend(std::iter::repeat_n(Point::Stale, times + 1)),
+        _ => {
+            // A sign that is not the first character and not an exponent's separates start and step.
+            let sign = item
+                .char_indices()
+                .skip(1)
+                .find(|(position, c)| matches!(c, '+' | '-') && !item[..*position].ends_with(['e', 'E']))
+                .map(|(position, _)| position);
+            let (start, step) = match sign {
+                Some(position) if word.contains('x') => (number(&item[..position])?, number(&item[position..])?),
+                _ => (number(item)?, 0.0),
+            };
+            let mut value = start;
+            for _ in 0..=times {
+                points.push(Point::Value(value));
+                value += step;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn number(text: &str) -> Result<f64, String> {
+    match text.to_lowercase().as_str() {
+        "nan" => Ok(f64::NAN),
+        "inf" | "+inf" => Ok(f64::INFINITY),
+        "-inf" => Ok(f64::NEG_INFINITY),
+        lower => lower.replace('_', "").parse().map_err(|_| format!("expected a number, found {text:?}")),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let millis = millis(text)?;
+    u64::try_from(millis).map(Duration::from_millis).map_err(|_| format!("expected a duration, found {text:?}"))
+}
+
+fn millis(text: &str) -> Result<i64, String> {
+    let refuse = || format!("expected a duration, found {text:?}");
+    let (sign, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text),
+    };
+    if let Ok(seconds) = rest.parse::<f64>() {
+        return Ok(sign * (seconds * 1000.0).round() as i64);
+    }
+    let mut total = 0;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(refuse)?;
+        let number: i64 = rest[..digits].parse().map_err(|_| refuse())?;
+        rest = &rest[digits..];
+        let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let unit = match &rest[..letters] {
+            "ms" => 1,
+            "s" => 1000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            "w" => 604_800_000,
+            "y" => 31_536_000_000,
+            _ => return Err(refuse()),
+        };
+        total += number * unit;
+        rest = &rest[letters..];
+    }
+    Ok(sign * total)
+}
+
+fn unquote(text: &str) -> Result<String, String> {
+    match parser::parse(text) {
+        Ok(Expr::StringLiteral(literal)) => Ok(literal.val),
+        _ => Err(format!("expected a quoted text, found {text:?}")),
+    }
+}

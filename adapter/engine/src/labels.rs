@@ -13,7 +13,9 @@ pub const METRIC_NAME: &str = "__name__";
 
 impl Labels {
     /// Labels from pairs in any order; of equal names the last wins.
-    pub fn from_pairs<N: Into<Arc<str>>, V: Into<Arc<str>>>(pairs: impl IntoIterator<Item = (N, V)>) -> Labels {
+    pub fn from_pairs<N: Into<Arc<str>>, V: Into<Arc<str>>>(
+        pairs: impl IntoIterator<Item = (N, V)>,
+    ) -> Labels {
         let sorted: BTreeMap<Arc<str>, Arc<str>> =
             pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         Labels(sorted.into_iter().filter(|(_, value)| !value.is_empty()).collect())
@@ -49,10 +51,10 @@ impl Labels {
         Labels(self.0.iter().filter(|(name, _)| keep(name)).cloned().collect())
     }
 
-    /// Without the metric's name.
+    /// Without the metric's name and the labels that describe the metric, which go with it.
     #[must_use]
     pub fn without_name(&self) -> Labels {
-        self.filter(|name| name != METRIC_NAME)
+        self.filter(|name| !matches!(name, METRIC_NAME | "__type__" | "__unit__"))
     }
 
     /// With one label set, or removed when the value is empty.

@@ -122,10 +122,8 @@ impl Engine {
 }
 
 fn parse(promql: &str) -> Result<Expr, QueryError> {
-    let expr = parser::parse(promql)
-        .map_err(|message| QueryError::Parse { query: promql.to_owned(), message })?;
-    eval::check(&expr)
-        .map_err(|message| QueryError::Parse { query: promql.to_owned(), message })?;
+    let expr =
+        parser::parse(promql).map_err(|message| QueryError::Parse { query: promql.to_owned(), message })?;
+    eval::check(&expr).map_err(|message| QueryError::Parse { query: promql.to_owned(), message })?;
     Ok(expr)
 }
-

@@ -67,7 +67,8 @@ impl Store {
     /// # Errors
     /// A new series in a full store.
     pub fn intern(&self, labels: &Labels) -> Result<SeriesRef, StoreFull> {
-        if let Some(series) = self.index.read().unwrap_or_else(PoisonError::into_inner).by_labels.get(labels) {
+        if let Some(series) = self.index.read().unwrap_or_else(PoisonError::into_inner).by_labels.get(labels)
+        {
             return Ok(series.clone());
         }
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);

@@ -16,8 +16,11 @@ fn our_files() {
     let files = files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/promql"));
     assert!(!files.is_empty());
     let outcomes: Vec<run::Outcome> = files.iter().map(|file| run::file(file)).collect();
-    let problems: Vec<&str> =
-        outcomes.iter().flat_map(|outcome| outcome.failed.iter().chain(&outcome.refused)).map(String::as_str).collect();
+    let problems: Vec<&str> = outcomes
+        .iter()
+        .flat_map(|outcome| outcome.failed.iter().chain(&outcome.refused))
+        .map(String::as_str)
+        .collect();
     assert!(problems.is_empty(), "{}", problems.join("\n"));
     let passed: usize = outcomes.iter().map(|outcome| outcome.passed).sum();
     assert!(passed > 150, "only {passed} evaluations");

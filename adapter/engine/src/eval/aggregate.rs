@@ -16,10 +16,14 @@ impl Evaluator<'_> {
         let modifier = aggregate.modifier.as_ref();
         let operator = aggregate.op.to_string();
         let parameter = || {
-            aggregate.param.as_deref().ok_or_else(|| QueryError::Execution(format!("{operator} needs a parameter")))
+            aggregate
+                .param
+                .as_deref()
+                .ok_or_else(|| QueryError::Execution(format!("{operator} needs a parameter")))
         };
         let one = |value: fn(&[Sample]) -> f64| {
-            let group = |(labels, members): (Labels, Vec<Sample>)| Sample { labels, time_ms, value: value(&members) };
+            let group =
+                |(labels, members): (Labels, Vec<Sample>)| Sample { labels, time_ms, value: value(&members) };
             groups(samples.clone(), modifier).into_iter().map(group).collect::<Vec<Sample>>()
         };
         let result = match operator.as_str() {
@@ -85,7 +89,9 @@ fn groups(samples: Vec<Sample>, modifier: Option<&LabelModifier>) -> Vec<(Labels
 fn group_labels(labels: &Labels, modifier: Option<&LabelModifier>) -> Labels {
     match modifier {
         None => Labels::empty(),
-        Some(LabelModifier::Include(listed)) => labels.filter(|name| listed.labels.iter().any(|other| other == name)),
+        Some(LabelModifier::Include(listed)) => {
+            labels.filter(|name| listed.labels.iter().any(|other| other == name))
+        }
         Some(LabelModifier::Exclude(listed)) => {
             labels.filter(|name| name != METRIC_NAME && !listed.labels.iter().any(|other| other == name))
         }
@@ -106,9 +112,10 @@ fn avg(members: &[Sample]) -> f64 {
 
 /// A NaN gives way to any number.
 fn extreme(members: &[Sample], better: impl Fn(f64, f64) -> bool) -> f64 {
-    members[1..].iter().map(|member| member.value).fold(members[0].value, |best, value| {
-        if better(value, best) || best.is_nan() { value } else { best }
-    })
+    members[1..]
+        .iter()
+        .map(|member| member.value)
+        .fold(members[0].value, |best, value| if better(value, best) || best.is_nan() { value } else { best })
 }
 
 fn variance(members: &[Sample]) -> f64 {

@@ -50,14 +50,18 @@ impl Evaluator<'_> {
         let operator =
             Operator::parse(&text).ok_or_else(|| QueryError::Unsupported(format!("the operator {text}")))?;
         let modifier = binary.modifier.as_ref();
-        if modifier.is_some_and(|modifier| modifier.fill_values.lhs.is_some() || modifier.fill_values.rhs.is_some()) {
+        if modifier
+            .is_some_and(|modifier| modifier.fill_values.lhs.is_some() || modifier.fill_values.rhs.is_some())
+        {
             return Err(QueryError::Unsupported("the modifier fill()".to_owned()));
         }
         let bool_result = modifier.is_some_and(|modifier| modifier.return_bool);
         let left = self.eval(&binary.lhs, time_ms)?;
         let right = self.eval(&binary.rhs, time_ms)?;
         match (left, right) {
-            (Value::Scalar(left), Value::Scalar(right)) => Ok(Value::Scalar(operator.of_scalars(left, right)?)),
+            (Value::Scalar(left), Value::Scalar(right)) => {
+                Ok(Value::Scalar(operator.of_scalars(left, right)?))
+            }
             (Value::Vector(left), Value::Scalar(right)) => {
                 Ok(Value::Vector(with_scalar(operator, left, bool_result, |value| (value, right))?))
             }
@@ -205,8 +209,10 @@ impl<'a> Matching<'a> {
     /// The labels by which a sample finds its match.
     fn signature(&self, labels: &Labels) -> Labels {
         match self.labels {
-            None => labels.without_name(),
-            Some(LabelModifier::Include(on)) => labels.filter(|name| on.labels.iter().any(|other| other == name)),
+            None => labels.filter(|name| name != METRIC_NAME),
+            Some(LabelModifier::Include(on)) => {
+                labels.filter(|name| on.labels.iter().any(|other| other == name))
+            }
             Some(LabelModifier::Exclude(ignored)) => {
                 labels.filter(|name| name != METRIC_NAME && !ignored.labels.iter().any(|other| other == name))
             }
@@ -256,7 +262,8 @@ impl<'a> Matching<'a> {
             let (first, second) =
                 if swapped { (partner.value, sample.value) } else { (sample.value, partner.value) };
             let (value, holds) = operator.of_samples(first, second);
-            let labels = self.result_labels(&sample.labels, &partner.labels, operator.changes_metric() || bool_result);
+            let labels =
+                self.result_labels(&sample.labels, &partner.labels, operator.changes_metric() || bool_result);
             // One-to-one, a signature may match once; else the results of a signature must differ.
             let key = if one_to_one { Labels::empty() } else { labels.clone() };
             if !matched.insert((signature, key)) {

@@ -45,7 +45,9 @@ pub(crate) fn check(expr: &Expr) -> Result<(), String> {
             check(&binary.rhs)?;
             for side in [&binary.lhs, &binary.rhs] {
                 if !matches!(side.value_type(), ValueType::Scalar | ValueType::Vector) {
-                    return Err("binary expression must contain only scalar and instant vector types".to_owned());
+                    return Err(
+                        "binary expression must contain only scalar and instant vector types".to_owned()
+                    );
                 }
             }
             Ok(())

@@ -55,7 +55,11 @@ impl Evaluator<'_> {
             }
             "clamp" => {
                 let (low, high) = (scalar(1)?, scalar(2)?);
-                if low > high { Vec::new() } else { map(vector(0)?, |value| go_max(low, go_min(high, value))) }
+                if low > high {
+                    Vec::new()
+                } else {
+                    map(vector(0)?, |value| go_max(low, go_min(high, value)))
+                }
             }
             "clamp_min" => {
                 let low = scalar(1)?;
@@ -127,7 +131,9 @@ impl Evaluator<'_> {
             "count_over_time" => reduce(&ranges(0)?, time_ms, |points| Some(points.len() as f64)),
             "present_over_time" => reduce(&ranges(0)?, time_ms, |_| Some(1.0)),
             "stdvar_over_time" => reduce(&ranges(0)?, time_ms, all(over_time::variance)),
-            "stddev_over_time" => reduce(&ranges(0)?, time_ms, |points| Some(over_time::variance(points).sqrt())),
+            "stddev_over_time" => {
+                reduce(&ranges(0)?, time_ms, |points| Some(over_time::variance(points).sqrt()))
+            }
             "changes" => reduce(&ranges(0)?, time_ms, all(over_time::changes)),
             "resets" => reduce(&ranges(0)?, time_ms, all(over_time::resets)),
             "quantile_over_time" => {

@@ -52,7 +52,9 @@ pub(super) fn join(
 
 fn valid_target(target: &str, function: &str) -> Result<()> {
     if target.is_empty() {
-        return Err(QueryError::Execution(format!("invalid destination label name in {function}(): {target}")));
+        return Err(QueryError::Execution(format!(
+            "invalid destination label name in {function}(): {target}"
+        )));
     }
     Ok(())
 }

@@ -76,7 +76,9 @@ impl<'a> Evaluator<'a> {
         let mut time_ms = start_ms;
         while time_ms <= end_ms {
             match self.eval(expr, time_ms)? {
-                Value::Scalar(value) => series.entry(Labels::empty()).or_default().push(Point { time_ms, value }),
+                Value::Scalar(value) => {
+                    series.entry(Labels::empty()).or_default().push(Point { time_ms, value })
+                }
                 Value::Vector(samples) => {
                     refuse_duplicates(&samples)?;
                     for sample in samples {
@@ -115,7 +117,9 @@ impl<'a> Evaluator<'a> {
                 }
                 Ok(Value::Vector(samples))
             }
-            Expr::MatrixSelector(_) | Expr::Subquery(_) => Ok(Value::Matrix(self.ranges(expr, time_ms)?.series)),
+            Expr::MatrixSelector(_) | Expr::Subquery(_) => {
+                Ok(Value::Matrix(self.ranges(expr, time_ms)?.series))
+            }
             Expr::Call(call) => self.call(call, time_ms),
             Expr::Aggregate(aggregate) => self.aggregate(aggregate, time_ms),
             Expr::Binary(binary) => self.binary(binary, time_ms),

@@ -25,9 +25,10 @@ pub(super) fn max(points: &[Point]) -> f64 {
 
 /// A NaN gives way to any number.
 fn extreme(points: &[Point], better: impl Fn(f64, f64) -> bool) -> f64 {
-    points.iter().map(|point| point.value).fold(points[0].value, |best, value| {
-        if better(value, best) || best.is_nan() { value } else { best }
-    })
+    points
+        .iter()
+        .map(|point| point.value)
+        .fold(points[0].value, |best, value| if better(value, best) || best.is_nan() { value } else { best })
 }
 
 pub(super) fn variance(points: &[Point]) -> f64 {

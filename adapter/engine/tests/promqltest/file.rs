@@ -16,9 +16,12 @@ pub(crate) enum Kind {
     /// Forget everything loaded.
     Clear,
     /// Load series, a value each step from time 0.
-    Load { step: Duration, series: Vec<(Labels, Vec<Point>)> },
-    /// Load something that this engine has no form for.
-    LoadUnsupported(String),
+    Load {
+        step: Duration,
+        series: Vec<(Labels, Vec<Point>)>,
+        /// Names of series with samples that this engine has no form for: native histograms.
+        unsupported: Vec<String>,
+    },
     Eval(Eval),
 }
 
@@ -68,7 +71,10 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Command>, String> {
         }
         let start = position;
         // A block reaches to the next line that is blank or not indented.
-        while lines.get(position).is_some_and(|(_, line)| line.starts_with([' ', '\t']) && !line.trim().is_empty()) {
+        while lines
+            .get(position)
+            .is_some_and(|(_, line)| line.starts_with([' ', '\t']) && !line.trim().is_empty())
+        {
             position += 1;
         }
         let block: Vec<&str> = lines[start..position].iter().map(|(_, line)| line.trim()).collect();
@@ -82,18 +88,18 @@ fn command(line: &str, block: &[&str]) -> Result<Kind, String> {
     let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     match word {
         "clear" => Ok(Kind::Clear),
-        "load" => {
+        "load" | "load_with_nhcb" => {
             let step = duration(rest.trim())?;
-            let mut series = Vec::new();
+            let (mut series, mut unsupported) = (Vec::new(), Vec::new());
             for line in block {
-                if line.contains("{{") || line.contains("@st") {
-                    return Ok(Kind::LoadUnsupported(format!("samples like {line}")));
+                if word == "load_with_nhcb" || line.contains("{{") || line.contains("@st") {
+                    unsupported.push(family(line));
+                } else {
+                    series.push(described(line)?);
                 }
-                series.push(described(line)?);
             }
-            Ok(Kind::Load { step, series })
+            Ok(Kind::Load { step, series, unsupported })
         }
-        "load_with_nhcb" => Ok(Kind::LoadUnsupported("native histograms".to_owned())),
         _ if word.starts_with("eval") => eval(word, rest.trim(), block).map(Kind::Eval),
         _ => Err(format!("unknown command {word:?}")),
     }
@@ -103,12 +109,15 @@ fn eval(word: &str, rest: &str, block: &[&str]) -> Result<Eval, String> {
     let mut words = rest.splitn(3, char::is_whitespace);
     let (time, query) = match (words.next(), words.next()) {
         (Some("instant"), Some("at")) => {
-            let (at, query) = words.next().unwrap_or_default().trim().split_once(char::is_whitespace).ok_or("no query")?;
+            let (at, query) =
+                words.next().unwrap_or_default().trim().split_once(char::is_whitespace).ok_or("no query")?;
             (Time::At(millis(at)?), query)
         }
         (Some("range"), Some("from")) => {
             let parts: Vec<&str> = words.next().unwrap_or_default().splitn(6, char::is_whitespace).collect();
-            let [start, "to", end, "step", step, query] = parts[..] else { return Err("expected a range".to_owned()) };
+            let [start, "to", end, "step", step, query] = parts[..] else {
+                return Err("expected a range".to_owned());
+            };
             (Time::Range { start_ms: millis(start)?, end_ms: millis(end)?, step: duration(step)? }, query)
         }
         _ => return Err(format!("expected \"instant at\" or \"range from\", found {rest:?}")),
@@ -172,13 +181,21 @@ fn series_end(line: &str) -> usize {
             (None, '"' | '\'') => quote = Some(character),
             (None, '{') => in_braces = true,
             (None, '}') => return position + 1,
-            (None, other) if other.is_whitespace() && !in_braces && !line[position..].trim_start().starts_with('{') => {
+            (None, other)
+                if other.is_whitespace() && !in_braces && !line[position..].trim_start().starts_with('{') =>
+            {
                 return position;
             }
             (None, _) => {}
         }
     }
     line.len()
+}
+
+/// The name by which a query would ask for a described series, with or without the suffix of a bucket.
+fn family(line: &str) -> String {
+    let name: String = line.chars().take_while(|c| c.is_alphanumeric() || matches!(c, '_' | ':')).collect();
+    name.trim_end_matches("_bucket").to_owned()
 }
 
 fn labels(text: &str) -> Result<Labels, String> {
@@ -190,12 +207,14 @@ fn labels(text: &str) -> Result<Labels, String> {
     };
     let name = selector.name.iter().map(|name| (METRIC_NAME, name.as_str()));
     let matchers = selector.matchers.matchers.iter().filter(|matcher| matcher.op == MatchOp::Equal);
-    Ok(Labels::from_pairs(name.chain(matchers.map(|matcher| (matcher.name.as_str(), matcher.value.as_str())))))
+    Ok(Labels::from_pairs(
+        name.chain(matchers.map(|matcher| (matcher.name.as_str(), matcher.value.as_str()))),
+    ))
 }
 
 fn values(word: &str, points: &mut Vec<Point>) -> Result<(), String> {
     let (item, times) = match word.rsplit_once('x') {
-        Some((item, times)) if !word.starts_with("0x") => {
+        Some((item, times)) => {
             (item, times.parse::<usize>().map_err(|_| format!("expected a count, found {word:?}"))?)
         }
         _ => (word, 0),
@@ -212,7 +231,9 @@ fn values(word: &str, points: &mut Vec<Point>) -> Result<(), String> {
                 .find(|(position, c)| matches!(c, '+' | '-') && !item[..*position].ends_with(['e', 'E']))
                 .map(|(position, _)| position);
             let (start, step) = match sign {
-                Some(position) if word.contains('x') => (number(&item[..position])?, number(&item[position..])?),
+                Some(position) if word.contains('x') => {
+                    (number(&item[..position])?, number(&item[position..])?)
+                }
                 _ => (number(item)?, 0.0),
             };
             let mut value = start;
@@ -236,7 +257,9 @@ fn number(text: &str) -> Result<f64, String> {
 
 fn duration(text: &str) -> Result<Duration, String> {
     let millis = millis(text)?;
-    u64::try_from(millis).map(Duration::from_millis).map_err(|_| format!("expected a duration, found {text:?}"))
+    u64::try_from(millis)
+        .map(Duration::from_millis)
+        .map_err(|_| format!("expected a duration, found {text:?}"))
 }
 
 fn millis(text: &str) -> Result<i64, String> {

@@ -33,25 +33,32 @@ pub(crate) fn file(path: &Path) -> Outcome {
     match file::parse(&text) {
         Ok(commands) => {
             let mut engine = engine();
-            let mut unsupported: Option<String> = None;
+            let mut unsupported: Vec<String> = Vec::new();
             for command in commands {
                 let place = format!("{name}:{}", command.line);
                 match command.kind {
                     Kind::Clear => {
                         engine = self::engine();
-                        unsupported = None;
+                        unsupported.clear();
                     }
-                    Kind::Load { step, series } => load(&engine, step, &series),
-                    Kind::LoadUnsupported(what) => unsupported = Some(what),
+                    Kind::Load { step, series, unsupported: names } => {
+                        load(&engine, step, &series);
+                        unsupported.extend(names);
+                    }
                     Kind::Eval(eval) => {
-                        let verdict = match &unsupported {
-                            Some(what) => Verdict::Refused(what.clone()),
+                        let verdict = match unsupported.iter().find(|name| eval.query.contains(name.as_str()))
+                        {
+                            Some(name) => Verdict::Refused(format!("the samples of {name}")),
                             None => evaluate(&engine, &eval),
                         };
                         match verdict {
                             Verdict::Passed => outcome.passed += 1,
-                            Verdict::Failed(why) => outcome.failed.push(format!("{place}: {}: {why}", eval.query)),
-                            Verdict::Refused(why) => outcome.refused.push(format!("{place}: {}: {why}", eval.query)),
+                            Verdict::Failed(why) => {
+                                outcome.failed.push(format!("{place}: {}: {why}", eval.query))
+                            }
+                            Verdict::Refused(why) => {
+                                outcome.refused.push(format!("{place}: {}: {why}", eval.query))
+                            }
                         }
                     }
                 }
@@ -74,6 +81,9 @@ fn engine() -> Engine {
 
 fn load(engine: &Engine, step: Duration, series: &[(Labels, Vec<Point>)]) {
     let step_ms = i64::try_from(step.as_millis()).expect("a short step");
+    // Of two descriptions of one series the last counts.
+    let series: BTreeMap<&Labels, &Vec<Point>> =
+        series.iter().map(|(labels, points)| (labels, points)).collect();
     for (labels, points) in series {
         let series = engine.store().intern(labels).expect("room in the store");
         for (position, point) in points.iter().enumerate() {
@@ -99,7 +109,9 @@ fn evaluate(engine: &Engine, eval: &Eval) -> Verdict {
     match result {
         Err(QueryError::Unsupported(what)) => Verdict::Refused(what),
         Err(_) if eval.fails => Verdict::Passed,
-        Err(QueryError::Parse { message, .. }) => Verdict::Refused(format!("the parser refuses it: {message}")),
+        Err(QueryError::Parse { message, .. }) => {
+            Verdict::Refused(format!("the parser refuses it: {message}"))
+        }
         Err(error) => Verdict::Failed(format!("fails: {error}")),
         Ok(_) if eval.fails => Verdict::Failed("expected to fail".to_owned()),
         Ok(found) => compare(eval, found),
@@ -117,7 +129,11 @@ fn compare(eval: &Eval, found: Found) -> Verdict {
         (Expected::Scalar(expected), Found::Instant(Value::Scalar(found))) => almost(*expected, *found),
         (Expected::Text(expected), Found::Instant(Value::String(found))) => expected == found,
         (Expected::Series(expected), Found::Instant(Value::Vector(found))) => {
-            if eval.ordered { in_order(expected, found) } else { any_order(expected, found) }
+            if eval.ordered {
+                in_order(expected, found)
+            } else {
+                any_order(expected, found)
+            }
         }
         (Expected::Series(expected), Found::Range(found)) => ranges(eval, expected, found),
         (_, Found::Instant(Value::Matrix(_))) => {
@@ -148,7 +164,8 @@ fn compare(eval: &Eval, found: Found) -> Verdict {
 fn in_order(expected: &[(Labels, Vec<Point>)], found: &[Sample]) -> bool {
     expected.len() == found.len()
         && expected.iter().zip(found).all(|((labels, points), sample)| {
-            *labels == sample.labels && matches!(points[..], [Point::Value(value)] if almost(value, sample.value))
+            *labels == sample.labels
+                && matches!(points[..], [Point::Value(value)] if almost(value, sample.value))
         })
 }
 
@@ -160,7 +177,11 @@ fn any_order(expected: &[(Labels, Vec<Point>)], found: &[Sample]) -> bool {
     in_order(&expected, &sorted)
 }
 
-fn ranges(eval: &Eval, expected: &[(Labels, Vec<Point>)], found: &[(Labels, Vec<engine::store::Point>)]) -> bool {
+fn ranges(
+    eval: &Eval,
+    expected: &[(Labels, Vec<Point>)],
+    found: &[(Labels, Vec<engine::store::Point>)],
+) -> bool {
     let Time::Range { start_ms, step, .. } = &eval.time else { return false };
     let step_ms = step.as_millis() as i64;
     let wanted: BTreeMap<&Labels, Vec<(i64, f64)>> = expected

@@ -2,7 +2,9 @@
 //!
 //! Values are Prometheus' own to the last digit. What is not implemented is refused by name, never approximated.
 
+pub mod exposition;
 pub mod labels;
+pub mod scrape;
 pub mod store;
 pub mod value;
 

@@ -151,13 +151,10 @@ impl Store {
         let among = |series: &BTreeMap<Labels, SeriesRef>| -> Vec<SeriesRef> {
             series.iter().filter(|(labels, _)| matches(labels)).map(|(_, series)| series.clone()).collect()
         };
-        match exact_name {
-            Some(name) => index.by_name.get(name.value.as_str()).map(among).unwrap_or_default(),
-            None => {
-                let mut found: Vec<SeriesRef> = index.by_name.values().flat_map(among).collect();
-                found.sort_by(|left, right| left.0.labels.cmp(&right.0.labels));
-                found
-            }
+        if let Some(name) = exact_name { index.by_name.get(name.value.as_str()).map(among).unwrap_or_default() } else {
+            let mut found: Vec<SeriesRef> = index.by_name.values().flat_map(among).collect();
+            found.sort_by(|left, right| left.0.labels.cmp(&right.0.labels));
+            found
         }
     }
 }

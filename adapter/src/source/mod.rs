@@ -1,6 +1,7 @@
 //! Step 8 of a request: where samples come from. [`MetricSource`] is the only seam to an engine; every peer behind it
 //! passes one and the same test suite.
 
+pub mod embedded;
 pub mod observed;
 pub mod prometheus;
 pub mod recorded;

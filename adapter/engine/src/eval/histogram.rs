@@ -55,7 +55,7 @@ fn quantile(q: f64, mut buckets: Vec<Bucket>) -> f64 {
     }
     let mut rank = q * observations;
     let inner = buckets.len() - 1;
-    let found = buckets[..inner].partition_point(|bucket| !(bucket.count >= rank));
+    let found = buckets[..inner].partition_point(|bucket| bucket.count < rank || bucket.count.is_nan());
     if found == inner {
         return second_last.upper;
     }

@@ -70,6 +70,6 @@ pub(super) fn absent(expr: &Expr) -> Labels {
     Labels::from_pairs(matchers.iter().filter_map(|matcher| {
         let alone = matchers.iter().filter(|other| other.name == matcher.name).count() == 1;
         let prescribes = matcher.op == MatchOp::Equal && matcher.name != METRIC_NAME && alone;
-        prescribes.then(|| (matcher.name.as_str(), matcher.value.as_str()))
+        prescribes.then_some((matcher.name.as_str(), matcher.value.as_str()))
     }))
 }

@@ -77,7 +77,7 @@ impl<'a> Evaluator<'a> {
         while time_ms <= end_ms {
             match self.eval(expr, time_ms)? {
                 Value::Scalar(value) => {
-                    series.entry(Labels::empty()).or_default().push(Point { time_ms, value })
+                    series.entry(Labels::empty()).or_default().push(Point { time_ms, value });
                 }
                 Value::Vector(samples) => {
                     refuse_duplicates(&samples)?;

@@ -5,13 +5,17 @@ use crate::store::Point;
 
 pub(super) fn avg(points: &[Point]) -> f64 {
     let mut mean = Mean::of(points[0].value);
-    points[1..].iter().for_each(|point| mean.add(point.value));
+    for point in &points[1..] {
+        mean.add(point.value);
+    }
     mean.mean()
 }
 
 pub(super) fn sum(points: &[Point]) -> f64 {
     let mut sum = Sum::default();
-    points.iter().for_each(|point| sum.add(point.value));
+    for point in points {
+        sum.add(point.value);
+    }
     if sum.sum.is_infinite() { sum.sum } else { sum.total() }
 }
 

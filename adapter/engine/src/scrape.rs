@@ -1,0 +1,118 @@
+//! Reads targets at an interval and appends what they expose to the store.
+//!
+//! The labels are Prometheus': the target's own win over the exposed ones, which then begin with `exported_`; `up` and its
+//! kin tell how the scrape went; a series that is gone from its target is marked stale, as are all of them when the target
+//! does not answer or is dropped.
+
+mod round;
+mod target;
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::Engine;
+use round::TargetLoop;
+pub use target::{Target, TargetError};
+
+/// Bounds of scraping.
+#[derive(Debug, Clone, Copy)]
+pub struct ScrapeConfig {
+    /// Time from the start of one scrape of a target to the next.
+    pub interval: Duration,
+    /// Longest time for a scrape; never longer than the interval.
+    pub timeout: Duration,
+    /// Largest body in bytes.
+    pub body_limit: usize,
+    /// Most samples in a scrape.
+    pub sample_limit: usize,
+}
+
+impl Default for ScrapeConfig {
+    fn default() -> ScrapeConfig {
+        ScrapeConfig {
+            interval: Duration::from_secs(15),
+            timeout: Duration::from_secs(10),
+            body_limit: 16 << 20,
+            sample_limit: 50_000,
+        }
+    }
+}
+
+/// How the last scrape of a target went.
+#[derive(Debug, Clone)]
+pub struct TargetStatus {
+    /// The target.
+    pub target: Target,
+    /// Scrapes so far.
+    pub scrapes: u64,
+    /// Samples of the last scrape.
+    pub samples: usize,
+    /// Why the last scrape failed; `None` when it went well or there was none.
+    pub error: Option<String>,
+}
+
+/// Scrapes until dropped.
+#[derive(Debug)]
+pub struct Scraper {
+    statuses: Vec<watch::Receiver<TargetStatus>>,
+    // Dropping it ends the loops.
+    _loops: JoinSet<()>,
+}
+
+impl Scraper {
+    /// Starts scraping: each target once at once, then spread over the interval.
+    ///
+    /// # Errors
+    /// No HTTP client can be made.
+    pub fn start(
+        engine: &Engine,
+        config: ScrapeConfig,
+        targets: Vec<Target>,
+    ) -> Result<Scraper, reqwest::Error> {
+        let client = reqwest::Client::builder()
+            .timeout(config.timeout.min(config.interval))
+            .redirect(reqwest::redirect::Policy::none())
+            .pool_max_idle_per_host(1)
+            .build()?;
+        let count = u32::try_from(targets.len().max(1)).unwrap_or(u32::MAX);
+        let started = Instant::now();
+        let mut loops = JoinSet::new();
+        let mut statuses = Vec::new();
+        for (position, target) in targets.into_iter().enumerate() {
+            let status = TargetStatus { target: target.clone(), scrapes: 0, samples: 0, error: None };
+            let (publish, status) = watch::channel(status);
+            let offset = config.interval / count * u32::try_from(position).unwrap_or_default();
+            let target_loop = TargetLoop::new(engine.clone(), client.clone(), config, target, publish);
+            loops.spawn(target_loop.run(started + offset));
+            statuses.push(status);
+        }
+        let store = engine.clone();
+        loops.spawn(async move {
+            loop {
+                tokio::time::sleep(TRUNCATE_EVERY).await;
+                store.store().truncate(round::now_ms());
+            }
+        });
+        Ok(Scraper { statuses, _loops: loops })
+    }
+
+    /// How each target's last scrape went.
+    pub fn statuses(&self) -> Vec<TargetStatus> {
+        self.statuses.iter().map(|status| status.borrow().clone()).collect()
+    }
+
+    /// Waits until every target was scraped so many times, well or not.
+    pub fn rounds(&self, rounds: u64) -> impl Future<Output = ()> + Send + 'static {
+        let statuses = self.statuses.clone();
+        async move {
+            for mut status in statuses {
+                // A loop that ended will never reach the round.
+                let _ = status.wait_for(|status| status.scrapes >= rounds).await;
+            }
+        }
+    }
+}
+
+const TRUNCATE_EVERY: Duration = Duration::from_secs(30);

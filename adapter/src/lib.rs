@@ -7,7 +7,7 @@
 pub mod answer;
 pub mod app;
 pub mod args;
-pub mod go_duration;
+pub mod commands;
 pub mod logging;
 pub mod objects;
 pub mod relist;

@@ -1,0 +1,311 @@
+//! The flags as clap knows them, and their validation: every fault at once.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use apiservice::accept::AcceptLimits;
+use apiservice::go_duration;
+use apiservice::server::RequestLimits;
+use apiservice::tls::TlsSettings;
+use clap::{ArgAction, Parser, Subcommand};
+use engine::scrape::{ScrapeConfig, Target};
+use http::{HeaderName, HeaderValue};
+use reqwest::Url;
+
+use super::{Command, Config, Logging, Serve, SourceConfig};
+use crate::logging;
+use crate::source::prometheus::{PrometheusSettings, Verb};
+
+/// Serves the Kubernetes custom metrics API from Prometheus, or from samples it scrapes itself, by prometheus-adapter's
+/// rule files. Every flag of prometheus-adapter is taken; those without effect here say so once in the log. Without a
+/// command, or with `serve`, it serves.
+#[derive(Debug, Parser)]
+#[command(name = "adapter", version, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+pub(super) struct Raw {
+    #[command(subcommand)]
+    command: Option<Subcommands>,
+
+    /// The rule file: prometheus-adapter's form, or the Helm chart's values. Read again when it changes.
+    #[arg(long, short, value_name = "FILE", help_heading = "Rules")]
+    config: Option<PathBuf>,
+    /// Pause between two listings of the series that exist; never longer than the scrape interval with the embedded engine.
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration, help_heading = "Rules")]
+    metrics_relist_interval: Duration,
+    /// A series is listed if it had a sample within this time [default: the relist interval].
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration, hide_default_value = true, help_heading = "Rules")]
+    metrics_max_age: Duration,
+
+    /// The Prometheus to ask. Without it, standalone mode scrapes for itself.
+    #[arg(long, value_name = "URL", help_heading = "Prometheus")]
+    prometheus_url: Option<Url>,
+    /// GET or POST: how queries are sent.
+    #[arg(long, value_name = "VERB", default_value = "GET", value_parser = verb, help_heading = "Prometheus")]
+    prometheus_verb: Verb,
+    /// A header for every request to Prometheus; repeatable.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = header, help_heading = "Prometheus")]
+    prometheus_header: Vec<(HeaderName, HeaderValue)>,
+    /// Holds a bearer token for Prometheus; read again when it changes.
+    #[arg(long, value_name = "FILE", help_heading = "Prometheus")]
+    prometheus_token_file: Option<PathBuf>,
+    /// Authorities to trust for Prometheus, PEM; read again when they change.
+    #[arg(long, value_name = "FILE", help_heading = "Prometheus")]
+    prometheus_ca_file: Option<PathBuf>,
+    /// Client certificate for Prometheus, PEM.
+    #[arg(long, value_name = "FILE", help_heading = "Prometheus")]
+    prometheus_client_tls_cert_file: Option<PathBuf>,
+    /// Key of the client certificate, PEM.
+    #[arg(long, value_name = "FILE", help_heading = "Prometheus")]
+    prometheus_client_tls_key_file: Option<PathBuf>,
+    /// Longest time for a query; keep it below the 60 s that kube-apiserver waits.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration, help_heading = "Prometheus")]
+    prometheus_timeout: Duration,
+
+    /// Serve without a Kubernetes API: on loopback only, with an own authority and a kubeconfig to use it by.
+    #[arg(long, help_heading = "Standalone", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = ArgAction::Set)]
+    standalone: bool,
+    /// Where the kubeconfig and the certificates are written [default: a folder below the system's for temporary files].
+    #[arg(long, value_name = "DIR", help_heading = "Standalone")]
+    standalone_dir: Option<PathBuf>,
+    /// What to scrape, and the labels of its series: namespace=default,pod=a,app=b@http://127.0.0.1:8080/metrics; repeatable.
+    #[arg(long, value_name = "LABELS@URL", value_parser = target, help_heading = "Standalone")]
+    scrape_target: Vec<Target>,
+    /// Time between two scrapes of a target.
+    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = duration, help_heading = "Standalone")]
+    scrape_interval: Duration,
+    /// Longest time for a scrape.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, help_heading = "Standalone")]
+    scrape_timeout: Duration,
+    /// How long scraped samples are kept: at least the longest range of the rules and five minutes.
+    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = duration, help_heading = "Standalone")]
+    embedded_retention: Duration,
+    /// Scrapes of every target before the server is ready; a rate needs two.
+    #[arg(long, value_name = "COUNT", default_value_t = 1, help_heading = "Standalone")]
+    embedded_ready_rounds: u64,
+
+    /// The address to listen on [default: 127.0.0.1].
+    #[arg(long, value_name = "ADDRESS", help_heading = "Serving")]
+    bind_address: Option<IpAddr>,
+    /// The port to listen on; 0 takes any free one.
+    #[arg(long, value_name = "PORT", default_value_t = 6443, help_heading = "Serving")]
+    secure_port: u16,
+    /// TLS 1.2 cipher suites to offer, by IANA name; those not supported are left out.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', help_heading = "Serving")]
+    tls_cipher_suites: Vec<String>,
+    /// VersionTLS10, VersionTLS11, VersionTLS12 or VersionTLS13; anything below 1.2 means 1.2.
+    #[arg(long, value_name = "VERSION", default_value = "VersionTLS12", help_heading = "Serving")]
+    tls_min_version: String,
+    /// Speak HTTP/1.1 only.
+    #[arg(long, alias = "disable-http2-serving", help_heading = "Serving", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = ArgAction::Set)]
+    disable_http2: bool,
+    /// HTTP/2 streams at once in a connection; 0 means 100.
+    #[arg(long, value_name = "COUNT", default_value_t = 0, help_heading = "Serving")]
+    http2_max_streams_per_connection: u32,
+    /// Paths that anybody may use; a trailing * takes every path that begins so.
+    #[arg(
+        long,
+        value_name = "PATHS",
+        value_delimiter = ',',
+        default_value = "/healthz,/readyz,/livez",
+        help_heading = "Serving"
+    )]
+    authorization_always_allow_paths: Vec<String>,
+    /// Longest time for a request.
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration, help_heading = "Serving")]
+    request_timeout: Duration,
+    /// Requests under way at once.
+    #[arg(long, value_name = "COUNT", default_value_t = 400, help_heading = "Serving")]
+    max_requests_inflight: usize,
+    /// How long to keep serving, not ready any more, after the signal to end.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, help_heading = "Serving")]
+    shutdown_delay_duration: Duration,
+    /// How long requests under way may take to end.
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration, help_heading = "Serving")]
+    shutdown_grace: Duration,
+
+    /// How much to log: 4 and more shows what the program does, 6 and more everything.
+    #[arg(long = "v", short = 'v', value_name = "LEVEL", default_value_t = 0, help_heading = "Logging")]
+    verbosity: i32,
+    /// text or json.
+    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = log_format, help_heading = "Logging")]
+    log_format: logging::Format,
+}
+
+#[derive(Debug, Subcommand)]
+enum Subcommands {
+    /// Load rule files and say what is wrong with them.
+    Check {
+        /// The rule files.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
+impl Raw {
+    /// The configuration, or everything that is wrong.
+    pub(super) fn validate(self, notices: &mut Vec<String>) -> Result<Config, Vec<String>> {
+        let logging = Logging { format: self.log_format, verbosity: self.verbosity };
+        let command = match self.command {
+            Some(Subcommands::Check { files }) => Command::Check(files),
+            None => Command::Serve(Box::new(self.serve(notices)?)),
+        };
+        Ok(Config { command, logging, notices: std::mem::take(notices) })
+    }
+
+    fn serve(self, notices: &mut Vec<String>) -> Result<Serve, Vec<String>> {
+        let mut faults = Vec::new();
+        if !self.standalone {
+            faults.push(
+                "expected --standalone: this build serves without a Kubernetes API only; serving in a cluster comes with \
+                 the next release"
+                    .to_owned(),
+            );
+        }
+        let address = self.bind_address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        if self.standalone && !address.is_loopback() {
+            faults.push(format!(
+                "--bind-address: expected a loopback address with --standalone, found {address}"
+            ));
+        }
+        let rules = self.config.unwrap_or_else(|| {
+            faults.push("expected --config FILE: the rules say which metrics to serve".to_owned());
+            PathBuf::new()
+        });
+        let max_age =
+            if self.metrics_max_age.is_zero() { self.metrics_relist_interval } else { self.metrics_max_age };
+        if max_age < self.metrics_relist_interval {
+            faults.push(format!(
+                "--metrics-max-age: expected at least the relist interval of {}, found {}: metrics would come and go",
+                go_duration::format(self.metrics_relist_interval),
+                go_duration::format(max_age),
+            ));
+        }
+        let client_pair = match (self.prometheus_client_tls_cert_file, self.prometheus_client_tls_key_file) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            _ => {
+                faults.push(
+                    "expected --prometheus-client-tls-cert-file and --prometheus-client-tls-key-file together, found one"
+                        .to_owned(),
+                );
+                None
+            }
+        };
+        let mut relist_interval = self.metrics_relist_interval;
+        let source = match self.prometheus_url {
+            Some(url) => {
+                if !self.scrape_target.is_empty() {
+                    notices
+                        .push("--scrape-target has no effect: --prometheus-url says whom to ask".to_owned());
+                }
+                SourceConfig::Prometheus(PrometheusSettings {
+                    url,
+                    verb: self.prometheus_verb,
+                    headers: self.prometheus_header,
+                    token_file: self.prometheus_token_file,
+                    ca_file: self.prometheus_ca_file,
+                    client_pair,
+                    timeout: self.prometheus_timeout,
+                })
+            }
+            None => {
+                if self.scrape_target.is_empty() {
+                    faults.push(
+                        "expected --prometheus-url URL, or --scrape-target LABELS@URL for the embedded engine".to_owned(),
+                    );
+                }
+                // A listing costs nothing in the process, so new series show with the next scrape.
+                relist_interval = relist_interval.min(self.scrape_interval);
+                let scrape = ScrapeConfig {
+                    interval: self.scrape_interval,
+                    timeout: self.scrape_timeout.min(self.scrape_interval),
+                    ..ScrapeConfig::default()
+                };
+                SourceConfig::Embedded {
+                    targets: self.scrape_target,
+                    scrape,
+                    retention: self.embedded_retention,
+                    ready_rounds: self.embedded_ready_rounds,
+                }
+            }
+        };
+        let only_tls13 = match self.tls_min_version.as_str() {
+            "VersionTLS13" => true,
+            "" | "VersionTLS10" | "VersionTLS11" | "VersionTLS12" => false,
+            other => {
+                faults.push(format!(
+                    "--tls-min-version: expected one of VersionTLS10, VersionTLS11, VersionTLS12, VersionTLS13, found {other:?}"
+                ));
+                false
+            }
+        };
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let mut accept = AcceptLimits { grace: self.shutdown_grace, ..AcceptLimits::default() };
+        if self.http2_max_streams_per_connection > 0 {
+            accept.http2_streams = self.http2_max_streams_per_connection;
+        }
+        Ok(Serve {
+            rules,
+            source,
+            relist_interval,
+            max_age,
+            standalone_dir: self.standalone_dir.unwrap_or_else(|| {
+                std::env::temp_dir().join(format!("adapter-standalone-{}", std::process::id()))
+            }),
+            address: SocketAddr::new(address, self.secure_port),
+            tls: TlsSettings {
+                only_tls13,
+                cipher_suites: self.tls_cipher_suites,
+                http1_only: self.disable_http2,
+            },
+            always_allow: self.authorization_always_allow_paths,
+            accept,
+            requests: RequestLimits { timeout: self.request_timeout, in_flight: self.max_requests_inflight },
+            shutdown_delay: self.shutdown_delay_duration,
+        })
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    go_duration::parse(text).map_err(|error| format!("expected a duration like 30s, 1m30s or 1.5h: {error}"))
+}
+
+fn verb(text: &str) -> Result<Verb, String> {
+    match text {
+        "GET" => Ok(Verb::Get),
+        "POST" => Ok(Verb::Post),
+        _ => Err("expected GET or POST".to_owned()),
+    }
+}
+
+fn log_format(text: &str) -> Result<logging::Format, String> {
+    match text {
+        "text" => Ok(logging::Format::Text),
+        "json" => Ok(logging::Format::Json),
+        _ => Err("expected text or json".to_owned()),
+    }
+}
+
+fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    let name = HeaderName::try_from(name).map_err(|_| format!("expected a header's name, found {name:?}"))?;
+    let value = HeaderValue::try_from(value).map_err(|_| "expected a header's value behind =".to_owned())?;
+    Ok((name, value))
+}
+
+fn target(text: &str) -> Result<Target, String> {
+    let form = "expected LABELS@URL, such as namespace=default,pod=a@http://127.0.0.1:8080/metrics";
+    let (labels, url) = text.split_once('@').ok_or(form)?;
+    let labels = labels
+        .split(',')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (name, value) =
+                pair.split_once('=').ok_or_else(|| format!("{form}; found the label {pair:?}"))?;
+            Ok((name.trim().to_owned(), value.trim().to_owned()))
+        })
+        .collect::<Result<Vec<(String, String)>, String>>()?;
+    Target::new(url, labels).map_err(|error| error.to_string())
+}

@@ -1,0 +1,106 @@
+use super::*;
+
+fn arguments(text: &str) -> Vec<OsString> {
+    text.split_whitespace().map(OsString::from).collect()
+}
+
+fn serve(text: &str) -> (Serve, Vec<String>) {
+    let config = parse(arguments(text)).unwrap_or_else(|error| panic!("{text}: {error}"));
+    match config.command {
+        Command::Serve(serve) => (*serve, config.notices),
+        Command::Check(_) => panic!("{text}: not serve"),
+    }
+}
+
+fn faults(text: &str) -> String {
+    match parse(arguments(text)) {
+        Err(error) => {
+            assert_eq!(error.exit_code(), 64);
+            error.to_string()
+        }
+        Ok(_) => panic!("{text}: accepted"),
+    }
+}
+
+const LEAST: &str = "--standalone --config r.yaml --prometheus-url http://127.0.0.1:9090/";
+
+#[test]
+fn defaults_are_upstreams_where_it_has_them() {
+    let (serve, notices) = serve(LEAST);
+    assert_eq!(serve.relist_interval, Duration::from_mins(10));
+    assert_eq!(serve.max_age, Duration::from_mins(10));
+    assert_eq!(serve.address.to_string(), "127.0.0.1:6443");
+    assert_eq!(serve.always_allow, ["/healthz", "/readyz", "/livez"]);
+    assert!(notices.is_empty());
+}
+
+#[test]
+fn notations_of_pflag() {
+    let (serve, notices) = serve(
+        "/adapter --standalone=true -c r.yaml --prometheus_url=http://p:9090 --secure-port 0 --metrics-relist-interval=1m \
+         -v=4 --prometheus-header=X-A=b --prometheus-header X-C=d=e --disable-http2 --logtostderr=true --log_dir /tmp \
+         --tls-cipher-suites=A,B",
+    );
+    assert_eq!(serve.relist_interval, Duration::from_mins(1));
+    assert_eq!(serve.address.port(), 0);
+    assert!(serve.tls.http1_only);
+    assert_eq!(serve.tls.cipher_suites, ["A", "B"]);
+    let SourceConfig::Prometheus(settings) = serve.source else { panic!("not Prometheus") };
+    assert_eq!(settings.headers.len(), 2);
+    assert_eq!(settings.headers[1].1, "d=e");
+    assert_eq!(notices.len(), 2, "{notices:?}");
+}
+
+#[test]
+fn every_flag_without_effect_is_taken_and_said() {
+    for (name, takes_value) in upstream::ignored_names() {
+        let given = if takes_value { format!("--{name}=x") } else { format!("--{name}") };
+        let (_, notices) = serve(&format!("{LEAST} {given}"));
+        assert_eq!(notices.len(), 1, "{given}");
+        assert!(notices[0].starts_with(&format!("--{name} has no effect: ")), "{notices:?}");
+        if takes_value {
+            assert_eq!(serve(&format!("{LEAST} --{name} x")).1.len(), 1, "{name}");
+        } else {
+            assert_eq!(serve(&format!("{LEAST} --{name}=false")).1.len(), 1, "{name}");
+        }
+    }
+}
+
+#[test]
+fn faults_are_reported_together() {
+    let text = faults("--standalone --bind-address 0.0.0.0 --metrics-max-age 1m --tls-min-version x");
+    for part in [
+        "--bind-address: expected a loopback address with --standalone, found 0.0.0.0",
+        "expected --config FILE",
+        "--metrics-max-age: expected at least the relist interval of 10m0s, found 1m0s",
+        "expected --prometheus-url URL, or --scrape-target LABELS@URL",
+        "--tls-min-version: expected one of",
+    ] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    assert!(faults("--config r.yaml --prometheus-url http://p").contains("expected --standalone"));
+    assert!(faults(&format!("{LEAST} --prometheus-verb PUT")).contains("expected GET or POST"));
+    assert!(faults(&format!("{LEAST} --metrics-relist-intervall 1m")).contains("--metrics-relist-interval"));
+    assert!(faults(&format!("{LEAST} --scrape-target http://x")).contains("expected LABELS@URL"));
+    assert!(faults("chekc").contains("check"));
+}
+
+#[test]
+fn targets_have_labels() {
+    let (serve, _) = serve(
+        "--standalone --config r.yaml --scrape-target namespace=default,pod=a@http://127.0.0.1:1/metrics --scrape-interval 1s",
+    );
+    assert_eq!(serve.relist_interval, Duration::from_secs(1));
+    let SourceConfig::Embedded { targets, scrape, .. } = serve.source else { panic!("not embedded") };
+    assert_eq!(targets[0].labels.value("pod"), Some("a"));
+    assert_eq!(targets[0].labels.value("instance"), Some("127.0.0.1:1"));
+    assert_eq!(scrape.timeout, Duration::from_secs(1));
+}
+
+#[test]
+fn help_is_an_answer() {
+    let Err(UsageError::Asked(text)) = parse(arguments("--help")) else { panic!("no help") };
+    for part in ["--prometheus-url", "--standalone", "--scrape-target", "[default: 10m]"] {
+        assert!(text.contains(part), "{part}");
+    }
+}

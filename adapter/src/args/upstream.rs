@@ -1,0 +1,156 @@
+//! What upstream's users write and this program treats by itself: names with underscores, the image's old entry point as
+//! first argument, flags without effect here.
+
+use std::ffi::OsString;
+
+/// A flag of upstream's that is taken without effect.
+struct Ignored {
+    name: &'static str,
+    /// Whether a value belongs to it.
+    takes_value: bool,
+    /// Why it has no effect.
+    why: &'static str,
+}
+
+/// The arguments for clap, the program's name first, and what to say of those left out.
+pub(super) fn normalise(arguments: impl IntoIterator<Item = OsString>) -> (Vec<OsString>, Vec<String>) {
+    let mut kept = vec![OsString::from("adapter")];
+    let mut notices: Vec<String> = Vec::new();
+    let mut arguments = arguments.into_iter().enumerate().peekable();
+    while let Some((position, argument)) = arguments.next() {
+        let Some(text) = argument.to_str() else {
+            kept.push(argument);
+            continue;
+        };
+        // The chart passes the image's entry point, `/adapter`; `serve` says what happens anyway.
+        if position == 0 && (text == "serve" || (text.contains('/') && !text.starts_with('-'))) {
+            continue;
+        }
+        if let Some(level) =
+            text.strip_prefix("-v").filter(|level| !level.is_empty() && !text.starts_with("--"))
+        {
+            kept.push(format!("--v={}", level.trim_start_matches('=')).into());
+            continue;
+        }
+        let Some(flag) = text.strip_prefix("--") else {
+            kept.push(argument);
+            continue;
+        };
+        let (name, value) = flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value)));
+        let name = name.replace('_', "-");
+        let Some(ignored) = IGNORED.iter().find(|ignored| ignored.name == name) else {
+            kept.push(value.map_or_else(|| format!("--{name}"), |value| format!("--{name}={value}")).into());
+            continue;
+        };
+        if ignored.takes_value && value.is_none() {
+            arguments.next();
+        }
+        let notice = format!("--{name} has no effect: {}", ignored.why);
+        if !notices.contains(&notice) {
+            notices.push(notice);
+        }
+    }
+    (kept, notices)
+}
+
+/// The names of all flags that are taken without effect.
+#[cfg(test)]
+pub(super) fn ignored_names() -> impl Iterator<Item = (&'static str, bool)> {
+    IGNORED.iter().map(|ignored| (ignored.name, ignored.takes_value))
+}
+
+const fn value(name: &'static str, why: &'static str) -> Ignored {
+    Ignored { name, takes_value: true, why }
+}
+
+const fn switch(name: &'static str, why: &'static str) -> Ignored {
+    Ignored { name, takes_value: false, why }
+}
+
+const LOGGING: &str = "logs go to standard error, each line at once";
+const AUDIT: &str = "audit logs are not written yet";
+const CLUSTER: &str = "this build serves in standalone mode only, without a Kubernetes API";
+const PROFILING: &str = "there is no Go runtime to profile";
+const SOCKET: &str = "the listening socket is not shared";
+
+const IGNORED: &[Ignored] = &[
+    value("vmodule", LOGGING),
+    value("log-flush-frequency", LOGGING),
+    switch("logtostderr", LOGGING),
+    switch("alsologtostderr", LOGGING),
+    value("stderrthreshold", LOGGING),
+    value("log-dir", LOGGING),
+    value("log-file", LOGGING),
+    value("log-file-max-size", LOGGING),
+    value("log-backtrace-at", LOGGING),
+    switch("skip-headers", LOGGING),
+    switch("skip-log-headers", LOGGING),
+    switch("add-dir-header", LOGGING),
+    switch("one-output", LOGGING),
+    switch("prometheus-auth-incluster", CLUSTER),
+    value("prometheus-auth-config", CLUSTER),
+    value("lister-kubeconfig", CLUSTER),
+    value("discovery-interval", CLUSTER),
+    value("client-qps", CLUSTER),
+    value("client-burst", CLUSTER),
+    value("authentication-kubeconfig", CLUSTER),
+    value("authentication-token-webhook-cache-ttl", CLUSTER),
+    switch("authentication-skip-lookup", CLUSTER),
+    switch("authentication-tolerate-lookup-failure", CLUSTER),
+    value("client-ca-file", CLUSTER),
+    value("requestheader-username-headers", CLUSTER),
+    value("requestheader-group-headers", CLUSTER),
+    value("requestheader-uid-headers", CLUSTER),
+    value("requestheader-extra-headers-prefix", CLUSTER),
+    value("requestheader-client-ca-file", CLUSTER),
+    value("requestheader-allowed-names", CLUSTER),
+    value("authorization-kubeconfig", CLUSTER),
+    value("authorization-webhook-cache-authorized-ttl", CLUSTER),
+    value("authorization-webhook-cache-unauthorized-ttl", CLUSTER),
+    value("cert-dir", CLUSTER),
+    value("tls-cert-file", CLUSTER),
+    value("tls-private-key-file", CLUSTER),
+    value("tls-sni-cert-key", CLUSTER),
+    value("tls-curve-preferences", "the key exchange groups of the TLS library are used"),
+    switch("permit-port-sharing", SOCKET),
+    switch("permit-address-sharing", SOCKET),
+    switch("profiling", PROFILING),
+    switch("contention-profiling", PROFILING),
+    value("debug-socket-path", PROFILING),
+    switch(
+        "enable-priority-and-fairness",
+        "requests are limited by number; kube-apiserver's own fairness covers the rest",
+    ),
+    value("audit-policy-file", AUDIT),
+    value("audit-log-path", AUDIT),
+    value("audit-log-maxage", AUDIT),
+    value("audit-log-maxbackup", AUDIT),
+    value("audit-log-maxsize", AUDIT),
+    value("audit-log-format", AUDIT),
+    value("audit-log-version", AUDIT),
+    switch("audit-log-compress", AUDIT),
+    value("audit-log-mode", AUDIT),
+    value("audit-log-batch-buffer-size", AUDIT),
+    value("audit-log-batch-max-size", AUDIT),
+    value("audit-log-batch-max-wait", AUDIT),
+    switch("audit-log-batch-throttle-enable", AUDIT),
+    value("audit-log-batch-throttle-qps", AUDIT),
+    value("audit-log-batch-throttle-burst", AUDIT),
+    switch("audit-log-truncate-enabled", AUDIT),
+    value("audit-log-truncate-max-batch-size", AUDIT),
+    value("audit-log-truncate-max-event-size", AUDIT),
+    value("audit-webhook-config-file", AUDIT),
+    value("audit-webhook-initial-backoff", AUDIT),
+    value("audit-webhook-batch-initial-backoff", AUDIT),
+    value("audit-webhook-version", AUDIT),
+    value("audit-webhook-mode", AUDIT),
+    value("audit-webhook-batch-buffer-size", AUDIT),
+    value("audit-webhook-batch-max-size", AUDIT),
+    value("audit-webhook-batch-max-wait", AUDIT),
+    switch("audit-webhook-batch-throttle-enable", AUDIT),
+    value("audit-webhook-batch-throttle-qps", AUDIT),
+    value("audit-webhook-batch-throttle-burst", AUDIT),
+    switch("audit-webhook-truncate-enabled", AUDIT),
+    value("audit-webhook-truncate-max-batch-size", AUDIT),
+    value("audit-webhook-truncate-max-event-size", AUDIT),
+];

@@ -1,0 +1,25 @@
+//! What the program does for each command.
+
+mod check;
+mod serve;
+
+use std::process::ExitCode;
+
+use crate::args::{Command, Config};
+use crate::logging;
+
+/// Runs the command; the exit status says how it ended.
+pub fn run(config: Config) -> ExitCode {
+    let Config { command, logging, notices } = config;
+    logging::start(logging.format, logging.verbosity);
+    for notice in notices {
+        tracing::warn!("{notice}");
+    }
+    match command {
+        Command::Serve(config) => serve::run(*config),
+        Command::Check(files) => check::run(&files),
+    }
+}
+
+/// A configuration that cannot be used: `EX_USAGE`.
+const UNUSABLE: u8 = 64;

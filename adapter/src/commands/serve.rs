@@ -1,0 +1,92 @@
+//! `adapter serve`: makes the parts that the configuration asks for and runs them.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use engine::EngineConfig;
+use futures_util::FutureExt as _;
+
+use super::UNUSABLE;
+use crate::app::{self, AppError, Parts};
+use crate::args::{Serve, SourceConfig};
+use crate::relist::RelistSettings;
+use crate::rules_file::{RulesFile, log_warnings};
+use crate::source::embedded::Embedded;
+use crate::source::prometheus::Prometheus;
+use crate::standalone::Standalone;
+use crate::telemetry::Telemetry;
+
+/// Serves until told to end.
+pub(super) fn run(config: Serve) -> ExitCode {
+    // The one crypto provider of the process, for clients too.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "no runtime can be started");
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = runtime.block_on(async { app::run(parts(config)?).await });
+    // Tasks that block must not hold up the end.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error @ AppError::Rules(_)) => {
+            eprintln!("{error}");
+            ExitCode::from(UNUSABLE)
+        }
+        Err(error) => {
+            tracing::error!(%error, "ended");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parts(config: Serve) -> Result<Parts, AppError> {
+    let Serve {
+        rules,
+        source,
+        relist_interval,
+        max_age,
+        standalone_dir,
+        address,
+        tls,
+        always_allow,
+        accept,
+        requests,
+        shutdown_delay,
+    } = config;
+    let (file, rules) = RulesFile::open(&rules)?;
+    log_warnings(&rules);
+    let rules = Arc::new(rules);
+    let unusable = |error: crate::source::SourceError| AppError::Source(error.to_string());
+    let (source, source_ready) = match source {
+        SourceConfig::Prometheus(settings) => {
+            let source: Arc<dyn crate::source::MetricSource> =
+                Arc::new(Prometheus::new(settings).map_err(unusable)?);
+            (source, std::future::ready(()).boxed())
+        }
+        SourceConfig::Embedded { targets, scrape, retention, ready_rounds } => {
+            let config = EngineConfig { retention, ..EngineConfig::default() };
+            let embedded = Embedded::start(config, scrape, targets).map_err(unusable)?;
+            let ready = embedded.rounds(ready_rounds);
+            (Arc::new(embedded) as Arc<dyn crate::source::MetricSource>, ready)
+        }
+    };
+    Ok(Parts {
+        file,
+        telemetry: Arc::new(Telemetry::new(&rules)),
+        rules,
+        source,
+        source_ready,
+        relist: RelistSettings { interval: relist_interval, max_age, timeout: requests.timeout },
+        standalone: Standalone::prepare(&standalone_dir)?,
+        address,
+        tls,
+        always_allow,
+        accept,
+        requests,
+        leave_delay: shutdown_delay,
+    })
+}

@@ -110,15 +110,10 @@ impl Relister {
     pub async fn run(mut self, mut published: impl FnMut(&Snapshot) + Send) {
         let mut retry = FIRST_RETRY;
         loop {
-            let failures = self.relist().await;
+            let settled = self.relist().await;
             published(&self.handle.load());
-            let pause = if failures == 0 {
-                retry = FIRST_RETRY;
-                self.settings.interval
-            } else {
-                retry = (retry * 2).min(LAST_RETRY);
-                retry.min(self.settings.interval)
-            };
+            let pause = if settled { self.settings.interval } else { retry.min(self.settings.interval) };
+            retry = if settled { FIRST_RETRY } else { pause * 2 };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 changed = self.rules.changed() => {
@@ -131,8 +126,8 @@ impl Relister {
         }
     }
 
-    /// One listing of every series query; returns how many failed.
-    async fn relist(&mut self) -> usize {
+    /// One listing of every series query; says whether each has found something.
+    async fn relist(&mut self) -> bool {
         let started = Instant::now();
         let rules = self.rules.borrow_and_update().clone();
         let queries: Vec<String> = rules.custom_series_queries().map(str::to_owned).collect();
@@ -153,8 +148,9 @@ impl Relister {
         self.forget_old(&failed);
         let snapshot = self.snapshot(rules, &queries, &failed);
         self.telemetry.relisted(&snapshot.catalog, failed.len(), started.elapsed(), SystemTime::now());
+        let settled = failed.is_empty() && self.listings.values().all(|listing| !listing.series.is_empty());
         self.handle.0.store(Arc::new(snapshot));
-        failed.len()
+        settled
     }
 
     async fn list_all(&self, queries: &[String]) -> Vec<(String, Result<Vec<Series>, SourceError>)> {
@@ -210,6 +206,6 @@ impl Relister {
 
 /// Series queries under way at once: enough to hide latency, few enough to spare a busy Prometheus.
 const CONCURRENT_SERIES_QUERIES: usize = 4;
-/// After a failure the next listing comes sooner than the interval, and later each time it fails again.
+/// After a failure, and while a query has found nothing, the next listing comes sooner than the interval, and each time
+/// later until it keeps to the interval.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LAST_RETRY: Duration = Duration::from_mins(1);

@@ -1,0 +1,107 @@
+//! ONNX models, on any CPU, through tract: pure Rust, nothing to install.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::infer::Factoid as _;
+use tract_onnx::tract_hir::internal::DimLike as _;
+
+use super::{Loader, Model, ModelError};
+
+/// Loads ONNX files: one row of numbers in, one row out, the first dimension being the batch.
+#[derive(Debug, Clone)]
+pub struct OnnxLoader {
+    /// The file; the built-in model when `None`.
+    pub path: Option<PathBuf>,
+}
+
+struct Onnx {
+    plan: Arc<TypedRunnableModel>,
+    inputs: usize,
+    outputs: usize,
+}
+
+impl Loader for OnnxLoader {
+    fn load(&self) -> Result<Box<dyn Model>, ModelError> {
+        let (name, bytes) = match &self.path {
+            None => ("the built-in model".to_owned(), LINEAR.to_vec()),
+            Some(path) => {
+                let bytes = std::fs::read(path).map_err(|error| {
+                    ModelError(format!("cannot read the model {}: {error}", path.display()))
+                })?;
+                (path.display().to_string(), bytes)
+            }
+        };
+        if let Some(other) = recognise(&bytes) {
+            return Err(ModelError(format!("expected an ONNX file, found {other} in {name}")));
+        }
+        let model = load(&bytes)
+            .map_err(|error| ModelError(format!("{name} is not usable as an ONNX model: {error}")))?;
+        Ok(Box::new(model))
+    }
+}
+
+fn load(bytes: &[u8]) -> Result<Onnx, String> {
+    let text = |error: TractError| format!("{error:#}");
+    let mut model = tract_onnx::onnx().model_for_read(&mut &*bytes).map_err(text)?;
+    let (inputs, outlets) = (model.inputs.len(), model.outputs.len());
+    if inputs != 1 || outlets != 1 {
+        return Err(format!("expected one input and one output, found {inputs} and {outlets}"));
+    }
+    let width = |fact: &InferenceFact, what: &str| -> Result<usize, String> {
+        let dims = fact.shape.concretize().ok_or_else(|| format!("the {what} has no shape"))?;
+        match &dims[..] {
+            [_, width] => width.to_usize().map_err(|_| format!("the {what} has no fixed width")),
+            _ => Err(format!("expected the {what} to be a batch of rows, found {} dimensions", dims.len())),
+        }
+    };
+    let inputs = width(model.input_fact(0).map_err(text)?, "input")?;
+    let batch = model.symbols.sym("N");
+    model.set_input_fact(0, f32::fact([batch.to_dim(), inputs.to_dim()]).into()).map_err(text)?;
+    model.analyse(false).map_err(text)?;
+    let outputs = width(model.output_fact(0).map_err(text)?, "output")?;
+    let plan = model.into_optimized().and_then(IntoRunnable::into_runnable).map_err(text)?;
+    Ok(Onnx { plan, inputs, outputs })
+}
+
+impl Model for Onnx {
+    fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    fn infer(&mut self, input: Vec<f32>, rows: usize) -> Result<Vec<f32>, ModelError> {
+        let text = |error: TractError| ModelError(format!("{error:#}"));
+        let input = Tensor::from_shape(&[rows, self.inputs], &input).map_err(text)?;
+        let output = self.plan.run(tvec!(input.into())).map_err(text)?;
+        let numbers = output[0].to_plain_array_view::<f32>().map_err(text)?;
+        let numbers: Vec<f32> = numbers.iter().copied().collect();
+        if numbers.len() == rows * self.outputs {
+            Ok(numbers)
+        } else {
+            Err(ModelError(format!("expected {} outputs, found {}", rows * self.outputs, numbers.len())))
+        }
+    }
+}
+
+/// Files that people take for ONNX.
+fn recognise(bytes: &[u8]) -> Option<&'static str> {
+    if bytes.starts_with(b"PK\x03\x04") {
+        Some("a zip archive, such as a PyTorch file,")
+    } else if bytes.starts_with(b"\x80") {
+        Some("a Python pickle")
+    } else if bytes.first() == Some(&b'{') || bytes.get(8) == Some(&b'{') {
+        Some("JSON or safetensors")
+    } else if bytes.is_empty() {
+        Some("nothing")
+    } else {
+        None
+    }
+}
+
+/// `torch.nn.Linear(768, 2)`, what the tutorial serves.
+const LINEAR: &[u8] = include_bytes!("../../models/linear.onnx");

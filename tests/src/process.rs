@@ -1,0 +1,124 @@
+//! Programs under test: started with a log file, waited for by a condition, ended by process id.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::Failure;
+
+/// A running program. Dropping it ends it.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+    started: Instant,
+}
+
+impl Process {
+    /// Starts a program; both its outputs go to `DIR/NAME.log`.
+    ///
+    /// # Errors
+    /// What the operating system refuses.
+    pub fn start(name: &str, program: &Path, arguments: &[String], dir: &Path) -> Result<Process, Failure> {
+        let log = dir.join(format!("{name}.log"));
+        let file = File::create(&log)?;
+        let started = Instant::now();
+        let child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .spawn()
+            .map_err(|error| format!("cannot start {}: {error}", program.display()))?;
+        Ok(Process { name: name.to_owned(), child, log, started })
+    }
+
+    /// Waits for a log line that holds `marker` and returns what stands behind it, up to the next blank.
+    ///
+    /// # Errors
+    /// The program ended, or the time ran out; the end of its log is part of the message.
+    pub async fn wait_for_log(&mut self, marker: &str, limit: Duration) -> Result<String, Failure> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let log = self.log();
+            if let Some((_, behind)) = log.split_once(marker) {
+                if let Some(word) = behind.split_whitespace().next().filter(|_| behind.contains(['\n', ' ']))
+                {
+                    return Ok(word.to_owned());
+                }
+            }
+            if let Some(status) = self.child.try_wait()? {
+                return Err(format!("{} ended with {status}:\n{}", self.name, self.tail()).into());
+            }
+            if Instant::now() > deadline {
+                return Err(format!(
+                    "{} did not log {marker:?} within {limit:?}:\n{}",
+                    self.name,
+                    self.tail()
+                )
+                .into());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// How long ago it was started.
+    pub fn age(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Resident memory in bytes; `None` once it ended.
+    pub fn resident_bytes(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+        line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+    }
+
+    /// Asks it to end: SIGTERM.
+    ///
+    /// # Errors
+    /// The signal could not be sent.
+    pub fn terminate(&self) -> Result<(), Failure> {
+        let status = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status()?;
+        if status.success() { Ok(()) } else { Err(format!("{} could not be told to end", self.name).into()) }
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// It did not end in time.
+    pub async fn wait(&mut self, limit: Duration) -> Result<ExitStatus, Failure> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            if Instant::now() > deadline {
+                return Err(format!("{} did not end within {limit:?}:\n{}", self.name, self.tail()).into());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// What it wrote so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    fn tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const POLL: Duration = Duration::from_millis(10);

@@ -1,0 +1,276 @@
+//! The adapter as a process, over model servers: its own engine, a real Prometheus, kubectl, faults, the way out.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use e2e::kube::values;
+use e2e::load::Load;
+use e2e::process::Process;
+use e2e::stack::{self, Pod};
+use e2e::{Failure, kube};
+use serde_json::Value;
+
+const C1: &str = "/apis/custom.metrics.k8s.io/v1beta1";
+const C2: &str = "/apis/custom.metrics.k8s.io/v1beta2";
+const NAMES: [&str; 6] = [
+    "namespaces/gpu_utilization_percent",
+    "namespaces/inference_latency_seconds_avg",
+    "namespaces/request_queue_depth",
+    "pods/gpu_utilization_percent",
+    "pods/inference_latency_seconds_avg",
+    "pods/request_queue_depth",
+];
+
+async fn pods(count: usize, dir: &Path) -> Result<Vec<Pod>, Failure> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    stack::start_pods(count, &[], dir).await
+}
+
+fn names(list: &Value) -> Vec<String> {
+    let entries = list["resources"].as_array().into_iter().flatten();
+    entries.filter_map(|entry| entry["name"].as_str()).map(str::to_owned).collect()
+}
+
+/// Waits until a condition holds.
+async fn until<F: Future<Output = Result<bool, Failure>>>(
+    what: &str,
+    check: impl Fn() -> F,
+) -> Result<(), Failure> {
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while !check().await? {
+        if Instant::now() > deadline {
+            return Err(format!("not in time: {what}").into());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_embedded_engine_serves_the_tutorials_metrics() -> Result<(), Failure> {
+    let dir = tempfile::tempdir()?;
+    let pods = pods(3, dir.path()).await?;
+    let mut source = stack::targets(&pods);
+    source.push("--scrape-interval=1s".to_owned());
+    let adapter = stack::start_adapter(&source, dir.path()).await?;
+    let api = &adapter.api;
+    assert_eq!(names(&api.get(C1).await?.1), NAMES);
+    assert_eq!(names(&api.get(C2).await?.1), NAMES);
+    let (code, list) = api.get(&format!("{C1}/namespaces/default/pods/*/request_queue_depth")).await?;
+    assert_eq!(code, 200, "{list}");
+    let expected: Vec<(String, f64)> = (0..3).map(|number| (format!("model-{number}"), 0.0)).collect();
+    assert_eq!(values(&list)?, expected);
+    let (_, list) = api.get(&format!("{C2}/namespaces/default/pods/*/request_queue_depth")).await?;
+    assert_eq!(list["items"][0]["metric"]["name"], "request_queue_depth");
+    let (code, status) = api.get(&format!("{C1}/namespaces/default/pods/ghost/request_queue_depth")).await?;
+    assert_eq!(code, 404);
+    assert_eq!(status["message"], "the server could not find the metric request_queue_depth for pods ghost");
+    // Latency appears with the requests.
+    let addresses: Vec<String> = pods.iter().map(|pod| pod.address.clone()).collect();
+    let mut load = Load::new(&addresses);
+    load.set(6);
+    until("a latency for every pod", || async {
+        let (_, list) =
+            api.get(&format!("{C1}/namespaces/default/pods/*/inference_latency_seconds_avg")).await?;
+        let values = values(&list)?;
+        Ok(values.len() == 3 && load.counts().0 > 100)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn kubectl_reads_it_by_the_kubeconfig() -> Result<(), Failure> {
+    let Some(kubectl) = component("kubectl") else { return left_out("kubectl") };
+    let dir = tempfile::tempdir()?;
+    let pods = pods(1, dir.path()).await?;
+    let adapter = stack::start_adapter(&stack::targets(&pods), dir.path()).await?;
+    let get = |path: &str| -> Result<String, Failure> {
+        let output = Command::new(&kubectl)
+            .arg("--kubeconfig")
+            .arg(&adapter.kubeconfig)
+            .args(["get", "--raw", path])
+            .output()?;
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
+        }
+        Ok(String::from_utf8(output.stdout)?)
+    };
+    assert_eq!(names(&serde_json::from_str(&get(C1)?)?), NAMES);
+    let list = serde_json::from_str(&get(&format!("{C2}/namespaces/default/pods/*/request_queue_depth"))?)?;
+    assert_eq!(kube::values(&list)?, [("model-0".to_owned(), 0.0)]);
+    let refused = get(&format!("{C1}/namespaces/default/pods/*/nosuch")).expect_err("no such metric");
+    assert_eq!(
+        refused.to_string().trim(),
+        "Error from server (NotFound): the server could not find the metric nosuch for pods"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_same_over_a_real_prometheus() -> Result<(), Failure> {
+    let Some(program) = component("prometheus") else { return left_out("prometheus") };
+    let dir = tempfile::tempdir()?;
+    let pods = pods(2, dir.path()).await?;
+    let mut prometheus = Prometheus::start(&program, &pods, dir.path()).await?;
+    let url = prometheus.url.clone();
+    until("Prometheus has scraped every pod", || async {
+        Ok(ask(&url, "count(request_queue_depth)").await?.contains(r#""2""#))
+    })
+    .await?;
+    let adapter = stack::start_adapter(&[format!("--prometheus-url={url}")], dir.path()).await?;
+    let api = &adapter.api;
+    assert_eq!(names(&api.get(C1).await?.1), NAMES);
+    // A constant: what the API says is what Prometheus says.
+    let (_, list) = api.get(&format!("{C1}/namespaces/default/pods/*/gpu_utilization_percent")).await?;
+    let direct: Value = serde_json::from_str(&ask(&url, "gpu_utilization_percent").await?)?;
+    let mut direct: Vec<(String, f64)> = direct["data"]["result"]
+        .as_array()
+        .ok_or("no result")?
+        .iter()
+        .map(|entry| {
+            let pod = entry["metric"]["pod"].as_str().unwrap_or_default().to_owned();
+            (pod, entry["value"][1].as_str().unwrap_or_default().parse().unwrap_or(f64::NAN))
+        })
+        .collect();
+    direct.sort_by(|left, right| left.0.cmp(&right.0));
+    assert_eq!(values(&list)?, direct);
+    // Prometheus goes: an error with its cause, discovery as before; it comes back: answers again.
+    let port = prometheus.port;
+    drop(prometheus.process.take());
+    let path = format!("{C1}/namespaces/default/pods/model-0/request_queue_depth");
+    let (code, status) = api.get(&path).await?;
+    assert_eq!(code, 503, "{status}");
+    assert_eq!(
+        status["message"],
+        "unable to fetch metrics by rules[1]: Prometheus cannot be reached: Connection refused (os error 111)"
+    );
+    assert_eq!(names(&api.get(C1).await?.1), NAMES);
+    assert_eq!(api.text("/readyz").await?.0, 200);
+    prometheus.restart(&program, port, dir.path())?;
+    until("answers again", || async { Ok(api.get(&path).await?.0 == 200) }).await
+}
+
+#[tokio::test]
+async fn a_broken_rule_file_is_refused_with_every_fault() -> Result<(), Failure> {
+    let dir = tempfile::tempdir()?;
+    let rules = dir.path().join("rules.yaml");
+    std::fs::write(&rules, "rules:\n- seriesQuery: a\n  mericsQuery: b\n- name: {matches: '('}\n")?;
+    let output = Command::new(stack::program("adapter")?)
+        .args(["--standalone", "--secure-port=0", "--prometheus-url=http://127.0.0.1:1", "--config"])
+        .arg(&rules)
+        .output()?;
+    assert_eq!(output.status.code(), Some(64));
+    let text = String::from_utf8(output.stderr)?;
+    for fault in [
+        "rules[0] (line 3, column 3): unknown field \"mericsQuery\"",
+        "rules[1] (line 4, column 3): expected a series selector in seriesQuery, found nothing",
+        "rules[1].name.matches (line 4, column 19): expected a regular expression, found \"(\": unclosed group",
+    ] {
+        assert!(text.contains(fault), "{fault} is not in {text}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn it_ends_without_a_failed_request() -> Result<(), Failure> {
+    let dir = tempfile::tempdir()?;
+    let pods = pods(1, dir.path()).await?;
+    let mut adapter = stack::start_adapter(&stack::targets(&pods), dir.path()).await?;
+    let api = adapter.api.clone();
+    let path = format!("{C1}/namespaces/default/pods/*/request_queue_depth");
+    let asking = tokio::spawn(async move {
+        let mut answered = 0;
+        // Until the server is gone, every answer is a good one.
+        while let Ok((code, body)) = api.text(&path).await {
+            assert_eq!(code, 200, "{body}");
+            answered += 1;
+        }
+        answered
+    });
+    let log = adapter.process.log().len();
+    adapter.process.terminate()?;
+    let status = adapter.process.wait(Duration::from_secs(30)).await?;
+    assert!(status.success(), "{status}: {}", &adapter.process.log()[log..]);
+    assert!(asking.await? > 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn strangers_are_refused() -> Result<(), Failure> {
+    let dir = tempfile::tempdir()?;
+    let pods = pods(1, dir.path()).await?;
+    let adapter = stack::start_adapter(&stack::targets(&pods), dir.path()).await?;
+    let address = adapter.process.log();
+    let address = address.split_once("address=").and_then(|(_, rest)| rest.split_whitespace().next());
+    let address = address.ok_or("no address in the log")?;
+    let stranger = reqwest::Client::builder().tls_danger_accept_invalid_certs(true).build()?;
+    for (path, code) in
+        [("/healthz", 200), ("/readyz", 200), ("/metrics", 403), ("/apis", 403), (C1, 403), ("/", 403)]
+    {
+        let response = stranger.get(format!("https://{address}{path}")).send().await?;
+        assert_eq!(response.status().as_u16(), code, "{path}");
+    }
+    Ok(())
+}
+
+struct Prometheus {
+    process: Option<Process>,
+    port: u16,
+    url: String,
+}
+
+impl Prometheus {
+    async fn start(program: &Path, pods: &[Pod], dir: &Path) -> Result<Prometheus, Failure> {
+        let targets: String = pods
+            .iter()
+            .map(|pod| {
+                format!(
+                    "  - targets: ['{}']\n    labels: {{namespace: default, pod: {}, app: model-server}}\n",
+                    pod.address, pod.name
+                )
+            })
+            .collect();
+        let config = format!(
+            "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: model-server\n  static_configs:\n{targets}"
+        );
+        std::fs::write(dir.join("prometheus.yml"), config)?;
+        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let mut prometheus = Prometheus { process: None, port, url: format!("http://127.0.0.1:{port}") };
+        prometheus.restart(program, port, dir)?;
+        Ok(prometheus)
+    }
+
+    fn restart(&mut self, program: &Path, port: u16, dir: &Path) -> Result<(), Failure> {
+        let arguments = [
+            format!("--config.file={}", dir.join("prometheus.yml").display()),
+            format!("--storage.tsdb.path={}", dir.join("tsdb").display()),
+            format!("--web.listen-address=127.0.0.1:{port}"),
+        ];
+        self.process = Some(Process::start("prometheus", program, &arguments, dir)?);
+        Ok(())
+    }
+}
+
+async fn ask(url: &str, query: &str) -> Result<String, Failure> {
+    let request = reqwest::Client::new().get(format!("{url}/api/v1/query")).query(&[("query", query)]);
+    // Not up yet is no answer yet.
+    let Ok(response) = request.send().await else { return Ok(String::new()) };
+    Ok(response.text().await?)
+}
+
+/// A real server or client; `None` where it is neither there nor can be built.
+fn component(name: &str) -> Option<PathBuf> {
+    let output = Command::new(stack::repository().join("scripts/components")).arg(name).output().ok()?;
+    let path = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim());
+    (output.status.success() && path.exists()).then_some(path)
+}
+
+fn left_out(name: &str) -> Result<(), Failure> {
+    let message = format!("{name} is not here and could not be built: scripts/components {name} says why");
+    if std::env::var_os("CI").is_some() {
+        return Err(message.into());
+    }
+    eprintln!("not run: {message}");
+    Ok(())
+}

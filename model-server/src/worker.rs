@@ -115,7 +115,9 @@ impl Worker {
     fn execute(&mut self, batch: Vec<Job>) {
         let rows = batch.len();
         let mut input = Vec::with_capacity(rows * self.model.inputs());
-        batch.iter().for_each(|job| input.extend_from_slice(&job.input));
+        for job in &batch {
+            input.extend_from_slice(&job.input);
+        }
         let began = Instant::now();
         let result = self.model.infer(input, rows);
         self.telemetry.executed(rows, began.elapsed());

@@ -133,7 +133,7 @@ mod tests {
             (Some("x"), "$9", "x", Some("")),
         ] {
             let rule = NameRule::new(matches, r#as).expect("a valid mapping");
-            assert_eq!(rule.metric(series).as_deref(), expected, "{matches:?} {}", r#as);
+            assert_eq!(rule.metric(series).as_deref(), expected, "{matches:?} {as}");
         }
     }
 

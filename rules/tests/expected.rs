@@ -192,7 +192,7 @@ fn compare_query(place: &str, matched: &CustomMatch, query: &Query, report: &mut
     let plan = matched.plan(&Objects { namespace, names: &names }, &selector);
     match (&query.promql, plan) {
         (Some(expected), plan) => {
-            let found = plan.map(|plan| plan.promql).unwrap_or_else(|error| format!("error: {error}"));
+            let found = plan.map_or_else(|error| format!("error: {error}"), |plan| plan.promql);
             report.compare(&place, expected, &found, || query_deviation(expected, &found));
         }
         // Messages differ; that both refuse is what matters.

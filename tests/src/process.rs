@@ -43,11 +43,10 @@ impl Process {
         let deadline = Instant::now() + limit;
         loop {
             let log = self.log();
-            if let Some((_, behind)) = log.split_once(marker) {
-                if let Some(word) = behind.split_whitespace().next().filter(|_| behind.contains(['\n', ' ']))
-                {
-                    return Ok(word.to_owned());
-                }
+            if let Some((_, behind)) = log.split_once(marker)
+                && let Some(word) = behind.split_whitespace().next().filter(|_| behind.contains(['\n', ' ']))
+            {
+                return Ok(word.to_owned());
             }
             if let Some(status) = self.child.try_wait()? {
                 return Err(format!("{} ended with {status}:\n{}", self.name, self.tail()).into());

@@ -112,7 +112,7 @@ async fn the_same_over_a_real_prometheus() -> Result<(), Failure> {
     let Some(program) = component("prometheus") else { return left_out("prometheus") };
     let dir = tempfile::tempdir()?;
     let pods = pods(2, dir.path()).await?;
-    let mut prometheus = Prometheus::start(&program, &pods, dir.path()).await?;
+    let mut prometheus = Prometheus::start(&program, &pods, dir.path())?;
     let url = prometheus.url.clone();
     until("Prometheus has scraped every pod", || async {
         Ok(ask(&url, "count(request_queue_depth)").await?.contains(r#""2""#))
@@ -221,8 +221,8 @@ struct Prometheus {
 }
 
 impl Prometheus {
-    async fn start(program: &Path, pods: &[Pod], dir: &Path) -> Result<Prometheus, Failure> {
-        let targets: String = pods
+    fn start(program: &Path, pods: &[Pod], dir: &Path) -> Result<Prometheus, Failure> {
+        let targets: Vec<String> = pods
             .iter()
             .map(|pod| {
                 format!(
@@ -232,7 +232,8 @@ impl Prometheus {
             })
             .collect();
         let config = format!(
-            "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: model-server\n  static_configs:\n{targets}"
+            "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: model-server\n  static_configs:\n{}",
+            targets.concat()
         );
         std::fs::write(dir.join("prometheus.yml"), config)?;
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();

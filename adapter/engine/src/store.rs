@@ -151,7 +151,9 @@ impl Store {
         let among = |series: &BTreeMap<Labels, SeriesRef>| -> Vec<SeriesRef> {
             series.iter().filter(|(labels, _)| matches(labels)).map(|(_, series)| series.clone()).collect()
         };
-        if let Some(name) = exact_name { index.by_name.get(name.value.as_str()).map(among).unwrap_or_default() } else {
+        if let Some(name) = exact_name {
+            index.by_name.get(name.value.as_str()).map(among).unwrap_or_default()
+        } else {
             let mut found: Vec<SeriesRef> = index.by_name.values().flat_map(among).collect();
             found.sort_by(|left, right| left.0.labels.cmp(&right.0.labels));
             found

@@ -192,41 +192,38 @@ impl Raw {
             }
         };
         let mut relist_interval = self.metrics_relist_interval;
-        let source = match self.prometheus_url {
-            Some(url) => {
-                if !self.scrape_target.is_empty() {
-                    notices
-                        .push("--scrape-target has no effect: --prometheus-url says whom to ask".to_owned());
-                }
-                SourceConfig::Prometheus(PrometheusSettings {
-                    url,
-                    verb: self.prometheus_verb,
-                    headers: self.prometheus_header,
-                    token_file: self.prometheus_token_file,
-                    ca_file: self.prometheus_ca_file,
-                    client_pair,
-                    timeout: self.prometheus_timeout,
-                })
+        let source = if let Some(url) = self.prometheus_url {
+            if !self.scrape_target.is_empty() {
+                notices.push("--scrape-target has no effect: --prometheus-url says whom to ask".to_owned());
             }
-            None => {
-                if self.scrape_target.is_empty() {
-                    faults.push(
-                        "expected --prometheus-url URL, or --scrape-target LABELS@URL for the embedded engine".to_owned(),
-                    );
-                }
-                // A listing costs nothing in the process, so new series show with the next scrape.
-                relist_interval = relist_interval.min(self.scrape_interval);
-                let scrape = ScrapeConfig {
-                    interval: self.scrape_interval,
-                    timeout: self.scrape_timeout.min(self.scrape_interval),
-                    ..ScrapeConfig::default()
-                };
-                SourceConfig::Embedded {
-                    targets: self.scrape_target,
-                    scrape,
-                    retention: self.embedded_retention,
-                    ready_rounds: self.embedded_ready_rounds,
-                }
+            SourceConfig::Prometheus(PrometheusSettings {
+                url,
+                verb: self.prometheus_verb,
+                headers: self.prometheus_header,
+                token_file: self.prometheus_token_file,
+                ca_file: self.prometheus_ca_file,
+                client_pair,
+                timeout: self.prometheus_timeout,
+            })
+        } else {
+            if self.scrape_target.is_empty() {
+                faults.push(
+                    "expected --prometheus-url URL, or --scrape-target LABELS@URL for the embedded engine"
+                        .to_owned(),
+                );
+            }
+            // A listing costs nothing in the process, so new series show with the next scrape.
+            relist_interval = relist_interval.min(self.scrape_interval);
+            let scrape = ScrapeConfig {
+                interval: self.scrape_interval,
+                timeout: self.scrape_timeout.min(self.scrape_interval),
+                ..ScrapeConfig::default()
+            };
+            SourceConfig::Embedded {
+                targets: self.scrape_target,
+                scrape,
+                retention: self.embedded_retention,
+                ready_rounds: self.embedded_ready_rounds,
             }
         };
         let only_tls13 = match self.tls_min_version.as_str() {

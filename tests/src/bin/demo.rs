@@ -73,7 +73,7 @@ async fn demo() -> Result<(), Failure> {
     let addresses: Vec<String> = pods.iter().map(|pod| pod.address.clone()).collect();
     let mut load = Load::new(&addresses);
     let screen = Screen::new();
-    screen.heading();
+    Screen::heading();
     let started = Instant::now();
     loop {
         let second = started.elapsed().as_secs();
@@ -136,7 +136,7 @@ impl Screen {
         Screen { live: std::io::stdout().is_terminal() && std::env::var_os("CI").is_none() }
     }
 
-    fn heading(&self) {
+    fn heading() {
         let cell = |name: String| format!("{name:>17}");
         let pods: String = (0..PODS).map(|pod| cell(format!("model-{pod}"))).collect();
         println!("{:>5} {:>8}{pods} {:>9}", "time", "clients", "replicas");
@@ -144,7 +144,7 @@ impl Screen {
 
     fn row(&self, second: u64, clients: usize, seen: &Seen, replicas: u32) {
         let value = |metric: &str, pod: &str| seen.get(metric).and_then(|values| values.get(pod)).copied();
-        let pods: String = (0..PODS)
+        let pods: Vec<String> = (0..PODS)
             .map(|number| {
                 let pod = format!("model-{number}");
                 let depth = value(DEPTH.metric, &pod).map_or("-".to_owned(), |depth| format!("{depth:.0}"));
@@ -154,7 +154,7 @@ impl Screen {
             })
             .collect();
         let bar = if self.live { format!("  {}", "#".repeat(replicas as usize)) } else { String::new() };
-        println!("{second:>4}s {clients:>8}{pods} {replicas:>9}{bar}");
+        println!("{second:>4}s {clients:>8}{} {replicas:>9}{bar}", pods.concat());
     }
 }
 

@@ -177,7 +177,6 @@ fn series_end(line: &str) -> usize {
             (Some(_), _) if escaped => escaped = false,
             (Some(_), '\\') => escaped = true,
             (Some(open), other) if open == other => quote = None,
-            (Some(_), _) => {}
             (None, '"' | '\'') => quote = Some(character),
             (None, '{') => in_braces = true,
             (None, '}') => return position + 1,
@@ -186,7 +185,7 @@ fn series_end(line: &str) -> usize {
             {
                 return position;
             }
-            (None, _) => {}
+            _ => {}
         }
     }
     line.len()

@@ -54,10 +54,10 @@ pub(crate) fn file(path: &Path) -> Outcome {
                         match verdict {
                             Verdict::Passed => outcome.passed += 1,
                             Verdict::Failed(why) => {
-                                outcome.failed.push(format!("{place}: {}: {why}", eval.query))
+                                outcome.failed.push(format!("{place}: {}: {why}", eval.query));
                             }
                             Verdict::Refused(why) => {
-                                outcome.refused.push(format!("{place}: {}: {why}", eval.query))
+                                outcome.refused.push(format!("{place}: {}: {why}", eval.query));
                             }
                         }
                     }

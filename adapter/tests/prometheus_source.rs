@@ -1,0 +1,257 @@
+//! The Prometheus peer against a server that answers whatever a test says: garbage has a class and a message, and the next
+//! good answer works.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use adapter::source::prometheus::{Prometheus, PrometheusSettings, Verb};
+use adapter::source::{MetricSource as _, Samples, SourceErrorClass};
+use http::{HeaderName, HeaderValue};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+const GOOD: &str = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"pod":"a"},"value":[1435781451.781,"7.5"]}]}}"#;
+
+/// What the server does with a connection's request.
+#[derive(Clone)]
+enum Answer {
+    /// A whole answer.
+    Status(u16, &'static str, String),
+    /// The headers promise more than comes.
+    Truncated(&'static str),
+    /// The connection ends without an answer.
+    Reset,
+    /// Nothing, for ever.
+    Hang,
+}
+
+/// A server on loopback that keeps what it was asked.
+struct Fake {
+    url: String,
+    answer: Arc<Mutex<Answer>>,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Fake {
+    async fn start() -> Fake {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}/base/?tenant=x", listener.local_addr().expect("an address"));
+        let answer = Arc::new(Mutex::new(Answer::Hang));
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let (answers, keeps) = (Arc::clone(&answer), Arc::clone(&asked));
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let (answers, keeps) = (Arc::clone(&answers), Arc::clone(&keeps));
+                tokio::spawn(async move {
+                    let mut request = Vec::new();
+                    let mut buffer = [0; 4096];
+                    // One read holds a small request; a POST's body may come in a second one.
+                    loop {
+                        let count = stream.read(&mut buffer).await.unwrap_or(0);
+                        request.extend_from_slice(&buffer[..count]);
+                        let text = String::from_utf8_lossy(&request);
+                        let whole = text.split_once("\r\n\r\n").is_some_and(|(head, body)| {
+                            let length = head.lines().find_map(|line| {
+                                line.to_lowercase()
+                                    .strip_prefix("content-length: ")
+                                    .and_then(|text| text.parse().ok())
+                            });
+                            body.len() >= length.unwrap_or(0)
+                        });
+                        if whole || count == 0 {
+                            break;
+                        }
+                    }
+                    keeps.lock().expect("not poisoned").push(String::from_utf8_lossy(&request).into_owned());
+                    let answer = answers.lock().expect("not poisoned").clone();
+                    let text = match answer {
+                        Answer::Status(code, content_type, body) => format!(
+                            "HTTP/1.1 {code} X\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\nconnection: \
+                             close\r\n\r\n{body}",
+                            body.len()
+                        ),
+                        Answer::Truncated(body) => format!(
+                            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 5000\r\n\r\n{body}"
+                        ),
+                        Answer::Reset => return,
+                        Answer::Hang => {
+                            std::future::pending::<()>().await;
+                            return;
+                        }
+                    };
+                    let _ = stream.write_all(text.as_bytes()).await;
+                });
+            }
+        });
+        Fake { url, answer, asked }
+    }
+
+    fn answers(&self, answer: Answer) {
+        *self.answer.lock().expect("not poisoned") = answer;
+    }
+
+    fn json(&self, code: u16, body: &str) {
+        self.answers(Answer::Status(code, "application/json", body.to_owned()));
+    }
+
+    fn last_asked(&self) -> String {
+        self.asked.lock().expect("not poisoned").last().expect("asked").clone()
+    }
+
+    fn source(&self, verb: Verb) -> Prometheus {
+        Prometheus::new(PrometheusSettings {
+            url: self.url.parse().expect("a URL"),
+            verb,
+            headers: vec![(HeaderName::from_static("x-scope"), HeaderValue::from_static("team"))],
+            token_file: None,
+            ca_file: None,
+            client_pair: None,
+            timeout: Duration::from_secs(20),
+        })
+        .expect("no files to read")
+    }
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(20)
+}
+
+#[tokio::test]
+async fn what_is_asked() {
+    let fake = Fake::start().await;
+    fake.json(200, GOOD);
+    let time = SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_461_859_620);
+    fake.source(Verb::Get).query("up{a=\"b\"}", time, soon()).await.expect("a good answer");
+    let asked = fake.last_asked();
+    let line = asked.lines().next().expect("a request line");
+    assert!(
+        line.starts_with(
+            "GET /base/api/v1/query?tenant=x&query=up%7Ba%3D%22b%22%7D&time=1795461859.62&timeout="
+        ),
+        "{line}"
+    );
+    assert!(asked.contains("x-scope: team"), "{asked}");
+    fake.source(Verb::Post).query("up", time, soon()).await.expect("a good answer");
+    let asked = fake.last_asked();
+    assert!(asked.starts_with("POST /base/api/v1/query?tenant=x HTTP/1.1"), "{asked}");
+    assert!(asked.contains("\r\n\r\nquery=up&time=1795461859.62&timeout="), "{asked}");
+    fake.json(200, r#"{"status":"success","data":[]}"#);
+    fake.source(Verb::Get).series("m{}", time, soon()).await.expect("a good answer");
+    let asked = fake.last_asked();
+    assert!(
+        asked.starts_with("GET /base/api/v1/series?tenant=x&match%5B%5D=m%7B%7D&start=1795461859.62 "),
+        "{asked}"
+    );
+}
+
+#[tokio::test]
+async fn numbers_of_every_kind() {
+    let fake = Fake::start().await;
+    let source = fake.source(Verb::Get);
+    fake.json(
+        200,
+        r#"{"status":"success","warnings":["partial"],"data":{"result":[{"metric":{"pod":"a"},"value":[1,"NaN"]},
+           {"metric":{"pod":"b"},"value":[2.5,"+Inf"]},{"metric":{},"value":[3,"-Inf"]},
+           {"metric":{"pod":"h"},"histogram":[4,{"count":"1","sum":"2"}]}],"resultType":"vector"}}"#,
+    );
+    let result = source.query("m", SystemTime::now(), soon()).await.expect("a good answer");
+    assert_eq!(result.warnings, ["partial"]);
+    assert_eq!(result.histograms_dropped, 1);
+    let Samples::Vector(samples) = result.value else { panic!("no vector") };
+    assert!(samples[0].value.is_nan());
+    assert_eq!((samples[1].value, samples[1].timestamp_ms), (f64::INFINITY, 2500));
+    assert_eq!((samples[2].value, samples[2].label("pod")), (f64::NEG_INFINITY, None));
+    fake.json(200, r#"{"status":"success","data":{"resultType":"scalar","result":[1,"42"]}}"#);
+    let result = source.query("m", SystemTime::now(), soon()).await.expect("a good answer");
+    assert_eq!(result.value, Samples::Scalar { timestamp_ms: 1000, value: 42.0 });
+}
+
+#[tokio::test]
+async fn garbage_has_a_class_and_a_message() {
+    use SourceErrorClass::{BadQuery, Timeout, Unavailable, WrongType};
+    let fake = Fake::start().await;
+    let source = fake.source(Verb::Get);
+    let error = |kind: &str| format!(r#"{{"status":"error","errorType":"{kind}","error":"boom"}}"#);
+    let json = |code, body: &str| Answer::Status(code, "application/json", body.to_owned());
+    let page = |code| Answer::Status(code, "text/html", "<html>proxy</html>".to_owned());
+    for (answer, class, message) in [
+        (page(502), Unavailable, "Prometheus answered 502 Bad Gateway"),
+        (page(503), Unavailable, "Prometheus answered 503 Service Unavailable"),
+        (page(429), Unavailable, "Prometheus answered 429 Too Many Requests"),
+        (page(401), Unavailable, "Prometheus answered 401 Unauthorized"),
+        (
+            page(200),
+            Unavailable,
+            "the answer is not what Prometheus answers: expected value at line 1 column 1",
+        ),
+        (json(200, ""), Unavailable, "the answer broke off: EOF while parsing a value at line 1 column 0"),
+        (json(200, &GOOD[..40]), Unavailable, "the answer broke off: EOF while parsing"),
+        (json(200, r#"{"status":"success"}"#), Unavailable, "the answer of Prometheus has no data"),
+        (json(400, &error("bad_data")), BadQuery, "Prometheus answered bad_data: boom"),
+        (json(422, &error("execution")), BadQuery, "Prometheus answered execution: boom"),
+        (json(503, &error("timeout")), Timeout, "Prometheus answered timeout: boom"),
+        (json(500, &error("internal")), Unavailable, "Prometheus answered internal: boom"),
+        (
+            json(200, r#"{"status":"success","data":{"resultType":"matrix","result":[]}}"#),
+            WrongType,
+            "the query yields a matrix, expected an instant vector or a scalar",
+        ),
+        (
+            json(200, r#"{"status":"success","data":{"resultType":"string","result":[1,"x"]}}"#),
+            WrongType,
+            "the query yields a string, expected an instant vector or a scalar",
+        ),
+        (Answer::Truncated(&GOOD[..60]), Unavailable, "the answer of Prometheus broke off"),
+        (Answer::Reset, Unavailable, "Prometheus did not answer"),
+    ] {
+        fake.answers(answer);
+        let found = source.query("m", SystemTime::now(), soon()).await.expect_err(message);
+        assert_eq!(found.class, class, "{message}: {found}");
+        assert!(found.message.starts_with(message), "expected {message}, found {found}");
+        assert!(!found.message.contains("127.0.0.1") && !found.message.contains("tenant"), "{found}");
+        // A listing fails alike.
+        if class == Unavailable {
+            let found = source.series("m", SystemTime::now(), soon()).await;
+            if let Err(found) = found {
+                assert_eq!(found.class, class, "{message}: {found}");
+            } else {
+                assert_eq!(message, "the answer of Prometheus has no data");
+            }
+        }
+        fake.json(200, GOOD);
+        source.query("m", SystemTime::now(), soon()).await.expect("the next good answer works");
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_is_kept() {
+    let fake = Fake::start().await;
+    let source = fake.source(Verb::Get);
+    let deadline = Instant::now() + Duration::from_millis(50);
+    for found in [
+        source.query("m", SystemTime::now(), deadline).await.expect_err("too late"),
+        source.series("m", SystemTime::now(), deadline).await.expect_err("too late"),
+    ] {
+        assert_eq!(found.class, SourceErrorClass::Timeout);
+        assert_eq!(found.message, "Prometheus did not answer in time");
+    }
+}
+
+#[tokio::test]
+async fn a_listing_keeps_names_only() {
+    let fake = Fake::start().await;
+    let series: Vec<String> = (0..5000)
+        .map(|number| format!(r#"{{"__name__":"m{}","pod":"p{number}","job":"j"}}"#, number % 3))
+        .collect();
+    fake.json(200, &format!(r#"{{"status":"success","data":[{}],"warnings":["w"]}}"#, series.join(",")));
+    let listing = fake.source(Verb::Get).series("m", SystemTime::now(), soon()).await.expect("a good answer");
+    assert_eq!(listing.warnings, ["w"]);
+    let names: Vec<&str> = listing.series.iter().map(|series| &*series.name).collect();
+    assert_eq!(names, ["m0", "m1", "m2"]);
+    let labels: Vec<&str> = listing.series[0].label_names.iter().map(|label| &**label).collect();
+    assert_eq!(labels, ["job", "pod"]);
+    fake.json(200, r#"{"status":"success","data":null}"#);
+    let listing = fake.source(Verb::Get).series("m", SystemTime::now(), soon()).await.expect("null is none");
+    assert!(listing.series.is_empty());
+}

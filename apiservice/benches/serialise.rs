@@ -1,0 +1,35 @@
+//! Step 10 of a request: a hundred values become bytes, in both versions.
+
+use std::hint::black_box;
+
+use apiservice::negotiate::{Form, encode};
+use apiservice::quantity::Quantity;
+use apiservice::types::{MetricValue, MetricValueList, MetricsVersion, ObjectReference, Timestamp, Wire};
+use criterion::{Criterion, criterion_group, criterion_main};
+
+fn serialise(criterion: &mut Criterion) {
+    let items = (0..100)
+        .map(|index| MetricValue {
+            described_object: ObjectReference {
+                kind: "Pod".to_owned(),
+                namespace: Some("default".to_owned()),
+                name: format!("model-server-7c9f8d6b5-{index:05}"),
+                api_version: "v1".to_owned(),
+            },
+            metric_name: "request_queue_depth".to_owned(),
+            selector: None,
+            timestamp: Timestamp::from_unix_ms(1_795_472_555_500),
+            window_seconds: None,
+            value: Quantity::from_milli(7500 + index),
+        })
+        .collect();
+    let object = MetricValueList { items };
+    for (name, version) in [("v1beta1", MetricsVersion::V1Beta1), ("v1beta2", MetricsVersion::V1Beta2)] {
+        criterion.bench_function(&format!("serialising 100 items, {name}"), |bencher| {
+            bencher.iter(|| encode(&Wire { object: black_box(&object), version }, Form { pretty: false }));
+        });
+    }
+}
+
+criterion_group!(benches, serialise);
+criterion_main!(benches);

@@ -1,0 +1,8 @@
+//go:build tools
+
+// Package kubernetes pins the Kubernetes programs that tests build and run.
+package kubernetes
+
+import (
+	_ "k8s.io/kubernetes/cmd/kubectl"
+)

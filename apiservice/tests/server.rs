@@ -1,0 +1,305 @@
+//! The server over real sockets: TLS, client certificates, discovery, refusals, the way out.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use apiservice::accept::{self, AcceptLimits, Ended};
+use apiservice::authn::{Authenticator, ClientCertificates, Union};
+use apiservice::authority::{Authority, write};
+use apiservice::authz::{AlwaysAllowPaths, Authorizer, Chain, MASTERS, PrivilegedGroup};
+use apiservice::discovery::{Discovery, DiscoveryHandle, GroupDescription, ResourceEntry};
+use apiservice::health::Health;
+use apiservice::lifecycle::{Phase, Trigger, lifecycle};
+use apiservice::server::{Answer, ApiRequest, ApiServer, Handler, RequestLimits};
+use apiservice::status::ApiError;
+use apiservice::tls::{self, CertificateSource, ServingCertificate, TlsSettings};
+use apiservice::types::MetricValueList;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use reqwest::{Certificate, Client, Identity, Method, StatusCode};
+use tokio::sync::Semaphore;
+
+const C1: &str = "/apis/custom.metrics.k8s.io/v1beta1";
+
+/// Answers when the test lets it.
+struct Slow {
+    /// A permit for each request that waits.
+    entered: Arc<Semaphore>,
+    go: Arc<Semaphore>,
+}
+
+impl Handler for Slow {
+    fn handle(&self, request: ApiRequest) -> BoxFuture<'_, Result<Answer, ApiError>> {
+        async move {
+            if request.segments.iter().any(|segment| segment == "slow") {
+                self.entered.add_permits(1);
+                self.go.acquire().await.expect("never closed").forget();
+            }
+            assert!(!request.segments.iter().any(|segment| segment == "panic"), "as the test asked");
+            Ok(Answer::MetricValues(MetricValueList::default()))
+        }
+        .boxed()
+    }
+}
+
+struct Server {
+    url: String,
+    authority: Authority,
+    trigger: Trigger,
+    entered: Arc<Semaphore>,
+    go: Arc<Semaphore>,
+    ended: tokio::task::JoinHandle<Ended>,
+    certificate: Arc<ServingCertificate>,
+    dir: tempfile::TempDir,
+}
+
+impl Server {
+    async fn start() -> Server {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let dir = tempfile::tempdir().expect("a folder");
+        let authority = Authority::new("test-ca").expect("a key");
+        let (certificate, key) = (dir.path().join("tls.crt"), dir.path().join("tls.key"));
+        issue(&authority, &certificate, &key);
+        let source = CertificateSource::Files { certificate, key };
+        let certificate = ServingCertificate::load(&source).expect("a pair");
+        let config =
+            tls::server_config(Arc::clone(&certificate), &TlsSettings::default()).expect("usable settings");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let entry = |name: &str, namespaced| ResourceEntry {
+            name: name.to_owned(),
+            namespaced,
+            kind: "MetricValueList",
+            verbs: &["get"],
+        };
+        let group = GroupDescription {
+            name: "custom.metrics.k8s.io".to_owned(),
+            versions: vec!["v1beta1".to_owned(), "v1beta2".to_owned()],
+            resources: vec![entry("pods/b", true), entry("pods/a", true), entry("namespaces/a", false)],
+        };
+        let (entered, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+        let clients: Arc<dyn Authenticator> = Arc::new(
+            ClientCertificates::from_pem(authority.certificate().as_bytes()).expect("a certificate"),
+        );
+        let judges: Vec<Arc<dyn Authorizer>> = vec![
+            Arc::new(PrivilegedGroup(MASTERS)),
+            Arc::new(AlwaysAllowPaths::new(vec!["/healthz".to_owned(), "/readyz".to_owned()])),
+        ];
+        let server = ApiServer {
+            handler: Arc::new(Slow { entered: Arc::clone(&entered), go: Arc::clone(&go) }),
+            discovery: DiscoveryHandle::new(Discovery::render(&[group], address.port())),
+            health: Health::default(),
+            authentication: Union::new(vec![clients]),
+            authorization: Chain::new(judges),
+            limits: RequestLimits::default(),
+            metrics: Arc::new(String::new),
+            observer: Arc::new(|_, _, _| {}),
+        };
+        let (trigger, shutdown) = lifecycle();
+        let limits = AcceptLimits { grace: Duration::from_secs(20), ..AcceptLimits::default() };
+        let ended = tokio::spawn(accept::serve(
+            listener,
+            config,
+            server.into_router(),
+            shutdown,
+            limits,
+            Arc::default(),
+        ));
+        Server { url: format!("https://{address}"), authority, trigger, entered, go, ended, certificate, dir }
+    }
+
+    fn client(&self, signed_by: Option<&Authority>) -> Client {
+        let root = Certificate::from_pem(self.authority.certificate().as_bytes()).expect("a certificate");
+        let mut builder = Client::builder().tls_certs_only([root]);
+        if let Some(authority) = signed_by {
+            let issued = authority.issue_client("admin", &[MASTERS]).expect("a key");
+            let identity = Identity::from_pem(format!("{}{}", issued.certificate, issued.key).as_bytes());
+            builder = builder.identity(identity.expect("a pair"));
+        }
+        builder.build().expect("a client")
+    }
+
+    fn admin(&self) -> Client {
+        self.client(Some(&self.authority))
+    }
+}
+
+fn issue(authority: &Authority, certificate: &Path, key: &Path) {
+    let issued = authority.issue_server("server", &[], &[IpAddr::V4(Ipv4Addr::LOCALHOST)]).expect("a key");
+    write(certificate, &issued.certificate, 0o644).expect("writable");
+    write(key, &issued.key, 0o600).expect("writable");
+}
+
+#[tokio::test]
+async fn certificates_say_who_is_asking() {
+    let server = Server::start().await;
+    let url = format!("{}{C1}", server.url);
+    assert_eq!(server.admin().get(&url).send().await.expect("an answer").status(), 200);
+    let anonymous = server.client(None).get(&url).send().await.expect("an answer");
+    assert_eq!(anonymous.status(), 403);
+    assert_eq!(anonymous.headers()["x-content-type-options"], "nosniff");
+    assert_eq!(
+        anonymous.text().await.expect("a body"),
+        concat!(
+            r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"forbidden: User \"system:"#,
+            r#"anonymous\" cannot get path \"/apis/custom.metrics.k8s.io/v1beta1\"","reason":"Forbidden","details":{},"#,
+            r#""code":403}"#,
+            "\n"
+        )
+    );
+    // A certificate that no known authority signed is a 401, on every path, and no broken connection.
+    let stranger = Authority::new("another-ca").expect("a key");
+    for path in [C1, "/healthz"] {
+        let refused = server.client(Some(&stranger)).get(format!("{}{path}", server.url)).send().await;
+        assert_eq!(refused.expect("an answer").status(), StatusCode::UNAUTHORIZED, "{path}");
+    }
+    assert_eq!(
+        server.client(None).get(format!("{}/healthz", server.url)).send().await.expect("ok").status(),
+        200
+    );
+}
+
+#[tokio::test]
+async fn discovery_is_rendered_once_and_sorted() {
+    let server = Server::start().await;
+    let admin = server.admin();
+    let response = admin.get(format!("{}{C1}", server.url)).send().await.expect("an answer");
+    let etag = response.headers()["etag"].clone();
+    assert_eq!(response.headers()["cache-control"], "no-cache, private");
+    let body = response.text().await.expect("a body");
+    assert_eq!(
+        body,
+        concat!(
+            r#"{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"custom.metrics.k8s.io/v1beta1","resources":["#,
+            r#"{"name":"namespaces/a","singularName":"","namespaced":false,"kind":"MetricValueList","verbs":["get"]},"#,
+            r#"{"name":"pods/a","singularName":"","namespaced":true,"kind":"MetricValueList","verbs":["get"]},"#,
+            r#"{"name":"pods/b","singularName":"","namespaced":true,"kind":"MetricValueList","verbs":["get"]}]}"#,
+            "\n"
+        )
+    );
+    let again = admin.get(format!("{}{C1}/", server.url)).header("if-none-match", &etag).send().await;
+    assert_eq!(again.expect("an answer").status(), StatusCode::NOT_MODIFIED);
+    let accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+    let aggregated =
+        admin.get(format!("{}/apis", server.url)).header("accept", accept).send().await.expect("an answer");
+    assert_eq!(aggregated.headers()["content-type"], accept);
+    assert_eq!(
+        (&aggregated.headers()["vary"], &aggregated.headers()["cache-control"]),
+        (&"Accept".parse().expect("a value"), &"public".parse().expect("a value"))
+    );
+    let body = aggregated.text().await.expect("a body");
+    for part in
+        [r#""version":"v1beta1""#, r#""version":"v1beta2""#, r#""resource":"pods""#, r#""subresource":"b""#]
+    {
+        assert!(body.contains(part), "{part} is not in {body}");
+    }
+    for (path, code) in [
+        ("/apis/custom.metrics.k8s.io/v1beta3", 404),
+        ("/apis/custom.metrics.k8s.io", 200),
+        ("/apis/nope", 404),
+        ("/foo", 404),
+        ("/", 200),
+        ("/version", 200),
+        ("/apis/", 200),
+    ] {
+        assert_eq!(
+            admin.get(format!("{}{path}", server.url)).send().await.expect("ok").status(),
+            code,
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused() {
+    let server = Server::start().await;
+    let admin = server.admin();
+    let path = format!("{}{C1}/namespaces/d/pods/x/a", server.url);
+    for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD, Method::OPTIONS] {
+        let response = admin.request(method.clone(), &path).send().await.expect("an answer");
+        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{method}");
+        assert!(!response.headers().contains_key("allow"));
+    }
+    let impersonated = admin.get(&path).header("Impersonate-User", "bob").send().await.expect("an answer");
+    assert_eq!(impersonated.status(), StatusCode::FORBIDDEN);
+    let pretty = admin.get(&path).header("accept", "text/plain").send().await.expect("an answer");
+    assert_eq!(pretty.status(), StatusCode::NOT_ACCEPTABLE);
+    let panicked = admin.get(format!("{path}/panic")).send().await.expect("an answer");
+    assert_eq!(panicked.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    let late = admin.get(format!("{}{C1}/namespaces/d/pods/slow/a?timeout=50ms", server.url)).send().await;
+    let late = late.expect("an answer");
+    assert_eq!(late.status(), StatusCode::GATEWAY_TIMEOUT);
+    assert!(late.text().await.expect("a body").contains(r#""reason":"Timeout""#));
+    assert_eq!(admin.get(&path).send().await.expect("an answer").status(), 200);
+}
+
+#[tokio::test]
+async fn draining_finishes_what_is_under_way() {
+    let server = Server::start().await;
+    let slow = server.admin().get(format!("{}{C1}/namespaces/d/pods/slow/a", server.url)).send();
+    let slow = tokio::spawn(slow);
+    server.entered.acquire().await.expect("never closed").forget();
+    server.trigger.leave(Duration::ZERO).await;
+    server.go.add_permits(1);
+    assert_eq!(slow.await.expect("no panic").expect("an answer").status(), 200);
+    let (late, url) = (server.client(None), format!("{}/healthz", server.url));
+    assert_eq!(server.ended.await.expect("no panic"), Ended::Drained);
+    assert!(late.get(url).send().await.is_err());
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let server = Server::start().await;
+    let slow = server.admin().get(format!("{}{C1}/namespaces/d/pods/slow/a", server.url)).send();
+    let slow = tokio::spawn(slow);
+    server.entered.acquire().await.expect("never closed").forget();
+    server.trigger.leave(Duration::ZERO).await;
+    server.trigger.advance(Phase::Aborting);
+    assert!(matches!(server.ended.await.expect("no panic"), Ended::Cut(_)));
+    slow.abort();
+}
+
+#[tokio::test]
+async fn a_certificate_is_taken_only_with_its_key() {
+    let server = Server::start().await;
+    let before = server.certificate.chain();
+    assert!(!server.certificate.reload().expect("nothing new"));
+    let (certificate, key) = (server.dir.path().join("tls.crt"), server.dir.path().join("tls.key"));
+    let (new_certificate, new_key) = (server.dir.path().join("new.crt"), server.dir.path().join("new.key"));
+    issue(&server.authority, &new_certificate, &new_key);
+    // Half of a rotation: the old pair stays in use.
+    std::fs::copy(&new_certificate, &certificate).expect("writable");
+    assert!(
+        server
+            .certificate
+            .reload()
+            .expect_err("no pair")
+            .to_string()
+            .contains("does not go with the certificate")
+    );
+    assert_eq!(server.certificate.chain(), before);
+    std::fs::copy(&new_key, &key).expect("writable");
+    assert!(server.certificate.reload().expect("a pair"));
+    assert_ne!(server.certificate.chain(), before);
+    assert_eq!(
+        server.admin().get(format!("{}/healthz", server.url)).send().await.expect("an answer").status(),
+        200
+    );
+}
+
+#[test]
+fn a_generated_certificate_is_kept() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let source = CertificateSource::Generated {
+        dir: dir.path().join("certificates"),
+        names: vec!["adapter.monitoring.svc".to_owned()],
+        addresses: Vec::new(),
+    };
+    let first = ServingCertificate::load(&source).expect("made").chain();
+    assert_eq!(ServingCertificate::load(&source).expect("kept").chain(), first);
+    std::fs::remove_file(dir.path().join("certificates/apiserver.key")).expect("it is there");
+    let error = ServingCertificate::load(&source).expect_err("half a pair").to_string();
+    assert!(error.contains("expected both or neither"), "{error}");
+}

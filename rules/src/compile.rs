@@ -10,6 +10,7 @@ use regex::Regex;
 use crate::config::{Config, DiscoveryRule, Place, Placed, ResourceRule, SeriesFilter};
 use crate::fault::Fault;
 use crate::name::{self, NameRule};
+use crate::plan::QueryParts;
 use crate::policy::Policy;
 use crate::resource::ResourceLabels;
 use crate::template;
@@ -127,8 +128,8 @@ pub(crate) struct Compiled {
     pub(crate) resource: Option<ResourceRules>,
 }
 
-pub(crate) fn compile(config: &Config, faults: &mut Vec<Fault>) -> Compiled {
-    let mut compiler = Compiler { faults };
+pub(crate) fn compile(config: &Config, faults: &mut Vec<Fault>, warnings: &mut Vec<Fault>) -> Compiled {
+    let mut compiler = Compiler { faults, warnings };
     Compiled {
         custom: compiler.rules(Section::Custom, &config.rules),
         external: compiler.rules(Section::External, &config.external_rules),
@@ -142,6 +143,7 @@ pub(crate) fn compile(config: &Config, faults: &mut Vec<Fault>) -> Compiled {
 
 struct Compiler<'a> {
     faults: &'a mut Vec<Fault>,
+    warnings: &'a mut Vec<Fault>,
 }
 
 impl Compiler<'_> {
@@ -161,6 +163,9 @@ impl Compiler<'_> {
         let labels = self.labels(&rule.resources);
         let name = self.name(rule);
         let metrics_query = self.query(&rule.metrics_query);
+        if let Some(query) = &metrics_query {
+            self.parse_sample(id, query, &rule.metrics_query.place);
+        }
         if rule.series_query.value.trim().is_empty() {
             self.faults.push(
                 rule.series_query.place.fault("expected a series selector in seriesQuery, found nothing"),
@@ -228,6 +233,25 @@ impl Compiler<'_> {
         match template::compile(&text.value) {
             Ok(template) => Some(QueryTemplate { text: text.value.clone(), template }),
             Err(error) => self.refuse(&text.place, format!("this is no Go template: {error}")),
+        }
+    }
+
+    /// Text that is no PromQL is sent all the same, for a proxy that rewrites it, and is worth a warning.
+    fn parse_sample(&mut self, id: RuleId, query: &QueryTemplate, place: &Place) {
+        let mut parts = QueryParts::default();
+        // `x` is a valid name, so there is always a matcher for it.
+        if parts.objects("label", &["x"]).is_err() {
+            return;
+        }
+        match parts.render(id, query, "series", &["label"]) {
+            Ok(text) => {
+                if let Err(reason) = promql_parser::parser::parse(&text) {
+                    self.warnings.push(place.fault(format!(
+                        "this renders text that is no PromQL, {text:?}: {reason}; it is sent as it is"
+                    )));
+                }
+            }
+            Err(error) => self.warnings.push(place.fault(format!("every request will fail: {error}"))),
         }
     }
 

@@ -47,7 +47,7 @@ pub fn load(text: &str) -> Result<RuleSet, Faults> {
     let mut faults = Vec::new();
     let mut warnings = Vec::new();
     let config = config::parse(text, &mut faults, &mut warnings);
-    let compiled = compile::compile(&config, &mut faults);
+    let compiled = compile::compile(&config, &mut faults, &mut warnings);
     match Faults::new(faults) {
         Some(faults) => Err(faults),
         None => Ok(RuleSet {

@@ -22,6 +22,8 @@ struct CaseFile {
     series: Vec<String>,
     /// Expected entries of the catalog, `resource/metric`; absent means not checked.
     listed: Option<Vec<String>>,
+    /// Expected warnings about the rule file; absent means not checked.
+    file_warnings: Option<Vec<String>>,
     /// Expected warnings of the catalog; absent means not checked.
     warnings: Option<Vec<String>>,
     #[serde(default)]
@@ -89,6 +91,10 @@ fn run(file: &CaseFile) -> (usize, Vec<String>) {
         return (checker.checks, checker.failures);
     }
     let rules = rules::load(&file.rules).unwrap_or_else(|faults| panic!("{}: {faults}", file.topic));
+    if let Some(expected) = &file.file_warnings {
+        let found: Vec<String> = rules.warnings.iter().map(ToString::to_string).collect();
+        checker.equal("file warnings", expected, &found);
+    }
     let mapper = StaticMapper::built_in();
     let series: Vec<Series> = file.series.iter().map(|text| series(text)).collect();
     // Every rule sees every series: selecting them is Prometheus' part.

@@ -1,0 +1,125 @@
+//! Scraping targets on loopback: labels, the series about the scrape itself, and what becomes of a target that fails.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use engine::scrape::{ScrapeConfig, Scraper, Target};
+use engine::value::Value;
+use engine::{Engine, EngineConfig};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+/// A target that exposes a text, which the test may change; `None` never answers.
+struct Exposer {
+    url: String,
+    text: Arc<Mutex<Option<String>>>,
+}
+
+impl Exposer {
+    async fn start(text: &str) -> Exposer {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}/metrics", listener.local_addr().expect("an address"));
+        let text = Arc::new(Mutex::new(Some(text.to_owned())));
+        let exposed = Arc::clone(&text);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let exposed = Arc::clone(&exposed);
+                tokio::spawn(async move {
+                    let mut buffer = [0; 4096];
+                    let _ = stream.read(&mut buffer).await;
+                    let body = exposed.lock().expect("not poisoned").clone();
+                    let Some(body) = body else {
+                        std::future::pending::<()>().await;
+                        return;
+                    };
+                    let head = format!("content-length: {}\r\nconnection: close\r\n\r\n", body.len());
+                    let _ = stream.write_all(format!("HTTP/1.1 200 OK\r\n{head}{body}").as_bytes()).await;
+                });
+            }
+        });
+        Exposer { url, text }
+    }
+
+    fn exposes(&self, text: Option<&str>) {
+        *self.text.lock().expect("not poisoned") = text.map(str::to_owned);
+    }
+}
+
+fn scraper(engine: &Engine, target: &Exposer, config: ScrapeConfig) -> Scraper {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let labels = vec![("namespace".to_owned(), "default".to_owned()), ("pod".to_owned(), "a".to_owned())];
+    Scraper::start(engine, config, vec![Target::new(&target.url, labels).expect("a URL")]).expect("a client")
+}
+
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_millis() as i64
+}
+
+/// `labels value` of each series that a query yields.
+fn ask(engine: &Engine, query: &str) -> Vec<(String, f64)> {
+    match engine.query(query, now_ms()).expect("a value") {
+        Value::Vector(samples) => {
+            samples.iter().map(|sample| (sample.labels.to_string(), sample.value)).collect()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn until(what: &str, check: impl Fn() -> bool) {
+    let waiting = async {
+        while !check() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), waiting)
+        .await
+        .unwrap_or_else(|_| panic!("not in time: {what}"));
+}
+
+#[tokio::test]
+async fn a_target_is_scraped_and_goes_stale_when_it_fails() {
+    let engine = Engine::new(EngineConfig::default());
+    let target = Exposer::start("depth{pod=\"own\",k=\"v\"} 7\nother 1\n").await;
+    let config = ScrapeConfig {
+        interval: Duration::from_millis(500),
+        timeout: Duration::from_millis(500),
+        body_limit: 200,
+        sample_limit: 5,
+    };
+    let scraper = scraper(&engine, &target, config);
+    scraper.rounds(1).await;
+    let depth = ask(&engine, "depth");
+    assert_eq!(depth.len(), 1);
+    // The target's own labels win; the exposed one is renamed.
+    for part in
+        ["exported_pod=\"own\"", "k=\"v\"", "namespace=\"default\"", "pod=\"a\"", "instance=\"127.0.0.1:"]
+    {
+        assert!(depth[0].0.contains(part), "{part} is not in {}", depth[0].0);
+    }
+    assert_eq!(ask(&engine, "sum(up)")[0].1, 1.0);
+    assert_eq!(ask(&engine, "sum(scrape_samples_scraped)")[0].1, 2.0);
+    // A series that is gone from its target has no value any more; the others go on.
+    target.exposes(Some("other 2\n"));
+    until("depth is gone", || ask(&engine, "depth").is_empty()).await;
+    assert_eq!(ask(&engine, "other")[0].1, 2.0);
+    let many = "x 1\n".repeat(6);
+    let large = "y".repeat(300);
+    for (text, error) in [
+        (Some("<html>\n"), "this is no exposition: line 1, column 1"),
+        (Some(many.as_str()), "more samples than the limit of 5"),
+        (Some(large.as_str()), "the body is larger than the limit of 200 bytes"),
+        (None, "the target did not answer in time"),
+    ] {
+        target.exposes(text);
+        until(error, || scraper.statuses()[0].error.as_deref().is_some_and(|found| found.starts_with(error)))
+            .await;
+        assert_eq!(ask(&engine, "sum(up)")[0].1, 0.0, "{error}");
+        assert!(ask(&engine, "other").is_empty(), "{error}");
+        target.exposes(Some("other 3\n"));
+        until("it recovers", || scraper.statuses()[0].error.is_none()).await;
+        assert_eq!(ask(&engine, "sum(up)")[0].1, 1.0);
+    }
+    // Scraping ends: nothing is known of the target any more.
+    drop(scraper);
+    until("everything is stale", || ask(&engine, "other").is_empty()).await;
+}

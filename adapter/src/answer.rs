@@ -53,18 +53,18 @@ impl Answerer {
         let now = SystemTime::now();
         let result = self
             .source
-            .query(&plan.promql, now, request.deadline)
+            .query(&plan.query.promql, now, request.deadline)
             .await
             .map_err(|error| fetch_error(&asked, &plan, &error))?;
         self.telemetry.source_warnings(result.warnings.len());
         for warning in &result.warnings {
-            tracing::warn!(rule = %plan.rule, %warning, "the answer may be partial");
+            tracing::warn!(rule = %plan.query.rule, %warning, "the answer may be partial");
         }
         self.telemetry.histograms_dropped(result.histograms_dropped);
         let Samples::Vector(samples) = result.value else {
             return Err(ApiError::internal(format!(
                 "unable to fetch metrics: {} yields a {}, expected an instant vector with one sample for each object",
-                plan.rule,
+                plan.query.rule,
                 result.value.type_name(),
             )));
         };
@@ -122,7 +122,7 @@ impl Answerer {
     fn report(&self, plan: &Plan, joined: &Joined) {
         for dropped in &joined.dropped {
             self.telemetry.sample_dropped(dropped.reason);
-            tracing::warn!(rule = %plan.rule, "{dropped}");
+            tracing::warn!(rule = %plan.query.rule, "{dropped}");
         }
         self.telemetry.duplicate_samples(joined.duplicates);
     }
@@ -167,8 +167,8 @@ fn absent(asked: &CustomRequest) -> ApiError {
 
 /// Step 8's failure (D27). Logged here, outermost, with the query; the answer names the rule and the cause.
 fn fetch_error(asked: &CustomRequest, plan: &Plan, error: &SourceError) -> ApiError {
-    tracing::warn!(metric = %asked.metric, rule = %plan.rule, promql = %plan.promql, %error, "query failed");
-    source_error(error.class, format!("unable to fetch metrics by {}: {error}", plan.rule))
+    tracing::warn!(metric = %asked.metric, rule = %plan.query.rule, promql = %plan.query.promql, %error, "query failed");
+    source_error(error.class, format!("unable to fetch metrics by {}: {error}", plan.query.rule))
 }
 
 fn source_error(class: SourceErrorClass, message: String) -> ApiError {
@@ -193,7 +193,7 @@ fn list(
         if let Some(dropped) = joined.dropped.first() {
             return Err(ApiError::internal(format!(
                 "the metric {} of {} by {} has no value: {dropped}",
-                asked.metric, asked.resource, plan.rule
+                asked.metric, asked.resource, plan.query.rule
             )));
         }
         if let AskedObjects::Named(_) = asked.objects {
@@ -214,7 +214,7 @@ fn list(
             metric_name: asked.metric.clone(),
             selector: selector.clone(),
             timestamp: Timestamp::from_unix_ms(value.timestamp_ms),
-            window_seconds: plan.window.map(|window| window.as_secs() as i64),
+            window_seconds: plan.query.window.map(|window| window.as_secs() as i64),
             value: value.quantity,
         })
         .collect();

@@ -45,7 +45,7 @@ impl CatalogHandle {
     /// A handle whose catalog is empty because nothing was listed yet.
     pub fn waiting(rules: &Arc<RuleSet>, objects: &dyn Objects) -> CatalogHandle {
         let unlisted = rules
-            .custom_series_queries()
+            .series_queries()
             .map(|query| Unlisted {
                 series_query: query.to_owned(),
                 cause: "the first listing of series has not finished".to_owned(),
@@ -130,7 +130,7 @@ impl Relister {
     async fn relist(&mut self) -> bool {
         let started = Instant::now();
         let rules = self.rules.borrow_and_update().clone();
-        let queries: Vec<String> = rules.custom_series_queries().map(str::to_owned).collect();
+        let queries: Vec<String> = rules.series_queries().map(str::to_owned).collect();
         let outcomes = self.list_all(&queries).await;
         self.listings.retain(|query, _| queries.contains(query));
         let mut failed: HashMap<String, String> = HashMap::new();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::RuleSet;
 use crate::compile::{Rule, RuleId};
-use crate::plan::{Plan, PlanError, QueryParts, is_metric_name, widest_range};
+use crate::plan::{Plan, PlanError, Query, QueryParts, is_metric_name, widest_range};
 use crate::policy::Policy;
 use crate::resource::{GroupResource, Kind, ResolvedLabels, ResourceMapper};
 use crate::selector::Selector;
@@ -41,7 +41,7 @@ pub struct RuleYield {
     pub series: usize,
     /// Of those, dropped by a filter or by a name that does not fit, or whose own name PromQL cannot hold.
     pub dropped: usize,
-    /// Of the rest, those without any label that names a resource.
+    /// Of the rest, those without any label that names a resource. Never any for an external rule.
     pub unmapped: usize,
     /// Entries of the catalog that are the rule's.
     pub metrics: usize,
@@ -51,6 +51,7 @@ pub struct RuleYield {
 pub struct Catalog {
     metrics: BTreeMap<GroupResource, BTreeMap<Arc<str>, Entry>>,
     resources: Vec<CustomResource>,
+    external: BTreeMap<Arc<str>, ExternalMatch>,
     yields: Vec<(RuleId, RuleYield)>,
     warnings: Vec<String>,
 }
@@ -82,6 +83,19 @@ struct Entry {
     namespaced: bool,
 }
 
+/// The rule that answers for an external metric. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ExternalMatch(Arc<MatchedExternal>);
+
+#[derive(Debug)]
+struct MatchedExternal {
+    rule: Arc<Rule>,
+    series: Arc<str>,
+    /// `None` when the rule has no label for namespaces; a namespaced rule then makes no query.
+    namespace_label: Option<Arc<str>>,
+    window: Option<Duration>,
+}
+
 impl Catalog {
     /// Builds the catalog from what the series queries found; a query that is not in `discovered` found nothing.
     pub fn build(
@@ -89,15 +103,17 @@ impl Catalog {
         discovered: &HashMap<&str, &[Series]>,
         mapper: &dyn ResourceMapper,
     ) -> Catalog {
-        let mut builder = Builder { mapper, metrics: BTreeMap::new(), warnings: BTreeSet::new() };
-        let yields = rules
-            .custom
-            .iter()
-            .map(|rule| {
-                let series = discovered.get(rule.series_query.as_str()).copied().unwrap_or_default();
-                (rule.id, builder.add(rule, series))
-            })
-            .collect();
+        let mut builder = Builder {
+            mapper,
+            metrics: BTreeMap::new(),
+            external: BTreeMap::new(),
+            warnings: BTreeSet::new(),
+        };
+        let found = |rule: &Rule| discovered.get(rule.series_query.as_str()).copied().unwrap_or_default();
+        let custom: Vec<_> =
+            rules.custom.iter().map(|rule| (rule.id, builder.add(rule, found(rule)))).collect();
+        let external = rules.external.iter().map(|rule| (rule.id, builder.add_external(rule, found(rule))));
+        let yields = custom.into_iter().chain(external).collect();
         let resources = builder
             .metrics
             .iter()
@@ -112,6 +128,7 @@ impl Catalog {
         Catalog {
             metrics: builder.metrics,
             resources,
+            external: builder.external,
             yields,
             warnings: builder.warnings.into_iter().collect(),
         }
@@ -127,7 +144,17 @@ impl Catalog {
         Some(self.metrics.get(resource)?.get(metric)?.matched.clone())
     }
 
-    /// What became of each rule's series, in the order of the file.
+    /// The name of every external metric, sorted.
+    pub fn external_metrics(&self) -> impl Iterator<Item = &str> {
+        self.external.keys().map(|name| &**name)
+    }
+
+    /// The rule for an external metric; `None` when there is no such metric.
+    pub fn external(&self, metric: &str) -> Option<ExternalMatch> {
+        self.external.get(metric).cloned()
+    }
+
+    /// What became of each rule's series, in the order of the file, custom rules first.
     pub fn yields(&self) -> &[(RuleId, RuleYield)] {
         &self.yields
     }
@@ -155,28 +182,104 @@ impl CustomMatch {
         let mut parts = QueryParts::default();
         parts.selector(selector)?;
         if let Some(namespace) = objects.namespace {
-            let label = namespace_label.as_deref().ok_or(PlanError::NoNamespaceLabel { rule: rule.id })?;
+            let label = namespace_label
+                .as_deref()
+                .ok_or(PlanError::NoLabel { rule: rule.id, resource: "namespaces" })?;
             parts.namespace(label, namespace)?;
         }
         parts.objects(label, objects.names)?;
-        Ok(Plan {
-            rule: rule.id,
-            series: Arc::clone(series),
-            promql: parts.render(rule.id, &rule.metrics_query, series, &[label])?,
-            join_label: Arc::clone(label),
-            window: *window,
-        })
+        let promql = parts.render(rule.id, &rule.metrics_query, series, &[label])?;
+        Ok(Plan { query: Query { rule: rule.id, promql, window: *window }, join_label: Arc::clone(label) })
+    }
+}
+
+impl ExternalMatch {
+    /// The rule.
+    pub fn rule(&self) -> RuleId {
+        self.0.rule.id
+    }
+
+    /// What the rule says of missing samples and NaN.
+    pub fn policy(&self) -> Policy {
+        self.0.rule.policy
+    }
+
+    /// The query for a namespace, limited by a metric selector. A rule with `namespaced: false` does not look at the
+    /// namespace. The selector comes first and adds to the namespace: it cannot replace it.
+    pub fn plan(&self, namespace: &str, selector: &Selector) -> Result<Query, PlanError> {
+        let MatchedExternal { rule, series, namespace_label, window } = &*self.0;
+        let mut parts = QueryParts::default();
+        parts.selector(selector)?;
+        if rule.namespaced {
+            let label = namespace_label
+                .as_deref()
+                .ok_or(PlanError::NoLabel { rule: rule.id, resource: "namespaces" })?;
+            parts.namespace(label, namespace)?;
+        }
+        let promql = parts.render(rule.id, &rule.metrics_query, series, &[])?;
+        Ok(Query { rule: rule.id, promql, window: *window })
     }
 }
 
 struct Builder<'a> {
     mapper: &'a dyn ResourceMapper,
     metrics: BTreeMap<GroupResource, BTreeMap<Arc<str>, Entry>>,
+    external: BTreeMap<Arc<str>, ExternalMatch>,
     warnings: BTreeSet<String>,
 }
 
 impl Builder<'_> {
     fn add(&mut self, rule: &Arc<Rule>, series: &[Series]) -> RuleYield {
+        let labels = self.labels(rule);
+        let mut counts = RuleYield { series: series.len(), ..RuleYield::default() };
+        // Many series differ only in label values that discovery already dropped; one of each is enough, and in a
+        // fixed order the outcome does not depend on Prometheus' order.
+        let distinct: BTreeSet<&Series> = series.iter().collect();
+        for series in distinct {
+            match metric_of(rule, &series.name) {
+                None => counts.dropped += 1,
+                Some(metric) => match self.enter(rule, &labels, series, &metric) {
+                    None => counts.unmapped += 1,
+                    Some(metrics) => counts.metrics += metrics,
+                },
+            }
+        }
+        counts
+    }
+
+    /// An external metric is its name alone: labels of its series name no objects.
+    fn add_external(&mut self, rule: &Arc<Rule>, series: &[Series]) -> RuleYield {
+        let labels = self.labels(rule);
+        let namespace_label = self.namespace_label(&labels);
+        let mut counts = RuleYield { series: series.len(), ..RuleYield::default() };
+        let distinct: BTreeSet<&Arc<str>> = series.iter().map(|series| &series.name).collect();
+        for series in distinct {
+            let Some(metric) = metric_of(rule, series) else {
+                counts.dropped += 1;
+                continue;
+            };
+            if let Some(first) = self.external.get(&metric) {
+                if first.rule() != rule.id {
+                    let first = first.rule();
+                    self.warnings
+                        .insert(format!("{metric} is made by {first} and by {}; {first} has it", rule.id));
+                }
+                continue;
+            }
+            counts.metrics += 1;
+            let matched = MatchedExternal {
+                rule: Arc::clone(rule),
+                series: Arc::clone(series),
+                namespace_label: namespace_label.clone(),
+                window: sample_window(rule, series, None),
+            };
+            self.external.insert(metric, ExternalMatch(Arc::new(matched)));
+        }
+        counts
+    }
+
+    /// The rule's labels in this cluster; an override that names nothing here waits for its kind (D39).
+    fn labels(&mut self, rule: &Rule) -> ResolvedLabels {
         let labels = rule.labels.resolve(self.mapper);
         for (label, resource) in &labels.unknown {
             self.warnings.insert(format!(
@@ -184,23 +287,11 @@ impl Builder<'_> {
                 rule.id
             ));
         }
-        let mut counts = RuleYield { series: series.len(), ..RuleYield::default() };
-        // Many series differ only in label values that discovery already dropped; one of each is enough, and in a
-        // fixed order the outcome does not depend on Prometheus' order.
-        let distinct: BTreeSet<&Series> = series.iter().collect();
-        for series in distinct {
-            match rule
-                .metric_of(&series.name)
-                .filter(|metric| is_metric_name(&series.name) && !metric.is_empty())
-            {
-                None => counts.dropped += 1,
-                Some(metric) => match self.enter(rule, &labels, series, &Arc::from(metric)) {
-                    None => counts.unmapped += 1,
-                    Some(metrics) => counts.metrics += metrics,
-                },
-            }
-        }
-        counts
+        labels
+    }
+
+    fn namespace_label(&self, labels: &ResolvedLabels) -> Option<Arc<str>> {
+        self.mapper.kind_for("namespaces", "").and_then(|namespace| labels.label_of(&namespace))
     }
 
     /// Enters a series' metric for each resource of its labels; `None` when no label names one.
@@ -220,8 +311,7 @@ impl Builder<'_> {
         if kinds.is_empty() {
             return None;
         }
-        let namespace_label =
-            self.mapper.kind_for("namespaces", "").and_then(|namespace| labels.label_of(&namespace));
+        let namespace_label = self.namespace_label(labels);
         let mut entered = 0;
         for (resource, kind) in kinds {
             let Some(label) = labels.label_of(&kind) else { continue };
@@ -236,14 +326,13 @@ impl Builder<'_> {
                 }
                 continue;
             }
-            let mut matched = Matched {
+            let matched = Matched {
                 rule: Arc::clone(rule),
                 series: Arc::clone(&series.name),
+                window: sample_window(rule, &series.name, Some(&label)),
                 label,
                 namespace_label: namespace_label.clone(),
-                window: None,
             };
-            matched.window = sample_window(&matched);
             let entry = Entry { matched: CustomMatch(Arc::new(matched)), namespaced: kind.namespaced };
             metrics.insert(Arc::clone(metric), entry);
             entered += 1;
@@ -252,12 +341,18 @@ impl Builder<'_> {
     }
 }
 
+/// The API's name for a series of a rule; `None` when the rule drops it, or when PromQL holds its name only in quotes
+/// (D42).
+fn metric_of(rule: &Rule, series: &str) -> Option<Arc<str>> {
+    rule.metric_of(series).filter(|metric| is_metric_name(series) && !metric.is_empty()).map(Arc::from)
+}
+
 /// The widest range of the rule's query, read from a sample of it: names do not change it.
-fn sample_window(matched: &Matched) -> Option<Duration> {
+fn sample_window(rule: &Rule, series: &str, label: Option<&str>) -> Option<Duration> {
     let mut parts = QueryParts::default();
-    parts.objects(&matched.label, &["x"]).ok()?;
-    let text = parts
-        .render(matched.rule.id, &matched.rule.metrics_query, &matched.series, &[&matched.label])
-        .ok()?;
+    if let Some(label) = label {
+        parts.objects(label, &["x"]).ok()?;
+    }
+    let text = parts.render(rule.id, &rule.metrics_query, series, label.as_slice()).ok()?;
     promql_parser::parser::parse(&text).ok().as_ref().and_then(widest_range)
 }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use gotmpl::Template;
 use regex::Regex;
@@ -14,6 +13,7 @@ use crate::plan::QueryParts;
 use crate::policy::Policy;
 use crate::resource::ResourceLabels;
 use crate::template;
+use crate::usage::{ResourceQueries, ResourceRules};
 
 /// A rule by its section and place: `rules[3]`. What logs, errors and metrics name a rule by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -31,15 +31,18 @@ pub enum Section {
     Custom,
     /// `externalRules`: external.metrics.k8s.io.
     External,
+    /// `resourceRules`: metrics.k8s.io. The first is `cpu`, the second `memory`.
+    Resource,
 }
 
 impl fmt::Display for RuleId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let section = match self.section {
-            Section::Custom => "rules",
-            Section::External => "externalRules",
-        };
-        write!(f, "{section}[{}]", self.index)
+        match (self.section, self.index) {
+            (Section::Custom, index) => write!(f, "rules[{index}]"),
+            (Section::External, index) => write!(f, "externalRules[{index}]"),
+            (Section::Resource, 0) => f.write_str("resourceRules.cpu"),
+            (Section::Resource, _) => f.write_str("resourceRules.memory"),
+        }
     }
 }
 
@@ -57,27 +60,6 @@ pub struct Rule {
     pub(crate) metrics_query: QueryTemplate,
     filters: Vec<Filter>,
     name: NameRule,
-}
-
-/// Compiled `resourceRules`.
-#[derive(Debug)]
-pub struct ResourceRules {
-    /// How CPU use is asked for.
-    pub cpu: ResourceQueries,
-    /// How memory use is asked for.
-    pub memory: ResourceQueries,
-    /// What the answers say their samples span; `None` when the file does not say.
-    pub window: Option<Duration>,
-}
-
-/// The queries for one resource, CPU or memory.
-#[derive(Debug)]
-#[expect(dead_code, reason = "checked with the file; asked once metrics.k8s.io is served")]
-pub struct ResourceQueries {
-    pub(crate) container_query: QueryTemplate,
-    pub(crate) node_query: QueryTemplate,
-    pub(crate) labels: Arc<ResourceLabels>,
-    pub(crate) container_label: String,
 }
 
 /// A query template and its text.
@@ -134,8 +116,8 @@ pub(crate) fn compile(config: &Config, faults: &mut Vec<Fault>, warnings: &mut V
         custom: compiler.rules(Section::Custom, &config.rules),
         external: compiler.rules(Section::External, &config.external_rules),
         resource: config.resource_rules.as_ref().and_then(|rules| {
-            let cpu = compiler.resource_queries(&rules.cpu);
-            let memory = compiler.resource_queries(&rules.memory);
+            let cpu = compiler.resource_queries(0, &rules.cpu);
+            let memory = compiler.resource_queries(1, &rules.memory);
             Some(ResourceRules { cpu: cpu?, memory: memory?, window: rules.window })
         }),
     }
@@ -255,15 +237,16 @@ impl Compiler<'_> {
         }
     }
 
-    fn resource_queries(&mut self, rule: &ResourceRule) -> Option<ResourceQueries> {
+    fn resource_queries(&mut self, index: usize, rule: &ResourceRule) -> Option<ResourceQueries> {
         let container_query = self.query(&rule.container_query);
         let node_query = self.query(&rule.node_query);
         let labels = self.labels(&rule.resources);
         Some(ResourceQueries {
+            rule: RuleId { section: Section::Resource, index },
             container_query: container_query?,
             node_query: node_query?,
             labels: labels?,
-            container_label: rule.container_label.clone(),
+            container_label: rule.container_label.as_str().into(),
         })
     }
 

@@ -11,6 +11,7 @@ pub mod plan;
 pub mod policy;
 pub mod resource;
 pub mod selector;
+pub mod usage;
 
 mod compile;
 mod config;
@@ -21,7 +22,8 @@ mod yaml;
 
 use std::sync::Arc;
 
-pub use compile::{ResourceQueries, ResourceRules, Rule, RuleId, Section};
+use crate::usage::ResourceRules;
+pub use compile::{Rule, RuleId, Section};
 pub use fault::{Fault, Faults};
 pub use name::{NameRule, NameRuleError};
 pub use template::TemplateError;
@@ -60,18 +62,10 @@ pub fn load(text: &str) -> Result<RuleSet, Faults> {
 }
 
 impl RuleSet {
-    /// The series queries of the custom rules, each once, in the order of the file.
-    pub fn custom_series_queries(&self) -> impl Iterator<Item = &str> {
-        distinct(&self.custom)
+    /// The series queries of the custom and external rules, each once, in the order of the file.
+    pub fn series_queries(&self) -> impl Iterator<Item = &str> {
+        let mut seen = std::collections::HashSet::new();
+        let rules = self.custom.iter().chain(&self.external);
+        rules.map(|rule| rule.series_query.as_str()).filter(move |query| seen.insert(*query))
     }
-
-    /// The series queries of the external rules, each once, in the order of the file.
-    pub fn external_series_queries(&self) -> impl Iterator<Item = &str> {
-        distinct(&self.external)
-    }
-}
-
-fn distinct(rules: &[Arc<Rule>]) -> impl Iterator<Item = &str> {
-    let mut seen = std::collections::HashSet::new();
-    rules.iter().map(|rule| rule.series_query.as_str()).filter(move |query| seen.insert(*query))
 }

@@ -14,19 +14,24 @@ use crate::kubernetes;
 use crate::selector::{Operator, Requirement, Selector};
 use crate::template::{self, QueryFields, TemplateError};
 
-/// A query and what is needed to read its answer.
+/// What to ask, and on whose behalf.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
+pub struct Query {
     /// The rule that made it.
     pub rule: RuleId,
-    /// The series' name that `<<.Series>>` stood for.
-    pub series: Arc<str>,
     /// The text to ask. Usually PromQL; a rule may render something else for a proxy that rewrites it.
     pub promql: String,
-    /// The label of a sample that holds the object's name.
-    pub join_label: Arc<str>,
     /// The widest range that the query looks at; `None` for a query over instants.
     pub window: Option<Duration>,
+}
+
+/// A query for objects, and what is needed to read its answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// What to ask.
+    pub query: Query,
+    /// The label of a sample that holds the object's name.
+    pub join_label: Arc<str>,
 }
 
 /// Why there is no plan.
@@ -58,11 +63,13 @@ pub enum PlanError {
         /// The key.
         key: String,
     },
-    /// The rule has no label for the namespace of the request, so its query could not be limited to it.
-    #[error("{rule} has no label for namespaces: add one to resources.overrides or resources.template")]
-    NoNamespaceLabel {
+    /// The rule has no label for what its query must be limited to.
+    #[error("{rule} has no label for {resource}: add one to resources.overrides or resources.template")]
+    NoLabel {
         /// The rule.
         rule: RuleId,
+        /// `namespaces`, or the objects' resource.
+        resource: &'static str,
     },
     /// The template failed.
     #[error("the query template of {rule} failed: {cause}")]
@@ -80,7 +87,7 @@ pub enum PlanError {
     },
 }
 
-impl Plan {
+impl Query {
     /// The query's tree; the parser's reason when the text is no PromQL.
     pub fn tree(&self) -> Result<Expr, String> {
         promql_parser::parser::parse(&self.promql)

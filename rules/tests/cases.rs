@@ -7,6 +7,7 @@ use std::path::Path;
 use rules::catalog::{Catalog, Objects, Series};
 use rules::resource::{GroupResource, ResourceMapper as _, StaticMapper};
 use rules::selector::Selector;
+use rules::usage::ResourceRules;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -26,8 +27,14 @@ struct CaseFile {
     file_warnings: Option<Vec<String>>,
     /// Expected warnings of the catalog; absent means not checked.
     warnings: Option<Vec<String>>,
+    /// Expected external metrics; absent means not checked.
+    listed_external: Option<Vec<String>>,
     #[serde(default)]
     requests: Vec<Request>,
+    #[serde(default)]
+    external_requests: Vec<ExternalRequest>,
+    #[serde(default)]
+    usage_requests: Vec<UsageRequest>,
     /// Rule files that must be refused, with every fault.
     #[serde(default)]
     refused: Vec<Refused>,
@@ -46,6 +53,30 @@ struct Request {
     error: Option<String>,
     join: Option<String>,
     window_seconds: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExternalRequest {
+    metric: String,
+    namespace: String,
+    #[serde(default)]
+    selector: String,
+    promql: Option<String>,
+    error: Option<String>,
+}
+
+/// The use of `cpu` and `memory` by pods of a namespace, or by nodes.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UsageRequest {
+    namespace: Option<String>,
+    names: Vec<String>,
+    /// PromQL, or the error.
+    cpu: String,
+    memory: String,
+    /// The labels of the object and of the container.
+    labels: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -99,7 +130,7 @@ fn run(file: &CaseFile) -> (usize, Vec<String>) {
     let series: Vec<Series> = file.series.iter().map(|text| series(text)).collect();
     // Every rule sees every series: selecting them is Prometheus' part.
     let discovered: HashMap<&str, &[Series]> =
-        rules.custom_series_queries().map(|query| (query, series.as_slice())).collect();
+        rules.series_queries().map(|query| (query, series.as_slice())).collect();
     let catalog = Catalog::build(&rules, &discovered, &mapper);
     if let Some(listed) = &file.listed {
         let found: Vec<String> = catalog
@@ -130,7 +161,7 @@ fn run(file: &CaseFile) -> (usize, Vec<String>) {
         let names: Vec<&str> = request.names.iter().map(String::as_str).collect();
         match matched.plan(&Objects { namespace: request.namespace.as_deref(), names: &names }, &selector) {
             Ok(plan) => {
-                checker.equal(&place, &request.promql, &Some(plan.promql));
+                checker.equal(&place, &request.promql, &Some(plan.query.promql));
                 if request.join.is_some() {
                     checker.equal(&place, &request.join, &Some(plan.join_label.to_string()));
                 }
@@ -138,14 +169,61 @@ fn run(file: &CaseFile) -> (usize, Vec<String>) {
                     checker.equal(
                         &place,
                         &request.window_seconds,
-                        &plan.window.map(|window| window.as_secs()),
+                        &plan.query.window.map(|window| window.as_secs()),
                     );
                 }
             }
             Err(error) => checker.equal(&place, &request.error, &Some(error.to_string())),
         }
     }
+    if let Some(listed) = &file.listed_external {
+        let found: Vec<String> = catalog.external_metrics().map(str::to_owned).collect();
+        checker.equal("listed external", listed, &found);
+    }
+    for request in &file.external_requests {
+        external(&mut checker, &catalog, request);
+    }
+    for request in &file.usage_requests {
+        let resource = rules.resource.as_ref().expect("the file has resourceRules");
+        usage(&mut checker, resource, &mapper, request);
+    }
     (checker.checks, checker.failures)
+}
+
+fn external(checker: &mut Checker, catalog: &Catalog, request: &ExternalRequest) {
+    let place = format!("external {} in {} {}", request.metric, request.namespace, request.selector);
+    let Some(matched) = catalog.external(&request.metric) else {
+        checker.equal(&place, &request.error, &Some("no such metric".to_owned()));
+        return;
+    };
+    let selector = Selector::parse(&request.selector).unwrap_or_else(|error| panic!("{place}: {error}"));
+    match matched.plan(&request.namespace, &selector) {
+        Ok(query) => checker.equal(&place, &request.promql, &Some(query.promql)),
+        Err(error) => checker.equal(&place, &request.error, &Some(error.to_string())),
+    }
+}
+
+fn usage(checker: &mut Checker, rules: &ResourceRules, mapper: &StaticMapper, request: &UsageRequest) {
+    let names: Vec<&str> = request.names.iter().map(String::as_str).collect();
+    for (queries, expected) in [(&rules.cpu, &request.cpu), (&rules.memory, &request.memory)] {
+        let plan = match &request.namespace {
+            Some(namespace) => queries.pods(mapper, namespace, &names),
+            None => queries.nodes(mapper, &names),
+        };
+        let place = format!("use by {names:?}");
+        match plan {
+            Ok(plan) => {
+                checker.equal(&place, expected, &plan.query.promql);
+                let labels: Vec<String> = [Some(plan.object_label), plan.container_label]
+                    .iter()
+                    .flatten()
+                    .map(ToString::to_string)
+                    .collect();
+                checker.equal(&place, &request.labels, &labels);
+            }
+            Err(error) => checker.equal(&place, expected, &error.to_string()),
+        }
+    }
 }
 
 #[derive(Default)]

@@ -10,13 +10,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use corpus::{Case, ExpectedFile, Query};
-use rules::catalog::{Catalog, CustomMatch, Objects, Series};
+use rules::catalog::{Catalog, Objects, Series};
+use rules::plan::{self, PlanError};
 use rules::resource::{GroupResource, ResourceMapper as _, StaticMapper};
 use rules::selector::Selector;
-use rules::{RuleSet, Section};
+use rules::{Rule, RuleSet, Section};
 
 #[test]
-fn custom_rules_equal_upstreams() {
+fn rules_equal_upstreams() {
     let Some(corpus) = corpus::find() else {
         eprintln!("not run: the corpus of public rule files (../shared/corpus) is not on this machine");
         return;
@@ -107,6 +108,59 @@ fn compare_file(corpus: &Path, expected: &ExpectedFile, report: &mut Report) {
             compare_case(&place, &rules, rule.id.index, case, report);
         }
     }
+    report.compare(
+        &format!("{}: number of external rules", expected.file),
+        &expected.external_rules.len(),
+        &rules.external.len(),
+        || None,
+    );
+    for (expected_rule, rule) in expected.external_rules.iter().zip(&rules.external) {
+        let place = format!("{} {}", expected.file, rule.id);
+        report.compare(&place, &expected_rule.series_query, &rule.series_query, || None);
+        for case in &expected_rule.cases {
+            compare_external(&place, rule, case, report);
+        }
+    }
+    let place = format!("{}: resource rules", expected.file);
+    report.compare(&place, &expected.resource_rules, &rules.resource.is_some(), || None);
+}
+
+fn compare_external(place: &str, rule: &Arc<Rule>, case: &Case, report: &mut Report) {
+    let place = format!("{place} {}", case.series);
+    let name = rule.metric_of(&case.series);
+    report.compare(&format!("{place}: filtered out"), &case.filtered_out, &name.is_none(), || None);
+    if case.filtered_out {
+        return;
+    }
+    report.compare(&format!("{place}: name"), &case.name, &name, || None);
+    let Some(name) = name else { return };
+    let alone = RuleSet {
+        custom: Vec::new(),
+        external: vec![Arc::clone(rule)],
+        resource: None,
+        warnings: Vec::new(),
+    };
+    let series = [series_of(case)];
+    let discovered = HashMap::from([(rule.series_query.as_str(), series.as_slice())]);
+    let catalog = Catalog::build(&alone, &discovered, &StaticMapper::built_in());
+    let listed = catalog.external(&name);
+    report.compare(&format!("{place}: listed"), &!name.is_empty(), &listed.is_some(), || {
+        case.series.contains('-').then_some("D42")
+    });
+    let Some(matched) = listed else { return };
+    for query in &case.queries {
+        let place = format!("{place}: {query:?}");
+        let selector = query.selector.as_deref().unwrap_or_default();
+        let plan = matched.plan(&query.namespace, &Selector::parse(selector).expect("a valid selector"));
+        compare_query(&place, query, plan, report);
+    }
+}
+
+fn series_of(case: &Case) -> Series {
+    Series {
+        name: case.series.as_str().into(),
+        label_names: case.labels.keys().map(|label| label.as_str().into()).collect(),
+    }
 }
 
 /// Files that one side takes and the other refuses, on purpose.
@@ -141,10 +195,7 @@ fn compare_case(place: &str, rules: &RuleSet, index: usize, case: &Case, report:
         resource: None,
         warnings: Vec::new(),
     };
-    let series = [Series {
-        name: case.series.as_str().into(),
-        label_names: case.labels.keys().map(|label| label.as_str().into()).collect(),
-    }];
+    let series = [series_of(case)];
     let mapper = StaticMapper::built_in();
     let discovered = HashMap::from([(rule.series_query.as_str(), series.as_slice())]);
     let catalog = Catalog::build(&alone, &discovered, &mapper);
@@ -169,7 +220,14 @@ fn compare_case(place: &str, rules: &RuleSet, index: usize, case: &Case, report:
         let Some(matched) = catalog.custom(&GroupResource::new(&kind.group, &kind.plural), &name) else {
             continue;
         };
-        compare_query(&place, &matched, query, report);
+        assert_eq!(matched.rule().section, Section::Custom);
+        let place = format!("{place}: {query:?}");
+        let selector =
+            Selector::parse(query.selector.as_deref().unwrap_or_default()).expect("a valid selector");
+        let names: Vec<&str> = query.names.iter().map(String::as_str).collect();
+        let namespace = Some(query.namespace.as_str()).filter(|namespace| !namespace.is_empty());
+        let plan = matched.plan(&Objects { namespace, names: &names }, &selector);
+        compare_query(&place, query, plan.map(|plan| plan.query), report);
     }
 }
 
@@ -183,20 +241,14 @@ fn today(resource: &str) -> String {
     }
 }
 
-fn compare_query(place: &str, matched: &CustomMatch, query: &Query, report: &mut Report) {
-    assert_eq!(matched.rule().section, Section::Custom);
-    let place = format!("{place}: {query:?}");
-    let selector = Selector::parse(query.selector.as_deref().unwrap_or_default()).expect("a valid selector");
-    let names: Vec<&str> = query.names.iter().map(String::as_str).collect();
-    let namespace = Some(query.namespace.as_str()).filter(|namespace| !namespace.is_empty());
-    let plan = matched.plan(&Objects { namespace, names: &names }, &selector);
-    match (&query.promql, plan) {
+fn compare_query(place: &str, expected: &Query, plan: Result<plan::Query, PlanError>, report: &mut Report) {
+    match (&expected.promql, plan) {
         (Some(expected), plan) => {
-            let found = plan.map_or_else(|error| format!("error: {error}"), |plan| plan.promql);
-            report.compare(&place, expected, &found, || query_deviation(expected, &found));
+            let found = plan.map_or_else(|error| format!("error: {error}"), |query| query.promql);
+            report.compare(place, expected, &found, || query_deviation(expected, &found));
         }
         // Messages differ; that both refuse is what matters.
-        (None, plan) => report.compare(&place, &true, &plan.is_err(), || None),
+        (None, plan) => report.compare(place, &true, &plan.is_err(), || None),
     }
 }
 

@@ -38,7 +38,7 @@ proptest! {
         let Ok(plan) = matched.plan(&objects, &selector) else { return Ok(()) };
         prop_assert!(rules::kubernetes::is_dns_label(&namespace), "{namespace:?} reached a query");
         prop_assert!(names.iter().all(|name| rules::kubernetes::is_dns_subdomain(name)), "{names:?} reached a query");
-        let tree = plan.tree().map_err(|error| TestCaseError::fail(format!("{}: {error}", plan.promql)))?;
+        let tree = plan.query.tree().map_err(|error| TestCaseError::fail(format!("{}: {error}", plan.query.promql)))?;
         let mut selectors = Vec::new();
         collect(&tree, &mut selectors);
         prop_assert!(!selectors.is_empty());
@@ -46,8 +46,8 @@ proptest! {
             let own = selector.matchers.matchers.iter().any(|matcher| {
                 matcher.name == "namespace" && matcher.op == MatchOp::Equal && matcher.value == namespace
             });
-            prop_assert!(own, "{} selects beyond {namespace:?}", plan.promql);
-            prop_assert_eq!(selector.name.as_deref(), Some("queue"), "{}", plan.promql);
+            prop_assert!(own, "{} selects beyond {namespace:?}", plan.query.promql);
+            prop_assert_eq!(selector.name.as_deref(), Some("queue"), "{}", plan.query.promql);
         }
     }
 }

@@ -13,6 +13,11 @@ pub(crate) struct ExpectedFile {
     pub(crate) error: Option<String>,
     #[serde(default)]
     pub(crate) rules: Vec<ExpectedRule>,
+    #[serde(default, rename = "externalRules")]
+    pub(crate) external_rules: Vec<ExpectedRule>,
+    /// Whether the file has `resourceRules`.
+    #[serde(default, rename = "resourceRules")]
+    pub(crate) resource_rules: bool,
 }
 
 /// What upstream made of one rule.
@@ -43,6 +48,8 @@ pub(crate) struct Case {
 /// What upstream would ask Prometheus; without `promql` it refuses.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Query {
+    /// Empty for an external metric.
+    #[serde(default)]
     pub(crate) resource: String,
     #[serde(default)]
     pub(crate) namespace: String,

@@ -1,0 +1,86 @@
+//! `resourceRules`: CPU and memory use of pods and nodes, as metrics.k8s.io shows it.
+//!
+//! Queries are made as upstream makes them (`pkg/resourceprovider/provider.go`): one for CPU and one for memory, for all
+//! pods of a namespace or all nodes asked about, grouped by the object's label and, for pods, by the container's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::compile::{QueryTemplate, RuleId};
+use crate::plan::{PlanError, Query, QueryParts};
+use crate::resource::{ResourceLabels, ResourceMapper};
+
+/// Compiled `resourceRules`.
+#[derive(Debug)]
+pub struct ResourceRules {
+    /// How CPU use is asked for, in cores.
+    pub cpu: ResourceQueries,
+    /// How memory use is asked for, in bytes.
+    pub memory: ResourceQueries,
+    /// What the answers say their samples span; `None` when the file does not say.
+    pub window: Option<Duration>,
+}
+
+/// The queries for one resource, CPU or memory.
+#[derive(Debug)]
+pub struct ResourceQueries {
+    pub(crate) rule: RuleId,
+    pub(crate) container_query: QueryTemplate,
+    pub(crate) node_query: QueryTemplate,
+    pub(crate) labels: Arc<ResourceLabels>,
+    pub(crate) container_label: Arc<str>,
+}
+
+/// A query for the use of one resource, and the labels that say whose each sample is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsagePlan {
+    /// What to ask.
+    pub query: Query,
+    /// The label that holds the pod's or the node's name.
+    pub object_label: Arc<str>,
+    /// The label that holds the container's name; `None` for nodes.
+    pub container_label: Option<Arc<str>>,
+}
+
+impl ResourceQueries {
+    /// The query for the containers of pods of a namespace.
+    pub fn pods(
+        &self,
+        mapper: &dyn ResourceMapper,
+        namespace: &str,
+        names: &[&str],
+    ) -> Result<UsagePlan, PlanError> {
+        let namespace_label = self.label(mapper, "namespaces")?;
+        let pod_label = self.label(mapper, "pods")?;
+        let mut parts = QueryParts::default();
+        parts.namespace(&namespace_label, namespace)?;
+        parts.objects(&pod_label, names)?;
+        let group_by = [&*pod_label, &*self.container_label];
+        let promql = parts.render(self.rule, &self.container_query, "", &group_by)?;
+        Ok(UsagePlan {
+            query: Query { rule: self.rule, promql, window: None },
+            container_label: Some(Arc::clone(&self.container_label)),
+            object_label: pod_label,
+        })
+    }
+
+    /// The query for nodes.
+    pub fn nodes(&self, mapper: &dyn ResourceMapper, names: &[&str]) -> Result<UsagePlan, PlanError> {
+        let node_label = self.label(mapper, "nodes")?;
+        let mut parts = QueryParts::default();
+        parts.objects(&node_label, names)?;
+        let promql = parts.render(self.rule, &self.node_query, "", &[&node_label])?;
+        Ok(UsagePlan {
+            query: Query { rule: self.rule, promql, window: None },
+            object_label: node_label,
+            container_label: None,
+        })
+    }
+
+    fn label(&self, mapper: &dyn ResourceMapper, resource: &'static str) -> Result<Arc<str>, PlanError> {
+        mapper
+            .kind_for(resource, "")
+            .and_then(|kind| self.labels.resolve(mapper).label_of(&kind))
+            .ok_or(PlanError::NoLabel { rule: self.rule, resource })
+    }
+}

@@ -41,6 +41,42 @@ pub enum AskedObjects {
     Matching(Selector),
 }
 
+/// One question to the external metrics API.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExternalRequest {
+    /// The namespace of the path, as written.
+    pub namespace: String,
+    /// The metric's name in the API.
+    pub metric: String,
+    /// `labelSelector`: which series of the metric count. Empty when absent.
+    pub selector: Selector,
+}
+
+/// One question to the resource metrics API.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UsageRequest {
+    /// Whose use.
+    pub of: UsageOf,
+    /// Only the object of this name.
+    pub name: Option<String>,
+    /// Only objects whose labels match.
+    pub selector: Selector,
+    /// Whether the path names one object; else the answer is a list.
+    pub single: bool,
+}
+
+/// Whose use is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UsageOf {
+    /// Nodes.
+    Nodes,
+    /// Pods of a namespace; `None` for all namespaces.
+    Pods {
+        /// The namespace.
+        namespace: Option<String>,
+    },
+}
+
 /// Reads a request below `/apis/custom.metrics.k8s.io/VERSION/`.
 pub fn custom(request: &ApiRequest) -> Result<CustomRequest, ApiError> {
     let segments: Vec<&str> = request.segments.iter().map(String::as_str).collect();
@@ -72,6 +108,57 @@ pub fn custom(request: &ApiRequest) -> Result<CustomRequest, ApiError> {
         objects,
         metric: metric.to_owned(),
         metric_selector,
+    })
+}
+
+/// Reads a request below `/apis/external.metrics.k8s.io/VERSION/`.
+pub fn external(request: &ApiRequest) -> Result<ExternalRequest, ApiError> {
+    let segments: Vec<&str> = request.segments.iter().map(String::as_str).collect();
+    let ["namespaces", namespace, metric] = segments[..] else {
+        return Err(ApiError::no_route());
+    };
+    refuse_watch(request, "*")?;
+    check_list_options(request)?;
+    fields(request)?;
+    Ok(ExternalRequest {
+        namespace: namespace.to_owned(),
+        metric: metric.to_owned(),
+        selector: selector(request, "labelSelector")?,
+    })
+}
+
+/// Reads a request below `/apis/metrics.k8s.io/VERSION/`.
+pub fn usage(request: &ApiRequest) -> Result<UsageRequest, ApiError> {
+    let segments: Vec<&str> = request.segments.iter().map(String::as_str).collect();
+    let pods = |namespace: Option<&str>| UsageOf::Pods { namespace: namespace.map(str::to_owned) };
+    let (of, resource, name) = match segments[..] {
+        ["nodes"] => (UsageOf::Nodes, "nodes", None),
+        ["nodes", name] => (UsageOf::Nodes, "nodes", Some(name)),
+        ["pods"] => (pods(None), "pods", None),
+        ["namespaces", namespace, "pods"] => (pods(Some(namespace)), "pods", None),
+        ["namespaces", namespace, "pods", name] => (pods(Some(namespace)), "pods", Some(name)),
+        _ => return Err(ApiError::no_route()),
+    };
+    if let Some(name) = name {
+        let (name, selector) = (Some(name.to_owned()), Selector::everything());
+        return Ok(UsageRequest { of, name, selector, single: true });
+    }
+    refuse_watch(request, resource)?;
+    check_list_options(request)?;
+    let fields = fields(request)?;
+    let (of, name) = match (of, fields.namespace) {
+        (UsageOf::Pods { namespace: None }, Some(namespace)) => (pods(Some(namespace)), fields.name),
+        // No object has an empty name, so what contradicts the path finds nothing.
+        (UsageOf::Pods { namespace: Some(path) }, Some(field)) if path != field => {
+            (pods(Some(&path)), Some(""))
+        }
+        (of, _) => (of, fields.name),
+    };
+    Ok(UsageRequest {
+        of,
+        name: name.map(str::to_owned),
+        selector: selector(request, "labelSelector")?,
+        single: false,
     })
 }
 
@@ -116,19 +203,40 @@ fn is_integer(text: &str) -> bool {
     !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+/// A list of these APIs is made anew for each request, so there is nothing to watch.
+fn refuse_watch(request: &ApiRequest, resource: &str) -> Result<(), ApiError> {
+    match request.query.first("watch") {
+        Some("true" | "1") => Err(ApiError::watch_not_supported(resource, &request.group)),
+        _ => Ok(()),
+    }
+}
+
 /// A field selector may only repeat the name that the path already gives.
 fn check_field_selector(request: &ApiRequest, name: &str) -> Result<(), ApiError> {
-    let Some(text) = request.query.first("fieldSelector").filter(|text| !text.is_empty()) else {
+    let absent = request.query.first("fieldSelector").is_none_or(str::is_empty);
+    if absent || fields(request)?.name == Some(name) {
         return Ok(());
-    };
-    let mut required_name = None;
+    }
+    Err(ApiError::bad_request("fieldSelector metadata.name doesn't match requested name"))
+}
+
+/// What a field selector requires of an object's metadata.
+#[derive(Default)]
+struct Fields<'a> {
+    name: Option<&'a str>,
+    namespace: Option<&'a str>,
+}
+
+fn fields(request: &ApiRequest) -> Result<Fields<'_>, ApiError> {
+    let text = request.query.first("fieldSelector").unwrap_or_default();
+    let mut fields = Fields::default();
     for term in text.split(',').filter(|term| !term.is_empty()) {
         let (field, required) = field_term(term).ok_or_else(|| {
             ApiError::bad_request(format!("invalid selector: '{text}'; can't understand '{term}'"))
         })?;
         match field {
-            "metadata.name" => required_name = required,
-            "metadata.namespace" => {}
+            "metadata.name" => fields.name = required,
+            "metadata.namespace" => fields.namespace = required,
             _ => {
                 return Err(ApiError::bad_request(format!(
                     "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
@@ -136,10 +244,7 @@ fn check_field_selector(request: &ApiRequest, name: &str) -> Result<(), ApiError
             }
         }
     }
-    if required_name == Some(name) {
-        return Ok(());
-    }
-    Err(ApiError::bad_request("fieldSelector metadata.name doesn't match requested name"))
+    Ok(fields)
 }
 
 /// One `field=value` term; the value is `None` for `!=`, which requires nothing.

@@ -10,6 +10,12 @@ pub fn discovery(rules: &RuleSet, catalog: &Catalog, port: u16) -> Discovery {
     if !rules.custom.is_empty() {
         groups.push(custom(catalog));
     }
+    if !rules.external.is_empty() {
+        groups.push(external(catalog));
+    }
+    if rules.resource.is_some() {
+        groups.push(metrics());
+    }
     Discovery::render(&groups, port)
 }
 
@@ -21,8 +27,43 @@ fn custom(catalog: &Catalog) -> GroupDescription {
         verbs: &["get"],
     };
     GroupDescription {
-        name: "custom.metrics.k8s.io".to_owned(),
+        name: CUSTOM_METRICS.to_owned(),
         versions: vec!["v1beta1".to_owned(), "v1beta2".to_owned()],
         resources: catalog.custom_resources().iter().map(entry).collect(),
     }
 }
+
+fn external(catalog: &Catalog) -> GroupDescription {
+    let entry = |metric: &str| ResourceEntry {
+        name: metric.to_owned(),
+        namespaced: true,
+        kind: "ExternalMetricValueList",
+        verbs: &["get"],
+    };
+    GroupDescription {
+        name: EXTERNAL_METRICS.to_owned(),
+        versions: vec!["v1beta1".to_owned()],
+        resources: catalog.external_metrics().map(entry).collect(),
+    }
+}
+
+fn metrics() -> GroupDescription {
+    let entry = |name: &str, namespaced, kind| ResourceEntry {
+        name: name.to_owned(),
+        namespaced,
+        kind,
+        verbs: &["get", "list"],
+    };
+    GroupDescription {
+        name: METRICS.to_owned(),
+        versions: vec!["v1beta1".to_owned()],
+        resources: vec![entry("nodes", false, "NodeMetrics"), entry("pods", true, "PodMetrics")],
+    }
+}
+
+/// The group of custom metrics: values for objects.
+pub const CUSTOM_METRICS: &str = "custom.metrics.k8s.io";
+/// The group of external metrics: values for series.
+pub const EXTERNAL_METRICS: &str = "external.metrics.k8s.io";
+/// The group of resource metrics: CPU and memory.
+pub const METRICS: &str = "metrics.k8s.io";

@@ -13,6 +13,7 @@ use prometheus::{
 use rules::RuleSet;
 use rules::catalog::Catalog;
 
+use crate::served::{CUSTOM_METRICS, EXTERNAL_METRICS, METRICS};
 use crate::values::DropReason;
 
 /// Handles on every metric.
@@ -101,7 +102,7 @@ impl Telemetry {
             ),
             registry: registry.clone(),
         };
-        for group in ["", "custom.metrics.k8s.io"] {
+        for group in ["", CUSTOM_METRICS, EXTERNAL_METRICS, METRICS] {
             telemetry.requests.with_label_values(&[group, "200"]);
             telemetry.request_seconds.with_label_values(&[group]);
         }
@@ -111,7 +112,7 @@ impl Telemetry {
         for outcome in ["success", "failure"] {
             telemetry.relists.with_label_values(&[outcome]);
         }
-        for rule in &rules.custom {
+        for rule in rules.custom.iter().chain(&rules.external) {
             telemetry.rule_series.with_label_values(&[&rule.id.to_string()]);
             telemetry.rule_metrics.with_label_values(&[&rule.id.to_string()]);
         }

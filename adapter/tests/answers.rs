@@ -36,8 +36,29 @@ rules:
 - seriesQuery: 'broken'
   resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}
   metricsQuery: 'broken{<<.LabelMatchers>>}'
+externalRules:
+- seriesQuery: 'queue_length'
+  resources: {overrides: {namespace: {resource: namespace}}}
+  metricsQuery: 'max(<<.Series>>{<<.LabelMatchers>>}) by (queue)'
+- seriesQuery: 'jobs'
+  resources: {namespaced: false}
+  metricsQuery: 'scalar(sum(rate(<<.Series>>{<<.LabelMatchers>>}[5m])))'
+resourceRules:
+  cpu:
+    containerQuery: 'cpu{<<.LabelMatchers>>} by (<<.GroupBy>>)'
+    nodeQuery: 'node_cpu{<<.LabelMatchers>>} by (<<.GroupBy>>)'
+    resources: {overrides: {instance: {resource: node}, namespace: {resource: namespace}, pod: {resource: pod}}}
+    containerLabel: container
+  memory:
+    containerQuery: 'memory{<<.LabelMatchers>>} by (<<.GroupBy>>)'
+    nodeQuery: 'node_memory{<<.LabelMatchers>>} by (<<.GroupBy>>)'
+    resources: {overrides: {instance: {resource: node}, namespace: {resource: namespace}, pod: {resource: pod}}}
+    containerLabel: container
+  window: 2m
 "#;
 const C1: &str = "/apis/custom.metrics.k8s.io/v1beta1";
+const E: &str = "/apis/external.metrics.k8s.io/v1beta1";
+const M: &str = "/apis/metrics.k8s.io/v1beta1";
 const C2: &str = "/apis/custom.metrics.k8s.io/v1beta2";
 /// 2026-11-23T22:22:35.500Z
 const AT: i64 = 1_795_472_555_500;
@@ -65,6 +86,8 @@ impl Adapter {
             Ok(listing("latency_sum", &["namespace", "pod"])),
         );
         source.lists("broken", Ok(Listing::default()));
+        source.lists("queue_length", Ok(listing("queue_length", &["namespace", "queue"])));
+        source.lists("jobs", Ok(listing("jobs", &["tier"])));
         let targets: [(&[(&str, &str)], f64); 4] = [
             (&[("namespace", "default"), ("pod", "model-b"), ("app", "model"), ("tier", "back")], 1.0),
             (&[("namespace", "default"), ("pod", "model-a"), ("app", "model"), ("node", "n1")], 1.0),
@@ -480,6 +503,8 @@ async fn one_bad_rule_does_not_stop_the_others() {
         Err(SourceError::new(SourceErrorClass::BadQuery, "Prometheus answered bad_data: no")),
     );
     source.lists(r#"latency_sum{namespace!="",pod!=""}"#, Ok(Listing::default()));
+    source.lists("queue_length", Ok(Listing::default()));
+    source.lists("jobs", Ok(Listing::default()));
     source.answers(ONE, Ok(single(7.5)));
     let adapter = Adapter::over(source).await;
     assert_eq!(adapter.get(&format!("{C1}/namespaces/default/pods/model-b/depth")).await.code, 200);
@@ -490,5 +515,171 @@ async fn one_bad_rule_does_not_stop_the_others() {
         message,
         "the metric other is not listed, and 1 of the series queries have no result yet; broken: Prometheus answered \
          bad_data: no"
+    );
+}
+
+#[tokio::test]
+async fn external_metrics() {
+    let adapter = Adapter::started().await;
+    let response = adapter.get(E).await;
+    assert!(
+        response.body.contains(
+            r#""resources":[{"name":"jobs","singularName":"","namespaced":true,"kind":"ExternalMetricValueList","verbs":["get"]},{"name":"queue_length""#
+        ),
+        "{}",
+        response.body
+    );
+    let query = r#"max(queue_length{queue=~"a\\.b|c",namespace="default"}) by (queue)"#;
+    let samples: [(&[(&str, &str)], f64); 3] =
+        [(&[("queue", "c")], 2.5), (&[("queue", "a.b")], f64::NAN), (&[], f64::INFINITY)];
+    adapter.source.answers(query, Ok(vector(samples, AT)));
+    let response =
+        adapter.get(&format!("{E}/namespaces/default/queue_length?labelSelector=queue+in+(c,a.b)")).await;
+    assert_eq!(
+        response.body,
+        concat!(
+            r#"{"kind":"ExternalMetricValueList","apiVersion":"external.metrics.k8s.io/v1beta1","metadata":{},"items":["#,
+            r#"{"metricName":"queue_length","metricLabels":{"queue":"c"},"timestamp":"2026-11-23T22:22:35Z","value":"2500m"},"#,
+            r#"{"metricName":"queue_length","metricLabels":{"queue":"a.b"},"timestamp":"2026-11-23T22:22:35Z","value":"0"}]}"#,
+            "\n"
+        ),
+        "the order is the source's, and what no quantity can hold is left out"
+    );
+    let scalar = Samples::Scalar { timestamp_ms: AT, value: 42.0 };
+    let result = QueryResult { value: scalar, warnings: Vec::new(), histograms_dropped: 0 };
+    adapter.source.answers("scalar(sum(rate(jobs{}[5m])))", Ok(result));
+    // A rule that is not namespaced does not look at the namespace, be it one or not.
+    let response = adapter.get(&format!("{E}/namespaces/*/jobs")).await;
+    assert!(
+        response.body.contains(
+            r#""items":[{"metricName":"jobs","metricLabels":null,"timestamp":"2026-11-23T22:22:35Z","window":300,"value":"42"}]"#
+        ),
+        "{}",
+        response.body
+    );
+    let asked = adapter.source.asked();
+    let response = adapter.get(&format!("{E}/namespaces/*/queue_length")).await;
+    assert!(response.code == 200 && response.body.contains(r#""items":[]"#), "{}", response.body);
+    for (path, code, message) in [
+        (
+            "/namespaces/default/nosuch",
+            404,
+            "the server could not find the metric nosuch for namespace default",
+        ),
+        ("/queue_length", 404, "the server could not find the requested resource"),
+        ("/namespaces/default/queue_length/x", 404, "the server could not find the requested resource"),
+        (
+            "/namespaces/default/queue_length?labelSelector=queue%3E1",
+            400,
+            "the operator > of \"queue\" is not supported in a metric selector; expected =, !=, in, notin, exists or !",
+        ),
+        (
+            "/namespaces/default/queue_length?labelSelector=((",
+            400,
+            "found '(', expected: !, identifier, or 'end of string'",
+        ),
+        (
+            "/namespaces/default/queue_length?fieldSelector=spec.x%3Dy",
+            400,
+            "\"spec.x\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"",
+        ),
+        (
+            "/namespaces/default/queue_length?watch=true",
+            405,
+            "watch is not supported on resources of kind \"*.external.metrics.k8s.io\"",
+        ),
+    ] {
+        assert_eq!(adapter.error(&format!("{E}{path}")).await, (code, message.to_owned()), "{path}");
+    }
+    assert_eq!(adapter.source.asked(), asked, "none of these reaches the source");
+    // Alone, a sample that no quantity can hold is an error that names it: an empty list would hide it.
+    let infinite: [(&[(&str, &str)], f64); 1] = [(&[], f64::INFINITY)];
+    adapter.source.answers(r#"max(queue_length{namespace="default"}) by (queue)"#, Ok(vector(infinite, AT)));
+    assert_eq!(
+        adapter.error(&format!("{E}/namespaces/default/queue_length")).await,
+        (
+            500,
+            "Internal error occurred: the metric queue_length of namespace default by externalRules[0] has no value: \
+             the sample of queue_length is +Inf, which no quantity can hold"
+                .to_owned()
+        )
+    );
+}
+
+#[tokio::test]
+async fn use_of_cpu_and_memory() {
+    let adapter = Adapter::started().await;
+    let of = |text: &'static str| -> Vec<(&'static str, &'static str)> {
+        text.split(',').filter_map(|pair| pair.split_once('=')).collect()
+    };
+    let answer = |query: &str, samples: &[(&'static str, f64)]| {
+        let labels: Vec<(Vec<(&str, &str)>, f64)> =
+            samples.iter().map(|(labels, value)| (of(labels), *value)).collect();
+        let samples = labels.iter().map(|(labels, value)| (labels.as_slice(), *value));
+        adapter.source.answers(query, Ok(vector(samples, AT)));
+    };
+    let both = r#"{namespace="default",pod=~"model-a|model-b"} by (pod,container)"#;
+    answer(
+        &format!("cpu{both}"),
+        &[
+            ("pod=model-a,container=z", 0.0124),
+            ("pod=model-a,container=b", -1.0),
+            ("pod=model-b,container=b", 1.0),
+        ],
+    );
+    answer(&format!("memory{both}"), &[("pod=model-a,container=z", 1_048_576.0)]);
+    let response = adapter.get(&format!("{M}/namespaces/default/pods?labelSelector=app%3Dmodel")).await;
+    let body = response.body.split_once("creationTimestamp").expect("one pod");
+    assert_eq!(
+        body.0,
+        r#"{"kind":"PodMetricsList","apiVersion":"metrics.k8s.io/v1beta1","metadata":{},"items":[{"metadata":{"name":"model-a","namespace":"default",""#
+    );
+    assert!(
+        body.1.ends_with(concat!(
+            r#""timestamp":"2026-11-23T22:22:35Z","window":"2m0s","containers":["#,
+            r#"{"name":"b","usage":{"cpu":"0","memory":"0"}},"#,
+            r#"{"name":"z","usage":{"cpu":"12m","memory":"1Mi"}}]}]}"#,
+            "\n"
+        )),
+        "sorted by name, nothing below zero, a pod without memory left out: {}",
+        body.1
+    );
+    let one = r#"{namespace="default",pod="model-b"} by (pod,container)"#;
+    answer(&format!("cpu{one}"), &[("pod=model-b,container=b", 1.0)]);
+    answer(&format!("memory{one}"), &[]);
+    answer(r#"node_cpu{instance="n1"} by (instance)"#, &[("instance=n1", 1.234)]);
+    answer(r#"node_memory{instance="n1"} by (instance)"#, &[("instance=n1", 8_123_456_789.0)]);
+    let response = adapter.get(&format!("{M}/nodes")).await;
+    assert!(
+        response.body.contains(r#""window":"2m0s","usage":{"cpu":"1234m","memory":"8123456789"}}]}"#),
+        "{}",
+        response.body
+    );
+    let response = adapter.get(&format!("{M}/nodes/n1")).await;
+    assert!(response.body.starts_with(
+        r#"{"kind":"NodeMetrics","apiVersion":"metrics.k8s.io/v1beta1","metadata":{"name":"n1","#
+    ));
+    let response = adapter.get(&format!("{M}/namespaces/nosuch/pods")).await;
+    assert!(response.code == 200 && response.body.contains(r#""items":[]"#), "{}", response.body);
+    for (path, code, message) in [
+        ("/namespaces/default/pods/ghost", 404, "pods \"ghost\" not found"),
+        ("/nodes/nx", 404, "node \"nx\" not found"),
+        ("/namespaces/default/pods/model-b", 404, "podmetrics.metrics.k8s.io \"default/model-b\" not found"),
+        ("/pods/model-a", 404, "the server could not find the requested resource"),
+        ("/namespaces/default/nodes", 404, "the server could not find the requested resource"),
+        (
+            "/namespaces/default/pods?watch=1",
+            405,
+            "watch is not supported on resources of kind \"pods.metrics.k8s.io\"",
+        ),
+    ] {
+        assert_eq!(adapter.error(&format!("{M}{path}")).await, (code, message.to_owned()), "{path}");
+    }
+    // An outage is an error, never an empty list (D13).
+    let away = SourceError::new(SourceErrorClass::Unavailable, "Prometheus did not answer");
+    adapter.source.answers(r#"node_cpu{instance="n1"} by (instance)"#, Err(away));
+    assert_eq!(
+        adapter.error(&format!("{M}/nodes")).await,
+        (503, "unable to fetch metrics by resourceRules.cpu: Prometheus did not answer".to_owned())
     );
 }

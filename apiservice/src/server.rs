@@ -26,7 +26,8 @@ use crate::health::{Endpoint, Health, Report};
 use crate::negotiate::{self, Acceptable, Form};
 use crate::query::QueryParameters;
 use crate::status::{ApiError, Class};
-use crate::types::{MetricValueList, MetricsVersion, Wire};
+use crate::types::usage::{List, NodeMetrics, PodMetrics, Single};
+use crate::types::{ExternalMetricValueList, MetricValueList, MetricsVersion, Wire};
 
 /// A request for something below a served group-version: authenticated, authorised, a GET.
 #[derive(Debug, Clone)]
@@ -50,6 +51,16 @@ pub struct ApiRequest {
 pub enum Answer {
     /// custom.metrics.k8s.io, in whichever version was asked for.
     MetricValues(MetricValueList),
+    /// external.metrics.k8s.io.
+    ExternalMetricValues(ExternalMetricValueList),
+    /// metrics.k8s.io: one node.
+    Node(NodeMetrics),
+    /// metrics.k8s.io: nodes.
+    Nodes(Vec<NodeMetrics>),
+    /// metrics.k8s.io: one pod.
+    Pod(PodMetrics),
+    /// metrics.k8s.io: pods.
+    Pods(Vec<PodMetrics>),
 }
 
 /// Answers what lies below the served group-versions.
@@ -248,12 +259,17 @@ impl Gate {
             .await
             .map_err(|_| ApiError::timeout("request did not complete within the allotted timeout"))??;
         let form = form(acceptable)?;
-        match (&answer, MetricsVersion::parse(&version)) {
-            (Answer::MetricValues(object), Some(version)) => {
-                Ok(negotiate::respond(StatusCode::OK, &Wire { object, version }, form))
+        Ok(match &answer {
+            Answer::MetricValues(object) => {
+                let version = MetricsVersion::parse(&version).ok_or_else(ApiError::no_route)?;
+                negotiate::respond(StatusCode::OK, &Wire { object, version }, form)
             }
-            (Answer::MetricValues(_), None) => Err(ApiError::no_route()),
-        }
+            Answer::ExternalMetricValues(list) => negotiate::respond(StatusCode::OK, list, form),
+            Answer::Node(node) => negotiate::respond(StatusCode::OK, &Single(node), form),
+            Answer::Nodes(nodes) => negotiate::respond(StatusCode::OK, &List(nodes), form),
+            Answer::Pod(pod) => negotiate::respond(StatusCode::OK, &Single(pod), form),
+            Answer::Pods(pods) => negotiate::respond(StatusCode::OK, &List(pods), form),
+        })
     }
 
     fn other(

@@ -119,6 +119,38 @@ impl ApiError {
         )
     }
 
+    /// D11: an external metric is unknown in every namespace, so the message names the one asked in.
+    pub fn external_metric_not_found(metric: &str, namespace: &str) -> ApiError {
+        ApiError::new(
+            Class::NotFound,
+            format!("the server could not find the metric {metric} for namespace {namespace}"),
+            None,
+        )
+    }
+
+    /// Row 20: `what` is a resource (`pods`), or a resource with its group when the object exists and has no sample
+    /// (`podmetrics`, `metrics.k8s.io`). Upstream's text names nodes in the singular.
+    pub fn object_not_found(kind: &str, group: &str, name: &str) -> ApiError {
+        let subject = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
+        let details = Details {
+            name: name.to_owned(),
+            group: group.to_owned(),
+            kind: kind.to_owned(),
+            ..Details::default()
+        };
+        ApiError::new(Class::NotFound, format!("{subject} {name:?} not found"), Some(details))
+    }
+
+    /// Row 13: there are lists, and they cannot be watched.
+    pub fn watch_not_supported(resource: &str, group: &str) -> ApiError {
+        let details = Details { group: group.to_owned(), kind: resource.to_owned(), ..Details::default() };
+        ApiError::new(
+            Class::MethodNotAllowed,
+            format!("watch is not supported on resources of kind \"{resource}.{group}\""),
+            Some(details),
+        )
+    }
+
     /// Rows 4 to 9.
     pub fn bad_request(message: impl Into<String>) -> ApiError {
         ApiError::new(Class::BadRequest, message, None)

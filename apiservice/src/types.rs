@@ -1,8 +1,11 @@
 //! Objects of the metrics APIs, version-neutral, and their wire forms.
 //!
 //! Field order and presence are those of upstream's generated types (`k8s.io/metrics/pkg/apis`), as recorded in the
-//! contract, sections 3 and 4.
+//! contract, sections 3 to 5.
 
+pub mod usage;
+
+mod external;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -10,6 +13,7 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 
 use crate::quantity::Quantity;
+pub use external::{ExternalMetricValue, ExternalMetricValueList};
 pub(crate) use wire::ListMeta;
 pub use wire::{MetricsVersion, Wire};
 

@@ -4,6 +4,7 @@
 
 pub mod scraped;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::future::BoxFuture;
@@ -12,23 +13,48 @@ use rules::selector::Selector;
 
 use crate::source::SourceError;
 
-/// Where object names come from.
+/// Where objects come from.
 pub trait Objects: Send + Sync + 'static {
     /// What resources there are, and their kinds and scopes.
     fn mapper(&self) -> &dyn ResourceMapper;
 
-    /// The names of the objects of `kind` that `selector` matches, sorted, each once.
-    ///
-    /// `namespace` is `None` exactly when the kind is cluster-scoped. A namespace that does not exist holds no
-    /// objects: the list is empty, which is no error.
-    fn names<'a>(
+    /// The objects wanted, sorted by namespace and name, each once. None is no error: a namespace that does not exist
+    /// holds no objects.
+    fn list<'a>(
         &'a self,
-        kind: &'a Kind,
-        namespace: Option<&'a str>,
-        selector: &'a Selector,
+        wanted: Wanted<'a>,
         deadline: Instant,
-    ) -> BoxFuture<'a, Result<Vec<String>, ObjectsError>>;
+    ) -> BoxFuture<'a, Result<Vec<Object>, ObjectsError>>;
 }
+
+/// Which objects are wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Of this kind.
+    pub kind: &'a Kind,
+    /// In this namespace; `None` for cluster-scoped kinds, and for objects of all namespaces.
+    pub namespace: Option<&'a str>,
+    /// With this name; `None` for any.
+    pub name: Option<&'a str>,
+    /// With labels that match.
+    pub selector: &'a Selector,
+    /// Only pods that run: those that can use anything.
+    pub running: bool,
+}
+
+/// What is known of an object. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Object {
+    /// `None` for cluster-scoped objects.
+    pub namespace: Option<Arc<str>>,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its labels, sorted by name.
+    pub labels: Labels,
+}
+
+/// Labels of an object: name and value.
+pub type Labels = Arc<[(Arc<str>, Arc<str>)]>;
 
 /// Why objects could not be listed. An empty list is never an error.
 #[derive(Debug, thiserror::Error)]

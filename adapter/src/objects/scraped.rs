@@ -5,16 +5,15 @@
 //! other labels of the target are the object's labels. So `labelSelector=app=model-server` finds the pods whose
 //! targets carry `app="model-server"`.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use rules::resource::{Kind, ResourceMapper, StaticMapper};
-use rules::selector::Selector;
+use rules::resource::{ResourceMapper, StaticMapper};
 
-use super::{Objects, ObjectsError};
+use super::{Object, Objects, ObjectsError, Wanted};
 use crate::source::{MetricSource, Sample, Samples};
 
 /// Objects read from the `up` series of a metric source.
@@ -35,33 +34,46 @@ impl Objects for ScrapedObjects {
         &self.mapper
     }
 
-    fn names<'a>(
+    fn list<'a>(
         &'a self,
-        kind: &'a Kind,
-        namespace: Option<&'a str>,
-        selector: &'a Selector,
+        wanted: Wanted<'a>,
         deadline: Instant,
-    ) -> BoxFuture<'a, Result<Vec<String>, ObjectsError>> {
+    ) -> BoxFuture<'a, Result<Vec<Object>, ObjectsError>> {
         async move {
             let result = self.source.query(TARGETS, SystemTime::now(), deadline).await?;
             let Samples::Vector(targets) = result.value else {
                 return Ok(Vec::new());
             };
-            Ok(matching(&targets, kind, namespace, selector))
+            Ok(matching(&targets, wanted))
         }
         .boxed()
     }
 }
 
-fn matching(targets: &[Sample], kind: &Kind, namespace: Option<&str>, selector: &Selector) -> Vec<String> {
-    let names: BTreeSet<&str> = targets
+/// A target that is scraped runs, so `wanted.running` needs no look.
+fn matching(targets: &[Sample], wanted: Wanted<'_>) -> Vec<Object> {
+    let Wanted { kind, namespace, name: only, selector, .. } = wanted;
+    let objects: BTreeMap<(Option<&str>, &str), &Sample> = targets
         .iter()
         .filter(|target| namespace.is_none() || target.label(NAMESPACE) == namespace)
         .filter(|target| selector.matches(|label| target.label(label)))
-        .filter_map(|target| target.label(&kind.singular))
-        .filter(|name| !name.is_empty())
+        .filter_map(|target| {
+            let name = target.label(&kind.singular).filter(|name| !name.is_empty())?;
+            if only.is_some_and(|only| only != name) {
+                return None;
+            }
+            let namespace = if kind.namespaced { Some(target.label(NAMESPACE)?) } else { None };
+            Some(((namespace, name), target))
+        })
         .collect();
-    names.into_iter().map(str::to_owned).collect()
+    objects
+        .into_iter()
+        .map(|((namespace, name), target)| Object {
+            namespace: namespace.map(Arc::from),
+            name: Arc::from(name),
+            labels: target.labels.as_slice().into(),
+        })
+        .collect()
 }
 
 /// One series for each scrape target.

@@ -3,6 +3,8 @@
 //! Every number takes one way: [`quantity`]. A number that no quantity can hold is missing, never a wrong zero
 //! (D25), and the caller learns what was dropped.
 
+pub mod usage;
+
 use std::collections::HashMap;
 
 use apiservice::quantity::Quantity;
@@ -80,6 +82,26 @@ pub fn join(samples: &[Sample], join_label: &str, names: &[&str], policy: Policy
         joined.values.push((position, value));
     }
     joined
+}
+
+/// Every sample as a value of its own, in their order: an external metric has no objects to join by. `metric` names what
+/// is dropped.
+pub fn each(samples: &[Sample], metric: &str, policy: Policy, now_ms: i64) -> Joined {
+    let mut picked = Joined::default();
+    for (position, sample) in samples.iter().enumerate() {
+        match quantity(sample.value, policy.on_nan) {
+            Ok(quantity) => {
+                picked.values.push((position, ObjectValue { quantity, timestamp_ms: sample.timestamp_ms }));
+            }
+            Err(reason) => {
+                picked.dropped.push(Dropped { object: metric.to_owned(), value: sample.value, reason });
+            }
+        }
+    }
+    if samples.is_empty() && policy.on_empty == OnEmpty::Zero {
+        picked.values.push((0, ObjectValue { quantity: Quantity::from_milli(0), timestamp_ms: now_ms }));
+    }
+    picked
 }
 
 /// The API's form of a sample: rounded half away from zero to milli (D16), NaN by the rule's policy.

@@ -1,0 +1,165 @@
+//! custom.metrics.k8s.io: the value of a metric for objects.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use apiservice::server::ApiRequest;
+use apiservice::status::ApiError;
+use apiservice::types::{
+    LabelSelector, LabelSelectorRequirement, MetricValue, MetricValueList, ObjectReference, Timestamp,
+};
+use rules::catalog::{CustomMatch, Objects as PlanObjects};
+use rules::plan::{Plan, PlanError};
+use rules::resource::Kind;
+use rules::selector::{Operator, Requirement, Selector};
+
+use super::{Answerer, not_listed, plan_error, unix_ms, wrong_type};
+use crate::objects::Wanted;
+use crate::relist::Snapshot;
+use crate::routes::{self, AskedObjects, CustomRequest};
+use crate::source::Samples;
+use crate::values::{self, Joined};
+
+impl Answerer {
+    pub(super) async fn custom(&self, request: &ApiRequest) -> Result<MetricValueList, ApiError> {
+        let asked = routes::custom(request)?;
+        let snapshot = self.catalog.load();
+        let (kind, matched) = self.find(&snapshot, &asked)?;
+        let names = self.names(&asked, &kind, request).await?;
+        let names: Vec<&str> = names.iter().map(|name| &**name).collect();
+        let plan = plan(&matched, &asked, &names)?;
+        let now = SystemTime::now();
+        let samples = match self.ask(&plan.query, &asked.metric, now, request.deadline).await? {
+            Samples::Vector(samples) => samples,
+            other => return Err(wrong_type(&plan.query, &other, "with one sample for each object")),
+        };
+        let joined = values::join(&samples, &plan.join_label, &names, matched.policy(), unix_ms(now));
+        self.report(plan.query.rule, &joined.dropped);
+        self.telemetry.duplicate_samples(joined.duplicates);
+        list(&asked, &kind, &plan, &names, joined)
+    }
+
+    /// Step 5. A metric that is not there is 404 and nothing else is touched; a metric that may only be not listed
+    /// yet is 503 (D17).
+    fn find(&self, snapshot: &Snapshot, asked: &CustomRequest) -> Result<(Arc<Kind>, CustomMatch), ApiError> {
+        let found = self
+            .objects
+            .mapper()
+            .kind_for(&asked.resource.resource, &asked.resource.group)
+            .filter(|kind| kind.namespaced == asked.namespace.is_some())
+            .and_then(|kind| {
+                let matched = snapshot.catalog.custom(&kind.group_resource(), &asked.metric)?;
+                Some((kind, matched))
+            });
+        found.ok_or_else(|| {
+            not_listed(snapshot, &asked.metric, ApiError::metric_not_found(&asked.metric, &asked.resource))
+        })
+    }
+
+    /// Step 6.
+    async fn names(
+        &self,
+        asked: &CustomRequest,
+        kind: &Kind,
+        request: &ApiRequest,
+    ) -> Result<Vec<Arc<str>>, ApiError> {
+        let selector = match &asked.objects {
+            AskedObjects::Named(name) => return Ok(vec![Arc::from(name.as_str())]),
+            AskedObjects::Matching(selector) => selector,
+        };
+        let namespace = asked.namespace.as_deref();
+        let wanted = Wanted { kind, namespace, name: None, selector, running: false };
+        let names: Vec<Arc<str>> =
+            self.objects(wanted, request.deadline).await?.into_iter().map(|object| object.name).collect();
+        if names.is_empty() {
+            return Err(ApiError::metric_not_found(&asked.metric, &asked.resource));
+        }
+        Ok(names)
+    }
+}
+
+/// Step 7. A name that no Kubernetes object can have answers like an object that does not exist, and never reaches
+/// PromQL.
+fn plan(matched: &CustomMatch, asked: &CustomRequest, names: &[&str]) -> Result<Plan, ApiError> {
+    let objects = PlanObjects { namespace: asked.namespace.as_deref(), names };
+    matched.plan(&objects, &asked.metric_selector).map_err(|error| match error {
+        PlanError::NotAKubernetesName { .. } => absent(asked),
+        error => plan_error(matched.rule(), &error),
+    })
+}
+
+/// The 404 of an object without a sample, or of a selector that matches nothing.
+fn absent(asked: &CustomRequest) -> ApiError {
+    match &asked.objects {
+        AskedObjects::Named(name) => ApiError::metric_not_found_for(&asked.metric, &asked.resource, name),
+        AskedObjects::Matching(_) => ApiError::metric_not_found(&asked.metric, &asked.resource),
+    }
+}
+
+/// Step 9's result as the API has it. Samples that no quantity can hold are left out of a list; when nothing else is
+/// left, or the one object asked for has no other, the answer is an error that names the cause: an autoscaler holds
+/// on errors.
+fn list(
+    asked: &CustomRequest,
+    kind: &Kind,
+    plan: &Plan,
+    names: &[&str],
+    joined: Joined,
+) -> Result<MetricValueList, ApiError> {
+    if joined.values.is_empty() {
+        if let Some(dropped) = joined.dropped.first() {
+            return Err(ApiError::internal(format!(
+                "the metric {} of {} by {} has no value: {dropped}",
+                asked.metric, asked.resource, plan.query.rule
+            )));
+        }
+        if let AskedObjects::Named(_) = asked.objects {
+            return Err(absent(asked));
+        }
+    }
+    let selector = echo(&asked.metric_selector);
+    let items = joined
+        .values
+        .into_iter()
+        .map(|(position, value)| MetricValue {
+            described_object: ObjectReference {
+                kind: kind.kind.clone(),
+                namespace: asked.namespace.clone(),
+                name: names[position].to_owned(),
+                api_version: kind.api_version(),
+            },
+            metric_name: asked.metric.clone(),
+            selector: selector.clone(),
+            timestamp: Timestamp::from_unix_ms(value.timestamp_ms),
+            window_seconds: plan.query.window.map(|window| window.as_secs() as i64),
+            value: value.quantity,
+        })
+        .collect();
+    Ok(MetricValueList { items })
+}
+
+/// The metric selector as the answer repeats it; `None`, written as `null`, when there is none. `k!=v` is repeated as
+/// `k notin (v)`, which means the same (D10).
+fn echo(selector: &Selector) -> Option<LabelSelector> {
+    if selector.is_empty() {
+        return None;
+    }
+    let mut echo = LabelSelector::default();
+    for Requirement { key, operator, values } in selector.requirements() {
+        let operator = match operator {
+            Operator::Equals => {
+                echo.match_labels.insert(key.clone(), values.first().cloned().unwrap_or_default());
+                continue;
+            }
+            Operator::In => "In",
+            Operator::NotIn | Operator::NotEquals => "NotIn",
+            Operator::Exists => "Exists",
+            Operator::DoesNotExist => "DoesNotExist",
+            // No plan is made for these: the request was refused before.
+            Operator::GreaterThan | Operator::LessThan => return None,
+        };
+        let values = values.clone();
+        echo.match_expressions.push(LabelSelectorRequirement { key: key.clone(), operator, values });
+    }
+    Some(echo)
+}

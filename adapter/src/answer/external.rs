@@ -1,0 +1,61 @@
+//! external.metrics.k8s.io: the value of a metric for every series that a selector leaves.
+
+use std::time::SystemTime;
+
+use apiservice::server::ApiRequest;
+use apiservice::status::ApiError;
+use apiservice::types::{ExternalMetricValue, ExternalMetricValueList, Timestamp};
+use rules::plan::PlanError;
+
+use super::{Answerer, not_listed, plan_error, unix_ms};
+use crate::routes;
+use crate::source::{Sample, Samples};
+use crate::values;
+
+impl Answerer {
+    pub(super) async fn external(&self, request: &ApiRequest) -> Result<ExternalMetricValueList, ApiError> {
+        let asked = routes::external(request)?;
+        let snapshot = self.catalog.load();
+        let matched = snapshot.catalog.external(&asked.metric).ok_or_else(|| {
+            let not_found = ApiError::external_metric_not_found(&asked.metric, &asked.namespace);
+            not_listed(&snapshot, &asked.metric, not_found)
+        })?;
+        let query = match matched.plan(&asked.namespace, &asked.selector) {
+            Ok(query) => query,
+            // A namespace that cannot exist holds no series, and its name never reaches PromQL.
+            Err(PlanError::NotAKubernetesName { .. }) => return Ok(ExternalMetricValueList::default()),
+            Err(error) => return Err(plan_error(matched.rule(), &error)),
+        };
+        let now = SystemTime::now();
+        let (samples, labelled) = match self.ask(&query, &asked.metric, now, request.deadline).await? {
+            Samples::Vector(samples) => (samples, true),
+            Samples::Scalar { timestamp_ms, value } => {
+                (vec![Sample { labels: Vec::new(), timestamp_ms, value }], false)
+            }
+        };
+        let picked = values::each(&samples, &asked.metric, matched.policy(), unix_ms(now));
+        self.report(query.rule, &picked.dropped);
+        if let (true, Some(dropped)) = (picked.values.is_empty(), picked.dropped.first()) {
+            return Err(ApiError::internal(format!(
+                "the metric {} of namespace {} by {} has no value: {dropped}",
+                asked.metric, asked.namespace, query.rule
+            )));
+        }
+        let window_seconds = query.window.map(|window| window.as_secs() as i64);
+        let items = picked
+            .values
+            .into_iter()
+            .map(|(position, value)| ExternalMetricValue {
+                metric_name: asked.metric.clone(),
+                metric_labels: labelled.then(|| {
+                    let labels = samples.get(position).map_or(&[][..], |sample| &sample.labels);
+                    labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+                }),
+                timestamp: Timestamp::from_unix_ms(value.timestamp_ms),
+                window_seconds,
+                value: value.quantity,
+            })
+            .collect();
+        Ok(ExternalMetricValueList { items })
+    }
+}

@@ -1,0 +1,145 @@
+//! Steps 5 to 9 of a request, in order, and nothing else: the rule, the objects, the PromQL, the samples, the values.
+//!
+//! One module for each API group. The catalog snapshot is taken once and the plan travels from the query to the join, so
+//! a relist in between cannot change the rules under a request.
+
+mod custom;
+mod external;
+mod usage;
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use apiservice::server::{Answer, ApiRequest, Handler};
+use apiservice::status::ApiError;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use rules::RuleId;
+use rules::plan::{PlanError, Query};
+
+use crate::objects::{Object, Objects, ObjectsError, Wanted};
+use crate::relist::{CatalogHandle, Snapshot};
+use crate::served::{CUSTOM_METRICS, EXTERNAL_METRICS, METRICS};
+use crate::source::{MetricSource, Samples, SourceErrorClass};
+use crate::telemetry::Telemetry;
+use crate::values::Dropped;
+
+/// Answers the metrics APIs.
+pub struct Answerer {
+    catalog: CatalogHandle,
+    objects: Arc<dyn Objects>,
+    source: Arc<dyn MetricSource>,
+    telemetry: Arc<Telemetry>,
+}
+
+impl Answerer {
+    /// Joins the parts that a request passes through.
+    pub fn new(
+        catalog: CatalogHandle,
+        objects: Arc<dyn Objects>,
+        source: Arc<dyn MetricSource>,
+        telemetry: Arc<Telemetry>,
+    ) -> Answerer {
+        Answerer { catalog, objects, source, telemetry }
+    }
+
+    /// Step 6.
+    async fn objects(&self, wanted: Wanted<'_>, deadline: Instant) -> Result<Vec<Object>, ApiError> {
+        self.objects.list(wanted, deadline).await.map_err(|error| {
+            tracing::warn!(kind = %wanted.kind.group_resource(), %error, "objects cannot be listed");
+            let message = format!("unable to list matching resources: {error}");
+            match error {
+                ObjectsError::Source(error) => source_error(error.class, message),
+            }
+        })
+    }
+
+    /// Step 8. A failure (D27) is logged here, outermost, with the query; the answer names the rule and the cause.
+    async fn ask(
+        &self,
+        query: &Query,
+        metric: &str,
+        time: SystemTime,
+        deadline: Instant,
+    ) -> Result<Samples, ApiError> {
+        let Query { rule, promql, .. } = query;
+        let result = self.source.query(promql, time, deadline).await.map_err(|error| {
+            tracing::warn!(metric, %rule, promql, %error, "query failed");
+            source_error(error.class, format!("unable to fetch metrics by {rule}: {error}"))
+        })?;
+        self.telemetry.source_warnings(result.warnings.len());
+        for warning in &result.warnings {
+            tracing::warn!(metric, %rule, %warning, "the answer may be partial");
+        }
+        self.telemetry.histograms_dropped(result.histograms_dropped);
+        Ok(result.value)
+    }
+
+    /// Samples that were left out are counted and logged: somebody may miss them.
+    fn report(&self, rule: RuleId, dropped: &[Dropped]) {
+        for dropped in dropped {
+            self.telemetry.sample_dropped(dropped.reason);
+            tracing::warn!(%rule, "{dropped}");
+        }
+    }
+}
+
+impl Handler for Answerer {
+    fn handle(&self, request: ApiRequest) -> BoxFuture<'_, Result<Answer, ApiError>> {
+        async move {
+            match request.group.as_str() {
+                CUSTOM_METRICS => self.custom(&request).await.map(Answer::MetricValues),
+                EXTERNAL_METRICS => self.external(&request).await.map(Answer::ExternalMetricValues),
+                METRICS => self.usage(&request).await,
+                _ => Err(ApiError::no_route()),
+            }
+        }
+        .boxed()
+    }
+}
+
+/// A metric that is not there is 404 and nothing else is touched; one that may only be not listed yet is 503 (D17).
+fn not_listed(snapshot: &Snapshot, metric: &str, not_found: ApiError) -> ApiError {
+    match snapshot.unlisted.first() {
+        None => not_found,
+        Some(unlisted) => ApiError::unavailable(format!(
+            "the metric {metric} is not listed, and {} of the series queries have no result yet; {}: {}",
+            snapshot.unlisted.len(),
+            unlisted.series_query,
+            unlisted.cause,
+        )),
+    }
+}
+
+/// Step 7's failure: the selector's fault, or the rule's.
+fn plan_error(rule: RuleId, error: &PlanError) -> ApiError {
+    match error {
+        PlanError::UnsupportedOperator { .. } | PlanError::UnsupportedLabel { .. } => {
+            ApiError::bad_request(error.to_string())
+        }
+        _ => {
+            tracing::error!(%rule, %error, "the rule makes no query");
+            ApiError::internal(format!("unable to fetch metrics: {error}"))
+        }
+    }
+}
+
+fn source_error(class: SourceErrorClass, message: String) -> ApiError {
+    match class {
+        SourceErrorClass::Unavailable => ApiError::unavailable(message),
+        SourceErrorClass::Timeout => ApiError::timeout(message),
+        SourceErrorClass::BadQuery | SourceErrorClass::WrongType => ApiError::internal(message),
+    }
+}
+
+fn wrong_type(query: &Query, found: &Samples, expected: &str) -> ApiError {
+    ApiError::internal(format!(
+        "unable to fetch metrics: {} yields a {}, expected an instant vector {expected}",
+        query.rule,
+        found.type_name(),
+    ))
+}
+
+fn unix_ms(time: SystemTime) -> i64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis() as i64)
+}

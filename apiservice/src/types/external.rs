@@ -1,0 +1,44 @@
+//! external.metrics.k8s.io/v1beta1 (contract, section 4).
+
+use std::collections::BTreeMap;
+
+use serde::ser::SerializeStruct as _;
+use serde::{Serialize, Serializer};
+
+use super::{ListMeta, Timestamp};
+use crate::quantity::Quantity;
+
+/// Values of one external metric. An autoscaler adds them up.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ExternalMetricValueList {
+    /// One entry a series, in the order of the source; empty when no series has a value.
+    pub items: Vec<ExternalMetricValue>,
+}
+
+/// The value of one series.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExternalMetricValue {
+    /// The metric's name.
+    pub metric_name: String,
+    /// The labels of the series; `None`, written as `null`, for a number that never had labels.
+    pub metric_labels: Option<BTreeMap<String, String>>,
+    /// When the sample was taken.
+    pub timestamp: Timestamp,
+    /// What time the sample spans, in seconds; `None` leaves the field out.
+    #[serde(rename = "window", skip_serializing_if = "Option::is_none")]
+    pub window_seconds: Option<i64>,
+    /// The number.
+    pub value: Quantity,
+}
+
+impl Serialize for ExternalMetricValueList {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_struct("ExternalMetricValueList", 4)?;
+        list.serialize_field("kind", "ExternalMetricValueList")?;
+        list.serialize_field("apiVersion", "external.metrics.k8s.io/v1beta1")?;
+        list.serialize_field("metadata", &ListMeta {})?;
+        list.serialize_field("items", &self.items)?;
+        list.end()
+    }
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apiservice::accept::{self, AcceptLimits, Ended};
-use apiservice::authn::{Authenticator, AuthnError, ClientCertificates, Union};
+use apiservice::authn::{Authenticator, AuthnError, Union};
 use apiservice::authority::AuthorityError;
 use apiservice::authz::{AlwaysAllowPaths, Authorizer, Chain, MASTERS, PrivilegedGroup};
 use apiservice::discovery::DiscoveryHandle;
@@ -19,9 +19,9 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::answer::Answerer;
+use crate::cluster::{self, ClusterConfig};
 use crate::objects::Objects;
-use crate::objects::scraped::ScrapedObjects;
-use crate::relist::{CatalogHandle, RelistSettings, Relister, Snapshot};
+use crate::relist::{CatalogHandle, Changes, RelistSettings, Relister, Snapshot};
 use crate::rules_file::{RulesFile, RulesFileError};
 use crate::served;
 use crate::source::MetricSource;
@@ -53,6 +53,9 @@ pub enum AppError {
         /// The operating system's reason.
         cause: std::io::Error,
     },
+    /// The Kubernetes API cannot be asked at all.
+    #[error("{0}")]
+    Cluster(String),
     /// The metric source could not be set up.
     #[error("the metric source cannot be used: {0}")]
     Source(String),
@@ -73,8 +76,8 @@ pub struct Parts {
     pub source_ready: BoxFuture<'static, ()>,
     /// How series are listed.
     pub relist: RelistSettings,
-    /// Files of standalone mode.
-    pub standalone: Standalone,
+    /// Whose objects and callers.
+    pub host: HostConfig,
     /// Where to listen.
     pub address: SocketAddr,
     /// How TLS is spoken.
@@ -91,6 +94,30 @@ pub struct Parts {
     pub telemetry: Arc<Telemetry>,
 }
 
+/// Whose objects and callers the server knows.
+pub enum HostConfig {
+    /// Nobody's: no Kubernetes API.
+    Standalone(Standalone),
+    /// A cluster's.
+    Cluster(Box<ClusterConfig>),
+}
+
+/// What the server needs of its surroundings.
+pub struct Host {
+    /// The objects.
+    pub objects: Arc<dyn Objects>,
+    /// Tells when their kinds have changed.
+    pub kinds_changed: watch::Receiver<()>,
+    /// What must have happened before the first listing makes sense.
+    pub ready: BoxFuture<'static, ()>,
+    /// Who is asking, in the order in which they are asked.
+    pub authenticators: Vec<Arc<dyn Authenticator>>,
+    /// Who decides, besides what every server decides by itself.
+    pub authorizers: Vec<Arc<dyn Authorizer>>,
+    /// What to serve with.
+    pub certificate: Arc<ServingCertificate>,
+}
+
 /// Runs until a signal ends it.
 ///
 /// # Errors
@@ -102,7 +129,7 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
         source,
         source_ready,
         relist,
-        standalone,
+        host,
         address,
         tls: tls_settings,
         always_allow,
@@ -121,12 +148,15 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
     staying.pass();
 
     let source: Arc<dyn MetricSource> = Arc::new(Observed::new(source, Arc::clone(&telemetry)));
-    let objects: Arc<dyn Objects> = Arc::new(ScrapedObjects::new(Arc::clone(&source)));
+    let (host, standalone) = match host {
+        HostConfig::Standalone(standalone) => (standalone.host(Arc::clone(&source))?, Some(standalone)),
+        HostConfig::Cluster(config) => (cluster::join(*config, &rules, &health, &mut tasks).await?, None),
+    };
+    let Host { objects, kinds_changed, ready, authenticators, authorizers, certificate } = host;
     let catalog = CatalogHandle::waiting(&rules, &*objects);
 
     let listener = TcpListener::bind(address).await.map_err(|cause| AppError::Listen { address, cause })?;
     let address = listener.local_addr().map_err(|cause| AppError::Listen { address, cause })?;
-    let certificate = ServingCertificate::load(&standalone.serving())?;
     let tls_config = tls::server_config(Arc::clone(&certificate), &tls_settings)?;
     let discovery = DiscoveryHandle::new(served::discovery(&rules, &catalog.load().catalog, address.port()));
 
@@ -137,28 +167,27 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
         relist,
         Arc::clone(&source),
         Arc::clone(&objects),
-        follow,
+        Changes { rules: follow, kinds: kinds_changed },
         catalog.clone(),
         Arc::clone(&telemetry),
     );
     let publisher = DiscoveryPublisher { discovery: discovery.clone(), port: address.port(), listed };
     tasks.spawn("series listing", async move {
         // Bounded: a source that never becomes ready must not keep the server out of service for ever.
-        let _ = tokio::time::timeout(LONGEST_START, source_ready).await;
+        let _ = tokio::time::timeout(LONGEST_START, futures_util::future::join(source_ready, ready)).await;
         relister.run(move |snapshot| publisher.publish(snapshot)).await;
     });
 
     let observer = Arc::clone(&telemetry);
     let metrics = Arc::clone(&telemetry);
-    let clients: Vec<Arc<dyn Authenticator>> =
-        vec![Arc::new(ClientCertificates::from_pem(standalone.client_authority().as_bytes())?)];
-    let judges: Vec<Arc<dyn Authorizer>> =
+    let mut judges: Vec<Arc<dyn Authorizer>> =
         vec![Arc::new(PrivilegedGroup(MASTERS)), Arc::new(AlwaysAllowPaths::new(always_allow))];
+    judges.extend(authorizers);
     let server = ApiServer {
         handler: Arc::new(Answerer::new(catalog, objects, source, Arc::clone(&telemetry))),
         discovery,
         health,
-        authentication: Union::new(clients),
+        authentication: Union::new(authenticators),
         authorization: Chain::new(judges),
         limits: requests,
         metrics: Arc::new(move || metrics.text()),
@@ -167,8 +196,10 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
     let (trigger, shutdown) = lifecycle();
     tokio::spawn(trigger.follow_signals(leave_delay));
     tasks.spawn("readiness", stop_being_ready(shutdown.clone(), staying));
-    let kubeconfig = standalone.write_kubeconfig(address)?;
-    tracing::info!(%address, kubeconfig = %kubeconfig.display(), "serving");
+    match standalone.map(|standalone| standalone.write_kubeconfig(address)).transpose()? {
+        Some(kubeconfig) => tracing::info!(%address, kubeconfig = %kubeconfig.display(), "serving"),
+        None => tracing::info!(%address, "serving"),
+    }
     let serving = accept::serve(
         listener,
         tls_config,
@@ -208,6 +239,6 @@ async fn stop_being_ready(shutdown: Shutdown, staying: CheckHandle) {
 }
 
 /// How often files are looked at.
-const POLL: Duration = Duration::from_secs(5);
+pub(crate) const POLL: Duration = Duration::from_secs(5);
 /// How long the first listing waits for the source.
 const LONGEST_START: Duration = Duration::from_secs(30);

@@ -81,10 +81,20 @@ pub struct Relister {
     settings: RelistSettings,
     source: Arc<dyn MetricSource>,
     objects: Arc<dyn Objects>,
-    rules: watch::Receiver<Arc<RuleSet>>,
+    changes: Changes,
     handle: CatalogHandle,
     telemetry: Arc<Telemetry>,
     listings: HashMap<String, Listing>,
+    /// Why series queries failed in the last listing.
+    failed: HashMap<String, String>,
+}
+
+/// What a catalog depends on besides the series.
+pub struct Changes {
+    /// The rules in force.
+    pub rules: watch::Receiver<Arc<RuleSet>>,
+    /// Tells when the kinds of objects have changed.
+    pub kinds: watch::Receiver<()>,
 }
 
 /// The last good result of one series query.
@@ -99,14 +109,16 @@ impl Relister {
         settings: RelistSettings,
         source: Arc<dyn MetricSource>,
         objects: Arc<dyn Objects>,
-        rules: watch::Receiver<Arc<RuleSet>>,
+        changes: Changes,
         handle: CatalogHandle,
         telemetry: Arc<Telemetry>,
     ) -> Relister {
-        Relister { settings, source, objects, rules, handle, telemetry, listings: HashMap::new() }
+        let (listings, failed) = (HashMap::new(), HashMap::new());
+        Relister { settings, source, objects, changes, handle, telemetry, listings, failed }
     }
 
-    /// Lists now, at each interval and when the rules change, for ever. `published` is told after each listing.
+    /// Lists now, at each interval and when the rules change, for ever; when kinds change, what was listed makes another
+    /// catalog. `published` is told after each.
     pub async fn run(mut self, mut published: impl FnMut(&Snapshot) + Send) {
         let mut retry = FIRST_RETRY;
         loop {
@@ -114,12 +126,15 @@ impl Relister {
             published(&self.handle.load());
             let pause = if settled { self.settings.interval } else { retry.min(self.settings.interval) };
             retry = if settled { FIRST_RETRY } else { pause * 2 };
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                changed = self.rules.changed() => {
-                    if changed.is_err() {
-                        // The rule file is no longer followed: its last content stays in force.
-                        tokio::time::sleep(pause).await;
+            let sleep = tokio::time::sleep(pause);
+            tokio::pin!(sleep);
+            loop {
+                tokio::select! {
+                    () = &mut sleep => break,
+                    () = changed(&mut self.changes.rules) => break,
+                    () = changed(&mut self.changes.kinds) => {
+                        self.publish();
+                        published(&self.handle.load());
                     }
                 }
             }
@@ -129,11 +144,12 @@ impl Relister {
     /// One listing of every series query; says whether each has found something.
     async fn relist(&mut self) -> bool {
         let started = Instant::now();
-        let rules = self.rules.borrow_and_update().clone();
+        let rules = self.changes.rules.borrow_and_update().clone();
+        self.changes.kinds.mark_unchanged();
         let queries: Vec<String> = rules.series_queries().map(str::to_owned).collect();
         let outcomes = self.list_all(&queries).await;
         self.listings.retain(|query, _| queries.contains(query));
-        let mut failed: HashMap<String, String> = HashMap::new();
+        self.failed.clear();
         for (query, outcome) in outcomes {
             match outcome {
                 Ok(series) => {
@@ -141,16 +157,15 @@ impl Relister {
                 }
                 Err(error) => {
                     tracing::warn!(series_query = %query, error = %error, "series query failed");
-                    failed.insert(query, error.to_string());
+                    self.failed.insert(query, error.to_string());
                 }
             }
         }
-        self.forget_old(&failed);
-        let snapshot = self.snapshot(rules, &queries, &failed);
-        self.telemetry.relisted(&snapshot.catalog, failed.len(), started.elapsed(), SystemTime::now());
-        let settled = failed.is_empty() && self.listings.values().all(|listing| !listing.series.is_empty());
-        self.handle.0.store(Arc::new(snapshot));
-        settled
+        self.forget_old();
+        let snapshot = self.publish();
+        let failed = self.failed.len();
+        self.telemetry.relisted(&snapshot.catalog, failed, started.elapsed(), SystemTime::now());
+        failed == 0 && self.listings.values().all(|listing| !listing.series.is_empty())
     }
 
     async fn list_all(&self, queries: &[String]) -> Vec<(String, Result<Vec<Series>, SourceError>)> {
@@ -174,33 +189,40 @@ impl Relister {
     }
 
     /// A failing query keeps its last result only for the maximum age.
-    fn forget_old(&mut self, failed: &HashMap<String, String>) {
+    fn forget_old(&mut self) {
         let max_age = self.settings.max_age;
+        let failed = &self.failed;
         self.listings
             .retain(|query, listing| !failed.contains_key(query) || listing.listed_at.elapsed() <= max_age);
     }
 
-    fn snapshot(
-        &self,
-        rules: Arc<RuleSet>,
-        queries: &[String],
-        failed: &HashMap<String, String>,
-    ) -> Snapshot {
+    /// Makes a catalog of what was listed and puts it in force.
+    fn publish(&self) -> Arc<Snapshot> {
+        let rules = Arc::clone(&self.changes.rules.borrow());
         let discovered: HashMap<&str, &[Series]> = self
             .listings
             .iter()
             .map(|(query, listing)| (query.as_str(), listing.series.as_slice()))
             .collect();
-        let unlisted = queries
-            .iter()
+        let unlisted = rules
+            .series_queries()
             .filter(|query| !self.listings.contains_key(*query))
             .filter_map(|query| {
-                let cause = failed.get(query)?.clone();
-                Some(Unlisted { series_query: query.clone(), cause })
+                let cause = self.failed.get(query)?.clone();
+                Some(Unlisted { series_query: query.to_owned(), cause })
             })
             .collect();
         let catalog = Catalog::build(&rules, &discovered, self.objects.mapper());
-        Snapshot { rules, catalog, unlisted }
+        let snapshot = Arc::new(Snapshot { rules, catalog, unlisted });
+        self.handle.0.store(Arc::clone(&snapshot));
+        snapshot
+    }
+}
+
+/// Waits for a change; for ever when nobody is left to make one.
+async fn changed<T>(receiver: &mut watch::Receiver<T>) {
+    if receiver.changed().await.is_err() {
+        std::future::pending().await
     }
 }
 

@@ -6,11 +6,20 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use apiservice::authn::{Authorities, ClientCertificates};
 use apiservice::authority::{Authority, AuthorityError, write};
 use apiservice::authz::MASTERS;
-use apiservice::tls::CertificateSource;
+use apiservice::tls::{CertificateSource, ServingCertificate};
+use arc_swap::ArcSwapOption;
+use futures_util::FutureExt as _;
 use serde_json::json;
+use tokio::sync::watch;
+
+use crate::app::{AppError, Host};
+use crate::objects::scraped::ScrapedObjects;
+use crate::source::MetricSource;
 
 /// The files of one standalone run.
 pub struct Standalone {
@@ -32,14 +41,24 @@ impl Standalone {
         Ok(standalone)
     }
 
-    /// Where the serving certificate is.
-    pub fn serving(&self) -> CertificateSource {
-        CertificateSource::Files { certificate: self.certificate(), key: self.key() }
-    }
-
-    /// The authority whose client certificates are good, PEM.
-    pub fn client_authority(&self) -> &str {
-        self.authority.certificate()
+    /// What the server needs: objects that the scrape targets of `source` name, and callers who show a certificate of our
+    /// own authority.
+    ///
+    /// # Errors
+    /// The files made for it cannot be used.
+    pub fn host(&self, source: Arc<dyn MetricSource>) -> Result<Host, AppError> {
+        let serving = CertificateSource::Files { certificate: self.certificate(), key: self.key() };
+        let authorities = Authorities::from_pem(self.authority.certificate().as_bytes())?;
+        let authorities = Arc::new(ArcSwapOption::from_pointee(authorities));
+        Ok(Host {
+            objects: Arc::new(ScrapedObjects::new(source)),
+            // Kinds are the built-in ones and never change.
+            kinds_changed: watch::channel(()).1,
+            ready: std::future::ready(()).boxed(),
+            authenticators: vec![Arc::new(ClientCertificates::new(authorities))],
+            authorizers: Vec::new(),
+            certificate: ServingCertificate::load(&serving)?,
+        })
     }
 
     /// Writes the kubeconfig for a server that listens on `address`; returns its path.

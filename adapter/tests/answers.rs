@@ -6,7 +6,7 @@ use std::time::Duration;
 use adapter::answer::Answerer;
 use adapter::objects::Objects;
 use adapter::objects::scraped::ScrapedObjects;
-use adapter::relist::{CatalogHandle, RelistSettings, Relister};
+use adapter::relist::{CatalogHandle, Changes, RelistSettings, Relister};
 use adapter::served;
 use adapter::source::recorded::{Recorded, vector};
 use adapter::source::{Listing, MetricSource, QueryResult, Samples, SourceError, SourceErrorClass};
@@ -119,7 +119,7 @@ impl Adapter {
             settings,
             Arc::clone(&seam),
             Arc::clone(&objects),
-            follow,
+            Changes { rules: follow, kinds: watch::channel(()).1 },
             catalog.clone(),
             Arc::clone(&telemetry),
         );

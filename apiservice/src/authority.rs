@@ -1,4 +1,5 @@
-//! A small certificate authority: the self-signed serving certificate, and the certificates of standalone mode.
+//! A small certificate authority: for the self-signed serving certificate, the certificates of standalone mode, and the
+//! authority that a cluster's replicas share.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
@@ -12,9 +13,11 @@ use rcgen::{
     KeyUsagePurpose, SanType,
 };
 
-/// An authority that signs certificates. Its key never leaves the process.
+/// An authority that signs certificates.
 pub struct Authority {
     certificate: String,
+    /// PEM, PKCS#8.
+    key: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
@@ -58,7 +61,21 @@ impl Authority {
         ];
         let key = KeyPair::generate()?;
         let certificate = params.self_signed(&key)?.pem();
-        Ok(Authority { certificate, issuer: Issuer::new(params, key) })
+        Ok(Authority { certificate, key: key.serialize_pem(), issuer: Issuer::new(params, key) })
+    }
+
+    /// An authority that was made before.
+    ///
+    /// # Errors
+    /// Texts that are no certificate and key.
+    pub fn from_pem(certificate: &str, key: &str) -> Result<Authority, AuthorityError> {
+        let issuer = Issuer::from_ca_cert_pem(certificate, KeyPair::from_pem(key)?)?;
+        Ok(Authority { certificate: certificate.to_owned(), key: key.to_owned(), issuer })
+    }
+
+    /// Its key, PEM. Whoever has it is the authority.
+    pub fn key(&self) -> &str {
+        &self.key
     }
 
     /// The authority's own certificate, PEM.
@@ -105,6 +122,19 @@ impl Authority {
         let certificate = params.signed_by(&key, &self.issuer)?.pem();
         Ok(Issued { certificate, key: key.serialize_pem() })
     }
+}
+
+/// Whether a certificate has lived two thirds of its life, or cannot be read: time for another.
+pub fn renewal_due(certificate: &str, now: SystemTime) -> bool {
+    let due = || {
+        let (_, pem) = x509_parser::pem::parse_x509_pem(certificate.as_bytes()).ok()?;
+        let parsed = pem.parse_x509().ok()?;
+        let validity = parsed.validity();
+        let (from, to) = (validity.not_before.timestamp(), validity.not_after.timestamp());
+        Some(from + (to - from) / 3 * 2)
+    };
+    let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+    due().is_none_or(|due| i64::try_from(now).unwrap_or(i64::MAX) >= due)
 }
 
 /// Writes a serving certificate, with the authority that signed it behind it, and its key. The names are
@@ -155,3 +185,28 @@ fn params(name: &str) -> Result<CertificateParams, AuthorityError> {
 }
 
 const VALIDITY: Duration = Duration::from_hours(365 * 24);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_authority_is_taken_up_again() {
+        let made = Authority::new("test-ca").expect("an authority");
+        let read = Authority::from_pem(made.certificate(), made.key()).expect("the same authority");
+        let issued =
+            read.issue_server("adapter", &["adapter.ns.svc".to_owned()], &[]).expect("a certificate");
+        let authorities = crate::authn::Authorities::from_pem(made.certificate().as_bytes());
+        assert!(authorities.is_ok() && issued.certificate != made.certificate());
+        assert!(Authority::from_pem("x", made.key()).is_err());
+    }
+
+    #[test]
+    fn renewal_is_due_after_two_thirds() {
+        let certificate = Authority::new("test-ca").expect("an authority").certificate().to_owned();
+        let now = SystemTime::now();
+        assert!(!renewal_due(&certificate, now + VALIDITY / 3));
+        assert!(renewal_due(&certificate, now + VALIDITY / 3 * 2));
+        assert!(renewal_due("no certificate", now));
+    }
+}

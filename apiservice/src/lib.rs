@@ -16,6 +16,7 @@ pub mod lifecycle;
 pub mod negotiate;
 pub mod quantity;
 pub mod query;
+mod review;
 pub mod server;
 pub mod status;
 pub mod tls;

@@ -107,7 +107,8 @@ pub enum TlsError {
 
 /// The serving certificate in force.
 pub struct ServingCertificate {
-    files: (PathBuf, PathBuf),
+    /// `None` for a certificate that its owner replaces.
+    files: Option<(PathBuf, PathBuf)>,
     current: ArcSwap<CertifiedKey>,
 }
 
@@ -131,18 +132,38 @@ impl ServingCertificate {
             }
         };
         let key = read_pair(&files.0, &files.1)?;
-        Ok(Arc::new(ServingCertificate { files, current: ArcSwap::from_pointee(key) }))
+        Ok(Arc::new(ServingCertificate { files: Some(files), current: ArcSwap::from_pointee(key) }))
+    }
+
+    /// A certificate that does not come from files: PEM, its chain behind it.
+    ///
+    /// # Errors
+    /// Texts that hold something else or do not belong together.
+    pub fn issued(certificate: &str, key: &str) -> Result<Arc<ServingCertificate>, TlsError> {
+        let key = pair(certificate.as_bytes(), key.as_bytes(), Path::new("certificate"), Path::new("key"))?;
+        Ok(Arc::new(ServingCertificate { files: None, current: ArcSwap::from_pointee(key) }))
+    }
+
+    /// Takes another certificate for the handshakes that follow.
+    ///
+    /// # Errors
+    /// As [`ServingCertificate::issued`]; the pair in force stays.
+    pub fn replace(&self, certificate: &str, key: &str) -> Result<(), TlsError> {
+        let key = pair(certificate.as_bytes(), key.as_bytes(), Path::new("certificate"), Path::new("key"))?;
+        self.current.store(Arc::new(key));
+        Ok(())
     }
 
     /// Polls the files for ever and takes each new matching pair for the handshakes that follow.
     pub async fn follow(self: Arc<Self>, every: Duration) {
+        let Some((certificate, _)) = &self.files else { return std::future::pending().await };
         let mut reported = false;
         loop {
             tokio::time::sleep(every).await;
             match self.reload() {
                 Ok(changed) => {
                     if changed {
-                        tracing::info!(certificate = %self.files.0.display(), "serving certificate reloaded");
+                        tracing::info!(certificate = %certificate.display(), "serving certificate reloaded");
                     }
                     reported = false;
                 }
@@ -160,7 +181,8 @@ impl ServingCertificate {
     /// # Errors
     /// As [`ServingCertificate::load`]; the pair in force stays.
     pub fn reload(&self) -> Result<bool, TlsError> {
-        let key = read_pair(&self.files.0, &self.files.1)?;
+        let Some((certificate, key)) = &self.files else { return Ok(false) };
+        let key = read_pair(certificate, key)?;
         if key.cert == self.current.load().cert {
             return Ok(false);
         }
@@ -235,14 +257,24 @@ fn provider(settings: &TlsSettings) -> Result<CryptoProvider, TlsError> {
 fn read_pair(certificate: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
     let read =
         |path: &Path| std::fs::read(path).map_err(|cause| TlsError::Read { path: path.to_owned(), cause });
+    pair(&read(certificate)?, &read(key)?, certificate, key)
+}
+
+/// The paths are for messages.
+fn pair(
+    certificate_pem: &[u8],
+    key_pem: &[u8],
+    certificate: &Path,
+    key: &Path,
+) -> Result<CertifiedKey, TlsError> {
     let pem = |expected, path: &Path, cause: String| TlsError::Pem { expected, path: path.to_owned(), cause };
-    let chain = CertificateDer::pem_slice_iter(&read(certificate)?)
+    let chain = CertificateDer::pem_slice_iter(certificate_pem)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| pem("a certificate", certificate, error.to_string()))?;
     if chain.is_empty() {
         return Err(pem("a certificate", certificate, "found none".to_owned()));
     }
-    let private = PrivateKeyDer::from_pem_slice(&read(key)?)
+    let private = PrivateKeyDer::from_pem_slice(key_pem)
         .map_err(|error| pem("a private key", key, error.to_string()))?;
     // Checks that the two belong together.
     CertifiedKey::from_der(chain, private, &ring::default_provider()).map_err(|cause| TlsError::Mismatch {

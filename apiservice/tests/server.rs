@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apiservice::accept::{self, AcceptLimits, Ended};
-use apiservice::authn::{Authenticator, ClientCertificates, Union};
+use apiservice::authn::{Authenticator, Authorities, ClientCertificates, Union};
 use apiservice::authority::{Authority, write};
 use apiservice::authz::{AlwaysAllowPaths, Authorizer, Chain, MASTERS, PrivilegedGroup};
 use apiservice::discovery::{Discovery, DiscoveryHandle, GroupDescription, ResourceEntry};
@@ -16,6 +16,7 @@ use apiservice::server::{Answer, ApiRequest, ApiServer, Handler, RequestLimits};
 use apiservice::status::ApiError;
 use apiservice::tls::{self, CertificateSource, ServingCertificate, TlsSettings};
 use apiservice::types::MetricValueList;
+use arc_swap::ArcSwapOption;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use reqwest::{Certificate, Client, Identity, Method, StatusCode};
@@ -80,9 +81,9 @@ impl Server {
             resources: vec![entry("pods/b", true), entry("pods/a", true), entry("namespaces/a", false)],
         };
         let (entered, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-        let clients: Arc<dyn Authenticator> = Arc::new(
-            ClientCertificates::from_pem(authority.certificate().as_bytes()).expect("a certificate"),
-        );
+        let authorities = Authorities::from_pem(authority.certificate().as_bytes()).expect("a certificate");
+        let clients: Arc<dyn Authenticator> =
+            Arc::new(ClientCertificates::new(Arc::new(ArcSwapOption::from_pointee(authorities))));
         let judges: Vec<Arc<dyn Authorizer>> = vec![
             Arc::new(PrivilegedGroup(MASTERS)),
             Arc::new(AlwaysAllowPaths::new(vec!["/healthz".to_owned(), "/readyz".to_owned()])),

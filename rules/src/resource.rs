@@ -83,6 +83,16 @@ impl StaticMapper {
         StaticMapper { kinds: kinds.into_iter().map(Arc::new).collect() }
     }
 
+    /// A mapper over kinds that others hold too.
+    pub fn from_shared(kinds: Vec<Arc<Kind>>) -> StaticMapper {
+        StaticMapper { kinds }
+    }
+
+    /// The kinds, in order of preference.
+    pub fn kinds(&self) -> &[Arc<Kind>] {
+        &self.kinds
+    }
+
     /// The kinds that every Kubernetes cluster serves.
     pub fn built_in() -> StaticMapper {
         StaticMapper::new(built_in::kinds())

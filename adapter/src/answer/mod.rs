@@ -50,6 +50,7 @@ impl Answerer {
             let message = format!("unable to list matching resources: {error}");
             match error {
                 ObjectsError::Source(error) => source_error(error.class, message),
+                ObjectsError::Cluster(_) => ApiError::internal(message),
             }
         })
     }

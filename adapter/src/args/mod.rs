@@ -3,6 +3,7 @@
 //! Flags are read as Go's pflag reads them: `--x=y` and `--x y`, switches without a value or behind `=`, `_` and `-` alike.
 //! A flag that has no effect here is taken and said once in the log, so that an unmodified deployment starts.
 
+mod cluster;
 mod raw;
 mod upstream;
 
@@ -17,6 +18,7 @@ use apiservice::tls::TlsSettings;
 use clap::Parser as _;
 use engine::scrape::{ScrapeConfig, Target};
 
+use crate::cluster::ClusterConfig;
 use crate::logging;
 use crate::source::prometheus::PrometheusSettings;
 use raw::Raw;
@@ -52,8 +54,8 @@ pub struct Serve {
     pub relist_interval: Duration,
     /// How far back a listing looks; the interval when not given.
     pub max_age: Duration,
-    /// Where standalone mode keeps its files.
-    pub standalone_dir: PathBuf,
+    /// Whose objects and callers.
+    pub host: HostChoice,
     /// Where to listen.
     pub address: SocketAddr,
     /// How TLS is spoken.
@@ -66,6 +68,18 @@ pub struct Serve {
     pub requests: RequestLimits,
     /// How long to serve after the signal to end.
     pub shutdown_delay: Duration,
+}
+
+/// Whose objects and callers.
+#[derive(Debug)]
+pub enum HostChoice {
+    /// Nobody's: no Kubernetes API.
+    Standalone {
+        /// Where the files for callers go.
+        dir: PathBuf,
+    },
+    /// A cluster's.
+    Cluster(Box<ClusterConfig>),
 }
 
 /// Where samples come from.

@@ -13,7 +13,8 @@ use engine::scrape::{ScrapeConfig, Target};
 use http::{HeaderName, HeaderValue};
 use reqwest::Url;
 
-use super::{Command, Config, Logging, Serve, SourceConfig};
+use super::cluster::ClusterFlags;
+use super::{Command, Config, HostChoice, Logging, Serve, SourceConfig};
 use crate::logging;
 use crate::source::prometheus::{PrometheusSettings, Verb};
 
@@ -83,7 +84,10 @@ pub(super) struct Raw {
     #[arg(long, value_name = "COUNT", default_value_t = 1, help_heading = "Standalone")]
     embedded_ready_rounds: u64,
 
-    /// The address to listen on [default: 127.0.0.1].
+    #[command(flatten)]
+    cluster: ClusterFlags,
+
+    /// The address to listen on [default: 0.0.0.0; with --standalone 127.0.0.1].
     #[arg(long, value_name = "ADDRESS", help_heading = "Serving")]
     bind_address: Option<IpAddr>,
     /// The port to listen on; 0 takes any free one.
@@ -154,14 +158,8 @@ impl Raw {
 
     fn serve(self, notices: &mut Vec<String>) -> Result<Serve, Vec<String>> {
         let mut faults = Vec::new();
-        if !self.standalone {
-            faults.push(
-                "expected --standalone: this build serves without a Kubernetes API only; serving in a cluster comes with \
-                 the next release"
-                    .to_owned(),
-            );
-        }
-        let address = self.bind_address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let default_address = if self.standalone { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
+        let address = self.bind_address.unwrap_or(IpAddr::V4(default_address));
         if self.standalone && !address.is_loopback() {
             faults.push(format!(
                 "--bind-address: expected a loopback address with --standalone, found {address}"
@@ -236,6 +234,16 @@ impl Raw {
                 false
             }
         };
+        let host = if self.standalone {
+            self.cluster.without_effect(notices);
+            HostChoice::Standalone {
+                dir: self.standalone_dir.unwrap_or_else(|| {
+                    std::env::temp_dir().join(format!("adapter-standalone-{}", std::process::id()))
+                }),
+            }
+        } else {
+            HostChoice::Cluster(Box::new(self.cluster.validate(address, &mut faults)))
+        };
         if !faults.is_empty() {
             return Err(faults);
         }
@@ -248,9 +256,7 @@ impl Raw {
             source,
             relist_interval,
             max_age,
-            standalone_dir: self.standalone_dir.unwrap_or_else(|| {
-                std::env::temp_dir().join(format!("adapter-standalone-{}", std::process::id()))
-            }),
+            host,
             address: SocketAddr::new(address, self.secure_port),
             tls: TlsSettings {
                 only_tls13,

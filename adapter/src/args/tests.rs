@@ -78,7 +78,10 @@ fn faults_are_reported_together() {
     ] {
         assert!(text.contains(part), "{part} is not in {text}");
     }
-    assert!(faults("--config r.yaml --prometheus-url http://p").contains("expected --standalone"));
+    let text = faults("--config r.yaml --prometheus-url http://p --tls-cert-file a");
+    assert!(text.contains("expected --tls-cert-file and --tls-private-key-file together"), "{text}");
+    assert!(faults(&format!("{LEAST} --serving-service x")).contains("expected NAMESPACE/NAME"));
+    assert!(faults(&format!("{LEAST} --serving-ca-secret x")).contains("--serving-service"));
     assert!(faults(&format!("{LEAST} --prometheus-verb PUT")).contains("expected GET or POST"));
     assert!(faults(&format!("{LEAST} --metrics-relist-intervall 1m")).contains("--metrics-relist-interval"));
     assert!(faults(&format!("{LEAST} --scrape-target http://x")).contains("expected LABELS@URL"));
@@ -103,4 +106,28 @@ fn help_is_an_answer() {
     for part in ["--prometheus-url", "--standalone", "--scrape-target", "[default: 10m]"] {
         assert!(text.contains(part), "{part}");
     }
+}
+
+#[test]
+fn in_a_cluster() {
+    let (serve, notices) = serve(
+        "--config r.yaml --prometheus-url http://p --lister-kubeconfig k --requestheader-client-ca-file ca \
+         --requestheader-extra-headers-prefix X-Remote-Extra- --authentication-token-webhook-cache-ttl 1m \
+         --serving-service monitoring/adapter --serving-ca-secret adapter-ca --client-qps 5",
+    );
+    assert_eq!(serve.address.to_string(), "0.0.0.0:6443");
+    assert_eq!(notices.len(), 1, "{notices:?}");
+    let HostChoice::Cluster(config) = serve.host else { panic!("standalone") };
+    let front_proxy = config.authentication.front_proxy.expect("a front proxy");
+    assert_eq!(front_proxy.username_headers, ["x-remote-user"]);
+    assert_eq!(front_proxy.extra_prefixes, ["x-remote-extra-"]);
+    assert_eq!(config.authentication.token_ttl, Duration::from_mins(1));
+    let crate::cluster::ServingConfig::Published(identity) = config.serving else { panic!("files") };
+    assert_eq!((identity.namespace.as_str(), identity.service.as_str()), ("monitoring", "adapter"));
+}
+
+#[test]
+fn a_clusters_flags_mean_nothing_without_one() {
+    let (_, notices) = serve(&format!("{LEAST} --lister-kubeconfig k --tls-cert-file c"));
+    assert_eq!(notices.len(), 2, "{notices:?}");
 }

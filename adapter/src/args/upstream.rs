@@ -69,7 +69,8 @@ const fn switch(name: &'static str, why: &'static str) -> Ignored {
 
 const LOGGING: &str = "logs go to standard error, each line at once";
 const AUDIT: &str = "audit logs are not written yet";
-const CLUSTER: &str = "this build serves in standalone mode only, without a Kubernetes API";
+const THROTTLE: &str = "objects are watched, so requests of our own to the Kubernetes API are few";
+const PROMETHEUS_AUTH: &str = "give --prometheus-token-file and --prometheus-ca-file instead";
 const PROFILING: &str = "there is no Go runtime to profile";
 const SOCKET: &str = "the listening socket is not shared";
 
@@ -87,30 +88,11 @@ const IGNORED: &[Ignored] = &[
     switch("skip-log-headers", LOGGING),
     switch("add-dir-header", LOGGING),
     switch("one-output", LOGGING),
-    switch("prometheus-auth-incluster", CLUSTER),
-    value("prometheus-auth-config", CLUSTER),
-    value("lister-kubeconfig", CLUSTER),
-    value("discovery-interval", CLUSTER),
-    value("client-qps", CLUSTER),
-    value("client-burst", CLUSTER),
-    value("authentication-kubeconfig", CLUSTER),
-    value("authentication-token-webhook-cache-ttl", CLUSTER),
-    switch("authentication-skip-lookup", CLUSTER),
-    switch("authentication-tolerate-lookup-failure", CLUSTER),
-    value("client-ca-file", CLUSTER),
-    value("requestheader-username-headers", CLUSTER),
-    value("requestheader-group-headers", CLUSTER),
-    value("requestheader-uid-headers", CLUSTER),
-    value("requestheader-extra-headers-prefix", CLUSTER),
-    value("requestheader-client-ca-file", CLUSTER),
-    value("requestheader-allowed-names", CLUSTER),
-    value("authorization-kubeconfig", CLUSTER),
-    value("authorization-webhook-cache-authorized-ttl", CLUSTER),
-    value("authorization-webhook-cache-unauthorized-ttl", CLUSTER),
-    value("cert-dir", CLUSTER),
-    value("tls-cert-file", CLUSTER),
-    value("tls-private-key-file", CLUSTER),
-    value("tls-sni-cert-key", CLUSTER),
+    switch("prometheus-auth-incluster", PROMETHEUS_AUTH),
+    value("prometheus-auth-config", PROMETHEUS_AUTH),
+    value("client-qps", THROTTLE),
+    value("client-burst", THROTTLE),
+    value("tls-sni-cert-key", "one certificate is served, whatever name is called"),
     value("tls-curve-preferences", "the key exchange groups of the TLS library are used"),
     switch("permit-port-sharing", SOCKET),
     switch("permit-address-sharing", SOCKET),

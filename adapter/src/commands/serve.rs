@@ -7,8 +7,8 @@ use engine::EngineConfig;
 use futures_util::FutureExt as _;
 
 use super::UNUSABLE;
-use crate::app::{self, AppError, Parts};
-use crate::args::{Serve, SourceConfig};
+use crate::app::{self, AppError, HostConfig, Parts};
+use crate::args::{HostChoice, Serve, SourceConfig};
 use crate::relist::RelistSettings;
 use crate::rules_file::{RulesFile, log_warnings};
 use crate::source::embedded::Embedded;
@@ -49,7 +49,7 @@ fn parts(config: Serve) -> Result<Parts, AppError> {
         source,
         relist_interval,
         max_age,
-        standalone_dir,
+        host,
         address,
         tls,
         always_allow,
@@ -81,7 +81,10 @@ fn parts(config: Serve) -> Result<Parts, AppError> {
         source,
         source_ready,
         relist: RelistSettings { interval: relist_interval, max_age, timeout: requests.timeout },
-        standalone: Standalone::prepare(&standalone_dir)?,
+        host: match host {
+            HostChoice::Standalone { dir } => HostConfig::Standalone(Standalone::prepare(&dir)?),
+            HostChoice::Cluster(config) => HostConfig::Cluster(config),
+        },
         address,
         tls,
         always_allow,

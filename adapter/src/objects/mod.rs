@@ -1,8 +1,11 @@
 //! Step 6 of a request: which objects a selector means.
 //!
-//! In standalone mode the objects are those that the scrape targets' labels name ([`scraped`]).
+//! In a cluster they are watched ([`watched`]) and their kinds come from discovery ([`mapping`]); in standalone mode they
+//! are what the scrape targets' labels name ([`scraped`]).
 
+pub mod mapping;
 pub mod scraped;
+pub mod watched;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -62,4 +65,7 @@ pub enum ObjectsError {
     /// The metric source, which knows the scrape targets, did not answer.
     #[error("the scrape targets could not be listed: {0}")]
     Source(#[from] SourceError),
+    /// The Kubernetes API did not list them.
+    #[error("{0}")]
+    Cluster(String),
 }

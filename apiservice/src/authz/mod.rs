@@ -1,9 +1,13 @@
 //! Step 3 of a request: may they (contract, section 8.4).
 
+mod access_review;
+
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+
+pub use access_review::AccessReviews;
 
 use crate::attributes::{Attributes, ResourceAttributes};
 use crate::authn::User;

@@ -1,0 +1,214 @@
+//! The flags of serving in a cluster.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use apiservice::go_duration;
+use apiservice::tls::CertificateSource;
+use clap::Args;
+use http::HeaderName;
+
+use crate::cluster::identity::{Identity, service_names};
+use crate::cluster::{
+    AuthenticationConfig, AuthorizationConfig, ClusterConfig, FrontProxyConfig, ServingConfig,
+};
+
+/// Flags that mean something only where there is a Kubernetes API.
+#[derive(Debug, Args)]
+pub(super) struct ClusterFlags {
+    /// The kubeconfig for listing objects and their kinds [default: the pod's own account].
+    #[arg(long, value_name = "FILE", help_heading = "Cluster")]
+    lister_kubeconfig: Option<PathBuf>,
+    /// How often the cluster's kinds are listed anew; also soon after one was looked up in vain.
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration, help_heading = "Cluster")]
+    discovery_interval: Duration,
+
+    /// The kubeconfig for TokenReviews and the cluster's authentication settings [default: the pod's own account].
+    #[arg(long, value_name = "FILE", help_heading = "Authentication")]
+    authentication_kubeconfig: Option<PathBuf>,
+    /// Do not read the cluster's authentication settings; what is not given by flags then counts for nothing.
+    #[arg(long, help_heading = "Authentication", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = clap::ArgAction::Set)]
+    authentication_skip_lookup: bool,
+    /// Serve even if the cluster's authentication settings cannot be read.
+    #[arg(long, help_heading = "Authentication", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = clap::ArgAction::Set)]
+    authentication_tolerate_lookup_failure: bool,
+    /// How long a judgement on a bearer token is kept.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, help_heading = "Authentication")]
+    authentication_token_webhook_cache_ttl: Duration,
+    /// Authorities of client certificates, PEM, instead of the cluster's; read again when they change.
+    #[arg(long, value_name = "FILE", help_heading = "Authentication")]
+    client_ca_file: Option<PathBuf>,
+    /// Authorities of front proxies, PEM, instead of the cluster's settings; read again when they change.
+    #[arg(long, value_name = "FILE", help_heading = "Authentication")]
+    requestheader_client_ca_file: Option<PathBuf>,
+    /// Common names of front proxies; none means any.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', help_heading = "Authentication")]
+    requestheader_allowed_names: Vec<String>,
+    /// Headers in which a front proxy names the user.
+    #[arg(
+        long,
+        value_name = "HEADERS",
+        value_delimiter = ',',
+        default_value = "x-remote-user",
+        help_heading = "Authentication"
+    )]
+    requestheader_username_headers: Vec<HeaderName>,
+    /// Headers in which a front proxy names groups.
+    #[arg(
+        long,
+        value_name = "HEADERS",
+        value_delimiter = ',',
+        default_value = "x-remote-group",
+        help_heading = "Authentication"
+    )]
+    requestheader_group_headers: Vec<HeaderName>,
+    /// Headers in which a front proxy gives the user's identifier.
+    #[arg(long, value_name = "HEADERS", value_delimiter = ',', help_heading = "Authentication")]
+    requestheader_uid_headers: Vec<HeaderName>,
+    /// Beginnings of headers in which a front proxy gives extras.
+    #[arg(
+        long,
+        value_name = "PREFIXES",
+        value_delimiter = ',',
+        default_value = "x-remote-extra-",
+        help_heading = "Authentication"
+    )]
+    requestheader_extra_headers_prefix: Vec<String>,
+
+    /// The kubeconfig for SubjectAccessReviews [default: the pod's own account].
+    #[arg(long, value_name = "FILE", help_heading = "Authorization")]
+    authorization_kubeconfig: Option<PathBuf>,
+    /// How long it is remembered that something is allowed.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, help_heading = "Authorization")]
+    authorization_webhook_cache_authorized_ttl: Duration,
+    /// How long it is remembered that something is not allowed.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, help_heading = "Authorization")]
+    authorization_webhook_cache_unauthorized_ttl: Duration,
+
+    /// The serving certificate, PEM, its chain behind it; read again when it changes.
+    #[arg(long, value_name = "FILE", help_heading = "Serving")]
+    tls_cert_file: Option<PathBuf>,
+    /// The key of the serving certificate, PEM.
+    #[arg(long, value_name = "FILE", help_heading = "Serving")]
+    tls_private_key_file: Option<PathBuf>,
+    /// Where a serving certificate is made, or found again, when none is given.
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "apiserver.local.config/certificates",
+        help_heading = "Serving"
+    )]
+    cert_dir: PathBuf,
+    /// The Service that APIServices name: a certificate that is made here is good for its names.
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = service, help_heading = "Serving")]
+    serving_service: Option<Service>,
+    /// Keep an authority of our own in this Secret of the Service's namespace, serve with a certificate it signs, and
+    /// publish it as caBundle of our APIServices; instead of certificate files.
+    #[arg(long, value_name = "NAME", requires = "serving_service", conflicts_with_all = ["tls_cert_file", "tls_private_key_file"], help_heading = "Serving")]
+    serving_ca_secret: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+struct Service {
+    namespace: String,
+    name: String,
+}
+
+impl ClusterFlags {
+    /// What was given that means nothing without a cluster.
+    pub(super) fn without_effect(&self, notices: &mut Vec<String>) {
+        for (name, given) in [
+            ("lister-kubeconfig", self.lister_kubeconfig.is_some()),
+            ("authentication-kubeconfig", self.authentication_kubeconfig.is_some()),
+            ("authorization-kubeconfig", self.authorization_kubeconfig.is_some()),
+            ("client-ca-file", self.client_ca_file.is_some()),
+            ("requestheader-client-ca-file", self.requestheader_client_ca_file.is_some()),
+            ("tls-cert-file", self.tls_cert_file.is_some()),
+            ("tls-private-key-file", self.tls_private_key_file.is_some()),
+            ("serving-service", self.serving_service.is_some()),
+            ("serving-ca-secret", self.serving_ca_secret.is_some()),
+        ] {
+            if given {
+                notices.push(format!("--{name} has no effect: --standalone serves without a Kubernetes API"));
+            }
+        }
+    }
+
+    pub(super) fn validate(self, address: IpAddr, faults: &mut Vec<String>) -> ClusterConfig {
+        let serving = self.serving(address, faults);
+        let front_proxy = self.requestheader_client_ca_file.map(|ca_file| FrontProxyConfig {
+            ca_file,
+            allowed_names: self.requestheader_allowed_names,
+            username_headers: self.requestheader_username_headers,
+            group_headers: self.requestheader_group_headers,
+            uid_headers: self.requestheader_uid_headers,
+            extra_prefixes: lower(&self.requestheader_extra_headers_prefix),
+        });
+        ClusterConfig {
+            lister_kubeconfig: self.lister_kubeconfig,
+            discovery_interval: self.discovery_interval,
+            authentication: AuthenticationConfig {
+                kubeconfig: self.authentication_kubeconfig,
+                skip_lookup: self.authentication_skip_lookup,
+                tolerate_lookup_failure: self.authentication_tolerate_lookup_failure,
+                client_ca_file: self.client_ca_file,
+                front_proxy,
+                token_ttl: self.authentication_token_webhook_cache_ttl,
+            },
+            authorization: AuthorizationConfig {
+                kubeconfig: self.authorization_kubeconfig,
+                allowed_ttl: self.authorization_webhook_cache_authorized_ttl,
+                denied_ttl: self.authorization_webhook_cache_unauthorized_ttl,
+            },
+            serving,
+        }
+    }
+
+    fn serving(&self, address: IpAddr, faults: &mut Vec<String>) -> ServingConfig {
+        if let (Some(service), Some(secret)) = (&self.serving_service, &self.serving_ca_secret) {
+            return ServingConfig::Published(Identity {
+                namespace: service.namespace.clone(),
+                service: service.name.clone(),
+                secret: secret.clone(),
+            });
+        }
+        ServingConfig::Files(match (&self.tls_cert_file, &self.tls_private_key_file) {
+            (Some(certificate), Some(key)) => {
+                CertificateSource::Files { certificate: certificate.clone(), key: key.clone() }
+            }
+            (certificate, key) => {
+                if certificate.is_some() || key.is_some() {
+                    faults.push(
+                        "expected --tls-cert-file and --tls-private-key-file together, found one".to_owned(),
+                    );
+                }
+                CertificateSource::Generated {
+                    dir: self.cert_dir.clone(),
+                    names: self
+                        .serving_service
+                        .as_ref()
+                        .map_or_else(Vec::new, |service| service_names(&service.namespace, &service.name)),
+                    addresses: if address.is_unspecified() { Vec::new() } else { vec![address] },
+                }
+            }
+        })
+    }
+}
+
+fn lower(texts: &[String]) -> Vec<String> {
+    texts.iter().map(|text| text.to_lowercase()).collect()
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    go_duration::parse(text).map_err(|error| format!("expected a duration like 30s, 1m30s or 1.5h: {error}"))
+}
+
+fn service(text: &str) -> Result<Service, String> {
+    let (namespace, name) = text.split_once('/').ok_or("expected NAMESPACE/NAME")?;
+    let is_name = |text: &str| rules::kubernetes::is_dns_label(text);
+    if !is_name(namespace) || !is_name(name) {
+        return Err("expected NAMESPACE/NAME, each a Kubernetes name".to_owned());
+    }
+    Ok(Service { namespace: namespace.to_owned(), name: name.to_owned() })
+}

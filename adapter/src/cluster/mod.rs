@@ -1,0 +1,258 @@
+//! Serving in a cluster: who calls and what they may is the cluster's to say, and the objects are the cluster's.
+//!
+//! Nothing here waits for the Kubernetes API at start: the server lives at once and is ready when it knows enough (D31).
+
+pub mod identity;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use apiservice::authn::{
+    Authenticator, AuthoritiesHandle, ClientCertificates, ClusterAuthentication, FrontProxy,
+    FrontProxyHandle, FrontProxySettings, TokenReviews, follow_authorities,
+};
+use apiservice::authz::{AccessReviews, Authorizer};
+use apiservice::health::{Health, Scope};
+use apiservice::tls::{CertificateSource, ServingCertificate};
+use futures_util::FutureExt as _;
+use http::HeaderName;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use rules::RuleSet;
+use rules::resource::Kind;
+
+use self::identity::Identity;
+use crate::app::{AppError, Host, POLL};
+use crate::objects::mapping::RestMapping;
+use crate::objects::watched::WatchedObjects;
+use crate::tasks::Tasks;
+
+/// How to serve in a cluster.
+#[derive(Debug)]
+pub struct ClusterConfig {
+    /// For objects, their kinds and the serving authority; the pod's own account when not given.
+    pub lister_kubeconfig: Option<PathBuf>,
+    /// How often the kinds are listed anew.
+    pub discovery_interval: Duration,
+    /// Who is asking.
+    pub authentication: AuthenticationConfig,
+    /// May they.
+    pub authorization: AuthorizationConfig,
+    /// What to serve with.
+    pub serving: ServingConfig,
+}
+
+/// How callers are told apart.
+#[derive(Debug)]
+pub struct AuthenticationConfig {
+    /// For TokenReviews and the authentication settings; the pod's own account when not given.
+    pub kubeconfig: Option<PathBuf>,
+    /// Do not read the cluster's authentication settings.
+    pub skip_lookup: bool,
+    /// Serve even if they cannot be read.
+    pub tolerate_lookup_failure: bool,
+    /// Authorities of client certificates, instead of the cluster's.
+    pub client_ca_file: Option<PathBuf>,
+    /// The front proxy, instead of the cluster's.
+    pub front_proxy: Option<FrontProxyConfig>,
+    /// How long a judgement on a token is kept.
+    pub token_ttl: Duration,
+}
+
+/// A front proxy as the command line describes it.
+#[derive(Debug, Clone)]
+pub struct FrontProxyConfig {
+    /// Who signs the certificates of proxies.
+    pub ca_file: PathBuf,
+    /// Common names of proxies; empty means any.
+    pub allowed_names: Vec<String>,
+    /// Headers that name the user.
+    pub username_headers: Vec<HeaderName>,
+    /// Headers that name groups.
+    pub group_headers: Vec<HeaderName>,
+    /// Headers that hold the user's identifier.
+    pub uid_headers: Vec<HeaderName>,
+    /// Beginnings of headers that hold extras, lower-case.
+    pub extra_prefixes: Vec<String>,
+}
+
+/// How access is decided.
+#[derive(Debug)]
+pub struct AuthorizationConfig {
+    /// For SubjectAccessReviews; the pod's own account when not given.
+    pub kubeconfig: Option<PathBuf>,
+    /// How long what is allowed is kept.
+    pub allowed_ttl: Duration,
+    /// How long what is not is kept.
+    pub denied_ttl: Duration,
+}
+
+/// Where the serving certificate comes from.
+#[derive(Debug)]
+pub enum ServingConfig {
+    /// Files, given or made once.
+    Files(CertificateSource),
+    /// An authority of our own, shared through a Secret and published in the APIServices.
+    Published(Identity),
+}
+
+/// Joins a cluster: starts what follows it, and gives what the server needs of it.
+///
+/// # Errors
+/// Files that cannot be used. An API that does not answer is no error.
+pub async fn join(
+    config: ClusterConfig,
+    rules: &RuleSet,
+    health: &Health,
+    tasks: &mut Tasks,
+) -> Result<Host, AppError> {
+    let lister = client(config.lister_kubeconfig.as_ref()).await?;
+
+    let mapping = Arc::new(RestMapping::default());
+    let mapped = health.check("rest-mapping", Scope::Ready);
+    let (kinds_changed, mut first_kinds) = (mapping.changes(), mapping.changes());
+    let following =
+        Arc::clone(&mapping).follow(lister.clone(), config.discovery_interval, move || mapped.pass());
+    tasks.spawn("rest mapping", following);
+
+    let objects = Arc::new(WatchedObjects::new(lister.clone(), Arc::clone(&mapping)));
+    watch_early(rules, &objects, health, tasks);
+
+    let certificate = match config.serving {
+        ServingConfig::Files(source) => ServingCertificate::load(&source)?,
+        ServingConfig::Published(identity) => {
+            let certificate = identity.provisional()?;
+            let published = health.check("serving-certificate-published", Scope::Ready);
+            tasks.spawn("serving authority", identity.follow(lister, Arc::clone(&certificate), published));
+            certificate
+        }
+    };
+
+    let ready = async move {
+        let _ = first_kinds.changed().await;
+    };
+    Ok(Host {
+        objects,
+        kinds_changed,
+        ready: ready.boxed(),
+        authenticators: authenticators(config.authentication, health, tasks).await?,
+        authorizers: vec![authorizer(config.authorization).await?],
+        certificate,
+    })
+}
+
+/// Pods are what most requests are about, and the use of CPU and memory is about those that run and about nodes: they are
+/// known before the server is ready.
+fn watch_early(rules: &RuleSet, objects: &Arc<WatchedObjects>, health: &Health, tasks: &mut Tasks) {
+    let mut early = Vec::new();
+    if !rules.custom.is_empty() {
+        early.push((core("pods", "Pod", true), false));
+    }
+    if rules.resource.is_some() {
+        early.push((core("pods", "Pod", true), true));
+        early.push((core("nodes", "Node", false), false));
+    }
+    if early.is_empty() {
+        return;
+    }
+    let listed = health.check("objects-listed", Scope::Ready);
+    let objects = Arc::clone(objects);
+    tasks.spawn("object watch", async move {
+        for (kind, running) in &early {
+            objects.known(kind, *running).await;
+        }
+        listed.pass();
+        std::future::pending().await
+    });
+}
+
+/// A kind of the core group, which every cluster serves in version v1.
+fn core(plural: &str, kind: &str, namespaced: bool) -> Kind {
+    Kind {
+        group: String::new(),
+        version: "v1".to_owned(),
+        kind: kind.to_owned(),
+        plural: plural.to_owned(),
+        singular: kind.to_lowercase(),
+        namespaced,
+    }
+}
+
+/// In upstream's order: front proxy, client certificate, token.
+async fn authenticators(
+    config: AuthenticationConfig,
+    health: &Health,
+    tasks: &mut Tasks,
+) -> Result<Vec<Arc<dyn Authenticator>>, AppError> {
+    let client = client(config.kubeconfig.as_ref()).await?;
+    let (front_proxy, client_authorities) = (FrontProxyHandle::default(), AuthoritiesHandle::default());
+    let mut from_cluster = ClusterAuthentication {
+        front_proxy: Some(Arc::clone(&front_proxy)),
+        client_authorities: Some(Arc::clone(&client_authorities)),
+    };
+    if let Some(given) = config.front_proxy {
+        from_cluster.front_proxy = None;
+        let handle = Arc::clone(&front_proxy);
+        let path = given.ca_file.clone();
+        let store = move |authorities| handle.store(Some(Arc::new(given.settings(authorities))));
+        tasks.spawn("front proxy authorities", follow_authorities(path, POLL, store)?);
+    }
+    if let Some(path) = config.client_ca_file {
+        from_cluster.client_authorities = None;
+        let handle = Arc::clone(&client_authorities);
+        let store = move |authorities| handle.store(Some(Arc::new(authorities)));
+        tasks.spawn("client authorities", follow_authorities(path, POLL, store)?);
+    }
+    if config.skip_lookup {
+        tracing::info!("the authentication settings of the cluster are not looked up");
+    } else {
+        let read = health.check("authentication-settings", Scope::Ready);
+        let following = from_cluster.follow(client.clone(), read, config.tolerate_lookup_failure);
+        tasks.spawn("authentication settings", following);
+    }
+    Ok(vec![
+        Arc::new(FrontProxy::new(front_proxy)),
+        Arc::new(ClientCertificates::new(client_authorities)),
+        Arc::new(TokenReviews::new(client, config.token_ttl)),
+    ])
+}
+
+async fn authorizer(config: AuthorizationConfig) -> Result<Arc<dyn Authorizer>, AppError> {
+    let client = client(config.kubeconfig.as_ref()).await?;
+    Ok(Arc::new(AccessReviews::new(client, config.allowed_ttl, config.denied_ttl)))
+}
+
+impl FrontProxyConfig {
+    fn settings(&self, authorities: apiservice::authn::Authorities) -> FrontProxySettings {
+        FrontProxySettings {
+            authorities,
+            allowed_names: self.allowed_names.clone(),
+            username_headers: self.username_headers.clone(),
+            group_headers: self.group_headers.clone(),
+            uid_headers: self.uid_headers.clone(),
+            extra_prefixes: self.extra_prefixes.clone(),
+        }
+    }
+}
+
+/// A client by a kubeconfig, or by the account of the pod that this runs in. `KUBECONFIG` and a person's own kubeconfig are
+/// never picked up: which cluster is meant must be said.
+async fn client(kubeconfig: Option<&PathBuf>) -> Result<kube::Client, AppError> {
+    let config = match kubeconfig {
+        Some(path) => {
+            let unusable = |error: kube::config::KubeconfigError| {
+                AppError::Cluster(format!("the kubeconfig {} is not usable: {error}", path.display()))
+            };
+            let read = Kubeconfig::read_from(path).map_err(unusable)?;
+            kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await.map_err(unusable)?
+        }
+        None => kube::Config::incluster().map_err(|error| {
+            AppError::Cluster(format!(
+                "expected to run in a pod with a service account, or --lister-kubeconfig, --authentication-kubeconfig and \
+                 --authorization-kubeconfig, or --standalone: {error}"
+            ))
+        })?,
+    };
+    kube::Client::try_from(config)
+        .map_err(|error| AppError::Cluster(format!("no client for the Kubernetes API can be made: {error}")))
+}

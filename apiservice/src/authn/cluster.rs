@@ -1,0 +1,150 @@
+//! How a cluster authenticates, as its ConfigMap `kube-system/extension-apiserver-authentication` says (contract, section
+//! 8.2). Followed as long as the program runs: authorities rotate.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, pin_mut};
+use http::HeaderName;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event, watcher};
+
+use super::{AuthnError, Authorities, AuthoritiesHandle, FrontProxyHandle, FrontProxySettings};
+use crate::health::CheckHandle;
+
+/// What is taken from the ConfigMap. A part that the command line gives is not.
+#[derive(Debug, Clone, Default)]
+pub struct ClusterAuthentication {
+    /// Where the front proxy's settings go.
+    pub front_proxy: Option<FrontProxyHandle>,
+    /// Where the authorities of client certificates go.
+    pub client_authorities: Option<AuthoritiesHandle>,
+}
+
+impl ClusterAuthentication {
+    /// Reads the ConfigMap and follows it, for ever. `read` passes once it was read, or is known not to exist; with
+    /// `tolerate`, also when it cannot be read. A value that makes no sense leaves what was in force.
+    pub async fn follow(self, client: kube::Client, read: CheckHandle, tolerate: bool) {
+        let api: Api<ConfigMap> = Api::namespaced(client, NAMESPACE);
+        let config = watcher::Config::default().fields(&format!("metadata.name={NAME}"));
+        let events = watcher(api, config).default_backoff();
+        pin_mut!(events);
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(Event::Apply(map) | Event::InitApply(map)) => self.take(&map.data.unwrap_or_default()),
+                Ok(Event::InitDone) => read.pass(),
+                Ok(Event::Init | Event::Delete(_)) => {}
+                Err(error) => {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "the ConfigMap {NAMESPACE}/{NAME} cannot be read; the account needs the Role \
+                         extension-apiserver-authentication-reader in {NAMESPACE}"
+                    );
+                    if tolerate {
+                        read.pass();
+                    }
+                }
+            }
+        }
+    }
+
+    fn take(&self, data: &BTreeMap<String, String>) {
+        if let Some(handle) = &self.front_proxy {
+            match front_proxy(data) {
+                Ok(settings) => handle.store(settings.map(Arc::new)),
+                Err(error) => {
+                    tracing::error!(%error, "the front proxy's settings in {NAMESPACE}/{NAME} are not usable; those in force stay");
+                }
+            }
+        }
+        if let Some(handle) = &self.client_authorities {
+            match data
+                .get("client-ca-file")
+                .map(|bundle| Authorities::from_pem(bundle.as_bytes()))
+                .transpose()
+            {
+                Ok(authorities) => handle.store(authorities.map(Arc::new)),
+                Err(error) => {
+                    tracing::error!(%error, "client-ca-file in {NAMESPACE}/{NAME} is not usable; the authorities in force stay");
+                }
+            }
+        }
+        tracing::info!("the authentication settings of the cluster were read");
+    }
+}
+
+/// Reads authorities from a file and follows it by content, for ever; a content that makes no sense leaves those in force.
+///
+/// # Errors
+/// The file cannot be used at start.
+pub fn follow_authorities(
+    path: PathBuf,
+    every: Duration,
+    mut store: impl FnMut(Authorities) + Send + 'static,
+) -> Result<impl Future<Output = ()> + Send, AuthnError> {
+    let read = |path: &PathBuf| {
+        std::fs::read(path).map_err(|error| AuthnError(format!("cannot read {}: {error}", path.display())))
+    };
+    let mut held = read(&path)?;
+    let named = |error: AuthnError| AuthnError(format!("{}: {error}", path.display()));
+    store(Authorities::from_pem(&held).map_err(named)?);
+    Ok(async move {
+        loop {
+            tokio::time::sleep(every).await;
+            let Ok(content) = read(&path) else { continue };
+            if content == held {
+                continue;
+            }
+            match Authorities::from_pem(&content) {
+                Ok(authorities) => {
+                    store(authorities);
+                    tracing::info!(file = %path.display(), "authorities reloaded");
+                }
+                Err(error) => tracing::warn!(file = %path.display(), %error, "the authorities in force stay"),
+            }
+            held = content;
+        }
+    })
+}
+
+/// The front proxy's settings; `None` when the cluster has no front proxy.
+fn front_proxy(data: &BTreeMap<String, String>) -> Result<Option<FrontProxySettings>, AuthnError> {
+    let Some(bundle) = data.get("requestheader-client-ca-file") else { return Ok(None) };
+    Ok(Some(FrontProxySettings {
+        authorities: Authorities::from_pem(bundle.as_bytes())?,
+        allowed_names: list(data, "requestheader-allowed-names")?,
+        username_headers: headers(data, "requestheader-username-headers")?,
+        group_headers: headers(data, "requestheader-group-headers")?,
+        uid_headers: headers(data, "requestheader-uid-headers")?,
+        extra_prefixes: list(data, "requestheader-extra-headers-prefix")?
+            .iter()
+            .map(|prefix| prefix.to_lowercase())
+            .collect(),
+    }))
+}
+
+fn list(data: &BTreeMap<String, String>, key: &str) -> Result<Vec<String>, AuthnError> {
+    match data.get(key).map(String::as_str) {
+        // Older clusters lack the keys of newer ones.
+        None | Some("") => Ok(Vec::new()),
+        Some(text) => serde_json::from_str(text)
+            .map_err(|error| AuthnError(format!("{key}: expected a JSON list of strings: {error}"))),
+    }
+}
+
+fn headers(data: &BTreeMap<String, String>, key: &str) -> Result<Vec<HeaderName>, AuthnError> {
+    list(data, key)?
+        .iter()
+        .map(|name| {
+            HeaderName::try_from(name)
+                .map_err(|_| AuthnError(format!("{key}: expected a header's name, found {name:?}")))
+        })
+        .collect()
+}
+
+const NAMESPACE: &str = "kube-system";
+const NAME: &str = "extension-apiserver-authentication";

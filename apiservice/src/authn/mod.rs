@@ -1,0 +1,103 @@
+//! Step 2 of a request: who is asking (contract, section 8.1 to 8.3).
+//!
+//! The TLS layer takes any client certificate whose handshake signature is good; whether its chain means anything is
+//! judged here, so that a bad certificate is a 401 and not a broken connection.
+
+mod certificates;
+mod cluster;
+mod front_proxy;
+mod token;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use http::request::Parts;
+use rustls_pki_types::CertificateDer;
+
+pub use certificates::{Authorities, AuthoritiesHandle, ClientCertificates};
+pub use cluster::{ClusterAuthentication, follow_authorities};
+pub use front_proxy::{FrontProxy, FrontProxyHandle, FrontProxySettings};
+pub use token::TokenReviews;
+
+/// A caller.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct User {
+    /// The user's name.
+    pub name: String,
+    /// An identifier that outlives the name; empty when there is none.
+    pub uid: String,
+    /// The groups the user is in.
+    pub groups: Vec<String>,
+    /// What else the authenticator knows.
+    pub extra: BTreeMap<String, Vec<String>>,
+}
+
+/// The certificates that the client showed in the TLS handshake, its own first. Empty when it showed none.
+#[derive(Debug, Clone, Default)]
+pub struct PeerCertificates(pub Arc<Vec<CertificateDer<'static>>>);
+
+/// Why a credential that was shown is not good.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct AuthnError(pub String);
+
+/// One way to tell who is asking.
+pub trait Authenticator: Send + Sync + 'static {
+    /// The caller; `None` when the request holds no credential of this kind; an error when it holds a bad one.
+    fn authenticate<'a>(
+        &'a self,
+        request: &'a Parts,
+        peer: &'a PeerCertificates,
+    ) -> BoxFuture<'a, Result<Option<User>, AuthnError>>;
+}
+
+/// Asks authenticators in order; the first success wins.
+///
+/// When none succeeds, a bad credential is an error even if another kind was absent; a request without any credential
+/// is anonymous. Everybody who is not anonymous is also in the group of the authenticated.
+pub struct Union(Vec<Arc<dyn Authenticator>>);
+
+impl Union {
+    /// Authenticators in the order in which they are asked.
+    pub fn new(authenticators: Vec<Arc<dyn Authenticator>>) -> Union {
+        Union(authenticators)
+    }
+
+    /// Who is asking.
+    ///
+    /// # Errors
+    /// A credential was shown and none was good.
+    pub async fn user(&self, request: &Parts, peer: &PeerCertificates) -> Result<User, AuthnError> {
+        let mut refused = None;
+        for authenticator in &self.0 {
+            match authenticator.authenticate(request, peer).await {
+                Ok(Some(mut user)) => {
+                    if !user.groups.iter().any(|group| group == AUTHENTICATED) {
+                        user.groups.push(AUTHENTICATED.to_owned());
+                    }
+                    return Ok(user);
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    refused.get_or_insert(error);
+                }
+            }
+        }
+        match refused {
+            Some(error) => Err(error),
+            None => Ok(User {
+                name: ANONYMOUS.to_owned(),
+                groups: vec![UNAUTHENTICATED.to_owned()],
+                ..User::default()
+            }),
+        }
+    }
+}
+
+/// The name of a caller without credentials.
+pub const ANONYMOUS: &str = "system:anonymous";
+/// The group of callers without credentials.
+pub const UNAUTHENTICATED: &str = "system:unauthenticated";
+/// The group of everybody who showed a good credential.
+pub const AUTHENTICATED: &str = "system:authenticated";

@@ -1,0 +1,104 @@
+//! Access control by the cluster's SubjectAccessReview API (contract, section 8.4).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use k8s_openapi::api::authorization::v1::{
+    NonResourceAttributes, ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+};
+use kube::api::{Api, PostParams};
+use moka::future::Cache;
+
+use super::{Authorizer, AuthzError, Decision};
+use crate::attributes::Attributes;
+use crate::authn::User;
+use crate::review::{Lifetimes, ReviewError, cache, review};
+
+/// Asks the cluster. Decisions are kept for a while; equal questions that come at the same time are asked once.
+pub struct AccessReviews {
+    api: Api<SubjectAccessReview>,
+    decisions: Cache<Arc<str>, Decision>,
+}
+
+impl AccessReviews {
+    /// Asks with a client; keeps what is allowed for `allowed_ttl` and what is not for `denied_ttl`.
+    pub fn new(client: kube::Client, allowed_ttl: Duration, denied_ttl: Duration) -> AccessReviews {
+        let lifetimes = Lifetimes { good: allowed_ttl, bad: denied_ttl };
+        AccessReviews {
+            api: Api::all(client),
+            decisions: cache(lifetimes, |decision| *decision == Decision::Allow),
+        }
+    }
+
+    async fn decide(&self, user: &User, attributes: &Attributes) -> Result<Decision, AuthzError> {
+        let spec = spec(user, attributes);
+        // The whole question is the key. It holds only strings, lists and maps: serde_json writes those without fail.
+        let key = serde_json::to_string(&spec).unwrap_or_default();
+        let unreachable = |error: &ReviewError| AuthzError(error.to_string());
+        if key.len() >= LONGEST_KEY {
+            return self.ask(spec).await.map_err(|error| unreachable(&error));
+        }
+        let answer = self.decisions.try_get_with(key.into(), self.ask(spec)).await;
+        answer.map_err(|error: Arc<ReviewError>| unreachable(&error))
+    }
+
+    async fn ask(&self, spec: SubjectAccessReviewSpec) -> Result<Decision, ReviewError> {
+        let question = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
+        let answer =
+            review(BUDGET, || async { self.api.create(&PostParams::default(), &question).await }).await?;
+        let status = answer.status.unwrap_or_default();
+        let reason = status.reason.unwrap_or_default();
+        Ok(match (status.allowed, status.denied) {
+            (true, _) => Decision::Allow,
+            (false, Some(true)) => Decision::Deny { reason },
+            (false, _) => Decision::NoOpinion { reason },
+        })
+    }
+}
+
+impl Authorizer for AccessReviews {
+    fn authorize<'a>(
+        &'a self,
+        user: &'a User,
+        attributes: &'a Attributes,
+    ) -> BoxFuture<'a, Result<Decision, AuthzError>> {
+        self.decide(user, attributes).boxed()
+    }
+}
+
+fn spec(user: &User, attributes: &Attributes) -> SubjectAccessReviewSpec {
+    let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let mut spec = SubjectAccessReviewSpec {
+        user: given(&user.name),
+        uid: given(&user.uid),
+        groups: (!user.groups.is_empty()).then(|| user.groups.clone()),
+        extra: (!user.extra.is_empty()).then(|| user.extra.clone()),
+        ..SubjectAccessReviewSpec::default()
+    };
+    match &attributes.resource {
+        Some(resource) => {
+            spec.resource_attributes = Some(ResourceAttributes {
+                verb: given(&attributes.verb),
+                group: given(&resource.group),
+                version: given(&resource.version),
+                namespace: given(&resource.namespace),
+                resource: given(&resource.resource),
+                subresource: given(&resource.subresource),
+                name: given(&resource.name),
+                ..ResourceAttributes::default()
+            });
+        }
+        None => {
+            spec.non_resource_attributes =
+                Some(NonResourceAttributes { path: given(&attributes.path), verb: given(&attributes.verb) });
+        }
+    }
+    spec
+}
+
+/// Longest time for a decision, retries included (D35).
+const BUDGET: Duration = Duration::from_secs(3);
+/// Longer questions are asked each time: a caller writes them, and they would fill the memory.
+const LONGEST_KEY: usize = 10_000;

@@ -16,6 +16,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::negotiate::{self, Form};
+use crate::openapi::OpenApi;
 pub use aggregated::AggregatedVersion;
 
 /// An API group as it is served.
@@ -60,6 +61,7 @@ pub struct Discovery {
     by_group: BTreeMap<String, Document>,
     by_version: BTreeMap<(String, String), Document>,
     aggregated: [Document; 2],
+    openapi: OpenApi,
 }
 
 /// The discovery in force. Cheap to clone.
@@ -112,7 +114,8 @@ impl Discovery {
             .collect();
         let aggregated =
             AggregatedVersion::ALL.map(|version| Document::of(&aggregated::list(&groups, version)));
-        Discovery { groups: Document::of(&list), by_group, by_version, aggregated }
+        let openapi = OpenApi::render(&groups);
+        Discovery { groups: Document::of(&list), by_group, by_version, aggregated, openapi }
     }
 
     /// `/apis`.
@@ -135,16 +138,22 @@ impl Discovery {
         &self.aggregated[version as usize]
     }
 
+    /// `/openapi/`.
+    pub fn openapi(&self) -> &OpenApi {
+        &self.openapi
+    }
+
     /// The paths that lead to discovery documents.
     pub fn paths(&self) -> impl Iterator<Item = String> {
         let groups = self.by_group.keys().map(|group| format!("/apis/{group}"));
         let versions = self.by_version.keys().map(|(group, version)| format!("/apis/{group}/{version}"));
-        std::iter::once("/apis".to_owned()).chain(groups).chain(versions)
+        let openapi = ["/openapi/v2", "/openapi/v3"].map(str::to_owned);
+        std::iter::once("/apis".to_owned()).chain(groups).chain(versions).chain(openapi)
     }
 }
 
 impl Document {
-    fn of(object: &impl Serialize) -> Document {
+    pub(crate) fn of(object: &impl Serialize) -> Document {
         // Documents hold only strings, booleans and lists of them: serde_json writes those without fail.
         let render = |pretty| negotiate::encode(object, Form { pretty }).unwrap_or_default();
         let compact = render(false);

@@ -14,6 +14,7 @@ pub mod go_duration;
 pub mod health;
 pub mod lifecycle;
 pub mod negotiate;
+pub mod openapi;
 pub mod quantity;
 pub mod query;
 mod review;

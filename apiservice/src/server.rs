@@ -24,6 +24,7 @@ use crate::discovery::{AggregatedVersion, DiscoveryHandle, Document};
 use crate::go_duration;
 use crate::health::{Endpoint, Health, Report};
 use crate::negotiate::{self, Acceptable, Form};
+use crate::openapi;
 use crate::query::QueryParameters;
 use crate::status::{ApiError, Class};
 use crate::types::usage::{List, NodeMetrics, PodMetrics, Single};
@@ -279,6 +280,10 @@ impl Gate {
         acceptable: Acceptable,
     ) -> Result<Response, ApiError> {
         let path = parts.uri.path();
+        if let Some(path) = path.strip_prefix("/openapi/") {
+            get_only(parts)?;
+            return self.openapi(parts, query, acceptable, path);
+        }
         match path {
             "/" | "/index.html" => return Ok(self.index(StatusCode::OK)),
             "/version" => {
@@ -303,6 +308,33 @@ impl Gate {
                 .map_or_else(|| self.index(StatusCode::NOT_FOUND), |report| health_response(report, false))),
             (None, _) => Ok(self.index(StatusCode::NOT_FOUND)),
         }
+    }
+
+    /// What lies below `/openapi/`. A document of version 3 that is asked for by its hash never changes; one asked for by
+    /// another hash is answered with what there is now: upstream redirects, which the aggregator cannot follow (D6).
+    fn openapi(
+        &self,
+        parts: &Parts,
+        query: &QueryParameters,
+        acceptable: Acceptable,
+        path: &str,
+    ) -> Result<Response, ApiError> {
+        let discovery = self.server.discovery.load();
+        let openapi = discovery.openapi();
+        let found = match path {
+            "v2" => Some(&openapi.v2),
+            "v3" => Some(&openapi.v3_index),
+            _ => path.strip_prefix("v3/").and_then(|path| openapi.v3.get(path)),
+        };
+        // D7: what there is no document of is not found.
+        let Some(document) = found else { return Ok(self.index(StatusCode::NOT_FOUND)) };
+        let mut response = discovery_response(parts, document, form(acceptable)?);
+        let headers = response.headers_mut();
+        headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+        if path.starts_with("v3/") && query.first("hash") == Some(openapi::hash(document)) {
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
+        }
+        Ok(response)
     }
 
     /// The paths there are; also the body of a 404 for a path under no known prefix.

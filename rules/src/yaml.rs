@@ -93,7 +93,9 @@ struct Reader<'a, 'f> {
 
 impl<'a> Reader<'a, '_> {
     fn next(&mut self) -> Result<(Event<'a>, Span), Fault> {
-        match self.events.next() {
+        let is_data =
+            |event: &Result<(Event<'_>, Span), ScanError>| !matches!(event, Ok((Event::Comment(..), _)));
+        match self.events.by_ref().find(is_data) {
             Some(Ok(event)) => Ok(event),
             Some(Err(error)) => Err(syntax(&error)),
             // The parser ends with `StreamEnd`, after which nobody asks again.

@@ -1,11 +1,44 @@
 //! What the end-to-end tests and the demo share: processes that are always ended, the API as a kubeconfig opens it, load,
 //! and the autoscaler's formula.
 
+pub mod api;
+pub mod cluster;
+pub mod component;
 pub mod hpa;
-pub mod kube;
+pub mod kubelet;
 pub mod load;
 pub mod process;
+pub mod prometheus;
 pub mod stack;
+
+use std::time::{Duration, Instant};
 
 /// Says what went wrong, with as much as is needed to see why.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// A port of loopback that nobody uses at the moment.
+///
+/// # Errors
+/// None is free.
+pub fn free_port() -> Result<u16, Failure> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// Waits until a condition holds.
+///
+/// # Errors
+/// The condition itself failed, or the time ran out.
+pub async fn until<F: Future<Output = Result<bool, Failure>>>(
+    what: &str,
+    limit: Duration,
+    check: impl Fn() -> F,
+) -> Result<(), Failure> {
+    let deadline = Instant::now() + limit;
+    while !check().await? {
+        if Instant::now() > deadline {
+            return Err(format!("not within {limit:?}: {what}").into());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}

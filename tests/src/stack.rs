@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::Failure;
-use crate::kube::Api;
+use crate::api::Api;
 use crate::process::Process;
 
 /// A model server on loopback, standing for a pod.
@@ -55,18 +55,24 @@ pub fn program(name: &str) -> Result<PathBuf, Failure> {
 /// # Errors
 /// One did not start.
 pub async fn start_pods(count: usize, arguments: &[&str], dir: &Path) -> Result<Vec<Pod>, Failure> {
-    let program = program("model-server")?;
     let mut pods = Vec::new();
     for number in 0..count {
-        let name = format!("model-{number}");
-        let mut all = vec!["--listen".to_owned(), "127.0.0.1:0".to_owned()];
-        all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
-        let mut process = Process::start(&name, &program, &all, dir)?;
-        let address = process.wait_for_log("listening address=", START).await?;
-        process.wait_for_log("model ready inputs=", START).await?;
-        pods.push(Pod { name, address, process });
+        pods.push(start_pod(&format!("model-{number}"), arguments, dir).await?);
     }
     Ok(pods)
+}
+
+/// Starts a model server and waits until it is healthy.
+///
+/// # Errors
+/// It did not start.
+pub async fn start_pod(name: &str, arguments: &[&str], dir: &Path) -> Result<Pod, Failure> {
+    let mut all = vec!["--listen".to_owned(), "127.0.0.1:0".to_owned()];
+    all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+    let mut process = Process::start(name, &program("model-server")?, &all, dir)?;
+    let address = process.wait_for_log("listening address=", START).await?;
+    process.wait_for_log("model ready inputs=", START).await?;
+    Ok(Pod { name: name.to_owned(), address, process })
 }
 
 /// The flags by which the adapter scrapes pods in the namespace `default`.

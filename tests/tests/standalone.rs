@@ -1,14 +1,15 @@
 //! The adapter as a process, over model servers: its own engine, a real Prometheus, kubectl, faults, the way out.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use e2e::kube::values;
+use e2e::api::values;
+use e2e::component::{component, left_out};
 use e2e::load::Load;
-use e2e::process::Process;
+use e2e::prometheus::Prometheus;
 use e2e::stack::{self, Pod};
-use e2e::{Failure, kube};
+use e2e::{Failure, api, kubelet};
 use serde_json::Value;
 
 const C1: &str = "/apis/custom.metrics.k8s.io/v1beta1";
@@ -32,19 +33,11 @@ fn names(list: &Value) -> Vec<String> {
     entries.filter_map(|entry| entry["name"].as_str()).map(str::to_owned).collect()
 }
 
-/// Waits until a condition holds.
 async fn until<F: Future<Output = Result<bool, Failure>>>(
     what: &str,
     check: impl Fn() -> F,
 ) -> Result<(), Failure> {
-    let deadline = Instant::now() + Duration::from_mins(1);
-    while !check().await? {
-        if Instant::now() > deadline {
-            return Err(format!("not in time: {what}").into());
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    Ok(())
+    e2e::until(what, Duration::from_mins(1), check).await
 }
 
 #[tokio::test]
@@ -98,7 +91,7 @@ async fn kubectl_reads_it_by_the_kubeconfig() -> Result<(), Failure> {
     };
     assert_eq!(names(&serde_json::from_str(&get(C1)?)?), NAMES);
     let list = serde_json::from_str(&get(&format!("{C2}/namespaces/default/pods/*/request_queue_depth"))?)?;
-    assert_eq!(kube::values(&list)?, [("model-0".to_owned(), 0.0)]);
+    assert_eq!(api::values(&list)?, [("model-0".to_owned(), 0.0)]);
     let refused = get(&format!("{C1}/namespaces/default/pods/*/nosuch")).expect_err("no such metric");
     assert_eq!(
         refused.to_string().trim(),
@@ -112,10 +105,11 @@ async fn the_same_over_a_real_prometheus() -> Result<(), Failure> {
     let Some(program) = component("prometheus") else { return left_out("prometheus") };
     let dir = tempfile::tempdir()?;
     let pods = pods(2, dir.path()).await?;
-    let mut prometheus = Prometheus::start(&program, &pods, dir.path())?;
-    let url = prometheus.url.clone();
+    let targets: Vec<_> = pods.iter().map(|pod| kubelet::target("default", "model-server", pod)).collect();
+    let mut prometheus = Prometheus::start(&program, &targets, dir.path()).await?;
+    let url = prometheus.url();
     until("Prometheus has scraped every pod", || async {
-        Ok(ask(&url, "count(request_queue_depth)").await?.contains(r#""2""#))
+        Ok(prometheus.query("request_queue_depth").await?.len() == 2)
     })
     .await?;
     let adapter = stack::start_adapter(&[format!("--prometheus-url={url}")], dir.path()).await?;
@@ -123,21 +117,16 @@ async fn the_same_over_a_real_prometheus() -> Result<(), Failure> {
     assert_eq!(names(&api.get(C1).await?.1), NAMES);
     // A constant: what the API says is what Prometheus says.
     let (_, list) = api.get(&format!("{C1}/namespaces/default/pods/*/gpu_utilization_percent")).await?;
-    let direct: Value = serde_json::from_str(&ask(&url, "gpu_utilization_percent").await?)?;
-    let mut direct: Vec<(String, f64)> = direct["data"]["result"]
-        .as_array()
-        .ok_or("no result")?
-        .iter()
-        .map(|entry| {
-            let pod = entry["metric"]["pod"].as_str().unwrap_or_default().to_owned();
-            (pod, entry["value"][1].as_str().unwrap_or_default().parse().unwrap_or(f64::NAN))
-        })
+    let mut direct: Vec<(String, f64)> = prometheus
+        .query("gpu_utilization_percent")
+        .await?
+        .into_iter()
+        .map(|(labels, value)| (labels["pod"].as_str().unwrap_or_default().to_owned(), value))
         .collect();
     direct.sort_by(|left, right| left.0.cmp(&right.0));
     assert_eq!(values(&list)?, direct);
     // Prometheus goes: an error with its cause, discovery as before; it comes back: answers again.
-    let port = prometheus.port;
-    drop(prometheus.process.take());
+    prometheus.stop();
     let path = format!("{C1}/namespaces/default/pods/model-0/request_queue_depth");
     let (code, status) = api.get(&path).await?;
     assert_eq!(code, 503, "{status}");
@@ -147,7 +136,7 @@ async fn the_same_over_a_real_prometheus() -> Result<(), Failure> {
     );
     assert_eq!(names(&api.get(C1).await?.1), NAMES);
     assert_eq!(api.text("/readyz").await?.0, 200);
-    prometheus.restart(&program, port, dir.path())?;
+    prometheus.resume().await?;
     until("answers again", || async { Ok(api.get(&path).await?.0 == 200) }).await
 }
 
@@ -211,67 +200,5 @@ async fn strangers_are_refused() -> Result<(), Failure> {
         let response = stranger.get(format!("https://{address}{path}")).send().await?;
         assert_eq!(response.status().as_u16(), code, "{path}");
     }
-    Ok(())
-}
-
-struct Prometheus {
-    process: Option<Process>,
-    port: u16,
-    url: String,
-}
-
-impl Prometheus {
-    fn start(program: &Path, pods: &[Pod], dir: &Path) -> Result<Prometheus, Failure> {
-        let targets: Vec<String> = pods
-            .iter()
-            .map(|pod| {
-                format!(
-                    "  - targets: ['{}']\n    labels: {{namespace: default, pod: {}, app: model-server}}\n",
-                    pod.address, pod.name
-                )
-            })
-            .collect();
-        let config = format!(
-            "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: model-server\n  static_configs:\n{}",
-            targets.concat()
-        );
-        std::fs::write(dir.join("prometheus.yml"), config)?;
-        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let mut prometheus = Prometheus { process: None, port, url: format!("http://127.0.0.1:{port}") };
-        prometheus.restart(program, port, dir)?;
-        Ok(prometheus)
-    }
-
-    fn restart(&mut self, program: &Path, port: u16, dir: &Path) -> Result<(), Failure> {
-        let arguments = [
-            format!("--config.file={}", dir.join("prometheus.yml").display()),
-            format!("--storage.tsdb.path={}", dir.join("tsdb").display()),
-            format!("--web.listen-address=127.0.0.1:{port}"),
-        ];
-        self.process = Some(Process::start("prometheus", program, &arguments, dir)?);
-        Ok(())
-    }
-}
-
-async fn ask(url: &str, query: &str) -> Result<String, Failure> {
-    let request = reqwest::Client::new().get(format!("{url}/api/v1/query")).query(&[("query", query)]);
-    // Not up yet is no answer yet.
-    let Ok(response) = request.send().await else { return Ok(String::new()) };
-    Ok(response.text().await?)
-}
-
-/// A real server or client; `None` where it is neither there nor can be built.
-fn component(name: &str) -> Option<PathBuf> {
-    let output = Command::new(stack::repository().join("scripts/components")).arg(name).output().ok()?;
-    let path = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim());
-    (output.status.success() && path.exists()).then_some(path)
-}
-
-fn left_out(name: &str) -> Result<(), Failure> {
-    let message = format!("{name} is not here and could not be built: scripts/components {name} says why");
-    if std::env::var_os("CI").is_some() {
-        return Err(message.into());
-    }
-    eprintln!("not run: {message}");
     Ok(())
 }

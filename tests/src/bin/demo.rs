@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use e2e::api::{self, Api};
 use e2e::hpa::{self, Bounds, Target};
-use e2e::kube::{self, Api};
 use e2e::load::Load;
 use e2e::{Failure, stack};
 use serde_json::json;
@@ -111,7 +111,7 @@ async fn read(api: &Api) -> Result<Seen, Failure> {
         if code != 200 {
             return Err(format!("{path} answered {code}: {body}").into());
         }
-        seen.insert(metric, kube::values(&body)?.into_iter().collect());
+        seen.insert(metric, api::values(&body)?.into_iter().collect());
     }
     Ok(seen)
 }

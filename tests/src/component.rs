@@ -1,0 +1,26 @@
+//! Real servers and clients, found or built by `scripts/components`.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::{Failure, stack};
+
+/// A real server or client; `None` where it is neither there nor can be built.
+pub fn component(name: &str) -> Option<PathBuf> {
+    let output = Command::new(stack::repository().join("scripts/components")).arg(name).output().ok()?;
+    let path = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim());
+    (output.status.success() && path.exists()).then_some(path)
+}
+
+/// Ends a test that cannot run here: said in one line, and a failure with `CI` set.
+///
+/// # Errors
+/// With `CI` set.
+pub fn left_out(name: &str) -> Result<(), Failure> {
+    let message = format!("{name} is not here and could not be built: scripts/components {name} says why");
+    if std::env::var_os("CI").is_some() {
+        return Err(message.into());
+    }
+    eprintln!("not run: {message}");
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! A real Prometheus on loopback, whose targets change as tests say.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::process::Process;
+use crate::{Failure, free_port, until};
+
+/// A Prometheus that scrapes every second what a file names.
+#[derive(Debug)]
+pub struct Prometheus {
+    program: PathBuf,
+    dir: PathBuf,
+    process: Option<Process>,
+    port: u16,
+    http: reqwest::Client,
+}
+
+/// One scrape target.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ScrapeTarget {
+    /// Host and port.
+    pub address: String,
+    /// Labels of its series.
+    pub labels: Vec<(String, String)>,
+}
+
+impl Prometheus {
+    /// Starts one in `dir` and waits until it is ready.
+    ///
+    /// # Errors
+    /// It did not start.
+    pub async fn start(program: &Path, targets: &[ScrapeTarget], dir: &Path) -> Result<Prometheus, Failure> {
+        let dir = dir.to_owned();
+        let config = "global: {scrape_interval: 1s}\nscrape_configs:\n- job_name: model-server\n  file_sd_configs:\n  \
+                      - {files: [targets.json], refresh_interval: 1s}\n";
+        std::fs::write(dir.join("prometheus.yml"), config)?;
+        let mut prometheus = Prometheus {
+            program: program.to_owned(),
+            process: None,
+            port: free_port()?,
+            http: reqwest::Client::new(),
+            dir,
+        };
+        prometheus.set_targets(targets)?;
+        prometheus.resume().await?;
+        Ok(prometheus)
+    }
+
+    /// Where it answers.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The file that holds its targets; another may write it.
+    pub fn targets_file(&self) -> PathBuf {
+        self.dir.join("targets.json")
+    }
+
+    /// Changes what is scraped.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn set_targets(&self, targets: &[ScrapeTarget]) -> Result<(), Failure> {
+        write_targets(&self.targets_file(), targets)
+    }
+
+    /// Kills it.
+    pub fn stop(&mut self) {
+        drop(self.process.take());
+    }
+
+    /// Starts it again on the same port, with what it had stored.
+    ///
+    /// # Errors
+    /// It did not start.
+    pub async fn resume(&mut self) -> Result<(), Failure> {
+        let arguments = [
+            format!("--config.file={}", self.dir.join("prometheus.yml").display()),
+            format!("--storage.tsdb.path={}", self.dir.join("tsdb").display()),
+            format!("--web.listen-address=127.0.0.1:{}", self.port),
+        ];
+        self.process = Some(Process::start("prometheus", &self.program, &arguments, &self.dir)?);
+        until("Prometheus is ready", Duration::from_mins(1), || async {
+            let answer = self.http.get(format!("{}/-/ready", self.url())).send().await;
+            Ok(answer.is_ok_and(|answer| answer.status().is_success()))
+        })
+        .await
+    }
+
+    /// The samples of a query: labels and value.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn query(&self, promql: &str) -> Result<Vec<(Value, f64)>, Failure> {
+        let request = self.http.get(format!("{}/api/v1/query", self.url())).query(&[("query", promql)]);
+        let answer: Value = serde_json::from_slice(&request.send().await?.bytes().await?)?;
+        let samples = answer["data"]["result"].as_array().ok_or_else(|| format!("no result: {answer}"))?;
+        samples
+            .iter()
+            .map(|sample| {
+                let value = sample["value"][1].as_str().ok_or("no value")?;
+                Ok((sample["metric"].clone(), value.parse()?))
+            })
+            .collect()
+    }
+}
+
+/// Writes a file of targets, whole or not at all.
+///
+/// # Errors
+/// It cannot be written.
+pub fn write_targets(file: &Path, targets: &[ScrapeTarget]) -> Result<(), Failure> {
+    let groups: Vec<Value> = targets
+        .iter()
+        .map(|target| {
+            let labels: serde_json::Map<String, Value> =
+                target.labels.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+            json!({"targets": [target.address], "labels": labels})
+        })
+        .collect();
+    let new = file.with_extension("new");
+    std::fs::write(&new, json!(groups).to_string())?;
+    std::fs::rename(new, file)?;
+    Ok(())
+}

@@ -32,9 +32,11 @@ pub struct Settings {
     /// The value of their label `app`.
     pub app: &'static str,
     /// Arguments of each model server.
-    pub arguments: &'static [&'static str],
+    pub arguments: Vec<String>,
     /// Where Prometheus reads its targets.
     pub targets_file: PathBuf,
+    /// Targets besides the pods.
+    pub other_targets: Vec<ScrapeTarget>,
 }
 
 impl Kubelet {
@@ -80,7 +82,8 @@ async fn tend(pods: &Api<Pod>, settings: &Settings, running: &Running, dir: &Pat
     let before: Vec<String> = lock().keys().cloned().collect();
     lock().retain(|name, _| names.contains(name));
     for name in names.iter().filter(|name| !before.contains(name)) {
-        let pod = stack::start_pod(name, settings.arguments, dir).await?;
+        let arguments: Vec<&str> = settings.arguments.iter().map(String::as_str).collect();
+        let pod = stack::start_pod(name, &arguments, dir).await?;
         lock().insert(name.clone(), pod);
         let status = json!({"status": {
             "phase": "Running",
@@ -92,8 +95,8 @@ async fn tend(pods: &Api<Pod>, settings: &Settings, running: &Running, dir: &Pat
     }
     let now: Vec<String> = lock().keys().cloned().collect();
     if now != before || !settings.targets_file.exists() {
-        let targets: Vec<ScrapeTarget> =
-            lock().values().map(|pod| target(settings.namespace, settings.app, pod)).collect();
+        let mut targets = settings.other_targets.clone();
+        targets.extend(lock().values().map(|pod| target(settings.namespace, settings.app, pod)));
         write_targets(&settings.targets_file, &targets)?;
     }
     Ok(())

@@ -9,6 +9,7 @@ pub mod kubelet;
 pub mod load;
 pub mod process;
 pub mod prometheus;
+pub mod signals;
 pub mod stack;
 
 use std::time::{Duration, Instant};

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use e2e::cluster::Cluster;
+use apiservice::authority::Issued;
+use e2e::cluster::{Cluster, ClusterAdapter};
 use e2e::component::{component, left_out};
 use e2e::kubelet::{Kubelet, Settings};
 use e2e::prometheus::Prometheus;
@@ -14,29 +15,46 @@ const V1: &str = "v1beta1.custom.metrics.k8s.io";
 const V2: &str = "v1beta2.custom.metrics.k8s.io";
 const MINUTE: Duration = Duration::from_mins(1);
 
+/// The tutorial's stack in a cluster, ready: two pods that Prometheus scrapes, and the adapter behind both APIServices.
+struct Deployed {
+    cluster: Cluster,
+    prometheus: Prometheus,
+    _kubelet: Kubelet,
+    adapter: ClusterAdapter,
+}
+
+impl Deployed {
+    async fn start() -> Result<Option<Deployed>, Failure> {
+        let (Some(prometheus), Some(cluster)) = (component("prometheus"), Cluster::start().await?) else {
+            return Ok(None);
+        };
+        let prometheus = Prometheus::start(&prometheus, &[], cluster.dir()).await?;
+        let port = free_port()?;
+        cluster.deploy("tutorial", port)?;
+        let pods = Settings {
+            namespace: "default",
+            app: "model-server",
+            arguments: Vec::new(),
+            targets_file: prometheus.targets_file(),
+            other_targets: Vec::new(),
+        };
+        let kubelet = Kubelet::start(&cluster.client, pods, cluster.dir());
+        until("Prometheus has scraped both pods", MINUTE, || async {
+            Ok(prometheus.query("request_queue_depth").await?.len() == 2)
+        })
+        .await?;
+        let rules = stack::repository().join("deploy/overlays/tutorial/adapter-values.yaml");
+        let adapter = cluster.start_adapter(port, &rules, &prometheus.url(), &[]).await?;
+        cluster.wait_available(V1).await?;
+        cluster.wait_available(V2).await?;
+        Ok(Some(Deployed { cluster, prometheus, _kubelet: kubelet, adapter }))
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn aggregated_by_a_real_kube_apiserver() -> Result<(), Failure> {
-    let Some(prometheus) = component("prometheus") else { return left_out("prometheus") };
-    let Some(cluster) = Cluster::start().await? else { return left_out("kube-apiserver") };
-    let prometheus = Prometheus::start(&prometheus, &[], cluster.dir()).await?;
-    let port = free_port()?;
-    cluster.deploy("tutorial", port)?;
-    let pods = Settings {
-        namespace: "default",
-        app: "model-server",
-        arguments: &[],
-        targets_file: prometheus.targets_file(),
-    };
-    let _kubelet = Kubelet::start(&cluster.client, pods, cluster.dir());
-    until("Prometheus has scraped both pods", MINUTE, || async {
-        Ok(prometheus.query("request_queue_depth").await?.len() == 2)
-    })
-    .await?;
-    let rules = stack::repository().join("deploy/overlays/tutorial/adapter-values.yaml");
-    let adapter = cluster.start_adapter(port, &rules, &prometheus.url(), &[]).await?;
-    cluster.wait_available(V1).await?;
-    cluster.wait_available(V2).await?;
-
+    let Some(deployed) = Deployed::start().await? else { return left_out("kube-apiserver") };
+    let cluster = &deployed.cluster;
     // Verified: the adapter published its own authority, and nothing is skipped.
     for name in [V1, V2] {
         let service: Value =
@@ -96,7 +114,174 @@ async fn aggregated_by_a_real_kube_apiserver() -> Result<(), Failure> {
         .filter(|line| line.starts_with('E') && line.contains("metrics.k8s.io"))
         .collect();
     assert_eq!(complaints, [""; 0], "kube-apiserver complains about us");
-    drop(adapter);
-    cluster.stop();
+    deployed.cluster.stop();
+    Ok(())
+}
+
+/// A caller of the adapter itself, without kube-apiserver in between.
+struct Caller {
+    http: reqwest::Client,
+    url: String,
+    token: Option<String>,
+    headers: Vec<(&'static str, &'static str)>,
+}
+
+impl Caller {
+    fn new(adapter: &ClusterAdapter, certificate: Option<&Issued>) -> Result<Caller, Failure> {
+        let mut http = reqwest::Client::builder().tls_danger_accept_invalid_certs(true);
+        if let Some(issued) = certificate {
+            let pem = format!("{}{}", issued.certificate, issued.key);
+            http = http.identity(reqwest::Identity::from_pem(pem.as_bytes())?);
+        }
+        let url = format!("https://127.0.0.1:{}", adapter.port);
+        Ok(Caller { http: http.build()?, url, token: None, headers: Vec::new() })
+    }
+
+    async fn get(&self, path: &str) -> Result<(u16, String), Failure> {
+        let mut request = self.http.get(format!("{}{path}", self.url));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        for (name, value) in &self.headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.send().await?;
+        Ok((response.status().as_u16(), response.text().await?))
+    }
+
+    /// The code of an answer and the message of its Status.
+    async fn refusal(&self, path: &str) -> Result<(u16, String), Failure> {
+        let (code, body) = self.get(path).await?;
+        let status: Value = serde_json::from_str(&body).map_err(|error| format!("{error}: {body}"))?;
+        Ok((code, status["message"].as_str().unwrap_or_default().to_owned()))
+    }
+}
+
+const ACCOUNTS: &str = r#"
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: reader, namespace: default}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: nobody, namespace: default}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: reader, namespace: default}
+rules:
+- {apiGroups: [custom.metrics.k8s.io], resources: [pods/request_queue_depth], verbs: [get, list]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: reader, namespace: default}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: reader}
+subjects: [{kind: ServiceAccount, name: reader, namespace: default}]
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_are_who_the_cluster_says_and_may_what_it_says() -> Result<(), Failure> {
+    let Some(deployed) = Deployed::start().await? else { return left_out("kube-apiserver") };
+    let (cluster, adapter) = (&deployed.cluster, &deployed.adapter);
+    cluster.apply(ACCOUNTS)?;
+    let depth = format!("{C1}/namespaces/default/pods/*/request_queue_depth");
+    let gpu = format!("{C1}/namespaces/default/pods/*/gpu_utilization_percent");
+    let forbidden = |user: &str, metric: &str| {
+        (
+            403,
+            format!(
+                "pods.custom.metrics.k8s.io \"*\" is forbidden: User \"{user}\" cannot get resource \"pods/{metric}\" in \
+                 API group \"custom.metrics.k8s.io\" in the namespace \"default\""
+            ),
+        )
+    };
+
+    let mut reader = Caller::new(adapter, None)?;
+    reader.token = Some(cluster.token("default", "reader")?);
+    assert_eq!(reader.get(&depth).await?.0, 200);
+    let name = "system:serviceaccount:default:reader";
+    assert_eq!(reader.refusal(&gpu).await?, forbidden(name, "gpu_utilization_percent"));
+
+    let mut nobody = Caller::new(adapter, None)?;
+    nobody.token = Some(cluster.token("default", "nobody")?);
+    for (path, code) in
+        [("/version", 200), ("/apis", 200), (C1, 200), ("/openapi/v2", 200), ("/", 403), ("/metrics", 403)]
+    {
+        assert_eq!(nobody.get(path).await?.0, code, "{path}");
+    }
+
+    let mut stranger = Caller::new(adapter, None)?;
+    for (path, code) in
+        [("/readyz", 200), ("/version", 200), ("/apis", 403), (C1, 403), ("/readyz/ping", 403)]
+    {
+        assert_eq!(stranger.get(path).await?.0, code, "{path}");
+    }
+    // Headers of a front proxy without its certificate mean nothing.
+    stranger.headers = vec![("x-remote-user", "admin"), ("x-remote-group", "system:masters")];
+    assert_eq!(stranger.refusal(&depth).await?, forbidden("system:anonymous", "request_queue_depth"));
+    stranger.token = Some("no-such-token".to_owned());
+    assert_eq!(stranger.refusal(&depth).await?, (401, "Unauthorized".to_owned()));
+
+    let mut proxy = Caller::new(adapter, Some(&cluster.front_proxy_certificate()?))?;
+    assert_eq!(proxy.get(&depth).await?.0, 401, "a front proxy that names nobody");
+    proxy.headers = vec![("x-remote-user", "system:serviceaccount:default:reader")];
+    assert_eq!(proxy.get(&depth).await?.0, 200);
+    assert_eq!(proxy.refusal(&gpu).await?, forbidden(name, "gpu_utilization_percent"));
+
+    let mut admin = Caller::new(adapter, Some(&cluster.client_certificate("admin", &["system:masters"])?))?;
+    assert_eq!(admin.get(&gpu).await?.0, 200);
+    admin.headers = vec![("impersonate-user", "bob")];
+    assert_eq!(admin.get(&gpu).await?.0, 403, "D40");
+    let other = apiservice::authority::Authority::new("another-ca")?;
+    let unknown = Caller::new(adapter, Some(&other.issue_client("admin", &["system:masters"])?))?;
+    assert_eq!(unknown.get("/healthz").await?.0, 401);
+    deployed.cluster.stop();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outages_are_told_and_survived() -> Result<(), Failure> {
+    let Some(mut deployed) = Deployed::start().await? else { return left_out("kube-apiserver") };
+    let depth = format!("{C1}/namespaces/default/pods/*/request_queue_depth");
+    let admin = deployed.cluster.client_certificate("admin", &["system:masters"])?;
+    let direct = Caller::new(&deployed.adapter, Some(&admin))?;
+
+    // Prometheus goes: an error with its cause, discovery as before.
+    deployed.prometheus.stop();
+    let (code, status) = deployed.cluster.json(&depth).await?;
+    assert_eq!(code, 503, "{status}");
+    let message = status["message"].as_str().unwrap_or_default();
+    assert!(message.contains("Prometheus cannot be reached: Connection refused"), "{status}");
+    assert_eq!(deployed.cluster.get(C1).await?.0, 200);
+    assert_eq!(direct.get("/readyz").await?.0, 200);
+    deployed.prometheus.resume().await?;
+    let cluster = &deployed.cluster;
+    until("values again", MINUTE, || async { Ok(cluster.get(&depth).await?.0 == 200) }).await?;
+
+    // The API server goes: who needs no asking is answered, objects are those known last.
+    deployed.cluster.stop_api_server();
+    let (code, body) = direct.get(&depth).await?;
+    assert_eq!(code, 200, "{body}");
+    assert_eq!(direct.get("/livez").await?.0, 200);
+    let mut token = Caller::new(&deployed.adapter, None)?;
+    token.token = Some("never-seen".to_owned());
+    assert_eq!(token.get(&depth).await?.0, 401, "a token that cannot be judged is not good");
+    deployed.cluster.resume_api_server().await?;
+    let cluster = &deployed.cluster;
+    until("values through kube-apiserver", MINUTE, || async { Ok(cluster.get(&depth).await?.0 == 200) })
+        .await?;
+
+    // Another authority of front proxies: believed as soon as the cluster says so. The cluster names the old one beside it.
+    let before = deployed.cluster.front_proxy_certificate()?;
+    deployed.cluster.rotate_front_proxy().await?;
+    let cluster = &deployed.cluster;
+    until("values by the new front proxy", MINUTE, || async { Ok(cluster.get(&depth).await?.0 == 200) })
+        .await?;
+    for certificate in [&before, &cluster.front_proxy_certificate()?] {
+        let mut proxy = Caller::new(&deployed.adapter, Some(certificate))?;
+        proxy.headers = vec![("x-remote-user", "admin"), ("x-remote-group", "system:masters")];
+        assert_eq!(proxy.get(&depth).await?.0, 200);
+    }
+    deployed.cluster.stop();
     Ok(())
 }

@@ -238,7 +238,7 @@ impl FrontProxyConfig {
 /// A client by a kubeconfig, or by the account of the pod that this runs in. `KUBECONFIG` and a person's own kubeconfig are
 /// never picked up: which cluster is meant must be said.
 async fn client(kubeconfig: Option<&PathBuf>) -> Result<kube::Client, AppError> {
-    let config = match kubeconfig {
+    let mut config = match kubeconfig {
         Some(path) => {
             let unusable = |error: kube::config::KubeconfigError| {
                 AppError::Cluster(format!("the kubeconfig {} is not usable: {error}", path.display()))
@@ -253,6 +253,8 @@ async fn client(kubeconfig: Option<&PathBuf>) -> Result<kube::Client, AppError> 
             ))
         })?,
     };
+    // Whoever asks retries by itself, each within its own limits.
+    config.default_retry = false;
     kube::Client::try_from(config)
         .map_err(|error| AppError::Cluster(format!("no client for the Kubernetes API can be made: {error}")))
 }

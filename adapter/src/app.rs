@@ -97,7 +97,7 @@ pub struct Parts {
 /// Whose objects and callers the server knows.
 pub enum HostConfig {
     /// Nobody's: no Kubernetes API.
-    Standalone(Standalone),
+    Standalone(Box<Standalone>),
     /// A cluster's.
     Cluster(Box<ClusterConfig>),
 }
@@ -196,9 +196,11 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
     let (trigger, shutdown) = lifecycle();
     tokio::spawn(trigger.follow_signals(leave_delay));
     tasks.spawn("readiness", stop_being_ready(shutdown.clone(), staying));
-    match standalone.map(|standalone| standalone.write_kubeconfig(address)).transpose()? {
-        Some(kubeconfig) => tracing::info!(%address, kubeconfig = %kubeconfig.display(), "serving"),
-        None => tracing::info!(%address, "serving"),
+    if let Some(standalone) = standalone {
+        let kubeconfig = standalone.write_kubeconfig(address)?;
+        tracing::info!(%address, kubeconfig = %kubeconfig.display(), "serving");
+    } else {
+        tracing::info!(%address, "serving");
     }
     let serving = accept::serve(
         listener,

@@ -222,7 +222,7 @@ impl Relister {
 /// Waits for a change; for ever when nobody is left to make one.
 async fn changed<T>(receiver: &mut watch::Receiver<T>) {
     if receiver.changed().await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -157,7 +157,7 @@ impl Caller {
     }
 }
 
-const ACCOUNTS: &str = r#"
+const ACCOUNTS: &str = r"
 apiVersion: v1
 kind: ServiceAccount
 metadata: {name: reader, namespace: default}
@@ -177,7 +177,7 @@ kind: RoleBinding
 metadata: {name: reader, namespace: default}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: reader}
 subjects: [{kind: ServiceAccount, name: reader, namespace: default}]
-"#;
+";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn callers_are_who_the_cluster_says_and_may_what_it_says() -> Result<(), Failure> {

@@ -31,7 +31,9 @@ impl Answerer {
         let now = SystemTime::now();
         let samples = match self.ask(&plan.query, &asked.metric, now, request.deadline).await? {
             Samples::Vector(samples) => samples,
-            other => return Err(wrong_type(&plan.query, &other, "with one sample for each object")),
+            other @ Samples::Scalar { .. } => {
+                return Err(wrong_type(&plan.query, &other, "with one sample for each object"));
+            }
         };
         let joined = values::join(&samples, &plan.join_label, &names, matched.policy(), unix_ms(now));
         self.report(plan.query.rule, &joined.dropped);

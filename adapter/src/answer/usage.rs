@@ -92,7 +92,7 @@ impl Answerer {
             let namespace = pod.namespace.clone().unwrap_or_default();
             by_namespace.entry(namespace).or_default().push(pod.clone());
         }
-        let answers: Vec<(Arc<str>, Result<Vec<PodMetrics>, ApiError>)> = stream::iter(by_namespace)
+        let answers: Vec<_> = stream::iter(by_namespace)
             .map(|(namespace, pods)| async move {
                 let answer = self.pods_of(asking, &namespace, &pods).await;
                 (namespace, answer)
@@ -174,7 +174,9 @@ impl Answerer {
     ) -> Result<Vec<Sample>, ApiError> {
         match self.ask(&plan.query, metric, asking.now, asking.deadline).await? {
             Samples::Vector(samples) => Ok(samples),
-            other => Err(wrong_type(&plan.query, &other, "with one sample for each container or node")),
+            other @ Samples::Scalar { .. } => {
+                Err(wrong_type(&plan.query, &other, "with one sample for each container or node"))
+            }
         }
     }
 }

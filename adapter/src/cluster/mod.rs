@@ -162,7 +162,7 @@ fn watch_early(rules: &RuleSet, objects: &Arc<WatchedObjects>, health: &Health, 
             objects.known(kind, *running).await;
         }
         listed.pass();
-        std::future::pending().await
+        std::future::pending::<()>().await;
     });
 }
 

@@ -82,7 +82,7 @@ fn parts(config: Serve) -> Result<Parts, AppError> {
         source_ready,
         relist: RelistSettings { interval: relist_interval, max_age, timeout: requests.timeout },
         host: match host {
-            HostChoice::Standalone { dir } => HostConfig::Standalone(Standalone::prepare(&dir)?),
+            HostChoice::Standalone { dir } => HostConfig::Standalone(Box::new(Standalone::prepare(&dir)?)),
             HostChoice::Cluster(config) => HostConfig::Cluster(config),
         },
         address,

@@ -94,7 +94,7 @@ impl Served<'_> {
         let tag = format!("{}_{}", self.group.split('.').next().unwrap_or_default(), self.version);
         let mut operation = json!({
             "tags": [tag],
-            "description": format!("{} ({}/{})", self.kinds.summary(kind), self.group, self.version),
+            "description": format!("{} ({}/{})", schemas::summary(kind), self.group, self.version),
             "operationId": operation_id(path),
             "responses": responses,
         });
@@ -258,7 +258,7 @@ mod tests {
             .values()
             .map(|path| &path["get"]["operationId"])
             .collect();
-        ids.sort_by_key(|id| id.to_string());
+        ids.sort_by_key(ToString::to_string);
         ids.dedup();
         assert_eq!(ids.len(), paths.len(), "operation ids are unique");
     }

@@ -65,18 +65,6 @@ impl Kinds {
         format!("{}.{kind}", self.package)
     }
 
-    /// What a path that answers with a kind is for.
-    pub(super) fn summary(&self, kind: &str) -> &'static str {
-        match kind {
-            "MetricValueList" => "The values of a metric for objects",
-            "ExternalMetricValueList" => "The values of a metric for series",
-            "NodeMetrics" => "What a node uses",
-            "NodeMetricsList" => "What nodes use",
-            "PodMetrics" => "What the containers of a pod use",
-            _ => "What the containers of pods use",
-        }
-    }
-
     /// All schemas that the kinds need. `prefix` is where they stand in the document.
     pub(super) fn definitions(&self, prefix: &str) -> Map<String, Value> {
         let refer = |name: &str| json!({"$ref": format!("{prefix}{name}")});
@@ -242,6 +230,18 @@ impl Kinds {
             "items": {"description": "The values.", "type": "array", "items": item},
         });
         self.object(kind, description, &["items"], properties)
+    }
+}
+
+/// What a path that answers with a kind is for.
+pub(super) fn summary(kind: &str) -> &'static str {
+    match kind {
+        "MetricValueList" => "The values of a metric for objects",
+        "ExternalMetricValueList" => "The values of a metric for series",
+        "NodeMetrics" => "What a node uses",
+        "NodeMetricsList" => "What nodes use",
+        "PodMetrics" => "What the containers of a pod use",
+        _ => "What the containers of pods use",
     }
 }
 

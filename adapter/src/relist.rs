@@ -3,7 +3,7 @@
 //! Each series query stands alone: one that fails keeps what it found last for `--metrics-max-age`, and the others go
 //! on (upstream drops everything at the first failure). Readers take one snapshot per request.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -87,6 +87,8 @@ pub struct Relister {
     listings: HashMap<String, Listing>,
     /// Why series queries failed in the last listing.
     failed: HashMap<String, String>,
+    /// What was said of the catalog in force.
+    warned: BTreeSet<String>,
 }
 
 /// What a catalog depends on besides the series.
@@ -113,8 +115,8 @@ impl Relister {
         handle: CatalogHandle,
         telemetry: Arc<Telemetry>,
     ) -> Relister {
-        let (listings, failed) = (HashMap::new(), HashMap::new());
-        Relister { settings, source, objects, changes, handle, telemetry, listings, failed }
+        let (listings, failed, warned) = (HashMap::new(), HashMap::new(), BTreeSet::new());
+        Relister { settings, source, objects, changes, handle, telemetry, listings, failed, warned }
     }
 
     /// Lists now, at each interval and when the rules change, for ever; when kinds change, what was listed makes another
@@ -197,7 +199,7 @@ impl Relister {
     }
 
     /// Makes a catalog of what was listed and puts it in force.
-    fn publish(&self) -> Arc<Snapshot> {
+    fn publish(&mut self) -> Arc<Snapshot> {
         let rules = Arc::clone(&self.changes.rules.borrow());
         let discovered: HashMap<&str, &[Series]> = self
             .listings
@@ -213,6 +215,12 @@ impl Relister {
             })
             .collect();
         let catalog = Catalog::build(&rules, &discovered, self.objects.mapper());
+        // Once, not at each listing.
+        let warnings: BTreeSet<String> = catalog.warnings().iter().cloned().collect();
+        for warning in warnings.difference(&self.warned) {
+            tracing::warn!("{warning}");
+        }
+        self.warned = warnings;
         let snapshot = Arc::new(Snapshot { rules, catalog, unlisted });
         self.handle.0.store(Arc::clone(&snapshot));
         snapshot

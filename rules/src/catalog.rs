@@ -258,12 +258,8 @@ impl Builder<'_> {
                 counts.dropped += 1;
                 continue;
             };
-            if let Some(first) = self.external.get(&metric) {
-                if first.rule() != rule.id {
-                    let first = first.rule();
-                    self.warnings
-                        .insert(format!("{metric} is made by {first} and by {}; {first} has it", rule.id));
-                }
+            if let Some(ExternalMatch(first)) = self.external.get(&metric) {
+                self.warnings.extend(made_twice(&metric, (first.rule.id, &first.series), (rule.id, series)));
                 continue;
             }
             counts.metrics += 1;
@@ -316,14 +312,13 @@ impl Builder<'_> {
         for (resource, kind) in kinds {
             let Some(label) = labels.label_of(&kind) else { continue };
             let metrics = self.metrics.entry(resource.clone()).or_default();
-            if let Some(first) = metrics.get(metric) {
-                let first = first.matched.rule();
-                if first != rule.id {
-                    self.warnings.insert(format!(
-                        "{resource}/{metric} is made by {first} and by {}; {first} has it",
-                        rule.id
-                    ));
-                }
+            if let Some(Entry { matched: CustomMatch(first), .. }) = metrics.get(metric) {
+                let name = format!("{resource}/{metric}");
+                self.warnings.extend(made_twice(
+                    &name,
+                    (first.rule.id, &first.series),
+                    (rule.id, &series.name),
+                ));
                 continue;
             }
             let matched = Matched {
@@ -338,6 +333,18 @@ impl Builder<'_> {
             entered += 1;
         }
         Some(entered)
+    }
+}
+
+/// Says that a metric is made by two rules, or of two series by one, and which of them has it (D33).
+fn made_twice(metric: &str, first: (RuleId, &str), second: (RuleId, &str)) -> Option<String> {
+    let ((first_rule, first_series), (rule, series)) = (first, second);
+    if first_rule != rule {
+        Some(format!("{metric} is made by {first_rule} and by {rule}; {first_rule} has it"))
+    } else if first_series != series {
+        Some(format!("{metric} is made of more than one series by {rule}; {first_series} has it"))
+    } else {
+        None
     }
 }
 

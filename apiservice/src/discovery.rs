@@ -147,7 +147,7 @@ impl Discovery {
     pub fn paths(&self) -> impl Iterator<Item = String> {
         let groups = self.by_group.keys().map(|group| format!("/apis/{group}"));
         let versions = self.by_version.keys().map(|(group, version)| format!("/apis/{group}/{version}"));
-        let openapi = ["/openapi/v2", "/openapi/v3"].map(str::to_owned);
+        let openapi = ["/openapi/v2", "/openapi/v3", "/openapi/v3/"].map(str::to_owned);
         std::iter::once("/apis".to_owned()).chain(groups).chain(versions).chain(openapi)
     }
 }

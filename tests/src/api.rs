@@ -1,5 +1,6 @@
 //! The metrics API as a client with a kubeconfig sees it: TLS, the authority and the client certificate of the file.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -30,13 +31,20 @@ impl Api {
         let data = |pointer: &str| -> Result<Vec<u8>, Failure> { Ok(STANDARD.decode(text(pointer)?)?) };
         let mut identity = data("/users/0/user/client-certificate-data")?;
         identity.extend(data("/users/0/user/client-key-data")?);
-        let client = Client::builder()
-            .tls_certs_only([Certificate::from_pem(&data(
-                "/clusters/0/cluster/certificate-authority-data",
-            )?)?])
-            .identity(Identity::from_pem(&identity)?)
-            .build()?;
-        Ok(Api { client, server: text("/clusters/0/cluster/server")? })
+        let authority = data("/clusters/0/cluster/certificate-authority-data")?;
+        Api::new(text("/clusters/0/cluster/server")?, &authority, Some(&identity))
+    }
+
+    /// A server whose certificate is signed by an authority; the identity is a certificate with its key. All in PEM.
+    ///
+    /// # Errors
+    /// What is no such certificate.
+    pub fn new(server: String, authority: &[u8], identity: Option<&[u8]>) -> Result<Api, Failure> {
+        let mut builder = Client::builder().tls_certs_only([Certificate::from_pem(authority)?]);
+        if let Some(identity) = identity {
+            builder = builder.identity(Identity::from_pem(identity)?);
+        }
+        Ok(Api { client: builder.build()?, server })
     }
 
     /// The status and the body of a path.
@@ -54,10 +62,70 @@ impl Api {
     /// # Errors
     /// No answer.
     pub async fn text(&self, path: &str) -> Result<(u16, String), Failure> {
-        let response = self.client.get(format!("{}{path}", self.server)).send().await?;
-        Ok((response.status().as_u16(), response.text().await?))
+        let answer = self.send("GET", path, &[]).await?;
+        Ok((answer.code, answer.text()))
+    }
+
+    /// What a request is answered.
+    ///
+    /// # Errors
+    /// No answer, or a header that is none.
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(String, String)],
+    ) -> Result<Answer, Failure> {
+        let mut request = self.client.request(method.parse()?, format!("{}{path}", self.server));
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        // What upstream would take for a mistake of another kind has a body that it reads.
+        if matches!(method, "POST" | "PUT" | "PATCH") {
+            request = request.header("content-type", "application/json").body("{}");
+        }
+        let response = request.send().await?;
+        let code = response.status().as_u16();
+        let headers = KEPT_HEADERS.iter().filter_map(|&name| {
+            let value = response.headers().get(name)?.to_str().unwrap_or("(not a text)");
+            Some((name.to_owned(), value.to_owned()))
+        });
+        Ok(Answer { code, headers: headers.collect(), body: response.bytes().await?.to_vec() })
     }
 }
+
+/// An answer of the API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The status code.
+    pub code: u16,
+    /// The headers that say something about the API; others say something about HTTP.
+    pub headers: BTreeMap<String, String>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The body as a text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+const KEPT_HEADERS: [&str; 12] = [
+    "cache-control",
+    "content-type",
+    "audit-id",
+    "x-content-type-options",
+    "www-authenticate",
+    "allow",
+    "retry-after",
+    "content-encoding",
+    "etag",
+    "vary",
+    "warning",
+    "location",
+];
 
 /// Names of the objects of a `MetricValueList` and their values in plain numbers.
 ///

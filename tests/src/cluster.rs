@@ -17,6 +17,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::api::Api;
 use crate::component::component;
 use crate::process::Process;
 use crate::{Failure, free_port, stack, until};
@@ -186,6 +187,68 @@ impl Cluster {
         Ok(self.authority.issue_client(user, groups)?)
     }
 
+    /// A server of this machine as somebody with a client certificate asks it, or as nobody asks it. Its certificate is
+    /// that of [`Cluster::serving_certificate`].
+    ///
+    /// # Errors
+    /// No key could be made.
+    pub fn api(&self, port: u16, caller: Option<(&str, &[&str])>) -> Result<Api, Failure> {
+        let identity = match caller {
+            Some((user, groups)) => {
+                let Issued { certificate, key, .. } = self.client_certificate(user, groups)?;
+                Some(format!("{certificate}{key}"))
+            }
+            None => None,
+        };
+        let server = format!("https://localhost:{port}");
+        Api::new(server, self.authority.certificate().as_bytes(), identity.as_deref().map(str::as_bytes))
+    }
+
+    /// The flags by which a server of this machine is given a certificate that the cluster's authority signed.
+    ///
+    /// # Errors
+    /// No key could be made, or not written.
+    pub fn serving_certificate(&self) -> Result<[String; 2], Failure> {
+        let issued = self.authority.issue_server("localhost", &["localhost".to_owned()], &[])?;
+        let (certificate, key) = (self.dir.path().join("serving.crt"), self.dir.path().join("serving.key"));
+        write(&certificate, &issued.certificate, PUBLIC)?;
+        write(&key, &issued.key, PRIVATE)?;
+        Ok([
+            format!("--tls-cert-file={}", certificate.display()),
+            format!("--tls-private-key-file={}", key.display()),
+        ])
+    }
+
+    /// Starts the real prometheus-adapter, with the identity that [`Cluster::deploy`] gave ours. Give it
+    /// [`Cluster::serving_certificate`].
+    ///
+    /// # Errors
+    /// It did not start.
+    pub async fn start_prometheus_adapter(
+        &self,
+        program: &Path,
+        rules: &Path,
+        prometheus: &str,
+        more: &[&str],
+    ) -> Result<ClusterAdapter, Failure> {
+        let kubeconfig = self.account_kubeconfig("monitoring", "adapter")?;
+        let port = free_port()?;
+        let mut arguments = vec![
+            format!("--config={}", rules.display()),
+            format!("--prometheus-url={prometheus}"),
+            format!("--secure-port={port}"),
+            "--bind-address=127.0.0.1".to_owned(),
+        ];
+        for flag in ["lister", "authentication", "authorization"] {
+            arguments.push(format!("--{flag}-kubeconfig={}", kubeconfig.display()));
+        }
+        arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
+        let process = Process::start("prometheus-adapter", program, &arguments, self.dir.path())?;
+        let mut adapter = ClusterAdapter { process, port };
+        adapter.process.wait_for_log("Serving securely on", Duration::from_secs(30)).await?;
+        Ok(adapter)
+    }
+
     async fn wait_until_ready(&mut self) -> Result<(), Failure> {
         let ready = until("kube-apiserver is ready", Duration::from_mins(1), || async {
             let request = http::Request::get("/readyz").body(Vec::new())?;
@@ -229,12 +292,12 @@ impl Cluster {
         self.kubectl(&["apply", "--server-side", "-f", &file.display().to_string()]).map(drop)
     }
 
-    /// Applies an overlay of `deploy/` as it is shipped, but for what a cluster without a network needs: the Service and
+    /// Applies a folder of `deploy/` as it is shipped, but for what a cluster without a network needs: the Service and
     /// the APIServices lead to a port of this machine.
     ///
     /// # Errors
     /// kubectl refused it.
-    pub fn deploy(&self, overlay: &str, port: u16) -> Result<(), Failure> {
+    pub fn deploy(&self, folder: &str, port: u16) -> Result<(), Failure> {
         let crd = stack::repository().join("tests/manifests/servicemonitor-crd.yaml");
         self.kubectl(&["apply", "--server-side", "-f", &crd.display().to_string()])?;
         self.kubectl(&[
@@ -248,7 +311,7 @@ impl Cluster {
         std::fs::create_dir_all(&dir)?;
         // kustomize takes no absolute path.
         let up = "../".repeat(dir.components().count() - 1);
-        let resource = stack::repository().canonicalize()?.join("deploy/overlays").join(overlay);
+        let resource = stack::repository().canonicalize()?.join("deploy").join(folder);
         let resource = resource.display().to_string();
         let service = json!({"type": "ExternalName", "externalName": "localhost", "ports": [{"port": port}]});
         let kustomization = json!({
@@ -319,6 +382,9 @@ impl Cluster {
         ]);
         for flag in ["lister", "authentication", "authorization"] {
             arguments.push(format!("--{flag}-kubeconfig={}", kubeconfig.display()));
+        }
+        if more.iter().any(|argument| argument.starts_with("--tls-cert-file=")) {
+            arguments.retain(|argument| !argument.starts_with("--serving-"));
         }
         // A flag that is given twice counts the last time, as upstream's do.
         for argument in more {

@@ -3,12 +3,14 @@
 
 pub mod api;
 pub mod cluster;
+pub mod comparison;
 pub mod component;
 pub mod hpa;
 pub mod kubelet;
 pub mod load;
 pub mod process;
 pub mod prometheus;
+pub mod proxy;
 pub mod signals;
 pub mod stack;
 

@@ -34,8 +34,8 @@ impl Prometheus {
     /// It did not start.
     pub async fn start(program: &Path, targets: &[ScrapeTarget], dir: &Path) -> Result<Prometheus, Failure> {
         let dir = dir.to_owned();
-        let config = "global: {scrape_interval: 1s}\nscrape_configs:\n- job_name: model-server\n  file_sd_configs:\n  \
-                      - {files: [targets.json], refresh_interval: 1s}\n";
+        let config = "global: {scrape_interval: 1s}\nscrape_configs:\n- job_name: model-server\n  honor_labels: true\n  \
+                      file_sd_configs:\n  - {files: [targets.json], refresh_interval: 1s}\n";
         std::fs::write(dir.join("prometheus.yml"), config)?;
         let mut prometheus = Prometheus {
             program: program.to_owned(),
@@ -65,6 +65,11 @@ impl Prometheus {
     /// The file cannot be written.
     pub fn set_targets(&self, targets: &[ScrapeTarget]) -> Result<(), Failure> {
         write_targets(&self.targets_file(), targets)
+    }
+
+    /// CPU time that it has used since it was started last.
+    pub fn cpu_time(&self) -> Duration {
+        self.process.as_ref().and_then(Process::cpu_time).unwrap_or_default()
     }
 
     /// Kills it.

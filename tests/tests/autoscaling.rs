@@ -57,7 +57,7 @@ async fn the_tutorials_autoscaler_follows_real_load() -> Result<(), Failure> {
     };
     let mut prometheus = Prometheus::start(&prometheus, &[], cluster.dir()).await?;
     let port = free_port()?;
-    cluster.deploy("tutorial", port)?;
+    cluster.deploy("overlays/tutorial", port)?;
     let behavior = json!({"spec": {"behavior": {
         "scaleUp": {"stabilizationWindowSeconds": 0, "policies": [{"type": "Pods", "value": 4, "periodSeconds": 5}]},
         "scaleDown": {"stabilizationWindowSeconds": 5, "policies": [{"type": "Percent", "value": 100, "periodSeconds": 5}]},
@@ -224,7 +224,7 @@ fn by_pods() -> Value {
 async fn every_kind_of_metric_scales_and_infinity_holds() -> Result<(), Failure> {
     let Some(stack) = SignalStack::start().await? else { return left_out("kube-apiserver") };
     let port = free_port()?;
-    stack.cluster.deploy("external", port)?;
+    stack.cluster.deploy("overlays/external", port)?;
     let _adapter = stack.cluster.start_adapter(port, &stack.rules, &stack.prometheus.url(), &[]).await?;
     let object = |kind: &str| {
         let described = json!({"apiVersion": "v1", "kind": kind, "name": "signal-app"});

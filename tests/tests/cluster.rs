@@ -30,7 +30,7 @@ impl Deployed {
         };
         let prometheus = Prometheus::start(&prometheus, &[], cluster.dir()).await?;
         let port = free_port()?;
-        cluster.deploy("tutorial", port)?;
+        cluster.deploy("overlays/tutorial", port)?;
         let pods = Settings {
             namespace: "default",
             app: "model-server",

@@ -1,0 +1,89 @@
+//! `make bench-adapter`: our adapter and the real prometheus-adapter in turn, on the same cluster and the same Prometheus,
+//! and Prometheus asked directly as the ceiling.
+//!
+//! Every figure is the median of several rounds of the same run: machines are noisy, ratios within a run are less so.
+
+mod measure;
+mod report;
+mod world;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use e2e::Failure;
+
+use measure::{Measured, measure};
+use report::{Key, Report};
+use world::{Target, World};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("the benchmark failed: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Failure> {
+    let settings = Settings::from_arguments()?;
+    println!("starting a control plane, Prometheus and {} pods", world::SIZES.iter().sum::<usize>());
+    let world = World::start().await?;
+    let mut report = Report::default();
+    for round in 1..=settings.rounds {
+        for server in world::SERVERS {
+            let target = world.start_server(server).await?;
+            if let Some(ready) = target.ready {
+                report.started(server, ready, target.resident_bytes());
+            }
+            println!("round {round} of {}: {server}", settings.rounds);
+            for question in world::questions(server) {
+                for concurrency in [1, 8, 32] {
+                    let key = Key { server, path: question.path.clone(), pods: question.pods, concurrency };
+                    let measured = measured(&world, &target, &question, concurrency, settings.time).await?;
+                    report.add(key, measured);
+                }
+            }
+        }
+    }
+    report.print();
+    report.write()
+}
+
+async fn measured(
+    world: &World,
+    target: &Target,
+    question: &world::Question,
+    concurrency: usize,
+    time: Duration,
+) -> Result<Measured, Failure> {
+    // Whatever is found once and kept is found before.
+    measure(world, target, question, concurrency, WARM_UP).await?;
+    measure(world, target, question, concurrency, time).await
+}
+
+/// `--rounds N` and `--seconds N`.
+struct Settings {
+    rounds: usize,
+    time: Duration,
+}
+
+impl Settings {
+    fn from_arguments() -> Result<Settings, Failure> {
+        let mut settings = Settings { rounds: 3, time: Duration::from_secs(2) };
+        let mut arguments = std::env::args().skip(1);
+        while let Some(name) = arguments.next() {
+            let value = arguments.next().ok_or_else(|| format!("expected a value behind {name}"))?;
+            match name.as_str() {
+                "--rounds" => settings.rounds = value.parse()?,
+                "--seconds" => settings.time = Duration::from_secs_f64(value.parse()?),
+                _ => return Err(format!("expected --rounds N or --seconds N, found {name}").into()),
+            }
+        }
+        Ok(settings)
+    }
+}
+
+const WARM_UP: Duration = Duration::from_millis(300);

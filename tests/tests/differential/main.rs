@@ -1,0 +1,290 @@
+//! The same requests to the real prometheus-adapter and to ours, side by side: the same cluster, the same Prometheus, the
+//! same moment, the same rules. Answers are equal but for what `apiservice/CONTRACT.md` lists by number.
+//!
+//! Asked are every form of request over rules of our own, and some of everything that public rule files make. Those files
+//! are other people's, so they are not in this repository; where they are not at hand the test says so in one line.
+
+#[path = "../../../rules/tests/corpus/mod.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with the tests of rules, which read all of it")]
+mod corpus;
+mod requests;
+mod strata;
+mod world;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use e2e::api::Api;
+use e2e::cluster::{Cluster, ClusterAdapter};
+use e2e::comparison::{Exchange, Report, Request, Seen};
+use e2e::component::{component, left_out};
+use e2e::prometheus::Prometheus;
+use e2e::proxy::QueryProxy;
+use e2e::signals::Signals;
+use e2e::{Failure, free_port, until};
+use serde_json::Value;
+
+use requests::{ADMIN, ANONYMOUS, Asking, C1, C2, EXTERNAL, STRANGER, USAGE};
+use strata::Strata;
+
+const MINUTE: Duration = Duration::from_mins(1);
+/// Scrapes before the moment that is asked about; rates need two.
+const SCRAPES: f64 = 6.0;
+/// So many public files are compared; `DIFFERENTIAL_FILES` says another number.
+const FILES: usize = 40;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_equal_prometheus_adapters() -> Result<(), Failure> {
+    let (Some(program), Some(prometheus)) = (component("prometheus-adapter"), component("prometheus")) else {
+        return left_out("prometheus-adapter");
+    };
+    let Some(cluster) = Cluster::start().await? else { return left_out("kube-apiserver") };
+    let files = public_files();
+    if files.is_empty() {
+        eprintln!("not run: the corpus of public rule files (../shared/corpus) is not on this machine");
+    }
+    let shapes = files.iter().flat_map(|(_, shapes)| shapes.iter().cloned()).collect();
+    let bench = Bench::start(cluster, program, &prometheus, shapes).await?;
+    let mut compared = Compared { report: Report::new("differential"), strata: Strata::default() };
+
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/differential/rules.yaml");
+    let of_every_form = |_: &Value, _: &Value, _| requests::of_every_form();
+    bench.compare(&own, of_every_form, &mut compared).await?;
+    for (position, (file, _)) in files.iter().enumerate() {
+        println!("{} of {}: {}", position + 1, files.len(), file.display());
+        bench.compare(file, requests::of_listed, &mut compared).await?;
+    }
+    let Compared { report, strata } = compared;
+    report.write(&strata.report())?;
+    report.judge()?;
+    strata.judge(report.requests(), !files.is_empty())?;
+    bench.cluster.stop();
+    Ok(())
+}
+
+struct Compared {
+    report: Report,
+    strata: Strata,
+}
+
+/// Public files that upstream loads, those with most series first, and the series that their rules are about.
+fn public_files() -> Vec<(PathBuf, BTreeSet<world::Shape>)> {
+    let Some(dir) = corpus::find() else { return Vec::new() };
+    let mut files: Vec<_> = corpus::expected(&dir)
+        .into_iter()
+        .filter(|file| file.loads)
+        .map(|file| {
+            let cases = file
+                .rules
+                .iter()
+                .chain(&file.external_rules)
+                .flat_map(|rule| &rule.cases)
+                .filter(|case| !case.filtered_out);
+            let shapes = cases.map(|case| (case.series.clone(), case.labels.keys().cloned().collect()));
+            (dir.join(&file.file), shapes.collect::<BTreeSet<_>>())
+        })
+        .collect();
+    files.sort_by_key(|(_, shapes)| std::cmp::Reverse(shapes.len()));
+    let most = std::env::var("DIFFERENTIAL_FILES").ok().and_then(|text| text.parse().ok()).unwrap_or(FILES);
+    files.truncate(most);
+    files
+}
+
+/// Everything that does not depend on the rules.
+struct Bench {
+    cluster: Cluster,
+    program: PathBuf,
+    proxy: QueryProxy,
+    certificate: [String; 2],
+    _prometheus: Prometheus,
+    _signals: Arc<Signals>,
+}
+
+/// One server, as each caller asks it.
+struct Server {
+    name: &'static str,
+    adapter: ClusterAdapter,
+    callers: [(&'static str, Api); 3],
+}
+
+impl Bench {
+    async fn start(
+        cluster: Cluster,
+        program: PathBuf,
+        prometheus: &Path,
+        shapes: BTreeSet<world::Shape>,
+    ) -> Result<Bench, Failure> {
+        cluster.deploy("base", free_port()?)?;
+        until("the cluster gives pods an identity", MINUTE, || async {
+            Ok(cluster.kubectl(&["get", "serviceaccount", "default"]).is_ok())
+        })
+        .await?;
+        cluster.apply(&world::objects())?;
+        // Upstream reads whole objects, which ours needs no leave for.
+        cluster.kubectl(&[
+            "create",
+            "clusterrolebinding",
+            "compared",
+            "--clusterrole=view",
+            "--serviceaccount=monitoring:adapter",
+        ])?;
+        let signals = Arc::new(Signals::start().await?);
+        let prometheus = Prometheus::start(prometheus, &[signals.target()], cluster.dir()).await?;
+        let tick = AtomicU32::new(0);
+        until("Prometheus has scraped often enough", MINUTE, || async {
+            signals.set(world::exposition(&shapes, tick.fetch_add(1, Ordering::Relaxed)));
+            let counted = prometheus.query("count_over_time(depth{pod=\"model-a\"}[1m])").await?;
+            Ok(counted.first().is_some_and(|(_, count)| *count >= SCRAPES))
+        })
+        .await?;
+        let proxy = QueryProxy::start(&prometheus.url()).await?;
+        proxy.pin(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64());
+        let certificate = cluster.serving_certificate()?;
+        Ok(Bench { cluster, program, proxy, certificate, _prometheus: prometheus, _signals: signals })
+    }
+
+    /// Both servers with a rule file; `None` where upstream does not start with it, and why.
+    async fn servers(&self, rules: &Path) -> Result<Result<[Server; 2], Failure>, Failure> {
+        let [certificate, key] = &self.certificate;
+        let unthrottled = ["--client-qps=100000", "--client-burst=100000", certificate, key];
+        let url = self.proxy.url("prometheus-adapter");
+        let upstream = self.cluster.start_prometheus_adapter(&self.program, rules, &url, &unthrottled).await;
+        let upstream = match upstream {
+            Ok(adapter) => self.server("prometheus-adapter", adapter)?,
+            Err(error) => return Ok(Err(error)),
+        };
+        let url = self.proxy.url("adapter");
+        let ours = self.cluster.start_adapter(free_port()?, rules, &url, &[certificate, key]).await?;
+        let ours = self.server("adapter", ours)?;
+        for server in [&upstream, &ours] {
+            until("the server is ready", MINUTE, || async {
+                Ok(server.admin().text("/readyz").await?.0 == 200)
+            })
+            .await?;
+        }
+        Ok(Ok([upstream, ours]))
+    }
+
+    fn server(&self, name: &'static str, adapter: ClusterAdapter) -> Result<Server, Failure> {
+        let callers = [
+            (ADMIN, self.cluster.api(adapter.port, Some((ADMIN, &["system:masters"])))?),
+            (STRANGER, self.cluster.api(adapter.port, Some((STRANGER, &[])))?),
+            (ANONYMOUS, self.cluster.api(adapter.port, None)?),
+        ];
+        Ok(Server { name, adapter, callers })
+    }
+
+    async fn compare(
+        &self,
+        rules: &Path,
+        requests: impl Fn(&Value, &Value, bool) -> Vec<Asking>,
+        compared: &mut Compared,
+    ) -> Result<(), Failure> {
+        let file = rules.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let [upstream, ours] = match self.servers(rules).await? {
+            Ok(servers) => servers,
+            Err(error) => {
+                compared.strata.not_started(&file, &error.to_string());
+                return Ok(());
+            }
+        };
+        // Upstream is ready before it has listed anything (D17); ours says when it has.
+        let custom = ours.admin().get(C1).await?.1;
+        let external = ours.admin().get(EXTERNAL).await?.1;
+        let usage = ours.admin().text(USAGE).await?.0 == 200;
+        for path in [C1, EXTERNAL] {
+            let expected = ours.admin().get(path).await?.1["resources"].as_array().map(Vec::len);
+            let listed = until("prometheus-adapter has listed as much", Duration::from_secs(5), || async {
+                Ok(upstream.admin().get(path).await?.1["resources"].as_array().map(Vec::len) == expected)
+            });
+            // If it does not come to the same, the comparison below says what differs.
+            let _ = listed.await;
+        }
+        let chances = Chances::of(rules, &ours)?;
+        let mut all = requests::of_discovery();
+        all.extend(requests(&custom, &external, usage));
+        for server in [&upstream, &ours] {
+            self.proxy.take(server.name);
+        }
+        for asking in all {
+            let request = &asking.request;
+            let (upstream_answer, our_answer) =
+                tokio::try_join!(self.seen(&upstream, request), self.seen(&ours, request))?;
+            let upstream_twin = match asking.twin() {
+                Some(twin) if upstream_answer.answer.code == 500 => Some(self.seen(&upstream, &twin).await?),
+                _ => None,
+            };
+            let exchange = Exchange {
+                origin: file.clone(),
+                request: request.clone(),
+                upstream: upstream_answer,
+                ours: our_answer,
+                upstream_twin,
+                chance: chances.of_request(request),
+            };
+            compared.strata.add(&asking, &exchange);
+            compared.report.add(&exchange);
+        }
+        for server in [&upstream, &ours] {
+            server.adapter.process.terminate()?;
+        }
+        Ok(())
+    }
+
+    async fn seen(&self, server: &Server, request: &Request) -> Result<Seen, Failure> {
+        let (_, api) = server
+            .callers
+            .iter()
+            .find(|(name, _)| *name == request.caller)
+            .ok_or_else(|| format!("no caller {}", request.caller))?;
+        let answer = api.send(&request.method, &request.path, &request.headers).await?;
+        let (queries, samples) = self.proxy.take(server.name);
+        Ok(Seen { answer, queries, samples })
+    }
+}
+
+impl Server {
+    fn admin(&self) -> &Api {
+        &self.callers[0].1
+    }
+}
+
+/// What of a rule file means one thing or another to upstream, by chance.
+struct Chances {
+    /// Metrics that two rules make, or one of two series, as `RESOURCE/METRIC` or, of external ones, `METRIC`.
+    made_twice: BTreeSet<String>,
+    /// Labels are made of group and resource.
+    grouped_labels: bool,
+}
+
+impl Chances {
+    fn of(rules: &Path, ours: &Server) -> Result<Chances, Failure> {
+        let log = ours.adapter.process.log();
+        let made_twice = log.lines().filter_map(|line| {
+            let (before, _) = line.split_once(" is made ")?;
+            before.rsplit([' ', '"']).next().map(str::to_owned)
+        });
+        let grouped_labels = std::fs::read_to_string(rules)?.contains("<<.Group>>");
+        Ok(Chances { made_twice: made_twice.collect(), grouped_labels })
+    }
+
+    fn of_request(&self, request: &Request) -> Option<&'static str> {
+        let path = request.path.split_once('?').map_or(request.path.as_str(), |(path, _)| path);
+        let made_twice = self.made_twice.iter().any(|made| {
+            let Some((resource, metric)) = made.split_once('/') else {
+                return path.starts_with(EXTERNAL) && path.ends_with(&format!("/{made}"));
+            };
+            let resource = if resource == "namespaces" { "metrics" } else { resource };
+            path.ends_with(&format!("/{metric}")) && path.contains(&format!("/{resource}/"))
+        });
+        let custom = path.starts_with(C1) || path.starts_with(C2);
+        match (made_twice, self.grouped_labels && custom) {
+            (true, _) => Some("D33"),
+            (_, true) => Some("D43"),
+            _ => None,
+        }
+    }
+}

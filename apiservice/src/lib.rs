@@ -10,6 +10,7 @@ pub mod authn;
 pub mod authority;
 pub mod authz;
 pub mod discovery;
+pub mod encode;
 pub mod go_duration;
 pub mod health;
 pub mod lifecycle;

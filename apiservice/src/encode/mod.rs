@@ -1,0 +1,3 @@
+//! Objects become bytes: one module for each form (contract, section 7).
+
+pub mod yaml;

@@ -4,6 +4,7 @@
 //! contract, sections 3 to 5; the numbers of protobuf's fields are in section 7.3. Each type says both, JSON as its
 //! [`Serialize`] and protobuf as its [`Encode`]; one that can be a whole answer is an [`crate::encode::Object`] too.
 
+pub mod table;
 pub mod usage;
 
 mod external;

@@ -6,21 +6,25 @@
 mod schemas;
 
 use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
+use http::HeaderValue;
 use serde_json::{Map, Value, json};
 
-use crate::discovery::{Document, GroupDescription};
+use crate::discovery::{GroupDescription, Rendered};
 use schemas::Kinds;
 
 /// The documents. Immutable.
 #[derive(Debug)]
 pub struct OpenApi {
     /// `/openapi/v2`.
-    pub v2: Document,
+    pub v2: Rendered,
     /// `/openapi/v3`.
-    pub v3_index: Document,
+    pub v3_index: Rendered,
     /// `/openapi/v3/apis/GROUP/VERSION`, by what stands behind `/openapi/v3/`.
-    pub v3: BTreeMap<String, Document>,
+    pub v3: BTreeMap<String, Rendered>,
+    /// When the documents became what they are.
+    pub last_modified: HeaderValue,
 }
 
 impl OpenApi {
@@ -33,8 +37,9 @@ impl OpenApi {
             })
             .filter_map(|(group, version)| Some(Served { group, version, kinds: Kinds::of(group, version)? }))
             .collect();
-        let v3: BTreeMap<String, Document> =
-            served.iter().map(|served| (served.path(), Document::of(&served.v3()))).collect();
+        let rendered = |document: &Value| Rendered::of(document.to_string().into());
+        let v3: BTreeMap<String, Rendered> =
+            served.iter().map(|served| (served.path(), rendered(&served.v3()))).collect();
         let index: Map<String, Value> = v3
             .iter()
             .map(|(path, document)| {
@@ -42,12 +47,34 @@ impl OpenApi {
                 (path.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={hash}")}))
             })
             .collect();
-        OpenApi { v2: Document::of(&v2(&served)), v3_index: Document::of(&json!({"paths": index})), v3 }
+        OpenApi {
+            v2: rendered(&v2(&served)),
+            v3_index: rendered(&json!({"paths": index})),
+            v3,
+            last_modified: http_date(SystemTime::now()),
+        }
+    }
+
+    /// Takes the time over from documents that these replace, when they say the same: all of them follow from what
+    /// version 2 tells.
+    pub(crate) fn replacing(&mut self, older: &OpenApi) {
+        if self.v2.etag == older.v2.etag {
+            self.last_modified = older.last_modified.clone();
+        }
     }
 }
 
+/// A time as HTTP writes it, to the second.
+pub(crate) fn http_date(time: SystemTime) -> HeaderValue {
+    let time = jiff::Timestamp::try_from(time).unwrap_or(jiff::Timestamp::MAX);
+    let printer = jiff::fmt::rfc2822::DateTimePrinter::new();
+    // Fails only for years before the first; the text of a date is always a valid header value.
+    let text = printer.timestamp_to_rfc9110_string(&time).unwrap_or_default();
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
+}
+
 /// What a `?hash=` names a document by: its entity tag without the quotes.
-pub fn hash(document: &Document) -> &str {
+pub fn hash(document: &Rendered) -> &str {
     document.etag.to_str().unwrap_or_default().trim_matches('"')
 }
 
@@ -174,6 +201,8 @@ fn operation_id(path: &str) -> String {
     id
 }
 
+/// How long a document that is named by its hash may be kept: a year, the longest that caches believe.
+pub(crate) const FOR_EVER: Duration = Duration::from_hours(365 * 24);
 /// Upstream's.
 const INFO: Info = Info { title: "prometheus-metrics-adapter", version: "1.0.0" };
 
@@ -195,8 +224,8 @@ mod tests {
         .to_vec()
     }
 
-    fn read(document: &Document) -> Value {
-        serde_json::from_slice(&document.compact).expect("JSON")
+    fn read(document: &Rendered) -> Value {
+        serde_json::from_slice(&document.body).expect("JSON")
     }
 
     /// Every `$ref` of a document, wherever it stands.

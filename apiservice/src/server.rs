@@ -23,6 +23,7 @@ use crate::attributes::{self, Attributes};
 use crate::authn::{PeerCertificates, Union, User};
 use crate::authz::{Chain, MASTERS};
 use crate::discovery::DiscoveryHandle;
+use crate::encode::gzip;
 use crate::go_duration;
 use crate::health::Health;
 use crate::negotiate::Accept;
@@ -138,7 +139,8 @@ async fn enter(State(gate): State<Arc<Gate>>, request: Request) -> Response<Body
         tracing::error!(panic = panic_text(&*panic), path = parts.uri.path(), "a request ended in a panic");
         Err(ApiError::internal("this server failed on the request; its log has the details"))
     });
-    let mut response = result.unwrap_or_else(|error| respond::error(&error, accept.error_form()));
+    let response = result.unwrap_or_else(|error| respond::error(&error, accept.error_form()));
+    let mut response = gzip::compress(&parts.headers, response).await;
     let headers = response.headers_mut();
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
     headers.insert(AUDIT_ID, audit_id(&parts));

@@ -3,6 +3,7 @@
 //! JSON and protobuf are written straight from the objects. YAML goes through a tree of values: its keys are sorted, and
 //! it is for people.
 
+pub mod gzip;
 pub mod protobuf;
 pub mod yaml;
 

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::apis::admit;
 use super::{Gate, get_only};
+use crate::encode::gzip::CompressAbove;
 use crate::health::{Endpoint, Report};
 use crate::negotiate::{self, Accept, Form};
 use crate::openapi;
@@ -81,6 +82,9 @@ impl Gate {
             response.headers_mut().insert(header::LAST_MODIFIED, openapi.last_modified.clone());
             response
         };
+        if path == "v2" {
+            response.extensions_mut().insert(CompressAbove(0));
+        }
         let named_by_hash = path.starts_with("v3/") && query.first("hash") == Some(openapi::hash(document));
         let headers = response.headers_mut();
         if has_forms {

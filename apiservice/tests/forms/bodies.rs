@@ -526,8 +526,13 @@ async fn openapi() {
     let modified = v2.header("last-modified").expect("a date");
     assert!(modified.ends_with(" GMT") && jiff::fmt::rfc2822::parse(modified).is_ok(), "{modified}");
     let etag = v2.header("etag").expect("a tag");
-    let again = api.get("/openapi/v2", &[("if-none-match", etag)]).await;
+    let again = api.get("/openapi/v2", &[("if-none-match", etag), ("accept-encoding", "gzip")]).await;
     assert_eq!((again.code, again.body.len(), again.header("etag")), (304, 0, Some(etag)));
+    let compressed = api.get("/openapi/v2", &[("accept-encoding", "gzip")]).await;
+    assert_eq!(compressed.header("content-encoding"), Some("gzip"));
+    let vary: Vec<_> = compressed.headers.get_all("vary").iter().collect();
+    assert_eq!(vary, ["Accept", "Accept-Encoding"]);
+    assert!(compressed.body.len() < v2.body.len() / 3);
     let protobuf = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
     let refused = api.get("/openapi/v2", &[("accept", protobuf)]).await;
     assert_eq!((refused.code, refused.body.len(), refused.header("content-type")), (406, 0, None));
@@ -553,4 +558,24 @@ async fn openapi() {
     assert_eq!((refused.code, refused.body.len()), (406, 0));
     // D7
     assert_eq!(api.get("/openapi/v3/apis/nope", &[]).await.code, 404);
+}
+
+/// Contract, section 7.5.
+#[tokio::test]
+async fn large_bodies_are_compressed() {
+    let Answer::MetricValues(list) = custom() else { unreachable!("as made above") };
+    let many = MetricValueList { items: vec![list.items[0].clone(); 1000] };
+    let api = Api::answering(Ok(Answer::MetricValues(many)));
+    let path = format!("{C1}/namespaces/d/pods/*/depth");
+    let plain = api.get(&path, &[]).await;
+    assert!(plain.body.len() > 128 * 1024 && plain.header("content-encoding").is_none());
+    let compressed = api.get(&path, &[("accept-encoding", "deflate, gzip")]).await;
+    assert_eq!(compressed.header("content-encoding"), Some("gzip"));
+    assert_eq!((compressed.content_type(), compressed.header("vary")), (JSON, Some("Accept-Encoding")));
+    let mut body = Vec::new();
+    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&compressed.body[..]), &mut body)
+        .expect("gzip");
+    assert_eq!(body, plain.body);
+    let small = Api::answering(Ok(custom())).get(&path, &[("accept-encoding", "gzip")]).await;
+    assert_eq!((small.header("content-encoding"), small.header("vary")), (None, None));
 }

@@ -136,3 +136,33 @@ impl Discovery {
         std::iter::once("/apis".to_owned()).chain(groups).chain(versions).chain(openapi)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn openapi_keeps_its_age_while_it_says_the_same() {
+        let group = |name: &str, metric: &str| GroupDescription {
+            name: name.to_owned(),
+            versions: vec!["v1beta1".to_owned()],
+            resources: vec![ResourceEntry {
+                name: metric.to_owned(),
+                namespaced: true,
+                kind: "MetricValueList",
+                verbs: &["get"],
+            }],
+        };
+        let old = HeaderValue::from_static("Thu, 01 Jan 2026 00:00:00 GMT");
+        let mut first = Discovery::render(&[group("custom.metrics.k8s.io", "pods/a")], 443);
+        first.openapi.last_modified = old.clone();
+        let handle = DiscoveryHandle::new(first);
+        // Metrics come and go; the documents know only kinds.
+        handle.publish(Discovery::render(&[group("custom.metrics.k8s.io", "pods/b")], 443));
+        assert_eq!(handle.load().openapi().last_modified, old);
+        handle.publish(Discovery::render(&[group("external.metrics.k8s.io", "b")], 443));
+        assert_ne!(handle.load().openapi().last_modified, old);
+    }
+}

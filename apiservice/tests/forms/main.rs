@@ -1,6 +1,8 @@
 //! The forms of answers (contract, sections 5 and 7), through the whole server but TLS.
 
 mod bodies;
+mod decode;
+mod recorded;
 
 use std::sync::Arc;
 

@@ -12,6 +12,7 @@ use http::HeaderValue;
 use serde_json::{Map, Value, json};
 
 use crate::discovery::{GroupDescription, Rendered};
+use crate::negotiate;
 use schemas::Kinds;
 
 /// The documents. Immutable.
@@ -102,8 +103,8 @@ impl Served<'_> {
             .into_iter()
             .map(|(path, kind)| {
                 let schema = json!({"$ref": format!("#/components/schemas/{}", self.kinds.name(kind))});
-                let answer =
-                    json!({"description": "OK", "content": {"application/json": {"schema": schema}}});
+                let forms = produces(kind).iter().map(|form| ((*form).to_owned(), json!({"schema": schema})));
+                let answer = json!({"description": "OK", "content": forms.collect::<Map<_, _>>()});
                 let operation = self.operation(&path, kind, &json!({"200": answer}));
                 let parameters = parameters(&path, |parameter| {
                     let description = parameter.description;
@@ -144,7 +145,7 @@ fn v2(served: &[Served<'_>]) -> Value {
             let schema = json!({"$ref": format!("#/definitions/{}", served.kinds.name(kind))});
             let mut operation =
                 served.operation(&path, kind, &json!({"200": {"description": "OK", "schema": schema}}));
-            operation["produces"] = json!(["application/json"]);
+            operation["produces"] = json!(produces(kind));
             operation["schemes"] = json!(["https"]);
             let parameters = parameters(&path, |parameter| {
                 json!({"name": parameter.name, "in": "path", "required": true, "uniqueItems": true, "type": "string",
@@ -155,6 +156,11 @@ fn v2(served: &[Served<'_>]) -> Value {
         definitions.extend(served.kinds.definitions("#/definitions/"));
     }
     json!({"swagger": "2.0", "info": INFO.to_value(), "paths": paths, "definitions": definitions})
+}
+
+/// The media types that a route of a kind makes.
+fn produces(kind: &str) -> &'static [&'static str] {
+    if kind.ends_with("List") { negotiate::LISTS } else { negotiate::OBJECTS }
 }
 
 struct Info {

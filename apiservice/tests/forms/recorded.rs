@@ -209,6 +209,22 @@ async fn discovery() {
     assert!(checked[JSON] >= 12 && checked[YAML] == 4 && checked[PROTOBUF] == 5, "{checked:?}");
 }
 
+/// Each route names what it makes, for version 2 as upstream does.
+#[tokio::test]
+async fn openapi() {
+    let Some(exchanges) = recordings() else { return };
+    let recorded =
+        exchanges.iter().find(|exchange| exchange.request.path == "/openapi/v2").expect("a document");
+    let api = Api::answering(Err(ApiError::no_route()));
+    let ours: Value = serde_json::from_slice(&api.get("/openapi/v2", &[]).await.body).expect("JSON");
+    let paths = ours["paths"].as_object().expect("paths");
+    assert_eq!(paths.len(), 12);
+    for (path, item) in paths {
+        let theirs = &recorded.response.tree()["paths"][path]["get"]["produces"];
+        assert_eq!(&item["get"]["produces"], theirs, "{path}");
+    }
+}
+
 fn entry(listed: &Value) -> ResourceEntry {
     let (kind, verbs): (_, &[&str]) = match listed["kind"].as_str() {
         Some("MetricValueList") => ("MetricValueList", &["get"]),

@@ -181,7 +181,7 @@ fn reads_as_text(text: &str) -> bool {
     let Some(first) = text.chars().next() else { return false };
     match first {
         'y' | 'Y' | 'n' | 'N' | 't' | 'T' | 'f' | 'F' | 'o' | 'O' | '~' => !WORDS.contains(&text),
-        '.' => !WORDS.contains(&text) && !is_float(text),
+        '.' => !(WORDS.contains(&text) || (separates_digits(text) && is_float(&text.replace('_', "")))),
         '0'..='9' | '+' | '-' => {
             let plain = text.replace('_', "");
             !(WORDS.contains(&text)
@@ -201,6 +201,14 @@ const WORDS: [&str; 38] = [
     ".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF", "-.inf", "-.Inf", "-.INF",
 ];
 
+/// Whether every `_` stands between two digits.
+fn separates_digits(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let is_digit =
+        |position: Option<usize>| position.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_digit);
+    (0..bytes.len()).all(|at| bytes[at] != b'_' || (is_digit(at.checked_sub(1)) && is_digit(Some(at + 1))))
+}
+
 /// A number that is too large for a float is none.
 fn is_float(text: &str) -> bool {
     text.parse::<f64>().is_ok_and(f64::is_finite)
@@ -217,6 +225,10 @@ fn has_float_digits(text: &str) -> bool {
 fn is_integer(text: &str) -> bool {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     let digits = |text: &str, radix: u32| !text.is_empty() && text.chars().all(|c| c.is_digit(radix));
+    if let Some(binary) = text.strip_prefix("0b") {
+        // Go looks for a sign here too.
+        return digits(binary.strip_prefix(['+', '-']).unwrap_or(binary), 2);
+    }
     let prefixed = unsigned.strip_prefix('0').and_then(|rest| {
         let radix = match rest.chars().next()? {
             'x' | 'X' => 16,

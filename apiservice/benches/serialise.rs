@@ -2,7 +2,8 @@
 
 use std::hint::black_box;
 
-use apiservice::negotiate::{Form, encode};
+use apiservice::encode::encode;
+use apiservice::negotiate::Form;
 use apiservice::quantity::Quantity;
 use apiservice::types::{MetricValue, MetricValueList, MetricsVersion, ObjectReference, Timestamp, Wire};
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -25,9 +26,11 @@ fn serialise(criterion: &mut Criterion) {
         .collect();
     let object = MetricValueList { items };
     for (name, version) in [("v1beta1", MetricsVersion::V1Beta1), ("v1beta2", MetricsVersion::V1Beta2)] {
-        criterion.bench_function(&format!("serialising 100 items, {name}"), |bencher| {
-            bencher.iter(|| encode(&Wire { object: black_box(&object), version }, Form { pretty: false }));
-        });
+        for (form_name, form) in [("", Form::Json { pretty: false }), (", protobuf", Form::Protobuf)] {
+            criterion.bench_function(&format!("serialising 100 items, {name}{form_name}"), |bencher| {
+                bencher.iter(|| encode(&Wire { object: black_box(&object), version }, form));
+            });
+        }
     }
 }
 

@@ -4,20 +4,18 @@
 //! document that fails makes a cluster's namespaces impossible to delete.
 
 mod aggregated;
+mod document;
+mod legacy;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
-use http::HeaderValue;
-use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 
-use crate::negotiate::{self, Form};
 use crate::openapi::OpenApi;
 pub use aggregated::AggregatedVersion;
+pub use document::{Document, Rendered};
+use legacy::{ApiGroup, ApiGroupList, ApiResourceList, ServerAddress, TypedGroup};
 
 /// An API group as it is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,17 +41,6 @@ pub struct ResourceEntry {
     pub verbs: &'static [&'static str],
 }
 
-/// One rendered document.
-#[derive(Debug, Clone)]
-pub struct Document {
-    /// One line with a newline.
-    pub compact: Bytes,
-    /// Indented.
-    pub pretty: Bytes,
-    /// Quoted, strong.
-    pub etag: HeaderValue,
-}
-
 /// Every discovery document. Immutable.
 #[derive(Debug)]
 pub struct Discovery {
@@ -75,7 +62,8 @@ impl DiscoveryHandle {
     }
 
     /// Replaces the documents.
-    pub fn publish(&self, discovery: Discovery) {
+    pub fn publish(&self, mut discovery: Discovery) {
+        discovery.openapi.replacing(&self.load().openapi);
         self.0.store(Arc::new(discovery));
     }
 
@@ -97,11 +85,8 @@ impl Discovery {
                 group
             })
             .collect();
-        let address = [ServerAddress { client_cidr: "0.0.0.0/0", server_address: format!(":{port}") }];
-        let list = ApiGroupList {
-            kind: "APIGroupList",
-            groups: groups.iter().map(|group| ApiGroup::of(group, Some(&address))).collect(),
-        };
+        let address = [ServerAddress::of(port)];
+        let list = ApiGroupList::of(groups.iter().map(|group| ApiGroup::of(group, &address)).collect());
         let by_group =
             groups.iter().map(|group| (group.name.clone(), Document::of(&TypedGroup::of(group)))).collect();
         let by_version = groups
@@ -152,122 +137,32 @@ impl Discovery {
     }
 }
 
-impl Document {
-    pub(crate) fn of(object: &impl Serialize) -> Document {
-        // Documents hold only strings, booleans and lists of them: serde_json writes those without fail.
-        let render = |pretty| negotiate::encode(object, Form { pretty }).unwrap_or_default();
-        let compact = render(false);
-        let digest = Sha256::digest(&compact);
-        let mut hex = String::with_capacity(2 * digest.len());
-        for byte in digest {
-            let _ = write!(hex, "{byte:02X}");
-        }
-        // Hexadecimal digits and quotes are always a valid header value.
-        let etag = HeaderValue::from_str(&format!("\"{hex}\"")).unwrap_or(HeaderValue::from_static("\"\""));
-        Document { compact, pretty: render(true), etag }
-    }
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
 
-    /// The bytes in a form.
-    pub fn body(&self, form: Form) -> Bytes {
-        if form.pretty { self.pretty.clone() } else { self.compact.clone() }
-    }
-}
+    use super::*;
 
-/// Upstream leaves `apiVersion` out of this one, and clients know it so.
-#[derive(Serialize)]
-struct ApiGroupList<'a> {
-    kind: &'static str,
-    groups: Vec<ApiGroup<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ApiGroup<'a> {
-    name: &'a str,
-    versions: Vec<GroupVersion<'a>>,
-    preferred_version: Option<GroupVersion<'a>>,
-    #[serde(rename = "serverAddressByClientCIDRs", skip_serializing_if = "Option::is_none")]
-    server_addresses: Option<&'a [ServerAddress]>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct TypedGroup<'a> {
-    kind: &'static str,
-    api_version: &'static str,
-    #[serde(flatten)]
-    group: ApiGroup<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct GroupVersion<'a> {
-    group_version: String,
-    version: &'a str,
-}
-
-#[derive(Serialize)]
-struct ServerAddress {
-    #[serde(rename = "clientCIDR")]
-    client_cidr: &'static str,
-    #[serde(rename = "serverAddress")]
-    server_address: String,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ApiResourceList<'a> {
-    kind: &'static str,
-    api_version: &'static str,
-    group_version: String,
-    resources: Vec<ApiResource<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ApiResource<'a> {
-    name: &'a str,
-    singular_name: &'static str,
-    namespaced: bool,
-    kind: &'static str,
-    verbs: &'static [&'static str],
-}
-
-impl<'a> ApiGroup<'a> {
-    fn of(group: &'a GroupDescription, server_addresses: Option<&'a [ServerAddress]>) -> ApiGroup<'a> {
-        let version = |version: &'a String| GroupVersion {
-            group_version: format!("{}/{version}", group.name),
-            version,
+    #[test]
+    fn openapi_keeps_its_age_while_it_says_the_same() {
+        let group = |name: &str, metric: &str| GroupDescription {
+            name: name.to_owned(),
+            versions: vec!["v1beta1".to_owned()],
+            resources: vec![ResourceEntry {
+                name: metric.to_owned(),
+                namespaced: true,
+                kind: "MetricValueList",
+                verbs: &["get"],
+            }],
         };
-        ApiGroup {
-            name: &group.name,
-            versions: group.versions.iter().map(version).collect(),
-            preferred_version: group.versions.first().map(version),
-            server_addresses,
-        }
-    }
-}
-
-impl<'a> TypedGroup<'a> {
-    fn of(group: &'a GroupDescription) -> TypedGroup<'a> {
-        TypedGroup { kind: "APIGroup", api_version: "v1", group: ApiGroup::of(group, None) }
-    }
-}
-
-impl<'a> ApiResourceList<'a> {
-    fn of(group: &'a GroupDescription, version: &str) -> ApiResourceList<'a> {
-        let resource = |entry: &'a ResourceEntry| ApiResource {
-            name: &entry.name,
-            singular_name: "",
-            namespaced: entry.namespaced,
-            kind: entry.kind,
-            verbs: entry.verbs,
-        };
-        ApiResourceList {
-            kind: "APIResourceList",
-            api_version: "v1",
-            group_version: format!("{}/{version}", group.name),
-            resources: group.resources.iter().map(resource).collect(),
-        }
+        let old = HeaderValue::from_static("Thu, 01 Jan 2026 00:00:00 GMT");
+        let mut first = Discovery::render(&[group("custom.metrics.k8s.io", "pods/a")], 443);
+        first.openapi.last_modified = old.clone();
+        let handle = DiscoveryHandle::new(first);
+        // Metrics come and go; the documents know only kinds.
+        handle.publish(Discovery::render(&[group("custom.metrics.k8s.io", "pods/b")], 443));
+        assert_eq!(handle.load().openapi().last_modified, old);
+        handle.publish(Discovery::render(&[group("external.metrics.k8s.io", "b")], 443));
+        assert_ne!(handle.load().openapi().last_modified, old);
     }
 }

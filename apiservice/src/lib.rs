@@ -1,7 +1,8 @@
 //! What it takes to be an aggregated Kubernetes API server, for the metrics APIs. Knows no Prometheus and no rules.
 //!
 //! [`accept`] takes connections, [`server`] passes each request through [`authn`] and [`authz`] and answers what every
-//! API server answers ([`discovery`], [`health`], errors as [`status`]); the rest goes to a [`server::Handler`].
+//! API server answers ([`discovery`], [`health`], errors as [`status`]); the rest goes to a [`server::Handler`]. Answers are
+//! [`types`]; which form one takes is decided in [`negotiate`], and made in [`encode`].
 //! What differs from upstream on purpose is listed in `CONTRACT.md` beside this crate.
 
 pub mod accept;
@@ -10,6 +11,7 @@ pub mod authn;
 pub mod authority;
 pub mod authz;
 pub mod discovery;
+pub mod encode;
 pub mod go_duration;
 pub mod health;
 pub mod lifecycle;
@@ -17,6 +19,7 @@ pub mod negotiate;
 pub mod openapi;
 pub mod quantity;
 pub mod query;
+mod respond;
 mod review;
 pub mod server;
 pub mod status;

@@ -1,95 +1,258 @@
-//! Which form an answer takes (contract, section 7), and the response made of it.
+//! Which form an answer takes (contract, section 7).
 //!
-//! JSON is the one form made so far; the Kubernetes clients that prefer protobuf accept it.
+//! Twice, as upstream: the route looks only whether it makes any media type that is named ([`Accept::admits`]); the
+//! object's form is chosen when there is an object, by weight and parameters ([`Accept::form`] and its siblings).
 
-use axum::body::Body;
-use bytes::Bytes;
+use http::header;
 use http::request::Parts;
-use http::{HeaderValue, Response, StatusCode, header};
-use serde::Serialize;
 
+use crate::discovery::AggregatedVersion;
 use crate::query::QueryParameters;
 use crate::status::{ApiError, Class, Details};
 
-/// The form that a client accepts best of those there are.
+/// The form of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Form {
-    /// Indented by two blanks, without a final newline; else one line with one.
-    pub pretty: bool,
+pub enum Form {
+    /// JSON.
+    Json {
+        /// Indented by two blanks, without a final newline; else one line with one.
+        pretty: bool,
+    },
+    /// YAML.
+    Yaml,
+    /// Kubernetes' protobuf.
+    Protobuf,
+}
+
+/// What an object of metrics.k8s.io can be turned into (contract, section 5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transform {
+    /// A table, for people.
+    Table(MetaVersion),
+    /// The metadata of a single object.
+    PartialObjectMetadata(MetaVersion),
+    /// The metadata of the objects of a list.
+    PartialObjectMetadataList(MetaVersion),
+}
+
+/// A version of `meta.k8s.io`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetaVersion {
+    /// `v1`.
+    V1,
+    /// `v1beta1`.
+    V1Beta1,
 }
 
 /// What a request says about the form of its answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Acceptable {
-    /// An answer can be made.
-    Form(Form),
-    /// No media type fits: refused before anything is asked.
-    NoMediaType,
-    /// A media type fits, with parameters that this answer cannot honour: refused after the answer is known.
-    NoParameters,
+#[derive(Debug, Clone)]
+pub struct Accept<'a> {
+    header: &'a str,
+    /// In the order in which they are tried.
+    clauses: Vec<Clause<'a>>,
+    pretty: bool,
 }
 
-impl Acceptable {
-    /// Reads the `Accept` header, `?pretty` and the user agent.
-    pub fn of(request: &Parts, query: &QueryParameters) -> Acceptable {
-        let accept =
-            request.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let pretty = wants_pretty(request, query);
-        if accept.trim().is_empty() {
-            return Acceptable::Form(Form { pretty });
+/// A media type with its parameters.
+#[derive(Debug, Clone, Copy)]
+struct Clause<'a> {
+    kind: &'a str,
+    subtype: &'a str,
+    weight: f64,
+    parameters: &'a str,
+}
+
+/// What `as`, `g` and `v` name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Target<'a> {
+    group: &'a str,
+    version: &'a str,
+    kind: &'a str,
+}
+
+impl Form {
+    /// What is sent to clients that accept nothing else.
+    pub const RAW: Form = Form::Json { pretty: true };
+
+    /// The media type, as Kubernetes writes it: without a charset.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Form::Json { .. } => JSON,
+            Form::Yaml => YAML,
+            Form::Protobuf => PROTOBUF,
         }
-        let mut clauses: Vec<Clause<'_>> = accept.split(',').filter_map(Clause::parse).collect();
-        // Stable: equal weights keep the order of the header.
-        clauses.sort_by(|left, right| right.weight.total_cmp(&left.weight));
-        let mut media_type_fits = false;
-        for clause in clauses.iter().filter(|clause| matches!(clause.media_type, "*/*" | "application/json"))
-        {
-            media_type_fits = true;
-            if clause
-                .parameters()
-                .all(|(name, value)| matches!((name, value), ("stream", "watch") | ("pretty" | "q", _)))
-            {
-                let asked = clause.parameters().any(|(name, value)| name == "pretty" && value == "1");
-                return Acceptable::Form(Form { pretty: pretty || asked });
+    }
+}
+
+impl MetaVersion {
+    /// The version with its group.
+    pub fn api_version(self) -> &'static str {
+        match self {
+            MetaVersion::V1 => "meta.k8s.io/v1",
+            MetaVersion::V1Beta1 => "meta.k8s.io/v1beta1",
+        }
+    }
+}
+
+impl<'a> Accept<'a> {
+    /// Reads the `Accept` header, `?pretty` and the user agent.
+    pub fn of(request: &'a Parts, query: &QueryParameters) -> Accept<'a> {
+        let header =
+            request.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let mut clauses: Vec<Clause<'a>> =
+            header.split(',').filter_map(Clause::parse).take(MOST_CLAUSES).collect();
+        // Inserted one by one, as upstream does: its order has cycles (a wildcard of more weight against a media type
+        // of less), so that the outcome depends on how it is sorted, and a sorting function may answer with a panic.
+        for end in 1..clauses.len() {
+            let mut position = end;
+            while position > 0 && clauses[position].goes_before(&clauses[position - 1]) {
+                clauses.swap(position, position - 1);
+                position -= 1;
             }
         }
-        if media_type_fits { Acceptable::NoParameters } else { Acceptable::NoMediaType }
+        Accept { header, clauses, pretty: wants_pretty(request, query) }
     }
 
-    /// The form for errors, which are sent in any case.
-    pub fn or_default(self) -> Form {
-        match self {
-            Acceptable::Form(form) => form,
-            _ => Form { pretty: true },
+    /// Whether a route that makes these media types takes the request: only the names count here.
+    pub fn admits(&self, produces: &[&str]) -> bool {
+        self.header.is_empty()
+            || self.header.split(',').any(|clause| {
+                let media_type = clause.split(';').next().unwrap_or_default().trim_matches(' ');
+                media_type == "*/*" || produces.contains(&media_type)
+            })
+    }
+
+    /// The form of an object as it is; `None` when no clause can be honoured.
+    pub fn form(&self) -> Option<Form> {
+        self.pick(|_, target| target.is_none().then_some(())).map(|(form, ())| form)
+    }
+
+    /// The form of an error, which is sent in any case.
+    pub fn error_form(&self) -> Form {
+        self.form().unwrap_or(Form::RAW)
+    }
+
+    /// The form of an object of metrics.k8s.io, and what it is turned into.
+    pub fn transformed(&self) -> Option<(Form, Option<Transform>)> {
+        self.pick(|form, target| match target {
+            None => Some(None),
+            Some(target) => target.transform().filter(|transform| transform.is_made_as(form)).map(Some),
+        })
+    }
+
+    /// The form and version of aggregated discovery; `None` when no clause asks for it, which means the legacy form. One
+    /// that does goes before any that does not, as upstream.
+    pub fn aggregated(&self) -> Option<(Form, AggregatedVersion)> {
+        self.pick(|_, target| {
+            let target = target.filter(|target| target.kind == AggregatedVersion::KIND)?;
+            AggregatedVersion::named(target.group, target.version)
+        })
+    }
+
+    /// Whether an OpenAPI document is taken as JSON, the one form there is; parameters do not count.
+    pub fn admits_openapi(&self) -> bool {
+        self.header.is_empty()
+            || self.clauses.iter().any(|clause| {
+                matches!(clause.kind, "application" | "*") && matches!(clause.subtype, "json" | "*")
+            })
+    }
+
+    /// The first clause, with the first form that it names, that is allowed.
+    fn pick<T>(&self, allow: impl Fn(Form, Option<Target<'a>>) -> Option<T>) -> Option<(Form, T)> {
+        let json = |pretty| Form::Json { pretty: pretty || self.pretty };
+        if self.header.is_empty() {
+            return allow(json(false), None).map(|allowed| (json(false), allowed));
         }
+        self.clauses.iter().find_map(|clause| {
+            let forms = [json(clause.parameter("pretty") == Some("1")), Form::Yaml, Form::Protobuf];
+            forms
+                .into_iter()
+                .filter(|form| clause.names(form.media_type()) && clause.streams_allow(*form))
+                .find_map(|form| allow(form, clause.target()).map(|allowed| (form, allowed)))
+        })
     }
-}
-
-struct Clause<'a> {
-    media_type: &'a str,
-    weight: f32,
-    rest: &'a str,
 }
 
 impl<'a> Clause<'a> {
     fn parse(text: &'a str) -> Option<Clause<'a>> {
-        let (media_type, rest) = text.split_once(';').unwrap_or((text, ""));
-        let mut clause = Clause { media_type: media_type.trim(), weight: 1.0, rest };
-        if clause.media_type.is_empty() {
-            return None;
-        }
-        if let Some((_, weight)) = clause.parameters().find(|(name, _)| *name == "q") {
-            clause.weight = weight.parse().unwrap_or(1.0);
+        let (media_type, parameters) = text.split_once(';').unwrap_or((text, ""));
+        let (kind, subtype) = match media_type.split_once('/') {
+            Some((kind, subtype)) => (kind.trim_matches(' '), subtype.trim_matches(' ')),
+            None => (media_type.trim_matches(' '), ""),
+        };
+        let subtype = match (kind, subtype) {
+            ("*", "") => "*",
+            (_, "") => return None,
+            (_, subtype) if subtype.contains('/') => return None,
+            _ => subtype,
+        };
+        let mut clause = Clause { kind, subtype, weight: 1.0, parameters };
+        if let Some(weight) = clause.parameter("q") {
+            clause.weight = weight.parse().unwrap_or(0.0);
         }
         Some(clause)
     }
 
-    fn parameters(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
-        self.rest
-            .split(';')
-            .filter(|parameter| !parameter.trim().is_empty())
-            .map(|parameter| parameter.split_once('=').unwrap_or((parameter, "")))
-            .map(|(name, value)| (name.trim(), value.trim().trim_matches('"')))
+    /// The last of the parameters of a name. One without a value is none.
+    fn parameter(&self, name: &str) -> Option<&'a str> {
+        self.parameters.rsplit(';').find_map(|parameter| {
+            let (found, value) = parameter.split_once('=')?;
+            let counts = found.trim_matches(' ') == name && !value.is_empty() && !value.contains('=');
+            counts.then(|| value.trim_matches(' '))
+        })
+    }
+
+    /// Upstream's order, cycles included.
+    fn goes_before(&self, other: &Clause<'_>) -> bool {
+        self.weight > other.weight
+            || (self.kind != "*" && other.kind == "*")
+            || (self.subtype != "*" && other.subtype == "*")
+    }
+
+    fn names(&self, media_type: &str) -> bool {
+        let subtype = media_type.strip_prefix("application/").unwrap_or_default();
+        match self.kind {
+            "application" => self.subtype == "*" || self.subtype == subtype,
+            "*" => self.subtype == "*",
+            _ => false,
+        }
+    }
+
+    /// `stream=watch` is no obstacle to an answer that is no stream, in the forms that streams have; `sv` always is one.
+    fn streams_allow(&self, form: Form) -> bool {
+        let stream = self.parameter("stream").unwrap_or_default();
+        (stream.is_empty() || (stream == "watch" && form != Form::Yaml))
+            && self.parameter("sv").is_none_or(str::is_empty)
+    }
+
+    fn target(&self) -> Option<Target<'a>> {
+        let [kind, group, version] = ["as", "g", "v"].map(|name| self.parameter(name));
+        kind.or(group).or(version)?;
+        let [kind, group, version] = [kind, group, version].map(Option::unwrap_or_default);
+        Some(Target { group, version, kind })
+    }
+}
+
+impl Target<'_> {
+    fn transform(self) -> Option<Transform> {
+        let version = match (self.group, self.version) {
+            ("meta.k8s.io", "v1") => MetaVersion::V1,
+            ("meta.k8s.io", "v1beta1") => MetaVersion::V1Beta1,
+            _ => return None,
+        };
+        match self.kind {
+            "Table" => Some(Transform::Table(version)),
+            "PartialObjectMetadata" => Some(Transform::PartialObjectMetadata(version)),
+            "PartialObjectMetadataList" => Some(Transform::PartialObjectMetadataList(version)),
+            _ => None,
+        }
+    }
+}
+
+impl Transform {
+    /// Tables are no protobuf message.
+    fn is_made_as(self, form: Form) -> bool {
+        !matches!((self, form), (Transform::Table(_), Form::Protobuf))
     }
 }
 
@@ -103,115 +266,214 @@ fn wants_pretty(request: &Parts, query: &QueryParameters) -> bool {
     ["curl", "Wget", "Mozilla/5.0"].iter().any(|prefix| agent.starts_with(prefix))
 }
 
-/// The body of an object in a form.
-pub fn encode(object: &impl Serialize, form: Form) -> Result<Bytes, serde_json::Error> {
-    let mut body = Vec::with_capacity(256);
-    if form.pretty {
-        let formatter = serde_json::ser::PrettyFormatter::with_indent(b"  ");
-        object.serialize(&mut serde_json::Serializer::with_formatter(&mut body, formatter))?;
-    } else {
-        serde_json::to_writer(&mut body, object)?;
-        body.push(b'\n');
-    }
-    Ok(body.into())
+/// 406 of a route that makes none of the media types that are named (contract, section 7.2).
+pub fn no_media_type(produces: &[&str]) -> ApiError {
+    let message = format!("406: Not Acceptable\n\nAvailable representations: {}", produces.join(", "));
+    ApiError::new(Class::NotAcceptable, message, Some(Details::default()))
 }
 
-/// A response with an object as its body.
-pub fn respond(code: StatusCode, object: &impl Serialize, form: Form) -> Response<Body> {
-    match encode(object, form) {
-        Ok(body) => raw(code, JSON, body),
-        Err(error) => {
-            // Objects hold only strings, numbers and lists of them: serde_json writes those without fail.
-            tracing::error!(%error, "an answer could not be written");
-            raw(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                TEXT,
-                Bytes::from_static(b"an answer could not be written"),
-            )
-        }
-    }
-}
-
-/// A response with an error as its body.
-pub fn respond_error(error: &ApiError, form: Form) -> Response<Body> {
-    let mut response = respond(error.code(), &error.status(), form);
-    match error.class() {
-        Class::Forbidden => {
-            response
-                .headers_mut()
-                .insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        }
-        Class::TooManyRequests => {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        _ => {}
-    }
-    response
-}
-
-/// A response of given bytes.
-pub fn raw(code: StatusCode, content_type: &'static str, body: Bytes) -> Response<Body> {
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = code;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
-}
-
-/// 406 when no media type fits.
-pub fn no_media_type() -> ApiError {
-    ApiError::new(
-        Class::NotAcceptable,
-        "406: Not Acceptable\n\nAvailable representations: application/json, application/json;stream=watch",
-        Some(Details::default()),
-    )
-}
-
-/// 406 when the parameters of a fitting media type cannot be honoured.
+/// 406 when no clause's parameters can be honoured.
 pub fn no_parameters() -> ApiError {
-    ApiError::new(Class::NotAcceptable, "only the following media types are accepted: application/json", None)
+    let message = format!("only the following media types are accepted: {}", OBJECTS.join(", "));
+    ApiError::new(Class::NotAcceptable, message, None)
 }
 
-/// The media type of JSON, as Kubernetes writes it: without a charset.
+/// 406 of the metadata of a list, asked for on a single object.
+pub fn not_a_list(kind: &str) -> ApiError {
+    let message = format!(
+        "you requested PartialObjectMetadataList, but the requested object is not a list (*metrics.{kind})"
+    );
+    ApiError::new(Class::NotAcceptable, message, None)
+}
+
+/// 406 of the metadata of a single object, asked for on a list.
+pub fn a_list(kind: &str) -> ApiError {
+    let message =
+        format!("you requested PartialObjectMetadata, but the requested object is a list (*metrics.{kind})");
+    ApiError::new(Class::NotAcceptable, message, None)
+}
+
+/// The media type of JSON.
 pub const JSON: &str = "application/json";
+/// The media type of YAML.
+pub const YAML: &str = "application/yaml";
+/// The media type of Kubernetes' protobuf.
+pub const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 /// The media type of plain text.
 pub const TEXT: &str = "text/plain; charset=utf-8";
+
+/// What routes of single objects and of discovery make.
+pub const OBJECTS: &[&str] = &[JSON, YAML, PROTOBUF];
+/// What routes of lists make. They name streams too, which upstream has where it can watch.
+pub const LISTS: &[&str] = &[
+    JSON,
+    YAML,
+    PROTOBUF,
+    "application/json;stream=watch",
+    "application/vnd.kubernetes.protobuf;stream=watch",
+];
+/// What `/version` makes.
+pub const JSON_ONLY: &[&str] = &[JSON];
+
+/// Clauses of an `Accept` header that are looked at: bounds the work that a header can make.
+const MOST_CLAUSES: usize = 64;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn acceptable(accept: &str, agent: &str, query: &str) -> Acceptable {
-        let mut request = http::Request::builder();
-        if !accept.is_empty() {
-            request = request.header(header::ACCEPT, accept);
-        }
+    /// A request with these headers, and its query.
+    fn request(accept: &str, agent: &str, query: &str) -> (Parts, QueryParameters) {
+        let request = http::Request::builder().header(header::ACCEPT, accept);
         let request = request.header(header::USER_AGENT, agent).body(()).expect("a valid request");
-        Acceptable::of(&request.into_parts().0, &QueryParameters::parse(query))
+        (request.into_parts().0, QueryParameters::parse(query))
+    }
+
+    const PLAIN: Form = Form::Json { pretty: false };
+    const PRETTY: Form = Form::Json { pretty: true };
+    const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
+
+    #[test]
+    fn the_form_of_an_object() {
+        for (accept, agent, query, expected) in [
+            ("", "", "", Some(PLAIN)),
+            ("*/*", "", "", Some(PLAIN)),
+            ("*", "", "", Some(PLAIN)),
+            // The autoscaler and kubectl top; newer typed clients; kubectl get (contract, section 7.4).
+            ("application/vnd.kubernetes.protobuf, */*", "kube-controller-manager", "", Some(Form::Protobuf)),
+            ("application/vnd.kubernetes.protobuf,application/json", "", "", Some(Form::Protobuf)),
+            (&format!("{TABLE},application/json"), "kubectl", "", Some(PLAIN)),
+            ("application/json, */*", "", "", Some(PLAIN)),
+            ("application/yaml", "curl/8.0", "", Some(Form::Yaml)),
+            ("application/json;stream=watch", "", "", Some(PLAIN)),
+            ("application/vnd.kubernetes.protobuf;stream=watch", "", "", Some(Form::Protobuf)),
+            ("application/yaml;stream=watch", "", "", None),
+            ("application/json;stream=other", "", "", None),
+            ("application/json;sv=v1", "", "", None),
+            ("application/json;charset=utf-8", "", "", Some(PLAIN)),
+            ("application/json;v=v1", "", "", None),
+            // Whether people read it.
+            ("application/json;pretty=1", "", "", Some(PRETTY)),
+            ("application/json;pretty=true", "", "", Some(PLAIN)),
+            ("application/json", "curl/8.0", "", Some(PRETTY)),
+            ("application/json", "Mozilla/5.0 (X11)", "pretty=", Some(PRETTY)),
+            ("application/json", "Wget/1", "pretty=false", Some(PLAIN)),
+            ("application/json", "curl/8.0", "pretty=nonsense", Some(PLAIN)),
+            ("application/json", "", "pretty=true", Some(PRETTY)),
+            // Weights; the order of the header on ties; named types before wildcards.
+            ("application/json;q=0.5,application/yaml", "", "", Some(Form::Yaml)),
+            ("application/yaml;q=0.4,application/json;q=0.5", "", "", Some(PLAIN)),
+            ("application/yaml,application/json", "", "", Some(Form::Yaml)),
+            ("*/*,application/yaml;q=0.1", "", "", Some(Form::Yaml)),
+            ("text/html;q=0.9,application/json;q=0.1", "", "", Some(PLAIN)),
+            ("application/yaml;q=nonsense,application/json;q=0.1", "", "", Some(PLAIN)),
+            // What cannot be honoured is skipped.
+            (TABLE, "", "", None),
+            (&format!("{TABLE},application/yaml"), "", "", Some(Form::Yaml)),
+            ("application/*", "", "", Some(PLAIN)),
+            ("APPLICATION/JSON", "", "", None),
+            ("text/html", "", "", None),
+            ("application/cbor", "", "", None),
+            ("application/json/x", "", "", None),
+        ] {
+            let (parts, parameters) = request(accept, agent, query);
+            assert_eq!(Accept::of(&parts, &parameters).form(), expected, "{accept:?} {agent:?} {query:?}");
+        }
     }
 
     #[test]
-    fn what_clients_send() {
-        let plain = Acceptable::Form(Form { pretty: false });
-        let pretty = Acceptable::Form(Form { pretty: true });
-        let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
-        for (accept, agent, query, expected) in [
-            ("", "", "", plain),
-            ("*/*", "", "", plain),
-            ("application/vnd.kubernetes.protobuf, */*", "kube-controller-manager", "", plain),
-            ("application/vnd.kubernetes.protobuf,application/json", "", "", plain),
-            (&format!("{table},application/json"), "kubectl", "", plain),
-            ("application/json;stream=watch", "", "", plain),
-            ("application/json;pretty=1", "", "", pretty),
-            ("application/json", "curl/8.0", "", pretty),
-            ("application/json", "curl/8.0", "pretty=false", plain),
-            ("application/json", "", "pretty=true", pretty),
-            (table, "", "", Acceptable::NoParameters),
-            ("application/*", "", "", Acceptable::NoMediaType),
-            ("APPLICATION/JSON", "", "", Acceptable::NoMediaType),
-            ("text/html", "", "", Acceptable::NoMediaType),
-            ("text/html;q=0.9,application/json;q=0.1", "", "", plain),
+    fn what_a_route_admits() {
+        for (accept, admits) in [
+            ("", true),
+            ("*/*", true),
+            (TABLE, true),
+            ("text/html, application/yaml;q=0", true),
+            ("application/json;as=Nonsense", true),
+            ("application/*", false),
+            ("*", false),
+            ("APPLICATION/JSON", false),
+            ("application/cbor", false),
+            ("text/html", false),
         ] {
-            assert_eq!(acceptable(accept, agent, query), expected, "{accept:?} {agent:?} {query:?}");
+            let (parts, query) = request(accept, "", "");
+            assert_eq!(Accept::of(&parts, &query).admits(LISTS), admits, "{accept:?}");
         }
+        let (parts, query) = request("application/yaml", "", "");
+        assert!(!Accept::of(&parts, &query).admits(JSON_ONLY));
+    }
+
+    #[test]
+    fn what_objects_of_resource_metrics_are_turned_into() {
+        let table = Some(Transform::Table(MetaVersion::V1));
+        let beta = Some(Transform::Table(MetaVersion::V1Beta1));
+        let list = Some(Transform::PartialObjectMetadataList(MetaVersion::V1));
+        let one = Some(Transform::PartialObjectMetadata(MetaVersion::V1Beta1));
+        for (accept, expected) in [
+            ("application/json", Some((PLAIN, None))),
+            (TABLE, Some((PLAIN, table))),
+            (&format!("{TABLE},application/json"), Some((PLAIN, table))),
+            ("application/json;as=Table;v=v1beta1;g=meta.k8s.io", Some((PLAIN, beta))),
+            ("*/*;as=Table;v=v1;g=meta.k8s.io", Some((PLAIN, table))),
+            ("application/yaml;as=Table;v=v1;g=meta.k8s.io", Some((Form::Yaml, table))),
+            // Not as protobuf, and not in a version or a kind that there is not.
+            ("application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io", None),
+            ("application/json;as=Table;v=v2;g=meta.k8s.io,application/yaml", Some((Form::Yaml, None))),
+            ("application/json;as=Table", None),
+            ("application/json;as=Nonsense;v=v1;g=meta.k8s.io", None),
+            ("application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io", Some((PLAIN, list))),
+            (
+                "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;v=v1beta1;g=meta.k8s.io",
+                Some((Form::Protobuf, one)),
+            ),
+        ] {
+            let (parts, query) = request(accept, "", "");
+            assert_eq!(Accept::of(&parts, &query).transformed(), expected, "{accept:?}");
+        }
+    }
+
+    #[test]
+    fn what_kube_apiservers_ask_discovery_for() {
+        let [v2, v2beta1] = ["v2", "v2beta1"].map(|version| {
+            format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList")
+        });
+        for (accept, expected) in [
+            (format!("{v2},{v2beta1}"), Some((PLAIN, AggregatedVersion::V2))),
+            (v2beta1.clone(), Some((PLAIN, AggregatedVersion::V2Beta1))),
+            (format!("{v2};profile=nopeer,application/json"), Some((PLAIN, AggregatedVersion::V2))),
+            (format!("application/json,{v2}"), Some((PLAIN, AggregatedVersion::V2))),
+            (format!("{v2};q=0.5,{v2beta1}"), Some((PLAIN, AggregatedVersion::V2Beta1))),
+            (v2.replace("json", "vnd.kubernetes.protobuf"), Some((Form::Protobuf, AggregatedVersion::V2))),
+            ("application/json".to_owned(), None),
+            (String::new(), None),
+            (TABLE.to_owned(), None),
+        ] {
+            let (parts, query) = request(&accept, "", "");
+            assert_eq!(Accept::of(&parts, &query).aggregated(), expected, "{accept}");
+        }
+    }
+
+    #[test]
+    fn openapi_is_json() {
+        for (accept, admits) in [
+            ("", true),
+            ("*/*", true),
+            ("application/*", true),
+            ("application/json;anything=1", true),
+            ("application/com.github.proto-openapi.spec.v2.v1.0+protobuf", false),
+            ("application/com.github.proto-openapi.spec.v2.v1.0+protobuf,application/json", true),
+            ("text/html", false),
+        ] {
+            let (parts, query) = request(accept, "", "");
+            assert_eq!(Accept::of(&parts, &query).admits_openapi(), admits, "{accept:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_header_makes_little_work() {
+        let many = format!("{}application/json", "text/html;q=0.5,".repeat(MOST_CLAUSES));
+        let (parts, query) = request(&many, "", "");
+        let accept = Accept::of(&parts, &query);
+        assert_eq!(accept.form(), None);
+        assert!(accept.admits(OBJECTS));
     }
 }

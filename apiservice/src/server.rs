@@ -1,6 +1,9 @@
 //! Paths that every API server answers, and the gate in front of all of them: who is asking, may they, is there room.
 //! What lies below a served group-version goes to a [`Handler`].
 
+mod apis;
+mod paths;
+
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -10,25 +13,26 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::response::Response;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Response, header};
 
 use crate::attributes::{self, Attributes};
 use crate::authn::{PeerCertificates, Union, User};
 use crate::authz::{Chain, MASTERS};
-use crate::discovery::{AggregatedVersion, DiscoveryHandle, Document};
+use crate::discovery::DiscoveryHandle;
+use crate::encode::gzip;
 use crate::go_duration;
-use crate::health::{Endpoint, Health, Report};
-use crate::negotiate::{self, Acceptable, Form};
-use crate::openapi;
+use crate::health::Health;
+use crate::negotiate::Accept;
 use crate::query::QueryParameters;
+use crate::respond;
 use crate::status::{ApiError, Class};
-use crate::types::usage::{List, NodeMetrics, PodMetrics, Single};
-use crate::types::{ExternalMetricValueList, MetricValueList, MetricsVersion, Wire};
+use crate::types::usage::{NodeMetrics, PodMetrics};
+use crate::types::{ExternalMetricValueList, MetricValueList};
+use apis::Below;
 
 /// A request for something below a served group-version: authenticated, authorised, a GET.
 #[derive(Debug, Clone)]
@@ -125,20 +129,18 @@ struct Gate {
     in_flight: AtomicUsize,
 }
 
-async fn enter(State(gate): State<Arc<Gate>>, request: Request) -> Response {
+async fn enter(State(gate): State<Arc<Gate>>, request: Request) -> Response<Body> {
     let started = Instant::now();
     let (parts, _) = request.into_parts();
     let query = QueryParameters::parse(parts.uri.query().unwrap_or_default());
-    let acceptable = Acceptable::of(&parts, &query);
-    let outcome = AssertUnwindSafe(gate.pass(&parts, &query, acceptable, started)).catch_unwind().await;
+    let accept = Accept::of(&parts, &query);
+    let outcome = AssertUnwindSafe(gate.pass(&parts, &query, &accept, started)).catch_unwind().await;
     let result = outcome.unwrap_or_else(|panic| {
         tracing::error!(panic = panic_text(&*panic), path = parts.uri.path(), "a request ended in a panic");
         Err(ApiError::internal("this server failed on the request; its log has the details"))
     });
-    let mut response = match result {
-        Ok(response) => response,
-        Err(error) => negotiate::respond_error(&error, error_form(&error, acceptable)),
-    };
+    let response = result.unwrap_or_else(|error| respond::error(&error, accept.error_form()));
+    let mut response = gzip::compress(&parts.headers, response).await;
     let headers = response.headers_mut();
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
     headers.insert(AUDIT_ID, audit_id(&parts));
@@ -146,7 +148,7 @@ async fn enter(State(gate): State<Arc<Gate>>, request: Request) -> Response {
         parts.uri.path().strip_prefix("/apis/").and_then(|rest| rest.split('/').next()).unwrap_or_default();
     let group = if gate.server.discovery.load().group(group).is_some() { group } else { "" };
     (gate.server.observer)(group, response.status().as_u16(), started.elapsed());
-    response
+    response.map(Body::from)
 }
 
 impl Gate {
@@ -154,9 +156,9 @@ impl Gate {
         &self,
         parts: &Parts,
         query: &QueryParameters,
-        acceptable: Acceptable,
+        accept: &Accept<'_>,
         started: Instant,
-    ) -> Result<Response, ApiError> {
+    ) -> Result<Response<Bytes>, ApiError> {
         let path = parts.uri.path();
         let deadline = started + self.timeout(query)?;
         let user = self.user(parts).await?;
@@ -166,10 +168,10 @@ impl Gate {
         let _room = self.room(&user)?;
         self.server.authorization.check(&user, &attributes).await?;
         if path == "/apis" || path.starts_with("/apis/") {
-            let request = Below { parts, query, acceptable, segments, user, deadline };
+            let request = Below { parts, query, accept, segments, user, deadline };
             return self.apis(request).await;
         }
-        self.other(parts, query, acceptable)
+        self.other(parts, query, accept)
     }
 
     fn timeout(&self, query: &QueryParameters) -> Result<Duration, ApiError> {
@@ -207,159 +209,6 @@ impl Gate {
         }
         Ok(room)
     }
-
-    async fn apis(&self, request: Below<'_>) -> Result<Response, ApiError> {
-        let Below { parts, query, acceptable, segments, user, deadline } = request;
-        let discovery = self.server.discovery.load();
-        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        // `/apis` itself is not split: only what lies below it can name something.
-        let document = match segments[..] {
-            [] | ["apis"] => {
-                get_only(parts)?;
-                let accept = parts.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-                if let Some(version) = accept.and_then(AggregatedVersion::accepted) {
-                    return Ok(aggregated(parts, version, discovery.aggregated(version)));
-                }
-                discovery.groups()
-            }
-            ["apis", group] => match discovery.group(group) {
-                Some(document) => document,
-                None => return Ok(self.index(StatusCode::NOT_FOUND)),
-            },
-            ["apis", group, version, ref rest @ ..] => match discovery.version(group, version) {
-                Some(document) if rest.is_empty() => document,
-                Some(_) => {
-                    get_only(parts)?;
-                    let request = ApiRequest {
-                        group: group.to_owned(),
-                        version: version.to_owned(),
-                        segments: rest.iter().map(|&segment| segment.to_owned()).collect(),
-                        query: query.clone(),
-                        user,
-                        deadline,
-                    };
-                    return self.handle(request, acceptable).await;
-                }
-                None if discovery.group(group).is_some() => return Err(ApiError::no_route()),
-                None => return Ok(self.index(StatusCode::NOT_FOUND)),
-            },
-            _ => return Ok(self.index(StatusCode::NOT_FOUND)),
-        };
-        get_only(parts)?;
-        let form = form(acceptable)?;
-        Ok(discovery_response(parts, document, form))
-    }
-
-    async fn handle(&self, request: ApiRequest, acceptable: Acceptable) -> Result<Response, ApiError> {
-        if acceptable == Acceptable::NoMediaType {
-            return Err(negotiate::no_media_type());
-        }
-        let version = request.version.clone();
-        let deadline = tokio::time::Instant::from_std(request.deadline);
-        let answer = tokio::time::timeout_at(deadline, self.server.handler.handle(request))
-            .await
-            .map_err(|_| ApiError::timeout("request did not complete within the allotted timeout"))??;
-        let form = form(acceptable)?;
-        Ok(match &answer {
-            Answer::MetricValues(object) => {
-                let version = MetricsVersion::parse(&version).ok_or_else(ApiError::no_route)?;
-                negotiate::respond(StatusCode::OK, &Wire { object, version }, form)
-            }
-            Answer::ExternalMetricValues(list) => negotiate::respond(StatusCode::OK, list, form),
-            Answer::Node(node) => negotiate::respond(StatusCode::OK, &Single(node), form),
-            Answer::Nodes(nodes) => negotiate::respond(StatusCode::OK, &List(nodes), form),
-            Answer::Pod(pod) => negotiate::respond(StatusCode::OK, &Single(pod), form),
-            Answer::Pods(pods) => negotiate::respond(StatusCode::OK, &List(pods), form),
-        })
-    }
-
-    fn other(
-        &self,
-        parts: &Parts,
-        query: &QueryParameters,
-        acceptable: Acceptable,
-    ) -> Result<Response, ApiError> {
-        let path = parts.uri.path();
-        if let Some(path) = path.strip_prefix("/openapi/") {
-            get_only(parts)?;
-            return self.openapi(parts, query, acceptable, path);
-        }
-        match path {
-            "/" | "/index.html" => return Ok(self.index(StatusCode::OK)),
-            "/version" => {
-                get_only(parts)?;
-                form(acceptable)?;
-                return Ok(negotiate::respond(StatusCode::OK, &VERSION, Form { pretty: true }));
-            }
-            "/metrics" => {
-                get_only(parts)?;
-                let text = (self.server.metrics)();
-                return Ok(negotiate::raw(StatusCode::OK, METRICS_TEXT, text.into()));
-            }
-            _ => {}
-        }
-        let mut segments = path.trim_start_matches('/').splitn(2, '/');
-        let endpoint = segments.next().and_then(Endpoint::parse).filter(|_| !path.starts_with("//"));
-        let health = &self.server.health;
-        match (endpoint, segments.next()) {
-            (Some(endpoint), None | Some("")) => Ok(health_response(health.report(endpoint, query), true)),
-            (Some(endpoint), Some(check)) => Ok(health
-                .report_one(endpoint, check)
-                .map_or_else(|| self.index(StatusCode::NOT_FOUND), |report| health_response(report, false))),
-            (None, _) => Ok(self.index(StatusCode::NOT_FOUND)),
-        }
-    }
-
-    /// What lies below `/openapi/`. A document of version 3 that is asked for by its hash never changes; one asked for by
-    /// another hash is answered with what there is now: upstream redirects, which the aggregator cannot follow (D6).
-    fn openapi(
-        &self,
-        parts: &Parts,
-        query: &QueryParameters,
-        acceptable: Acceptable,
-        path: &str,
-    ) -> Result<Response, ApiError> {
-        let discovery = self.server.discovery.load();
-        let openapi = discovery.openapi();
-        let found = match path {
-            "v2" => Some(&openapi.v2),
-            "v3" => Some(&openapi.v3_index),
-            _ => path.strip_prefix("v3/").and_then(|path| openapi.v3.get(path)),
-        };
-        // D7: what there is no document of is not found.
-        let Some(document) = found else { return Ok(self.index(StatusCode::NOT_FOUND)) };
-        let mut response = discovery_response(parts, document, form(acceptable)?);
-        let headers = response.headers_mut();
-        headers.insert(header::VARY, HeaderValue::from_static("Accept"));
-        if path.starts_with("v3/") && query.first("hash") == Some(openapi::hash(document)) {
-            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
-        }
-        Ok(response)
-    }
-
-    /// The paths there are; also the body of a 404 for a path under no known prefix.
-    fn index(&self, code: StatusCode) -> Response {
-        let health = &self.server.health;
-        let mut paths: Vec<String> = self.server.discovery.load().paths().collect();
-        for endpoint in Endpoint::ALL {
-            let name = endpoint.name();
-            paths.push(format!("/{name}"));
-            paths.extend(health.names(endpoint).into_iter().map(|check| format!("/{name}/{check}")));
-        }
-        paths.extend(["/metrics", "/version"].map(str::to_owned));
-        paths.sort();
-        negotiate::respond(code, &Index { paths }, Form { pretty: true })
-    }
-}
-
-/// A request for something below `/apis`.
-struct Below<'a> {
-    parts: &'a Parts,
-    query: &'a QueryParameters,
-    acceptable: Acceptable,
-    segments: Vec<String>,
-    user: User,
-    deadline: Instant,
 }
 
 /// A place among the requests under way; given back when the request ends, however it ends.
@@ -371,45 +220,8 @@ impl Drop for Room<'_> {
     }
 }
 
-#[derive(serde::Serialize)]
-struct Index {
-    paths: Vec<String>,
-}
-
-/// What upstream's adapter says of itself; clients only look whether it is there.
-#[derive(serde::Serialize)]
-#[serde(rename_all = "camelCase")]
-struct VersionInfo {
-    major: &'static str,
-    minor: &'static str,
-    git_version: &'static str,
-    git_commit: &'static str,
-    git_tree_state: &'static str,
-    build_date: &'static str,
-    go_version: &'static str,
-    compiler: &'static str,
-    platform: &'static str,
-}
-
 fn get_only(parts: &Parts) -> Result<(), ApiError> {
     if parts.method == Method::GET { Ok(()) } else { Err(ApiError::method_not_allowed()) }
-}
-
-fn form(acceptable: Acceptable) -> Result<Form, ApiError> {
-    match acceptable {
-        Acceptable::Form(form) => Ok(form),
-        Acceptable::NoMediaType => Err(negotiate::no_media_type()),
-        Acceptable::NoParameters => Err(negotiate::no_parameters()),
-    }
-}
-
-/// Errors are sent in any case; a 406 is always indented, other errors only when the client asked for it.
-fn error_form(error: &ApiError, acceptable: Acceptable) -> Form {
-    match (error.class(), acceptable) {
-        (_, Acceptable::Form(form)) => form,
-        (Class::NotAcceptable, _) => Form { pretty: true },
-        _ => Form { pretty: false },
-    }
 }
 
 /// Impersonation is kube-apiserver's business: whoever comes through it has been resolved already (D40).
@@ -422,46 +234,6 @@ fn refuse_impersonation(parts: &Parts) -> Result<(), ApiError> {
             None,
         )),
     }
-}
-
-fn discovery_response(parts: &Parts, document: &Document, form: Form) -> Response {
-    if let Some(unchanged) = unchanged(parts, document) {
-        return unchanged;
-    }
-    let mut response = negotiate::raw(StatusCode::OK, negotiate::JSON, document.body(form));
-    response.headers_mut().insert(header::ETAG, document.etag.clone());
-    response
-}
-
-fn aggregated(parts: &Parts, version: AggregatedVersion, document: &Document) -> Response {
-    let mut response = unchanged(parts, document)
-        .unwrap_or_else(|| negotiate::raw(StatusCode::OK, version.media_type(), document.compact.clone()));
-    let headers = response.headers_mut();
-    headers.insert(header::ETAG, document.etag.clone());
-    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public"));
-    response
-}
-
-/// 304 when the client has the document already. A weak tag never matches.
-fn unchanged(parts: &Parts, document: &Document) -> Option<Response> {
-    let held = parts.headers.get(header::IF_NONE_MATCH)?;
-    let matches = held.to_str().ok()?.split(',').any(|tag| tag.trim().as_bytes() == document.etag.as_bytes());
-    matches.then(|| {
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        response.headers_mut().insert(header::ETAG, document.etag.clone());
-        response
-    })
-}
-
-fn health_response(report: Report, whole: bool) -> Response {
-    let code = if report.healthy { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
-    let mut response = negotiate::raw(code, negotiate::TEXT, Bytes::from(report.body));
-    if whole || !report.healthy {
-        response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    }
-    response
 }
 
 fn audit_id(parts: &Parts) -> HeaderValue {
@@ -480,15 +252,3 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 }
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
-const METRICS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
-const VERSION: VersionInfo = VersionInfo {
-    major: "1",
-    minor: "0",
-    git_version: "",
-    git_commit: "",
-    git_tree_state: "",
-    build_date: "",
-    go_version: "",
-    compiler: "",
-    platform: "",
-};

@@ -8,6 +8,8 @@ use std::fmt::Display;
 use http::StatusCode;
 use serde::Serialize;
 
+use crate::encode::Object;
+use crate::encode::protobuf::{Encode, Message};
 use crate::types::ListMeta;
 
 /// What kind of failure it is.
@@ -228,4 +230,49 @@ pub struct Status<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     details: Option<&'a Details>,
     code: u16,
+}
+
+impl Object for Status<'_> {
+    fn api_version(&self) -> &'static str {
+        self.api_version
+    }
+
+    fn kind(&self) -> &'static str {
+        self.kind
+    }
+}
+
+impl Encode for Status<'_> {
+    fn encode(&self, message: &mut Message) {
+        message.message(1, &self.metadata);
+        message.string(2, self.status);
+        message.string(3, self.message);
+        message.string(4, self.reason);
+        if let Some(details) = self.details {
+            message.message(5, details);
+        }
+        message.integer(6, self.code.into());
+    }
+}
+
+impl Encode for Details {
+    fn encode(&self, message: &mut Message) {
+        message.string(1, &self.name);
+        message.string(2, &self.group);
+        message.string(3, &self.kind);
+        message.messages(4, &self.causes);
+        // Seconds to wait before another try, and the object's UID.
+        message.integer(5, 0);
+        message.string(6, "");
+    }
+}
+
+impl Encode for Cause {
+    fn encode(&self, message: &mut Message) {
+        // The cause's class.
+        message.string(1, "");
+        message.string(2, &self.message);
+        // The field at fault.
+        message.string(3, "");
+    }
 }

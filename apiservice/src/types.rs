@@ -1,8 +1,10 @@
 //! Objects of the metrics APIs, version-neutral, and their wire forms.
 //!
 //! Field order and presence are those of upstream's generated types (`k8s.io/metrics/pkg/apis`), as recorded in the
-//! contract, sections 3 to 5.
+//! contract, sections 3 to 5; the numbers of protobuf's fields are in section 7.3. Each type says both, JSON as its
+//! [`Serialize`] and protobuf as its [`Encode`]; one that can be a whole answer is an [`crate::encode::Object`] too.
 
+pub mod table;
 pub mod usage;
 
 mod external;
@@ -12,6 +14,7 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
+use crate::encode::protobuf::{Encode, Message};
 use crate::quantity::Quantity;
 pub use external::{ExternalMetricValue, ExternalMetricValueList};
 pub(crate) use wire::ListMeta;
@@ -109,5 +112,48 @@ impl std::fmt::Display for Timestamp {
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl Encode for Timestamp {
+    fn encode(&self, message: &mut Message) {
+        message.integer(1, self.seconds);
+        // Parts of a second: there are none.
+        message.integer(2, 0);
+    }
+}
+
+impl Encode for Quantity {
+    fn encode(&self, message: &mut Message) {
+        message.display(1, self);
+    }
+}
+
+impl Encode for ObjectReference {
+    fn encode(&self, message: &mut Message) {
+        message.string(1, &self.kind);
+        message.string(2, self.namespace.as_deref().unwrap_or_default());
+        message.string(3, &self.name);
+        // The object's UID.
+        message.string(4, "");
+        message.string(5, &self.api_version);
+        // Its resource version, and a part of it.
+        message.string(6, "");
+        message.string(7, "");
+    }
+}
+
+impl Encode for LabelSelector {
+    fn encode(&self, message: &mut Message) {
+        message.map(1, &self.match_labels);
+        message.messages(2, &self.match_expressions);
+    }
+}
+
+impl Encode for LabelSelectorRequirement {
+    fn encode(&self, message: &mut Message) {
+        message.string(1, &self.key);
+        message.string(2, self.operator);
+        message.strings(3, self.values.iter().map(String::as_str));
     }
 }

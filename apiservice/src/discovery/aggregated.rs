@@ -6,6 +6,11 @@
 use serde::Serialize;
 
 use super::{GroupDescription, ResourceEntry};
+use crate::encode::Object;
+use crate::encode::protobuf::{Encode, Message};
+use crate::negotiate::Form;
+use crate::types::ListMeta;
+use crate::types::usage::encode_object_meta;
 
 /// A version of `apidiscovery.k8s.io`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,43 +31,19 @@ impl AggregatedVersion {
         }
     }
 
-    /// The media type that the document is sent as.
-    pub fn media_type(self) -> &'static str {
-        match self {
-            AggregatedVersion::V2 => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
-            AggregatedVersion::V2Beta1 => {
-                "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"
-            }
-        }
+    /// What a client asks for as `as=`.
+    pub(crate) const KIND: &'static str = "APIGroupDiscoveryList";
+
+    /// The version by its group and name.
+    pub(crate) fn named(group: &str, version: &str) -> Option<AggregatedVersion> {
+        let asked = |found: &AggregatedVersion| found.api_version().split_once('/') == Some((group, version));
+        AggregatedVersion::ALL.into_iter().find(asked)
     }
 
-    /// The version that an `Accept` header prefers; `None` when it asks for the legacy form first.
-    pub fn accepted(accept: &str) -> Option<AggregatedVersion> {
-        let first = accept.split(',').find_map(|clause| {
-            let mut parts = clause.split(';').map(str::trim);
-            let media_type = parts.next()?;
-            if !matches!(media_type, "application/json" | "*/*") {
-                return None;
-            }
-            let parameters: Vec<&str> = parts.collect();
-            let asks = |parameter: &str| parameters.contains(&parameter);
-            if parameters.iter().all(|parameter| parameter.starts_with("q=")) {
-                return Some(None);
-            }
-            if !asks("g=apidiscovery.k8s.io") || !asks("as=APIGroupDiscoveryList") {
-                return None;
-            }
-            AggregatedVersion::ALL
-                .into_iter()
-                .find(|version| {
-                    asks(match version {
-                        AggregatedVersion::V2 => "v=v2",
-                        AggregatedVersion::V2Beta1 => "v=v2beta1",
-                    })
-                })
-                .map(Some)
-        });
-        first.flatten()
+    /// The media type that the document is sent as in a form, in the order of parameters that clients compare with.
+    pub fn media_type(self, form: Form) -> String {
+        let (group, version) = self.api_version().split_once('/').unwrap_or_default();
+        format!("{};g={group};v={version};as={}", form.media_type(), AggregatedVersion::KIND)
     }
 }
 
@@ -71,12 +52,9 @@ impl AggregatedVersion {
 pub(super) struct GroupList<'a> {
     kind: &'static str,
     api_version: &'static str,
-    metadata: Empty,
+    metadata: ListMeta,
     items: Vec<Group<'a>>,
 }
-
-#[derive(Serialize)]
-struct Empty {}
 
 #[derive(Serialize)]
 struct Group<'a> {
@@ -140,7 +118,12 @@ pub(super) fn list(groups: &[GroupDescription], version: AggregatedVersion) -> G
                 .collect(),
         })
         .collect();
-    GroupList { kind: "APIGroupDiscoveryList", api_version: version.api_version(), metadata: Empty {}, items }
+    GroupList {
+        kind: AggregatedVersion::KIND,
+        api_version: version.api_version(),
+        metadata: ListMeta {},
+        items,
+    }
 }
 
 fn resources(entries: &[ResourceEntry]) -> Vec<Resource<'_>> {
@@ -185,24 +168,61 @@ fn response_kind(kind: &'static str) -> ResponseKind {
     ResponseKind { group: "", version: "", kind }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Object for GroupList<'_> {
+    fn api_version(&self) -> &'static str {
+        self.api_version
+    }
 
-    #[test]
-    fn what_kube_apiservers_send() {
-        let v2 = AggregatedVersion::V2.media_type();
-        let v2beta1 = AggregatedVersion::V2Beta1.media_type();
-        for (accept, expected) in [
-            (format!("{v2},{v2beta1}"), Some(AggregatedVersion::V2)),
-            (v2beta1.to_owned(), Some(AggregatedVersion::V2Beta1)),
-            (format!("{v2},application/json"), Some(AggregatedVersion::V2)),
-            (format!("application/json,{v2}"), None),
-            ("application/json".to_owned(), None),
-            (String::new(), None),
-            ("application/json;as=Table;v=v1;g=meta.k8s.io".to_owned(), None),
-        ] {
-            assert_eq!(AggregatedVersion::accepted(&accept), expected, "{accept}");
-        }
+    fn kind(&self) -> &'static str {
+        self.kind
+    }
+}
+
+impl Encode for GroupList<'_> {
+    fn encode(&self, message: &mut Message) {
+        message.message(1, &self.metadata);
+        message.messages(2, &self.items);
+    }
+}
+
+impl Encode for Group<'_> {
+    fn encode(&self, message: &mut Message) {
+        message.nested(1, |metadata| encode_object_meta(metadata, self.metadata.name, "", None));
+        message.messages(2, &self.versions);
+    }
+}
+
+impl Encode for Version<'_> {
+    fn encode(&self, message: &mut Message) {
+        message.string(1, self.version);
+        message.messages(2, &self.resources);
+        message.string(3, self.freshness);
+    }
+}
+
+impl Encode for Resource<'_> {
+    fn encode(&self, message: &mut Message) {
+        message.string(1, self.resource);
+        message.message(2, &self.response_kind);
+        message.string(3, self.scope);
+        message.string(4, self.singular_resource);
+        message.strings(5, self.verbs.iter().copied());
+        message.messages(8, &self.subresources);
+    }
+}
+
+impl Encode for Subresource<'_> {
+    fn encode(&self, message: &mut Message) {
+        message.string(1, self.subresource);
+        message.message(2, &self.response_kind);
+        message.strings(4, self.verbs.iter().copied());
+    }
+}
+
+impl Encode for ResponseKind {
+    fn encode(&self, message: &mut Message) {
+        message.string(1, self.group);
+        message.string(2, self.version);
+        message.string(3, self.kind);
     }
 }

@@ -6,21 +6,26 @@
 mod schemas;
 
 use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
+use http::HeaderValue;
 use serde_json::{Map, Value, json};
 
-use crate::discovery::{Document, GroupDescription};
+use crate::discovery::{GroupDescription, Rendered};
+use crate::negotiate;
 use schemas::Kinds;
 
 /// The documents. Immutable.
 #[derive(Debug)]
 pub struct OpenApi {
     /// `/openapi/v2`.
-    pub v2: Document,
+    pub v2: Rendered,
     /// `/openapi/v3`.
-    pub v3_index: Document,
+    pub v3_index: Rendered,
     /// `/openapi/v3/apis/GROUP/VERSION`, by what stands behind `/openapi/v3/`.
-    pub v3: BTreeMap<String, Document>,
+    pub v3: BTreeMap<String, Rendered>,
+    /// When the documents became what they are.
+    pub last_modified: HeaderValue,
 }
 
 impl OpenApi {
@@ -33,8 +38,9 @@ impl OpenApi {
             })
             .filter_map(|(group, version)| Some(Served { group, version, kinds: Kinds::of(group, version)? }))
             .collect();
-        let v3: BTreeMap<String, Document> =
-            served.iter().map(|served| (served.path(), Document::of(&served.v3()))).collect();
+        let rendered = |document: &Value| Rendered::of(document.to_string().into());
+        let v3: BTreeMap<String, Rendered> =
+            served.iter().map(|served| (served.path(), rendered(&served.v3()))).collect();
         let index: Map<String, Value> = v3
             .iter()
             .map(|(path, document)| {
@@ -42,12 +48,34 @@ impl OpenApi {
                 (path.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={hash}")}))
             })
             .collect();
-        OpenApi { v2: Document::of(&v2(&served)), v3_index: Document::of(&json!({"paths": index})), v3 }
+        OpenApi {
+            v2: rendered(&v2(&served)),
+            v3_index: rendered(&json!({"paths": index})),
+            v3,
+            last_modified: http_date(SystemTime::now()),
+        }
+    }
+
+    /// Takes the time over from documents that these replace, when they say the same: all of them follow from what
+    /// version 2 tells.
+    pub(crate) fn replacing(&mut self, older: &OpenApi) {
+        if self.v2.etag == older.v2.etag {
+            self.last_modified = older.last_modified.clone();
+        }
     }
 }
 
+/// A time as HTTP writes it, to the second.
+pub(crate) fn http_date(time: SystemTime) -> HeaderValue {
+    let time = jiff::Timestamp::try_from(time).unwrap_or(jiff::Timestamp::MAX);
+    let printer = jiff::fmt::rfc2822::DateTimePrinter::new();
+    // Fails only for years before the first; the text of a date is always a valid header value.
+    let text = printer.timestamp_to_rfc9110_string(&time).unwrap_or_default();
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
+}
+
 /// What a `?hash=` names a document by: its entity tag without the quotes.
-pub fn hash(document: &Document) -> &str {
+pub fn hash(document: &Rendered) -> &str {
     document.etag.to_str().unwrap_or_default().trim_matches('"')
 }
 
@@ -75,8 +103,8 @@ impl Served<'_> {
             .into_iter()
             .map(|(path, kind)| {
                 let schema = json!({"$ref": format!("#/components/schemas/{}", self.kinds.name(kind))});
-                let answer =
-                    json!({"description": "OK", "content": {"application/json": {"schema": schema}}});
+                let forms = produces(kind).iter().map(|form| ((*form).to_owned(), json!({"schema": schema})));
+                let answer = json!({"description": "OK", "content": forms.collect::<Map<_, _>>()});
                 let operation = self.operation(&path, kind, &json!({"200": answer}));
                 let parameters = parameters(&path, |parameter| {
                     let description = parameter.description;
@@ -117,7 +145,7 @@ fn v2(served: &[Served<'_>]) -> Value {
             let schema = json!({"$ref": format!("#/definitions/{}", served.kinds.name(kind))});
             let mut operation =
                 served.operation(&path, kind, &json!({"200": {"description": "OK", "schema": schema}}));
-            operation["produces"] = json!(["application/json"]);
+            operation["produces"] = json!(produces(kind));
             operation["schemes"] = json!(["https"]);
             let parameters = parameters(&path, |parameter| {
                 json!({"name": parameter.name, "in": "path", "required": true, "uniqueItems": true, "type": "string",
@@ -128,6 +156,11 @@ fn v2(served: &[Served<'_>]) -> Value {
         definitions.extend(served.kinds.definitions("#/definitions/"));
     }
     json!({"swagger": "2.0", "info": INFO.to_value(), "paths": paths, "definitions": definitions})
+}
+
+/// The media types that a route of a kind makes.
+fn produces(kind: &str) -> &'static [&'static str] {
+    if kind.ends_with("List") { negotiate::LISTS } else { negotiate::OBJECTS }
 }
 
 struct Info {
@@ -174,6 +207,8 @@ fn operation_id(path: &str) -> String {
     id
 }
 
+/// How long a document that is named by its hash may be kept: a year, the longest that caches believe.
+pub(crate) const FOR_EVER: Duration = Duration::from_hours(365 * 24);
 /// Upstream's.
 const INFO: Info = Info { title: "prometheus-metrics-adapter", version: "1.0.0" };
 
@@ -195,8 +230,8 @@ mod tests {
         .to_vec()
     }
 
-    fn read(document: &Document) -> Value {
-        serde_json::from_slice(&document.compact).expect("JSON")
+    fn read(document: &Rendered) -> Value {
+        serde_json::from_slice(&document.body).expect("JSON")
     }
 
     /// Every `$ref` of a document, wherever it stands.

@@ -6,6 +6,8 @@ use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
 use super::{ListMeta, Timestamp};
+use crate::encode::Object;
+use crate::encode::protobuf::{Encode, Message};
 use crate::quantity::Quantity;
 
 /// Values of one external metric. An autoscaler adds them up.
@@ -35,10 +37,39 @@ pub struct ExternalMetricValue {
 impl Serialize for ExternalMetricValueList {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_struct("ExternalMetricValueList", 4)?;
-        list.serialize_field("kind", "ExternalMetricValueList")?;
-        list.serialize_field("apiVersion", "external.metrics.k8s.io/v1beta1")?;
+        list.serialize_field("kind", self.kind())?;
+        list.serialize_field("apiVersion", self.api_version())?;
         list.serialize_field("metadata", &ListMeta {})?;
         list.serialize_field("items", &self.items)?;
         list.end()
+    }
+}
+
+impl Object for ExternalMetricValueList {
+    fn api_version(&self) -> &'static str {
+        "external.metrics.k8s.io/v1beta1"
+    }
+
+    fn kind(&self) -> &'static str {
+        "ExternalMetricValueList"
+    }
+}
+
+impl Encode for ExternalMetricValueList {
+    fn encode(&self, message: &mut Message) {
+        message.message(1, &ListMeta {});
+        message.messages(2, &self.items);
+    }
+}
+
+impl Encode for ExternalMetricValue {
+    fn encode(&self, message: &mut Message) {
+        message.string(1, &self.metric_name);
+        message.map(2, self.metric_labels.iter().flatten());
+        message.message(3, &self.timestamp);
+        if let Some(window) = self.window_seconds {
+            message.integer(4, window);
+        }
+        message.message(5, &self.value);
     }
 }

@@ -7,8 +7,10 @@ use serde::ser::{SerializeMap as _, SerializeStruct as _};
 use serde::{Serialize, Serializer};
 
 use super::{ListMeta, Timestamp};
+use crate::encode::Object;
+use crate::encode::protobuf::{Encode, Message};
 use crate::go_duration;
-use crate::quantity::Quantity;
+use crate::quantity::{Format, Quantity};
 
 /// Whose use it is. `creationTimestamp` is the time of the answer, as upstream's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -71,21 +73,58 @@ pub struct ContainerMetrics {
 }
 
 /// An object that can stand alone, with its kind, or in a list, without.
-pub trait UsageObject: Serialize {
+pub trait UsageObject: Serialize + Encode {
     /// `NodeMetrics` or `PodMetrics`.
     const KIND: &'static str;
     /// The kind of a list of them.
     const LIST_KIND: &'static str;
+
+    /// Whose use it is.
+    fn metadata(&self) -> &UsageMeta;
+
+    /// What time the samples span.
+    fn window(&self) -> Duration;
+
+    /// The use as one pair of numbers: the sum of a pod's containers.
+    fn total(&self) -> Usage;
 }
 
 impl UsageObject for NodeMetrics {
     const KIND: &'static str = "NodeMetrics";
     const LIST_KIND: &'static str = "NodeMetricsList";
+
+    fn metadata(&self) -> &UsageMeta {
+        &self.metadata
+    }
+
+    fn window(&self) -> Duration {
+        self.window
+    }
+
+    fn total(&self) -> Usage {
+        self.usage
+    }
 }
 
 impl UsageObject for PodMetrics {
     const KIND: &'static str = "PodMetrics";
     const LIST_KIND: &'static str = "PodMetricsList";
+
+    fn metadata(&self) -> &UsageMeta {
+        &self.metadata
+    }
+
+    fn window(&self) -> Duration {
+        self.window
+    }
+
+    fn total(&self) -> Usage {
+        let sum = |of: fn(&Usage) -> Quantity| {
+            let milli = self.containers.iter().map(|container| of(&container.usage).milli());
+            Quantity::from_milli(milli.fold(0, i64::saturating_add))
+        };
+        Usage { cpu: sum(|usage| usage.cpu), memory: sum(|usage| usage.memory).with_format(Format::BinarySi) }
+    }
 }
 
 /// One object as the whole answer.
@@ -112,6 +151,22 @@ impl<T: UsageObject> Serialize for Single<'_, T> {
     }
 }
 
+impl<T: UsageObject> Object for Single<'_, T> {
+    fn api_version(&self) -> &'static str {
+        API_VERSION
+    }
+
+    fn kind(&self) -> &'static str {
+        T::KIND
+    }
+}
+
+impl<T: UsageObject> Encode for Single<'_, T> {
+    fn encode(&self, message: &mut Message) {
+        self.0.encode(message);
+    }
+}
+
 impl<T: UsageObject> Serialize for List<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_struct("List", 4)?;
@@ -120,6 +175,23 @@ impl<T: UsageObject> Serialize for List<'_, T> {
         list.serialize_field("metadata", &ListMeta {})?;
         list.serialize_field("items", self.0)?;
         list.end()
+    }
+}
+
+impl<T: UsageObject> Object for List<'_, T> {
+    fn api_version(&self) -> &'static str {
+        API_VERSION
+    }
+
+    fn kind(&self) -> &'static str {
+        T::LIST_KIND
+    }
+}
+
+impl<T: UsageObject> Encode for List<'_, T> {
+    fn encode(&self, message: &mut Message) {
+        message.message(1, &ListMeta {});
+        message.messages(2, self.0);
     }
 }
 
@@ -146,10 +218,87 @@ impl Serialize for PodMetrics {
     }
 }
 
+impl Encode for NodeMetrics {
+    fn encode(&self, message: &mut Message) {
+        message.message(1, &self.metadata);
+        message.message(2, &self.timestamp);
+        encode_window(message, self.window);
+        self.usage.encode_as(message, 4);
+    }
+}
+
+impl Encode for PodMetrics {
+    fn encode(&self, message: &mut Message) {
+        message.message(1, &self.metadata);
+        message.message(2, &self.timestamp);
+        encode_window(message, self.window);
+        message.messages(4, &self.containers);
+    }
+}
+
+impl Encode for ContainerMetrics {
+    fn encode(&self, message: &mut Message) {
+        message.string(1, &self.name);
+        self.usage.encode_as(message, 2);
+    }
+}
+
+impl Usage {
+    /// A map from a resource's name to its quantity.
+    fn encode_as(&self, message: &mut Message, field: u32) {
+        for (name, quantity) in [("cpu", &self.cpu), ("memory", &self.memory)] {
+            message.nested(field, |entry| {
+                entry.string(1, name);
+                entry.message(2, quantity);
+            });
+        }
+    }
+}
+
+fn encode_window(message: &mut Message, window: Duration) {
+    // A window is minutes; one beyond the 292 years that fit is none.
+    let nanoseconds = i64::try_from(window.as_nanos()).unwrap_or(i64::MAX);
+    message.nested(3, |duration| duration.integer(1, nanoseconds));
+}
+
+impl Encode for UsageMeta {
+    fn encode(&self, message: &mut Message) {
+        encode_object_meta(
+            message,
+            &self.name,
+            self.namespace.as_deref().unwrap_or_default(),
+            Some(self.creation_timestamp),
+        );
+        message.map(11, &self.labels);
+    }
+}
+
+/// The fields of an `ObjectMeta` that are always written.
+pub(crate) fn encode_object_meta(
+    message: &mut Message,
+    name: &str,
+    namespace: &str,
+    creation_timestamp: Option<Timestamp>,
+) {
+    message.string(1, name);
+    // Name that a generated one starts with.
+    message.string(2, "");
+    message.string(3, namespace);
+    // Link to itself, UID, resource version, generation.
+    message.string(4, "");
+    message.string(5, "");
+    message.string(6, "");
+    message.integer(7, 0);
+    message.nested(8, |time| {
+        if let Some(timestamp) = creation_timestamp {
+            timestamp.encode(time);
+        }
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::quantity::Format;
 
     fn usage(cpu: i64, memory: i64) -> Usage {
         Usage {

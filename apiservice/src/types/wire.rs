@@ -4,6 +4,8 @@ use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
 use super::{LabelSelector, MetricValue, MetricValueList};
+use crate::encode::Object;
+use crate::encode::protobuf::{Encode, Message};
 
 /// A version of custom.metrics.k8s.io.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,17 +46,45 @@ impl MetricsVersion {
 impl Serialize for Wire<'_, MetricValueList> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_struct("MetricValueList", 4)?;
-        list.serialize_field("kind", "MetricValueList")?;
-        list.serialize_field("apiVersion", self.version.api_version())?;
+        list.serialize_field("kind", self.kind())?;
+        list.serialize_field("apiVersion", self.api_version())?;
         list.serialize_field("metadata", &ListMeta {})?;
         list.serialize_field("items", &Items { items: &self.object.items, version: self.version })?;
         list.end()
     }
 }
 
+impl Object for Wire<'_, MetricValueList> {
+    fn api_version(&self) -> &'static str {
+        self.version.api_version()
+    }
+
+    fn kind(&self) -> &'static str {
+        "MetricValueList"
+    }
+}
+
+impl Encode for Wire<'_, MetricValueList> {
+    fn encode(&self, message: &mut Message) {
+        message.message(1, &ListMeta {});
+        for object in &self.object.items {
+            message.message(2, &Wire { object, version: self.version });
+        }
+    }
+}
+
 /// Metadata of a list or a Status: no field of it is ever set, so it is always `{}`.
 #[derive(Debug, Serialize)]
 pub(crate) struct ListMeta {}
+
+impl Encode for ListMeta {
+    fn encode(&self, message: &mut Message) {
+        // Link to itself, resource version, where to continue.
+        message.string(1, "");
+        message.string(2, "");
+        message.string(3, "");
+    }
+}
 
 struct Items<'a> {
     items: &'a [MetricValue],
@@ -83,8 +113,7 @@ impl Serialize for Wire<'_, MetricValue> {
                 item.serialize_field("selector", &value.selector)?;
             }
             MetricsVersion::V1Beta2 => {
-                let metric = MetricIdentifier { name: &value.metric_name, selector: value.selector.as_ref() };
-                item.serialize_field("metric", &metric)?;
+                item.serialize_field("metric", &value.identifier())?;
                 item.serialize_field("timestamp", &value.timestamp)?;
                 if let Some(window) = value.window_seconds {
                     item.serialize_field("windowSeconds", &window)?;
@@ -96,8 +125,42 @@ impl Serialize for Wire<'_, MetricValue> {
     }
 }
 
+impl Encode for Wire<'_, MetricValue> {
+    fn encode(&self, message: &mut Message) {
+        let value = self.object;
+        message.message(1, &value.described_object);
+        match self.version {
+            MetricsVersion::V1Beta1 => message.string(2, &value.metric_name),
+            MetricsVersion::V1Beta2 => message.message(2, &value.identifier()),
+        }
+        message.message(3, &value.timestamp);
+        if let Some(window) = value.window_seconds {
+            message.integer(4, window);
+        }
+        message.message(5, &value.value);
+        if let (MetricsVersion::V1Beta1, Some(selector)) = (self.version, &value.selector) {
+            message.message(6, selector);
+        }
+    }
+}
+
+impl MetricValue {
+    fn identifier(&self) -> MetricIdentifier<'_> {
+        MetricIdentifier { name: &self.metric_name, selector: self.selector.as_ref() }
+    }
+}
+
 #[derive(Serialize)]
 struct MetricIdentifier<'a> {
     name: &'a str,
     selector: Option<&'a LabelSelector>,
+}
+
+impl Encode for MetricIdentifier<'_> {
+    fn encode(&self, message: &mut Message) {
+        message.string(1, self.name);
+        if let Some(selector) = self.selector {
+            message.message(2, selector);
+        }
+    }
 }

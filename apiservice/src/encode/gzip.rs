@@ -1,0 +1,88 @@
+//! Compressed bodies (contract, section 7.5): only what is large, and only for clients that ask.
+
+use std::io::Write as _;
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::{HeaderMap, HeaderValue, Response, header};
+
+/// From which size on a response may be compressed, in bytes; set as an extension of it where it is not
+/// [`LARGE`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompressAbove(pub usize);
+
+/// Above this many bytes a body is worth the time that compressing takes.
+pub const LARGE: usize = 128 * 1024;
+
+/// Compresses the body of a response when it is large and the client takes it so. The work is done beside the threads
+/// that serve connections.
+pub async fn compress(request: &HeaderMap, mut response: Response<Bytes>) -> Response<Bytes> {
+    let above = response.extensions_mut().remove::<CompressAbove>().map_or(LARGE, |above| above.0);
+    if response.body().len() <= above || !accepts_gzip(request) {
+        return response;
+    }
+    let body = response.body().clone();
+    // A task that was cancelled with the runtime, or a failed write into memory, leaves the body as it is.
+    let Ok(Ok(compressed)) = tokio::task::spawn_blocking(move || gzip(&body)).await else { return response };
+    *response.body_mut() = compressed;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    response
+}
+
+/// Whether `gzip` is named, without a weight: what upstream looks for.
+fn accepts_gzip(request: &HeaderMap) -> bool {
+    let accepted = request.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
+    accepted.is_some_and(|accepted| accepted.split(',').any(|token| token.trim() == "gzip"))
+}
+
+fn gzip(body: &[u8]) -> std::io::Result<Bytes> {
+    // The fastest level, as upstream: the rest would cost more than it saves.
+    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 8), Compression::fast());
+    encoder.write_all(body)?;
+    Ok(encoder.finish()?.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+
+    async fn compressed(accept: &str, response: Response<Bytes>) -> Response<Bytes> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT_ENCODING, accept.parse().expect("a value"));
+        compress(&headers, response).await
+    }
+
+    #[tokio::test]
+    async fn only_large_bodies_for_those_who_ask() {
+        let large = Bytes::from("depth ".repeat(LARGE / 6 + 1));
+        for (accept, compresses) in [
+            ("gzip", true),
+            ("deflate, gzip", true),
+            ("gzip;q=1.0", false),
+            ("identity", false),
+            ("x-gzip", false),
+        ] {
+            let response = compressed(accept, Response::new(large.clone())).await;
+            assert_eq!(response.headers().contains_key("content-encoding"), compresses, "{accept}");
+            if compresses {
+                assert_eq!(response.headers()["content-encoding"], "gzip");
+                assert_eq!(response.headers()["vary"], "Accept-Encoding");
+                let mut text = Vec::new();
+                flate2::read::GzDecoder::new(&response.body()[..]).read_to_end(&mut text).expect("gzip");
+                assert_eq!(text, large);
+            } else {
+                assert_eq!(response.body(), &large);
+            }
+        }
+        let limit = large.slice(..LARGE);
+        assert_eq!(compressed("gzip", Response::new(limit.clone())).await.body(), &limit, "at the limit");
+        let mut small = Response::new(Bytes::from_static(b"{}"));
+        small.extensions_mut().insert(CompressAbove(0));
+        assert_eq!(compressed("gzip", small).await.headers()["content-encoding"], "gzip", "of any size");
+    }
+}

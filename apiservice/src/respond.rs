@@ -1,0 +1,83 @@
+//! Responses: a body with the headers that go with it.
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
+
+use crate::discovery::Rendered;
+use crate::encode::{self, Object};
+use crate::negotiate::{Form, TEXT};
+use crate::status::{ApiError, Class};
+
+/// A response with an object as its body.
+pub(crate) fn object(code: StatusCode, object: &impl Object, form: Form) -> Response<Bytes> {
+    encoded(code, encode::encode(object, form), form)
+}
+
+/// A response with an object that is no protobuf message as its body.
+pub(crate) fn text(code: StatusCode, object: &impl Serialize, form: Form) -> Response<Bytes> {
+    encoded(code, encode::text(object, form), form)
+}
+
+fn encoded(code: StatusCode, body: Result<Bytes, serde_json::Error>, form: Form) -> Response<Bytes> {
+    match body {
+        Ok(body) => raw(code, form.media_type(), body),
+        Err(error) => {
+            // Objects hold only strings, numbers and lists of them: serde_json writes those without fail.
+            tracing::error!(%error, "an answer could not be written");
+            let body = Bytes::from_static(b"an answer could not be written");
+            raw(StatusCode::INTERNAL_SERVER_ERROR, TEXT, body)
+        }
+    }
+}
+
+/// A response with an error as its body.
+pub(crate) fn error(error: &ApiError, form: Form) -> Response<Bytes> {
+    let mut response = object(error.code(), &error.status(), form);
+    let headers = response.headers_mut();
+    match error.class() {
+        Class::Forbidden => {
+            headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        }
+        Class::TooManyRequests => {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        _ => {}
+    }
+    response
+}
+
+/// A response with a rendered document as its body: 304 without one when the client has it already.
+pub(crate) fn document(request: &Parts, document: &Rendered, content_type: HeaderValue) -> Response<Bytes> {
+    let mut response = if is_held(request, &document.etag) {
+        empty(StatusCode::NOT_MODIFIED)
+    } else {
+        let mut response = Response::new(document.body.clone());
+        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+        response
+    };
+    response.headers_mut().insert(header::ETAG, document.etag.clone());
+    response
+}
+
+/// Whether the client names a document's tag. A weak tag never matches.
+fn is_held(request: &Parts, etag: &HeaderValue) -> bool {
+    let held = request.headers.get(header::IF_NONE_MATCH).and_then(|held| held.to_str().ok());
+    held.is_some_and(|held| held.split(',').any(|tag| tag.trim().as_bytes() == etag.as_bytes()))
+}
+
+/// A response of given bytes.
+pub(crate) fn raw(code: StatusCode, content_type: &'static str, body: Bytes) -> Response<Bytes> {
+    let mut response = Response::new(body);
+    *response.status_mut() = code;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// A response without a body.
+pub(crate) fn empty(code: StatusCode) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = code;
+    response
+}

@@ -1,0 +1,161 @@
+//! What lies below `/apis`: discovery, and the objects that a [`super::Handler`] answers with.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderValue, Response, StatusCode, header};
+
+use super::{Answer, ApiRequest, Gate, get_only};
+use crate::authn::User;
+use crate::negotiate::{self, Accept, Transform};
+use crate::query::QueryParameters;
+use crate::respond;
+use crate::status::ApiError;
+use crate::types::table::{IncludeObject, PartialObjectMetadata, PartialObjectMetadataList, Table};
+use crate::types::usage::{List, Single, UsageObject};
+use crate::types::{MetricsVersion, Wire};
+
+/// A request for something below `/apis`.
+pub(super) struct Below<'a> {
+    pub(super) parts: &'a Parts,
+    pub(super) query: &'a QueryParameters,
+    pub(super) accept: &'a Accept<'a>,
+    pub(super) segments: Vec<String>,
+    pub(super) user: User,
+    pub(super) deadline: Instant,
+}
+
+impl Gate {
+    pub(super) async fn apis(&self, request: Below<'_>) -> Result<Response<Bytes>, ApiError> {
+        let Below { parts, query, accept, segments, user, deadline } = request;
+        let discovery = self.server.discovery.load();
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        // `/apis` itself is not split: only what lies below it can name something.
+        let document = match segments[..] {
+            [] | ["apis"] => {
+                get_only(parts)?;
+                if let Some((form, version)) = accept.aggregated() {
+                    // Made of names of forms, groups and versions: always a valid header value.
+                    let content_type = HeaderValue::try_from(version.media_type(form))
+                        .unwrap_or(HeaderValue::from_static(negotiate::JSON));
+                    let document = discovery.aggregated(version).form(form);
+                    let mut response = respond::document(parts, document, content_type);
+                    let headers = response.headers_mut();
+                    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+                    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public"));
+                    return Ok(response);
+                }
+                discovery.groups()
+            }
+            ["apis", group] => match discovery.group(group) {
+                Some(document) => document,
+                None => return Ok(self.index(StatusCode::NOT_FOUND)),
+            },
+            ["apis", group, version, ref rest @ ..] => match discovery.version(group, version) {
+                Some(document) if rest.is_empty() => document,
+                Some(_) => {
+                    get_only(parts)?;
+                    let request = ApiRequest {
+                        group: group.to_owned(),
+                        version: version.to_owned(),
+                        segments: rest.iter().map(|&segment| segment.to_owned()).collect(),
+                        query: query.clone(),
+                        user,
+                        deadline,
+                    };
+                    return self.handle(request, query, accept).await;
+                }
+                None if discovery.group(group).is_some() => return Err(ApiError::no_route()),
+                None => return Ok(self.index(StatusCode::NOT_FOUND)),
+            },
+            _ => return Ok(self.index(StatusCode::NOT_FOUND)),
+        };
+        get_only(parts)?;
+        admit(accept, negotiate::OBJECTS)?;
+        let form = accept.form().ok_or_else(negotiate::no_parameters)?;
+        let content_type = HeaderValue::from_static(form.media_type());
+        Ok(respond::document(parts, document.form(form), content_type))
+    }
+
+    /// Nothing is asked for when no media type fits; whether their parameters do is looked at when there is an answer,
+    /// since an error is sent in any case.
+    async fn handle(
+        &self,
+        request: ApiRequest,
+        query: &QueryParameters,
+        accept: &Accept<'_>,
+    ) -> Result<Response<Bytes>, ApiError> {
+        admit(accept, produces(&request))?;
+        let version = request.version.clone();
+        let deadline = tokio::time::Instant::from_std(request.deadline);
+        let answer = tokio::time::timeout_at(deadline, self.server.handler.handle(request))
+            .await
+            .map_err(|_| ApiError::timeout("request did not complete within the allotted timeout"))??;
+        let form = || accept.form().ok_or_else(negotiate::no_parameters);
+        match &answer {
+            Answer::MetricValues(object) => {
+                let version = MetricsVersion::parse(&version).ok_or_else(ApiError::no_route)?;
+                Ok(respond::object(StatusCode::OK, &Wire { object, version }, form()?))
+            }
+            Answer::ExternalMetricValues(list) => Ok(respond::object(StatusCode::OK, list, form()?)),
+            Answer::Node(node) => single(node, query, accept),
+            Answer::Nodes(nodes) => list(nodes, query, accept),
+            Answer::Pod(pod) => single(pod, query, accept),
+            Answer::Pods(pods) => list(pods, query, accept),
+        }
+    }
+}
+
+/// What a route makes; only single objects of metrics.k8s.io are no lists (contract, section 7.2).
+fn produces(request: &ApiRequest) -> &'static [&'static str] {
+    match (request.group.as_str(), request.segments.len()) {
+        ("metrics.k8s.io", 2 | 4) => negotiate::OBJECTS,
+        _ => negotiate::LISTS,
+    }
+}
+
+pub(super) fn admit(accept: &Accept<'_>, produces: &[&str]) -> Result<(), ApiError> {
+    if accept.admits(produces) { Ok(()) } else { Err(negotiate::no_media_type(produces)) }
+}
+
+/// One object of metrics.k8s.io, as what it was asked for.
+fn single<T: UsageObject>(
+    object: &T,
+    query: &QueryParameters,
+    accept: &Accept<'_>,
+) -> Result<Response<Bytes>, ApiError> {
+    let (form, transform) = accept.transformed().ok_or_else(negotiate::no_parameters)?;
+    Ok(match transform {
+        None => respond::object(StatusCode::OK, &Single(object), form),
+        Some(Transform::Table(version)) => {
+            let table = Table::of(std::slice::from_ref(object), version, IncludeObject::of(query)?);
+            respond::text(StatusCode::OK, &table, form)
+        }
+        Some(Transform::PartialObjectMetadata(version)) => {
+            let partial = PartialObjectMetadata { metadata: object.metadata(), version };
+            respond::object(StatusCode::OK, &partial, form)
+        }
+        Some(Transform::PartialObjectMetadataList(_)) => return Err(negotiate::not_a_list(T::KIND)),
+    })
+}
+
+/// Objects of metrics.k8s.io, as what they were asked for.
+fn list<T: UsageObject>(
+    objects: &[T],
+    query: &QueryParameters,
+    accept: &Accept<'_>,
+) -> Result<Response<Bytes>, ApiError> {
+    let (form, transform) = accept.transformed().ok_or_else(negotiate::no_parameters)?;
+    Ok(match transform {
+        None => respond::object(StatusCode::OK, &List(objects), form),
+        Some(Transform::Table(version)) => {
+            let table = Table::of(objects, version, IncludeObject::of(query)?);
+            respond::text(StatusCode::OK, &table, form)
+        }
+        Some(Transform::PartialObjectMetadata(_)) => return Err(negotiate::a_list(T::LIST_KIND)),
+        Some(Transform::PartialObjectMetadataList(version)) => {
+            respond::object(StatusCode::OK, &PartialObjectMetadataList { objects, version }, form)
+        }
+    })
+}

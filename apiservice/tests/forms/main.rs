@@ -1,0 +1,153 @@
+//! The forms of answers (contract, sections 5 and 7), through the whole server but TLS.
+
+mod bodies;
+mod decode;
+mod recorded;
+
+use std::sync::Arc;
+
+use apiservice::attributes::Attributes;
+use apiservice::authn::{Union, User};
+use apiservice::authz::{Authorizer, AuthzError, Chain, Decision};
+use apiservice::discovery::{Discovery, DiscoveryHandle, GroupDescription, ResourceEntry};
+use apiservice::health::Health;
+use apiservice::server::{Answer, ApiRequest, ApiServer, Handler, RequestLimits};
+use apiservice::status::ApiError;
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, Request};
+use http_body_util::BodyExt as _;
+use tower::ServiceExt as _;
+
+const C1: &str = "/apis/custom.metrics.k8s.io/v1beta1";
+const C2: &str = "/apis/custom.metrics.k8s.io/v1beta2";
+const E: &str = "/apis/external.metrics.k8s.io/v1beta1";
+const M: &str = "/apis/metrics.k8s.io/v1beta1";
+
+const JSON: &str = "application/json";
+const YAML: &str = "application/yaml";
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
+
+/// A server whose objects are all the same.
+struct Api {
+    router: Router,
+}
+
+struct Response {
+    code: u16,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+struct Always(Result<Answer, ApiError>);
+
+impl Handler for Always {
+    fn handle(&self, _: ApiRequest) -> BoxFuture<'_, Result<Answer, ApiError>> {
+        std::future::ready(self.0.clone()).boxed()
+    }
+}
+
+struct AllowAll;
+
+impl Authorizer for AllowAll {
+    fn authorize<'a>(
+        &'a self,
+        _: &'a User,
+        _: &'a Attributes,
+    ) -> BoxFuture<'a, Result<Decision, AuthzError>> {
+        std::future::ready(Ok(Decision::Allow)).boxed()
+    }
+}
+
+impl Api {
+    fn answering(answer: Result<Answer, ApiError>) -> Api {
+        Api::serving(&groups(&["v1beta1", "v1beta2"]), answer)
+    }
+
+    fn serving(groups: &[GroupDescription], answer: Result<Answer, ApiError>) -> Api {
+        let server = ApiServer {
+            handler: Arc::new(Always(answer)),
+            discovery: DiscoveryHandle::new(Discovery::render(groups, 16443)),
+            health: Health::default(),
+            authentication: Union::new(Vec::new()),
+            authorization: Chain::new(vec![Arc::new(AllowAll)]),
+            limits: RequestLimits::default(),
+            metrics: Arc::new(String::new),
+            observer: Arc::new(|_, _, _| {}),
+        };
+        Api { router: server.into_router() }
+    }
+
+    async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Response {
+        let mut request = Request::get(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::empty()).expect("a valid request");
+        let response = self.router.clone().oneshot(request).await.expect("the router always answers");
+        let code = response.status().as_u16();
+        let headers = response.headers().clone();
+        let body = response.into_body().collect().await.expect("a whole body").to_bytes();
+        Response { code, headers, body }
+    }
+
+    /// A body that must have a code and a media type.
+    async fn body(&self, path: &str, accept: &str, code: u16, media_type: &str) -> Bytes {
+        let response = self.get(path, &[("accept", accept)]).await;
+        assert_eq!((response.code, response.content_type()), (code, media_type), "{path} as {accept}");
+        response.body
+    }
+
+    /// A body that must have a code and a media type, and is text.
+    async fn text(&self, path: &str, accept: &str, code: u16, media_type: &str) -> String {
+        let body = self.body(path, accept, code, media_type).await;
+        String::from_utf8(body.to_vec()).expect("text")
+    }
+}
+
+impl Response {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().expect("text"))
+    }
+
+    fn content_type(&self) -> &str {
+        self.header("content-type").expect("a content type")
+    }
+}
+
+/// All groups, each with a resource.
+fn groups(custom_versions: &[&str]) -> Vec<GroupDescription> {
+    let entry = |name: &str, namespaced, kind, verbs| ResourceEntry {
+        name: name.to_owned(),
+        namespaced,
+        kind,
+        verbs,
+    };
+    let group = |name: &str, versions: &[&str], resources| GroupDescription {
+        name: name.to_owned(),
+        versions: versions.iter().map(|version| (*version).to_owned()).collect(),
+        resources,
+    };
+    let (get, list): (&[&str], &[&str]) = (&["get"], &["get", "list"]);
+    vec![
+        group(
+            "custom.metrics.k8s.io",
+            custom_versions,
+            vec![entry("pods/depth", true, "MetricValueList", get)],
+        ),
+        group(
+            "external.metrics.k8s.io",
+            &["v1beta1"],
+            vec![entry("queue_length", true, "ExternalMetricValueList", get)],
+        ),
+        group(
+            "metrics.k8s.io",
+            &["v1beta1"],
+            vec![entry("nodes", false, "NodeMetrics", list), entry("pods", true, "PodMetrics", list)],
+        ),
+    ]
+}

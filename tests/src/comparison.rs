@@ -7,6 +7,9 @@
 mod deviations;
 mod json;
 mod report;
+#[path = "../../apiservice/tests/forms/wire.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with the tests of apiservice, which read all of it")]
+mod wire;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -130,6 +133,7 @@ impl Exchange {
         let ours = Normal::of(&self.ours);
         let mut expected = Normal::of(&self.upstream);
         let numbers = deviations::correct(&mut expected, self, &ours);
+        expected.sort_keys();
         match (expected == ours, self.chance) {
             (true, _) if numbers.is_empty() => Verdict::Equal,
             (true, _) => Verdict::Deviates(numbers),
@@ -165,18 +169,39 @@ struct Normal {
 
 #[derive(Debug, Clone, PartialEq)]
 enum Body {
-    Json { json: Json, indented: bool, newline: bool },
+    Json { json: Json, layout: Layout },
     Text(String),
+}
+
+/// How a tree of values is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    Json {
+        indented: bool,
+        newline: bool,
+    },
+    /// Its keys are sorted.
+    Yaml,
+    /// Its fields have numbers, and no order that a tree would show.
+    Protobuf,
 }
 
 impl Normal {
     fn of(seen: &Seen) -> Normal {
         let Answer { code, headers, .. } = &seen.answer;
         let text = seen.answer.text();
-        let body = match serde_json::from_str(&text) {
-            Ok(json @ (Json::Object(_) | Json::List(_))) => {
-                Body::Json { json, indented: text.contains("\n  \""), newline: text.ends_with('\n') }
+        let media_type = headers.get("content-type").map(String::as_str).unwrap_or_default();
+        let (tree, layout) = match media_type {
+            "application/yaml" => (of_yaml(&text), Layout::Yaml),
+            "application/vnd.kubernetes.protobuf" => (of_protobuf(&seen.answer.body), Layout::Protobuf),
+            _ => {
+                let layout =
+                    Layout::Json { indented: text.contains("\n  \""), newline: text.ends_with('\n') };
+                (serde_json::from_str(&text).ok(), layout)
             }
+        };
+        let body = match tree {
+            Some(json @ (Json::Object(_) | Json::List(_))) => Body::Json { json, layout },
             _ => Body::Text(text),
         };
         let mut headers = headers.clone();
@@ -210,6 +235,13 @@ impl Normal {
         }
     }
 
+    /// Where keys are sorted, those that a correction has put in go to their places.
+    fn sort_keys(&mut self) {
+        if let Body::Json { json, layout: Layout::Yaml | Layout::Protobuf } = &mut self.body {
+            json.sort_keys();
+        }
+    }
+
     /// The entries of a list.
     fn items(&mut self) -> Option<&mut Vec<Json>> {
         self.json_mut()?.get_mut("items")?.entries_mut()
@@ -227,13 +259,24 @@ impl fmt::Display for Normal {
         let Normal { code, headers, body, queries } = self;
         write!(f, "{code} {headers:?} ")?;
         match body {
-            Body::Json { json, indented, newline } => {
-                write!(f, "indented {indented} newline {newline} {json}")?;
-            }
+            Body::Json { json, layout } => write!(f, "{layout:?} {json}")?,
             Body::Text(text) => write!(f, "{text:?}")?,
         }
         write!(f, " asked {queries:?}")
     }
+}
+
+/// YAML as a tree; `None` where it is not written as our own writer writes the same tree.
+fn of_yaml(text: &str) -> Option<Json> {
+    let tree: serde_json::Value = serde_saphyr::from_str(text).ok()?;
+    let same = apiservice::encode::yaml::encode(&tree) == text;
+    serde_json::from_str(&tree.to_string()).ok().filter(|_| same)
+}
+
+fn of_protobuf(body: &[u8]) -> Option<Json> {
+    let mut json: Json = serde_json::from_str(&wire::protobuf(body).to_string()).ok()?;
+    json.sort_keys();
+    Some(json)
 }
 
 /// Which checks of its health there are is each server's own: the lines of those that passed become one, and an index of
@@ -255,14 +298,14 @@ fn without_checks(body: Body) -> Body {
             lines.dedup();
             Body::Text(lines.concat())
         }
-        Body::Json { mut json, indented, newline } => {
+        Body::Json { mut json, layout } => {
             if let Some(paths) = json.get_mut("paths").and_then(Json::entries_mut) {
                 let is_check = |path: &str| {
                     ["/healthz/", "/livez/", "/readyz/"].iter().any(|start| path.starts_with(start))
                 };
                 paths.retain(|path| !path.as_text().is_some_and(is_check));
             }
-            Body::Json { json, indented, newline }
+            Body::Json { json, layout }
         }
         body @ Body::Text(_) => body,
     }
@@ -274,7 +317,9 @@ fn forget_times(json: &mut Json) {
         Json::Object(fields) => {
             for (name, value) in fields {
                 match (name.as_str(), value) {
-                    ("timestamp" | "creationTimestamp", value @ Json::Text(_)) => *value = Json::text("now"),
+                    ("timestamp" | "creationTimestamp", value @ (Json::Text(_) | Json::Number(_))) => {
+                        *value = Json::text("now")
+                    }
                     ("serverAddress", value @ Json::Text(_)) => *value = Json::text(":port"),
                     (_, value) => forget_times(value),
                 }

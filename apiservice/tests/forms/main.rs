@@ -3,6 +3,7 @@
 mod bodies;
 mod decode;
 mod recorded;
+mod wire;
 
 use std::sync::Arc;
 

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Api, C1, C2, E, JSON, M, PROTOBUF, Response, YAML, decode, groups};
+use super::{Api, C1, C2, E, JSON, M, PROTOBUF, Response, YAML, decode, groups, wire};
 
 #[derive(Deserialize)]
 struct Exchange {
@@ -58,7 +58,7 @@ impl Recorded {
     fn tree(&self) -> Value {
         match self.content_type() {
             YAML => serde_saphyr::from_slice(&self.body()).expect("YAML"),
-            PROTOBUF => decode::protobuf(&self.body()),
+            PROTOBUF => wire::protobuf(&self.body()),
             _ => serde_json::from_slice(&self.body()).expect("JSON"),
         }
     }
@@ -193,7 +193,7 @@ async fn discovery() {
         let mut expected = response.body();
         // D4: the order of resources.
         match response.content_type() {
-            PROTOBUF if is_list => expected = decode::resources_by_name(&expected),
+            PROTOBUF if is_list => expected = wire::resources_by_name(&expected),
             YAML if is_list => expected = yaml::encode(&by_name(response.tree())).into_bytes(),
             JSON if is_list => {
                 let tree: Value = serde_json::from_slice(&ours.body).expect("JSON");

@@ -51,7 +51,7 @@ const CORRECTIONS: [(&str, Correction); 21] = [
     ("D16", rounded),
     ("D27", causes),
     ("D40", impersonation),
-    ("D44", indicators),
+    ("D45", indicators),
 ];
 
 impl Context<'_> {
@@ -494,8 +494,7 @@ fn status(like: &Normal, code: u16, reason: &str, message: &str) -> Normal {
             text("reason", reason),
             ("code".to_owned(), Json::Number(code.into())),
         ]),
-        indented: false,
-        newline: true,
+        layout: super::Layout::Json { indented: false, newline: true },
     };
     normal
 }

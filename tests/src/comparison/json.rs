@@ -76,6 +76,20 @@ impl Json {
         }
     }
 
+    /// Sorts the keys of this and of what lies below.
+    pub fn sort_keys(&mut self) {
+        match self {
+            Json::Object(fields) => {
+                fields.sort_by(|(left, _), (right, _)| left.cmp(right));
+                for (_, value) in fields {
+                    value.sort_keys();
+                }
+            }
+            Json::List(entries) => entries.iter_mut().for_each(Json::sort_keys),
+            _ => {}
+        }
+    }
+
     /// Puts a field in front of another, or at the end where there is no such field.
     pub fn insert_before(&mut self, before: &str, name: &str, value: Json) {
         if let Json::Object(fields) = self {

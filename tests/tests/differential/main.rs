@@ -283,7 +283,7 @@ impl Chances {
         let custom = path.starts_with(C1) || path.starts_with(C2);
         match (made_twice, self.grouped_labels && custom) {
             (true, _) => Some("D33"),
-            (_, true) => Some("D43"),
+            (_, true) => Some("D44"),
             _ => None,
         }
     }

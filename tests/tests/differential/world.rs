@@ -90,9 +90,10 @@ pub(crate) fn exposition(shapes: &BTreeSet<Shape>, tick: u32) -> String {
         for (index, name) in NAMES.into_iter().enumerate() {
             let pairs: Vec<String> =
                 labels.iter().map(|label| format!(r#"{label}="{}""#, value_of(label, name, index))).collect();
-            let series = match is_plain(series) {
-                true => format!("{series}{{{}}}", pairs.join(",")),
-                false => format!("{{\"{series}\",{}}}", pairs.join(",")),
+            let series = if is_plain(series) {
+                format!("{series}{{{}}}", pairs.join(","))
+            } else {
+                format!("{{\"{series}\",{}}}", pairs.join(","))
             };
             // Labels of two names may have one value, and some series are above.
             if !seen.insert(series.clone()) || text.contains(&series) {

@@ -81,14 +81,14 @@ impl Objects<'_> {
         equal && modifier.fill_values.lhs.is_none() && modifier.fill_values.rhs.is_none()
     }
 
+    fn forget_in(&self, selector: &mut VectorSelector) {
+        selector.matchers.matchers.retain(|matcher| !self.is_names(matcher));
+    }
+
     fn forget(&self, expr: &mut Expr) {
         match expr {
-            Expr::VectorSelector(selector) => {
-                selector.matchers.matchers.retain(|matcher| !self.is_names(matcher))
-            }
-            Expr::MatrixSelector(selector) => {
-                selector.vs.matchers.matchers.retain(|matcher| !self.is_names(matcher))
-            }
+            Expr::VectorSelector(selector) => self.forget_in(selector),
+            Expr::MatrixSelector(selector) => self.forget_in(&mut selector.vs),
             Expr::Subquery(subquery) => self.forget(&mut subquery.expr),
             Expr::Paren(paren) => self.forget(&mut paren.expr),
             Expr::Unary(unary) => self.forget(&mut unary.expr),

@@ -28,7 +28,7 @@ type Running = Arc<Mutex<BTreeMap<String, stack::Pod>>>;
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The namespace of the pods.
-    pub namespace: &'static str,
+    pub namespace: String,
     /// The value of their label `app`.
     pub app: &'static str,
     /// Arguments of each model server.
@@ -43,7 +43,7 @@ impl Kubelet {
     /// Starts to run pods.
     pub fn start(client: &kube::Client, settings: Settings, dir: &Path) -> Kubelet {
         let running = Running::default();
-        let pods = Api::namespaced(client.clone(), settings.namespace);
+        let pods = Api::namespaced(client.clone(), &settings.namespace);
         let (shared, dir) = (Arc::clone(&running), dir.to_owned());
         let task = tokio::spawn(async move {
             loop {
@@ -96,7 +96,7 @@ async fn tend(pods: &Api<Pod>, settings: &Settings, running: &Running, dir: &Pat
     let now: Vec<String> = lock().keys().cloned().collect();
     if now != before || !settings.targets_file.exists() {
         let mut targets = settings.other_targets.clone();
-        targets.extend(lock().values().map(|pod| target(settings.namespace, settings.app, pod)));
+        targets.extend(lock().values().map(|pod| target(&settings.namespace, settings.app, pod)));
         write_targets(&settings.targets_file, &targets)?;
     }
     Ok(())

@@ -38,14 +38,14 @@ impl Tutorial {
         let port = free_port()?;
         cluster.deploy("overlays/tutorial", port)?;
         let pods = Settings {
-            namespace: "default",
+            namespace: cluster.namespace().to_owned(),
             app: "model-server",
             arguments: Vec::new(),
             targets_file: prometheus.targets_file(),
             other_targets: Vec::new(),
         };
         let kubelet = Kubelet::start(&cluster.client, pods, cluster.dir());
-        until("Prometheus has scraped both pods", MINUTE, || async {
+        until("Prometheus has scraped both pods", MINUTE * cluster.patience(), || async {
             Ok(prometheus.query("request_queue_depth").await?.len() == 2)
         })
         .await?;

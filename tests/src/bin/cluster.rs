@@ -1,8 +1,10 @@
-//! `make cluster`: a control plane on loopback with the tutorial's stack in it, until it is interrupted.
+//! `make cluster`: a control plane on loopback with the tutorial's stack in it, until it is interrupted; with `--empty` the
+//! control plane alone.
 
 use std::process::ExitCode;
 
 use e2e::Failure;
+use e2e::cluster::Cluster;
 use e2e::tutorial::Tutorial;
 
 #[tokio::main]
@@ -17,17 +19,33 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Failure> {
+    match std::env::args().nth(1).as_deref() {
+        None => tutorial().await,
+        Some("--empty") => empty().await,
+        Some(other) => Err(format!("expected --empty or nothing, found {other}").into()),
+    }
+}
+
+async fn empty() -> Result<(), Failure> {
+    println!("starting etcd, kube-apiserver and kube-controller-manager");
+    let cluster = Cluster::start_own().await?.ok_or(MISSING)?;
+    println!("\nit is up: kubectl --kubeconfig {}\n\nControl-C ends it", cluster.kubeconfig().display());
+    tokio::signal::ctrl_c().await?;
+    cluster.stop();
+    Ok(())
+}
+
+async fn tutorial() -> Result<(), Failure> {
     println!(
         "starting etcd, kube-apiserver, kube-controller-manager, Prometheus, two model servers and the adapter"
     );
     let tutorial = tokio::select! {
         started = Tutorial::start() => {
-            started?.ok_or("a component is missing: scripts/components says which, and why it cannot be built")?
+            started?.ok_or(MISSING)?
         }
         interrupted = tokio::signal::ctrl_c() => return Ok(interrupted?),
     };
-    let kubeconfig = tutorial.cluster.kubeconfig();
-    let kubectl = format!("kubectl --kubeconfig {}", kubeconfig.display());
+    let kubectl = format!("kubectl --kubeconfig {}", tutorial.cluster.kubeconfig().display());
     println!("\nit is up; from another terminal:\n");
     println!("  {kubectl} get --raw /apis/custom.metrics.k8s.io/v1beta1 | jq -r '.resources[].name'");
     println!(
@@ -41,3 +59,5 @@ async fn run() -> Result<(), Failure> {
     tutorial.cluster.stop();
     Ok(())
 }
+
+const MISSING: &str = "a component is missing: scripts/components says which, and why it cannot be built";

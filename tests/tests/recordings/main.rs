@@ -48,7 +48,7 @@ struct Stage {
 
 impl Stage {
     async fn start(recordings: &Path) -> Result<Option<Stage>, Failure> {
-        let (Some(prometheus), Some(cluster)) = (component("prometheus"), Cluster::start().await?) else {
+        let (Some(prometheus), Some(cluster)) = (component("prometheus"), Cluster::start_own().await?) else {
             return Ok(None);
         };
         cluster.deploy("base", free_port()?)?;

@@ -76,7 +76,8 @@ impl World {
                     .into(),
             );
         };
-        let cluster = Cluster::start().await?.ok_or("a control plane is needed: see scripts/components")?;
+        let cluster =
+            Cluster::start_own().await?.ok_or("a control plane is needed: see scripts/components")?;
         cluster.deploy("base", free_port()?)?;
         cluster.apply(CALLER)?;
         create_pods(&cluster.client).await?;

@@ -1,0 +1,216 @@
+//! A control plane of our own: etcd, kube-apiserver with RBAC and aggregation, and kube-controller-manager as processes on
+//! free ports of loopback, with keys made for the purpose.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use apiservice::authority::{Authority, Issued, write};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::component::component;
+use crate::process::Process;
+use crate::{Failure, free_port};
+
+/// The processes and the keys. Dropping it ends it.
+pub(super) struct ControlPlane {
+    etcd: Process,
+    api_server: Option<Process>,
+    controller_manager: Process,
+    dir: PathBuf,
+    port: u16,
+    program: PathBuf,
+    pub(super) authority: Authority,
+    pub(super) front_proxy: Authority,
+}
+
+/// What the controllers are told for short tests.
+const SHORT_WAITS: [&str; 4] = [
+    "--horizontal-pod-autoscaler-sync-period=2s",
+    "--horizontal-pod-autoscaler-downscale-stabilization=5s",
+    "--horizontal-pod-autoscaler-initial-readiness-delay=1s",
+    "--horizontal-pod-autoscaler-cpu-initialization-period=1s",
+];
+
+impl ControlPlane {
+    /// Starts one whose files are in `dir`; `None` where a component is neither there nor can be built.
+    pub(super) fn start(dir: &Path) -> Result<Option<ControlPlane>, Failure> {
+        let (Some(etcd), Some(program), Some(controller_manager)) =
+            (component("etcd"), component("kube-apiserver"), component("kube-controller-manager"))
+        else {
+            return Ok(None);
+        };
+        let etcd_url = format!("http://127.0.0.1:{}", free_port()?);
+        let peer_url = format!("http://127.0.0.1:{}", free_port()?);
+        let etcd = Process::start(
+            "etcd",
+            &etcd,
+            &[
+                format!("--data-dir={}", dir.join("etcd").display()),
+                format!("--listen-client-urls={etcd_url}"),
+                format!("--advertise-client-urls={etcd_url}"),
+                format!("--listen-peer-urls={peer_url}"),
+                format!("--initial-advertise-peer-urls={peer_url}"),
+                format!("--initial-cluster=default={peer_url}"),
+                "--unsafe-no-fsync".to_owned(),
+                "--log-level=warn".to_owned(),
+            ],
+            dir,
+        )?;
+        let authority = Authority::new("kubernetes-ca")?;
+        let front_proxy = Authority::new("front-proxy-ca")?;
+        let port = free_port()?;
+        prepare(dir, &authority, &front_proxy, port)?;
+        std::fs::write(dir.join("etcd.url"), etcd_url)?;
+        let api_server = start_api_server(&program, dir, port)?;
+        let flags = controller_manager_flags(dir);
+        let controller_manager = Process::start("kube-controller-manager", &controller_manager, &flags, dir)?;
+        Ok(Some(ControlPlane {
+            etcd,
+            api_server: Some(api_server),
+            controller_manager,
+            dir: dir.to_owned(),
+            port,
+            program,
+            authority,
+            front_proxy,
+        }))
+    }
+
+    /// The log of kube-apiserver.
+    pub(super) fn api_server_log(&self) -> String {
+        self.api_server.as_ref().map(Process::log).unwrap_or_default()
+    }
+
+    /// CPU time that kube-apiserver has used.
+    pub(super) fn api_server_cpu(&self) -> Duration {
+        self.api_server.as_ref().and_then(Process::cpu_time).unwrap_or_default()
+    }
+
+    /// Kills kube-apiserver.
+    pub(super) fn stop_api_server(&mut self) {
+        drop(self.api_server.take());
+    }
+
+    /// Starts kube-apiserver again.
+    pub(super) fn resume_api_server(&mut self) -> Result<(), Failure> {
+        self.api_server = Some(start_api_server(&self.program, &self.dir, self.port)?);
+        Ok(())
+    }
+
+    /// Another authority of front proxies and another certificate of the aggregator, which the next kube-apiserver reads.
+    pub(super) fn replace_front_proxy(&mut self) -> Result<(), Failure> {
+        self.front_proxy = Authority::new("another-front-proxy-ca")?;
+        write_front_proxy(&self.dir, &self.front_proxy)
+    }
+
+    /// Name and end of the log of each process.
+    pub(super) fn tails(&self) -> Vec<(String, String)> {
+        let processes = [Some(&self.etcd), self.api_server.as_ref(), Some(&self.controller_manager)];
+        processes.into_iter().flatten().map(|process| (process.name().to_owned(), process.tail())).collect()
+    }
+}
+
+fn start_api_server(program: &Path, dir: &Path, port: u16) -> Result<Process, Failure> {
+    let file = |name: &str| dir.join(name).display().to_string();
+    let etcd = std::fs::read_to_string(dir.join("etcd.url"))?;
+    let arguments = [
+        format!("--etcd-servers={etcd}"),
+        "--bind-address=127.0.0.1".to_owned(),
+        "--advertise-address=127.0.0.1".to_owned(),
+        format!("--secure-port={port}"),
+        format!("--tls-cert-file={}", file("apiserver.crt")),
+        format!("--tls-private-key-file={}", file("apiserver.key")),
+        format!("--client-ca-file={}", file("ca.crt")),
+        format!("--service-account-key-file={}", file("accounts.crt")),
+        format!("--service-account-signing-key-file={}", file("accounts.key")),
+        "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+        "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
+        "--authorization-mode=RBAC".to_owned(),
+        "--enable-aggregator-routing=false".to_owned(),
+        "--endpoint-reconciler-type=none".to_owned(),
+        format!("--requestheader-client-ca-file={}", file("front-proxy-ca.crt")),
+        "--requestheader-allowed-names=aggregator".to_owned(),
+        "--requestheader-username-headers=X-Remote-User".to_owned(),
+        "--requestheader-group-headers=X-Remote-Group".to_owned(),
+        "--requestheader-extra-headers-prefix=X-Remote-Extra-".to_owned(),
+        format!("--proxy-client-cert-file={}", file("aggregator.crt")),
+        format!("--proxy-client-key-file={}", file("aggregator.key")),
+    ];
+    Process::start("kube-apiserver", program, &arguments, dir)
+}
+
+fn controller_manager_flags(dir: &Path) -> Vec<String> {
+    let file = |name: &str| dir.join(name).display().to_string();
+    let kubeconfig = file("controller-manager.kubeconfig");
+    let mut flags = vec![
+        format!("--kubeconfig={kubeconfig}"),
+        format!("--authentication-kubeconfig={kubeconfig}"),
+        format!("--authorization-kubeconfig={kubeconfig}"),
+        "--bind-address=127.0.0.1".to_owned(),
+        "--secure-port=0".to_owned(),
+        "--leader-elect=false".to_owned(),
+        "--use-service-account-credentials".to_owned(),
+        format!("--service-account-private-key-file={}", file("accounts.key")),
+        format!("--root-ca-file={}", file("ca.crt")),
+        "--controllers=*,-node-ipam-controller,-node-route-controller,-service-lb-controller,-node-lifecycle-controller"
+            .to_owned(),
+    ];
+    flags.extend(SHORT_WAITS.map(str::to_owned));
+    flags
+}
+
+/// Keys, certificates and kubeconfigs of a cluster.
+fn prepare(dir: &Path, authority: &Authority, front_proxy: &Authority, port: u16) -> Result<(), Failure> {
+    let put = |name: &str, issued: &Issued| -> Result<(), Failure> {
+        write(&dir.join(format!("{name}.crt")), &issued.certificate, PUBLIC)?;
+        Ok(write(&dir.join(format!("{name}.key")), &issued.key, PRIVATE)?)
+    };
+    write(&dir.join("ca.crt"), authority.certificate(), PUBLIC)?;
+    let names =
+        ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"].map(str::to_owned);
+    let addresses = [[127, 0, 0, 1].into(), [10, 0, 0, 1].into()];
+    put("apiserver", &authority.issue_server("kube-apiserver", &names, &addresses)?)?;
+    put("accounts", &authority.issue_client("service-accounts", &[])?)?;
+    write_front_proxy(dir, front_proxy)?;
+    for (name, user, groups) in [
+        ("admin", "admin", &["system:masters"][..]),
+        ("controller-manager", "system:kube-controller-manager", &[]),
+    ] {
+        let issued = authority.issue_client(user, groups)?;
+        let user = json!({
+            "client-certificate-data": STANDARD.encode(&issued.certificate),
+            "client-key-data": STANDARD.encode(&issued.key),
+        });
+        let server = json!({
+            "server": format!("https://127.0.0.1:{port}"),
+            "certificate-authority-data": STANDARD.encode(authority.certificate()),
+        });
+        write_kubeconfig(&dir.join(format!("{name}.kubeconfig")), &server, &user)?;
+    }
+    Ok(())
+}
+
+fn write_front_proxy(dir: &Path, front_proxy: &Authority) -> Result<(), Failure> {
+    let aggregator = front_proxy.issue_client("aggregator", &[])?;
+    write(&dir.join("front-proxy-ca.crt"), front_proxy.certificate(), PUBLIC)?;
+    write(&dir.join("aggregator.crt"), &aggregator.certificate, PUBLIC)?;
+    Ok(write(&dir.join("aggregator.key"), &aggregator.key, PRIVATE)?)
+}
+
+/// A kubeconfig for a server as kubeconfigs describe one, and a user likewise.
+pub(super) fn write_kubeconfig(path: &Path, server: &Value, user: &Value) -> Result<(), Failure> {
+    let config = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "test", "cluster": server}],
+        "users": [{"name": "test", "user": user}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+        "current-context": "test",
+    });
+    Ok(write(path, &config.to_string(), PRIVATE)?)
+}
+
+pub(super) const PUBLIC: u32 = 0o644;
+pub(super) const PRIVATE: u32 = 0o600;

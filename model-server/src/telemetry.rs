@@ -307,10 +307,10 @@ impl Telemetry {
     }
 
     /// A worker executed so many requests of so many rows, also when the model failed.
-    pub(crate) fn executed(&self, worker: usize, began: Instant, requests: usize, rows: usize) {
-        let now = Instant::now();
-        lock(&self.workers[worker]).end(now, requests);
-        let took = now.duration_since(began).as_secs_f64();
+    pub(crate) fn executed(&self, worker: usize, times: (Instant, Instant), requests: usize, rows: usize) {
+        let (began, ended) = times;
+        lock(&self.workers[worker]).end(ended, requests);
+        let took = ended.saturating_duration_since(began).as_secs_f64();
         self.batch_size.observe(rows as f64);
         for _ in 0..requests {
             self.compute_seconds.observe(took);
@@ -364,3 +364,54 @@ pub const LATENCY_BUCKETS: [f64; 16] =
 /// The tutorial's bounds in seconds.
 pub const TUTORIAL_BUCKETS: [f64; 9] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 const BATCHES: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn telemetry(workers: usize) -> Telemetry {
+        let window = Duration::from_secs(10);
+        let capacity = Capacity { workers, queue_limit: 8, max_batch_size: 1, window };
+        let identity = Identity {
+            model: "m".to_owned(),
+            version: "1".to_owned(),
+            backend: "onnx",
+            device: "cpu".to_owned(),
+        };
+        Telemetry::new(capacity, &identity, &LATENCY_BUCKETS)
+    }
+
+    #[test]
+    fn what_is_there_takes_the_time_that_it_took_lately() {
+        let telemetry = telemetry(2);
+        let at = |seconds| telemetry.origin + Duration::from_secs(seconds);
+        assert_eq!(telemetry.time_to_empty(at(0)), Duration::ZERO);
+        for _ in 0..6 {
+            telemetry.admitted(at(0));
+        }
+        for (worker, from, to) in [(0, 1, 3), (1, 1, 5)] {
+            telemetry.execution_begins(worker, at(from));
+            telemetry.executed(worker, (at(from), at(to)), 1, 1);
+        }
+        // 3 s for a request, 6 of them, 2 workers.
+        assert_eq!(telemetry.time_to_empty(at(6)), Duration::from_secs(9));
+        // Long after, all that was ever measured says as much.
+        assert_eq!(telemetry.time_to_empty(at(600)), Duration::from_secs(9));
+    }
+
+    #[test]
+    fn the_duty_cycle_is_of_all_workers_and_of_the_window() {
+        let telemetry = telemetry(2);
+        let at = |seconds| telemetry.origin + Duration::from_secs(seconds);
+        telemetry.execution_begins(0, at(0));
+        telemetry.refresh(at(4));
+        assert_eq!((telemetry.duty_cycle.get(), telemetry.busy_seconds.get()), (50.0, 4.0));
+        telemetry.executed(0, (at(0), at(10)), 1, 1);
+        telemetry.refresh(at(10));
+        assert_eq!((telemetry.duty_cycle.get(), telemetry.busy_seconds.get()), (50.0, 10.0));
+        telemetry.refresh(at(15));
+        assert!((telemetry.duty_cycle.get() - 25.0).abs() < 1e-3, "{}", telemetry.duty_cycle.get());
+        telemetry.refresh(at(100));
+        assert_eq!((telemetry.duty_cycle.get(), telemetry.busy_seconds.get()), (0.0, 10.0));
+    }
+}

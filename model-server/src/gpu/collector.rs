@@ -104,6 +104,7 @@ impl Collector {
 
     fn switch_off(&mut self, now: Instant, metrics: &GpuMetrics) -> Instant {
         self.state = State::Off;
+        tracing::info!("no GPU is used here: its use is 0");
         metrics.none_by_choice();
         now + FOREVER
     }

@@ -100,3 +100,24 @@ fn refusal(served: &Served, refused: Refused) -> Refusal {
         Refused::Closed(why) => Refusal::Failed(why),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse as _;
+
+    use super::*;
+
+    #[test]
+    fn when_to_come_again_is_whole_seconds_rounded_up_and_not_too_long() {
+        for (millis, expected) in
+            [(0, "1"), (1, "1"), (1000, "1"), (1001, "2"), (59_500, "60"), (86_400_000, "120")]
+        {
+            let mut response = ().into_response();
+            Refusal::Full(Duration::from_millis(millis)).announce(&mut response);
+            assert_eq!(response.headers()[header::RETRY_AFTER], expected);
+        }
+        let mut response = ().into_response();
+        Refusal::Failed(Failure::Model).announce(&mut response);
+        assert!(!response.headers().contains_key(header::RETRY_AFTER));
+    }
+}

@@ -68,7 +68,7 @@ impl Executor {
         let began = Instant::now();
         self.telemetry.execution_begins(self.worker, began);
         let result = catch_unwind(AssertUnwindSafe(|| self.model.infer(input, rows)));
-        self.telemetry.executed(self.worker, began, batch.len(), rows);
+        self.telemetry.executed(self.worker, (began, Instant::now()), batch.len(), rows);
         match result {
             Ok(result) => result.map_err(Trouble::Refused),
             Err(panic) => {

@@ -1,5 +1,7 @@
 //! The body of `/predict`, read as FastAPI and pydantic read it, straight into the row that the model takes.
 
+mod scan;
+
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -7,6 +9,9 @@ use serde_json::{Value, json};
 
 /// The row, or FastAPI's list of what is wrong.
 pub(super) fn parse(body: &[u8]) -> Result<Vec<f32>, Value> {
+    if let Some(row) = scan::scan(body, USUAL_WIDTH) {
+        return Ok(row);
+    }
     match serde_json::from_slice::<Body>(body) {
         Ok(Body { row, too_large: None }) => Ok(row),
         Ok(Body { too_large: Some((position, number)), .. }) => Err(json!([{

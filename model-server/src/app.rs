@@ -22,7 +22,7 @@ use crate::repository;
 use crate::routes::{self, Served, Settings};
 use crate::serve::{Connections, Stage, serve};
 use crate::telemetry::{Capacity, Identity, Telemetry};
-use crate::worker::{Pool, WorkerSettings};
+use crate::worker::{self, Pool, WorkerSettings};
 
 /// Why the server could not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +60,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         model,
         workers,
         stall_timeout,
+        inline_below,
         warmup_iterations,
         max_batch_size,
         max_batch_delay,
@@ -81,7 +82,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     let telemetry = Arc::new(Telemetry::new(capacity, &identity, &latency_buckets));
     let limits =
         Limits { requests: queue_limit.get(), batch_rows: max_batch_size, batch_delay: max_batch_delay };
-    let queue = Arc::new(Queue::new(limits, workers, Arc::clone(&telemetry)));
+    let queue = Arc::new(Queue::new(limits, worker::places(workers), Arc::clone(&telemetry)));
     let served = Arc::new(Served {
         queue: Arc::clone(&queue),
         telemetry: Arc::clone(&telemetry),
@@ -120,7 +121,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         .map_err(|error| AppError::Start("the GPU's collector", error))?;
 
     // Loading blocks; the probes are answered meanwhile.
-    let settings = WorkerSettings { workers, max_batch_size, warmup_iterations, stall_timeout };
+    let settings = WorkerSettings { workers, max_batch_size, warmup_iterations, stall_timeout, inline_below };
     let loader: Arc<dyn Loader> = Arc::new(OnnxLoader::new(found.path));
     let loading = tokio::task::spawn_blocking({
         let (queue, telemetry) = (Arc::clone(&queue), Arc::clone(&telemetry));

@@ -26,6 +26,8 @@ pub struct Config {
     pub workers: NonZeroUsize,
     /// A worker that is silent for so long is stuck.
     pub stall_timeout: Duration,
+    /// Executions that take less than this are done by the thread that brings a request.
+    pub inline_below: Duration,
     /// Executions with made-up input before the server is ready.
     pub warmup_iterations: usize,
     /// Rows of one execution at most.
@@ -183,6 +185,7 @@ impl Config {
             device: device_text,
             workers,
             stall_timeout,
+            inline_below,
             warmup_iterations,
             max_batch_size,
             max_batch_delay,
@@ -251,6 +254,7 @@ impl Config {
             f.check("--model-name", &model_name, name),
             f.check("--workers", &workers, at_least_one),
             f.check("--stall-timeout", &stall_timeout, positive_time),
+            f.check("--inline-below", &inline_below, time),
             f.check("--warmup-iterations", &warmup_iterations, count),
             f.check("--max-batch-size", &max_batch_size, at_least_one),
             f.check("--max-batch-delay", &max_batch_delay, time),
@@ -273,6 +277,7 @@ impl Config {
             Some(name),
             Some(workers),
             Some(stall_timeout),
+            Some(inline_below),
             Some(warmup_iterations),
             Some(max_batch_size),
             Some(max_batch_delay),
@@ -307,6 +312,7 @@ impl Config {
             model: ModelConfig { source, name, device },
             workers,
             stall_timeout,
+            inline_below,
             warmup_iterations,
             max_batch_size,
             max_batch_delay,

@@ -23,12 +23,35 @@ pub struct Queue {
 
 struct Shared {
     waiting: Waiting<Arc<Job>>,
-    /// What each worker took last, so that somebody else can let go of it when the worker is stuck.
+    /// What was taken last at each place, so that somebody else can let go of it when whoever works there is stuck.
     executing: Vec<Vec<Arc<Job>>>,
     closed: Option<Failure>,
 }
 
 impl Shared {
+    fn take(
+        &mut self,
+        place: usize,
+        now: Instant,
+        telemetry: &Telemetry,
+    ) -> (Vec<Arc<Job>>, Option<Instant>) {
+        // Whatever came of the last batch, it is over.
+        self.executing[place].clear();
+        loop {
+            let Taken { mut batch, expired, look_again } = self.waiting.take(now, self.closed.is_some());
+            for job in expired {
+                job.expire();
+            }
+            let none_due = batch.is_empty();
+            batch.retain(|job| job.start(now, telemetry));
+            // When all of a batch left just now there may be another.
+            if none_due || !batch.is_empty() {
+                self.executing[place].extend(batch.iter().cloned());
+                return (batch, look_again);
+            }
+        }
+    }
+
     fn room(&mut self) -> Result<(), Refused> {
         match self.closed {
             Some(why) => Err(Refused::Closed(why)),
@@ -68,9 +91,9 @@ pub struct Ask {
 }
 
 impl Queue {
-    /// An empty queue for so many workers.
-    pub fn new(limits: Limits, workers: usize, telemetry: Arc<Telemetry>) -> Queue {
-        let executing = (0..workers).map(|_| Vec::new()).collect();
+    /// An empty queue for those who work at so many places.
+    pub fn new(limits: Limits, places: usize, telemetry: Arc<Telemetry>) -> Queue {
+        let executing = (0..places).map(|_| Vec::new()).collect();
         Queue {
             shared: Mutex::new(Shared { waiting: Waiting::new(limits), executing, closed: None }),
             arrived: Condvar::new(),
@@ -78,7 +101,7 @@ impl Queue {
         }
     }
 
-    /// Admits a request, or refuses it at once.
+    /// Admits a request, or refuses it at once. Nobody is called for it: that is [`wake`](Queue::wake)'s.
     ///
     /// # Errors
     /// The queue is full or closed.
@@ -90,7 +113,6 @@ impl Queue {
         self.telemetry.admitted(now);
         shared.waiting.push(Arc::clone(&job));
         drop(shared);
-        self.arrived.notify_one();
         Ok(Ticket::new(job, answer, Arc::clone(&self.telemetry)))
     }
 
@@ -102,28 +124,17 @@ impl Queue {
         self.lock().room()
     }
 
-    /// Waits, but not longer than `patience`, for requests, and takes a batch of them.
-    pub fn work(&self, worker: usize, patience: Duration) -> Work {
+    /// Waits, but not longer than `patience`, for requests, and takes a batch of them for whom works at this place.
+    pub fn work(&self, place: usize, patience: Duration) -> Work {
         let mut shared = self.lock();
-        // Whatever came of the last batch, it is over.
-        shared.executing[worker].clear();
         let give_up = Instant::now() + patience;
         loop {
             let now = Instant::now();
-            let closed = shared.closed;
-            let Taken { mut batch, expired, look_again } = shared.waiting.take(now, closed.is_some());
-            for job in expired {
-                job.expire();
-            }
+            let (batch, look_again) = shared.take(place, now, &self.telemetry);
             if !batch.is_empty() {
-                batch.retain(|job| job.start(now, &self.telemetry));
-                if batch.is_empty() {
-                    continue;
-                }
-                shared.executing[worker].extend(batch.iter().cloned());
                 return Work::Batch(batch);
             }
-            if shared.waiting.is_empty() && closed.is_some() {
+            if shared.waiting.is_empty() && shared.closed.is_some() {
                 return Work::Over;
             }
             if now >= give_up {
@@ -133,6 +144,18 @@ impl Queue {
             let time = until.saturating_duration_since(now);
             shared = self.arrived.wait_timeout(shared, time).unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    /// Takes what is due for whom works at this place, without waiting; says whether something is left.
+    pub fn take(&self, place: usize) -> (Vec<Arc<Job>>, bool) {
+        let mut shared = self.lock();
+        let (batch, _) = shared.take(place, Instant::now(), &self.telemetry);
+        (batch, !shared.waiting.is_empty())
+    }
+
+    /// Calls a worker that waits for requests.
+    pub fn wake(&self) {
+        self.arrived.notify_one();
     }
 
     /// Admits nothing more, for this reason; what waits is still served.
@@ -153,9 +176,9 @@ impl Queue {
         self.arrived.notify_all();
     }
 
-    /// Lets go of what a worker executes: it does not come back.
-    pub fn give_up_on(&self, worker: usize, why: Failure) {
-        let jobs = std::mem::take(&mut self.lock().executing[worker]);
+    /// Lets go of what executes at a place: whoever works there does not come back.
+    pub fn give_up_on(&self, place: usize, why: Failure) {
+        let jobs = std::mem::take(&mut self.lock().executing[place]);
         for job in jobs {
             job.answer(Err(why));
         }

@@ -1,10 +1,11 @@
-//! The threads that own the models: one copy each, so that nothing else ever waits for a computation.
+//! The threads that own the models, one copy each: nothing else waits for a computation, unless it takes less time than to wait
+//! for somebody else.
 
 mod executor;
 mod vitals;
 
-use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,13 +26,22 @@ pub struct WorkerSettings {
     pub warmup_iterations: usize,
     /// A worker that shows no sign of life for so long is stuck.
     pub stall_timeout: Duration,
+    /// Executions that take less than this are done by whoever brings a request, if a model is free. Zero: none.
+    pub inline_below: Duration,
 }
 
 /// The running workers. Dropped, the watch over them ends; the workers end with the queue.
 pub struct Pool {
     shape: Shape,
     vitals: Arc<Vitals>,
+    executors: Vec<Arc<Mutex<Executor>>>,
+    inline_below: Duration,
     _watching: Sender<()>,
+}
+
+/// Places in the queue for so many workers: each worker's own, and one for whoever helps out with its model.
+pub fn places(workers: usize) -> usize {
+    2 * workers
 }
 
 impl Pool {
@@ -63,13 +73,17 @@ impl Pool {
             return Err(ModelError("expected at least one worker".to_owned()));
         };
         let vitals = Arc::new(Vitals::new(settings.workers, settings.stall_timeout));
+        let mut executors = Vec::with_capacity(settings.workers);
         for (number, model) in models.into_iter().enumerate() {
+            let executor = Executor::new(number, model, Arc::clone(loader), Arc::clone(telemetry));
+            let executor = Arc::new(Mutex::new(executor));
+            executors.push(Arc::clone(&executor));
             let worker = Worker {
                 number,
                 queue: Arc::clone(queue),
                 vitals: Arc::clone(&vitals),
                 telemetry: Arc::clone(telemetry),
-                executor: Executor::new(number, model, Arc::clone(loader), Arc::clone(telemetry)),
+                executor,
             };
             spawn(format!("inference-{number}"), move || worker.run())?;
         }
@@ -82,7 +96,41 @@ impl Pool {
             }
         })?;
         telemetry.model_is_ready(loaded - began, loaded.elapsed());
-        Ok(Pool { shape, vitals, _watching: watching })
+        let inline_below = settings.inline_below;
+        Ok(Pool { shape, vitals, executors, inline_below, _watching: watching })
+    }
+
+    /// Has what was just admitted computed: here and now, if the model is quick and free, else by a worker. To call a worker
+    /// takes longer than a small model does, and so does to be called back.
+    pub fn serve(&self, queue: &Queue) {
+        if self.inline_below.is_zero() || !self.help(queue) {
+            queue.wake();
+        }
+    }
+
+    /// Whether this took what is due, or found that somebody else had.
+    fn help(&self, queue: &Queue) -> bool {
+        for (worker, executor) in self.executors.iter().enumerate() {
+            // Whoever holds it computes.
+            let Ok(mut executor) = executor.try_lock() else { continue };
+            if !executor.is_quicker_than(self.inline_below) {
+                continue;
+            }
+            let place = self.executors.len() + worker;
+            let beat = || self.vitals.beat(place, Instant::now());
+            beat();
+            let (batch, more) = queue.take(place);
+            if !batch.is_empty() && executor.execute(&batch, &beat).is_err() {
+                // The worker finds out by the next request.
+                queue.give_up_on(place, Failure::NoWorker);
+            }
+            self.vitals.rest(place);
+            if more {
+                queue.wake();
+            }
+            return true;
+        }
+        false
     }
 
     /// What the model takes and gives.
@@ -106,18 +154,19 @@ struct Worker {
     queue: Arc<Queue>,
     vitals: Arc<Vitals>,
     telemetry: Arc<Telemetry>,
-    executor: Executor,
+    executor: Arc<Mutex<Executor>>,
 }
 
 impl Worker {
-    fn run(mut self) {
+    fn run(self) {
         let patience = self.vitals.beat_period();
         loop {
             self.vitals.beat(self.number, Instant::now());
             match self.queue.work(self.number, patience) {
                 Work::Batch(batch) => {
                     let beat = || self.vitals.beat(self.number, Instant::now());
-                    if self.executor.execute(&batch, &beat).is_err() {
+                    let mut executor = self.executor.lock().unwrap_or_else(PoisonError::into_inner);
+                    if executor.execute(&batch, &beat).is_err() {
                         break;
                     }
                 }

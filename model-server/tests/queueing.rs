@@ -304,3 +304,75 @@ async fn a_stuck_worker_is_found_and_its_clients_are_told() {
     server.assert_empty();
     assert_eq!(server.ended("error"), 2.0);
 }
+
+/// Where the executions of so many lone requests ran: true for the thread that brought them.
+async fn ran_here(server: &Server, requests: usize) -> Vec<bool> {
+    for _ in 0..requests {
+        server.next(Step::Answer);
+        assert_eq!(server.send("POST", "/predict", r#"{"features":[1,2]}"#).await.code, 200);
+    }
+    let here = std::thread::current().id();
+    server.ran_on.lock().expect("not poisoned").iter().map(|thread| *thread == here).collect()
+}
+
+#[tokio::test]
+async fn a_quick_model_is_run_by_whoever_brings_a_request() {
+    let inline_below = Duration::from_hours(1);
+    let server = Server::start(Options { inline_below, ..Options::default() });
+    // How quick it is is not known before the first.
+    assert_eq!(ran_here(&server, 3).await, [false, true, true]);
+    server.assert_empty();
+    assert_eq!(server.ended("ok"), 3.0);
+    assert_eq!(server.metric(r#"inference_queue_seconds_count{model="m"}"#), 3.0);
+    let slow = Server::start(Options { inline_below: Duration::from_nanos(1), ..Options::default() });
+    assert_eq!(ran_here(&slow, 3).await, [false, false, false]);
+    let never = Server::start(Options::default());
+    assert_eq!(ran_here(&never, 3).await, [false, false, false]);
+}
+
+#[tokio::test]
+async fn what_goes_wrong_in_a_quick_model_stays_there_too() {
+    let inline_below = Duration::from_hours(1);
+    let server = Server::start(Options { inline_below, loads: 2, ..Options::default() });
+    assert_eq!(ran_here(&server, 2).await, [false, true]);
+    for (step, code) in [(Step::Fail, 500), (Step::Panic, 500), (Step::Answer, 200), (Step::Panic, 503)] {
+        server.next(step);
+        assert_eq!(server.send("POST", "/predict", r#"{"features":[1,2]}"#).await.code, code);
+    }
+    server.assert_empty();
+    // It cannot be loaded any more: the worker finds out by the next request.
+    assert_eq!(server.send("POST", "/predict", r#"{"features":[1,2]}"#).await.code, 503);
+    server.until(r#"model_ready{model="m",version="3"}"#, 0.0).await;
+    assert_eq!(server.send("GET", "/v2/health/live", "").await.code, 503);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nobody_is_forgotten_when_all_help_out() {
+    for workers in [1, 2] {
+        let inline_below = Duration::from_hours(1);
+        let options =
+            Options { inline_below, workers, max_batch_size: 4, queue_limit: 64, ..Options::default() };
+        let server = Server::start(options);
+        let requests = 2000;
+        for _ in 0..requests {
+            server.next(Step::Answer);
+        }
+        let mut clients = tokio::task::JoinSet::new();
+        for _ in 0..20 {
+            let router = server.router.clone();
+            clients.spawn(async move {
+                for _ in 0..100 {
+                    let request = axum::http::Request::post("/predict").body(r#"{"features":[1,2]}"#.into());
+                    let asked = support::ask(router.clone(), request.expect("valid"));
+                    let answer = tokio::time::timeout(PATIENCE, asked).await.expect("answered in time");
+                    assert_eq!(answer.code, 200);
+                }
+            });
+        }
+        while let Some(client) = clients.join_next().await {
+            client.expect("no panic");
+        }
+        server.assert_empty();
+        assert_eq!(server.ended("ok"), 2000.0);
+    }
+}

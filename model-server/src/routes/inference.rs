@@ -91,6 +91,9 @@ pub(super) async fn compute(
         .queue
         .admit(Ask { input, rows, deadline }, received)
         .map_err(|refused| refusal(served, refused))?;
+    if let Some(pool) = served.life.pool() {
+        pool.serve(&served.queue);
+    }
     ticket.wait().await.map_err(Refusal::Failed)
 }
 

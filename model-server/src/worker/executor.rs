@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::panic_text;
 use crate::model::{Loader, Model, ModelError};
@@ -14,6 +14,9 @@ pub(super) struct Executor {
     model: Box<dyn Model>,
     loader: Arc<dyn Loader>,
     telemetry: Arc<Telemetry>,
+    /// How long an execution takes, by the latest ones; unknown before the first.
+    typical: Option<Duration>,
+    lost: bool,
 }
 
 /// The model panicked and cannot be loaded anew.
@@ -31,7 +34,12 @@ impl Executor {
         loader: Arc<dyn Loader>,
         telemetry: Arc<Telemetry>,
     ) -> Executor {
-        Executor { worker, model, loader, telemetry }
+        Executor { worker, model, loader, telemetry, typical: None, lost: false }
+    }
+
+    /// Whether executions take less than this, as far as is known.
+    pub(super) fn is_quicker_than(&self, limit: Duration) -> bool {
+        !self.lost && self.typical.is_some_and(|typical| typical < limit)
     }
 
     /// Computes a batch and answers all of it. When the model fails on several requests together each is tried alone, once:
@@ -40,6 +48,9 @@ impl Executor {
     /// # Errors
     /// The model is lost; whatever is not answered then never will be by this worker.
     pub(super) fn execute(&mut self, batch: &[Arc<Job>], beat: &dyn Fn()) -> Result<(), Lost> {
+        if self.lost {
+            return Err(Lost);
+        }
         match self.infer(batch) {
             Ok(output) => self.answer(batch, &output),
             Err(Trouble::Lost) => return Err(Lost),
@@ -68,7 +79,11 @@ impl Executor {
         let began = Instant::now();
         self.telemetry.execution_begins(self.worker, began);
         let result = catch_unwind(AssertUnwindSafe(|| self.model.infer(input, rows)));
-        self.telemetry.executed(self.worker, (began, Instant::now()), batch.len(), rows);
+        let ended = Instant::now();
+        self.telemetry.executed(self.worker, (began, ended), batch.len(), rows);
+        let took = ended - began;
+        self.typical =
+            Some(self.typical.map_or(took, |typical| (typical * (OF_LATEST - 1) + took) / OF_LATEST));
         match result {
             Ok(result) => result.map_err(Trouble::Refused),
             Err(panic) => {
@@ -76,6 +91,7 @@ impl Executor {
                 // It may be in any state.
                 self.model = self.loader.load().map_err(|error| {
                     tracing::error!(%error, panic = text, "the model panicked and cannot be loaded anew");
+                    self.lost = true;
                     Trouble::Lost
                 })?;
                 Err(Trouble::Refused(ModelError(format!("it panicked: {text}"))))
@@ -99,6 +115,9 @@ impl Executor {
         }
     }
 }
+
+/// The share of the latest execution in what is typical.
+const OF_LATEST: u32 = 8;
 
 fn refuse(job: &Job, error: &ModelError) {
     tracing::error!(%error, rows = job.row_count(), "the model failed on a request");

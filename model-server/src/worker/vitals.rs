@@ -3,32 +3,36 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// When each worker was last seen alive. A worker that executes shows it between executions only, so one that is silent for the
-/// stall timeout is stuck in the model.
+/// When whoever computes was last seen alive, by place: workers, and behind them those who help out and then rest. Whoever
+/// executes shows it between executions only, so one that is silent for the stall timeout is stuck in the model.
 pub struct Vitals {
     origin: Instant,
     stall_timeout: Duration,
-    workers: Vec<Vital>,
+    places: Vec<Vital>,
+    workers: usize,
     left: AtomicUsize,
 }
 
 struct Vital {
-    /// Nanoseconds after the origin; [`GONE`] once the worker ended.
+    /// Nanoseconds after the origin; or [`GONE`], once the worker ended, or [`RESTING`].
     beat: AtomicU64,
     /// It was found stuck and has not been seen since.
     stuck: AtomicBool,
 }
 
 const GONE: u64 = u64::MAX;
+const RESTING: u64 = u64::MAX - 1;
 
 impl Vitals {
-    /// Workers that are all alive now.
+    /// Workers that are all alive now, and as many helpers that rest.
     pub fn new(workers: usize, stall_timeout: Duration) -> Vitals {
-        let vital = || Vital { beat: AtomicU64::new(0), stuck: AtomicBool::new(false) };
+        let vital = |beat| Vital { beat: AtomicU64::new(beat), stuck: AtomicBool::new(false) };
+        let helpers = (0..workers).map(|_| vital(RESTING));
         Vitals {
             origin: Instant::now(),
             stall_timeout,
-            workers: (0..workers).map(|_| vital()).collect(),
+            places: (0..workers).map(|_| vital(0)).chain(helpers).collect(),
+            workers,
             left: AtomicUsize::new(workers),
         }
     }
@@ -38,44 +42,45 @@ impl Vitals {
         self.stall_timeout / 8
     }
 
-    pub(super) fn beat(&self, worker: usize, now: Instant) {
+    pub(super) fn beat(&self, place: usize, now: Instant) {
         let since = now.saturating_duration_since(self.origin).as_nanos() as u64;
-        self.workers[worker].beat.store(since.min(GONE - 1), Ordering::Release);
+        self.places[place].beat.store(since.min(RESTING - 1), Ordering::Release);
+    }
+
+    /// A helper does nothing any more, and is well.
+    pub(super) fn rest(&self, place: usize) {
+        self.places[place].beat.store(RESTING, Ordering::Release);
     }
 
     /// The worker ended; says whether it was the last.
     pub(super) fn gone(&self, worker: usize) -> bool {
-        self.workers[worker].beat.store(GONE, Ordering::Release);
+        self.places[worker].beat.store(GONE, Ordering::Release);
         self.left.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
-    /// Whether every worker shows signs of life.
+    /// Whether everybody shows signs of life.
     pub fn all_alive(&self, now: Instant) -> bool {
-        self.workers.iter().all(|worker| self.is_alive(worker, now))
+        self.places.iter().all(|worker| self.is_alive(worker, now))
     }
 
-    /// Whether no worker does.
+    /// Whether no worker does: nobody takes what waits.
     pub(super) fn none_alive(&self, now: Instant) -> bool {
-        !self.workers.iter().any(|worker| self.is_alive(worker, now))
+        !self.places[..self.workers].iter().any(|worker| self.is_alive(worker, now))
     }
 
-    /// Workers that became stuck since the last call.
+    /// Places where somebody became stuck since the last call.
     pub(super) fn newly_stuck(&self, now: Instant) -> Vec<usize> {
         let stuck = |worker: &Vital| {
             let silent = worker.beat.load(Ordering::Acquire) != GONE && !self.is_alive(worker, now);
             !worker.stuck.swap(silent, Ordering::AcqRel) && silent
         };
-        self.workers
-            .iter()
-            .enumerate()
-            .filter(|(_, worker)| stuck(worker))
-            .map(|(number, _)| number)
-            .collect()
+        self.places.iter().enumerate().filter(|(_, worker)| stuck(worker)).map(|(number, _)| number).collect()
     }
 
     fn is_alive(&self, worker: &Vital, now: Instant) -> bool {
         match worker.beat.load(Ordering::Acquire) {
             GONE => false,
+            RESTING => true,
             beat => {
                 now.saturating_duration_since(self.origin + Duration::from_nanos(beat)) < self.stall_timeout
             }
@@ -101,6 +106,20 @@ mod tests {
         assert_eq!(vitals.newly_stuck(at(43)), [0; 0]);
         assert_eq!(vitals.newly_stuck(at(72)), [0, 1]);
         assert!(vitals.none_alive(at(72)));
+    }
+
+    #[test]
+    fn a_helper_is_well_while_it_rests() {
+        let vitals = Vitals::new(1, Duration::from_secs(30));
+        let at = |seconds| vitals.origin + Duration::from_secs(seconds);
+        vitals.beat(0, at(100));
+        assert!(vitals.all_alive(at(100)));
+        vitals.beat(1, at(60));
+        assert!(!vitals.all_alive(at(100)) && !vitals.none_alive(at(100)));
+        assert_eq!(vitals.newly_stuck(at(100)), [1]);
+        vitals.rest(1);
+        assert!(vitals.all_alive(at(100)));
+        assert_eq!(vitals.newly_stuck(at(100)), [0; 0]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use axum::Router;
@@ -16,7 +17,7 @@ use model_server::queue::Queue;
 use model_server::queue::waiting::Limits;
 use model_server::routes::{self, Served, Settings};
 use model_server::telemetry::{Capacity, Format, Identity, LATENCY_BUCKETS, Telemetry};
-use model_server::worker::{Pool, WorkerSettings};
+use model_server::worker::{self, Pool, WorkerSettings};
 use tower::ServiceExt as _;
 
 /// What the model does next.
@@ -33,11 +34,13 @@ pub enum Step {
 /// A model that computes when the test says so.
 struct Held {
     shape: Shape,
+    ran_on: Arc<Mutex<Vec<ThreadId>>>,
     steps: Arc<Mutex<Receiver<Step>>>,
 }
 
 struct HeldLoader {
     steps: Arc<Mutex<Receiver<Step>>>,
+    ran_on: Arc<Mutex<Vec<ThreadId>>>,
     /// How many more times it loads.
     loads: Mutex<usize>,
 }
@@ -48,7 +51,7 @@ impl Loader for HeldLoader {
         *loads = loads.checked_sub(1).ok_or_else(|| ModelError("it cannot be loaded again".to_owned()))?;
         let tensor = |name: &str, width| TensorShape { name: name.to_owned(), width };
         let shape = Shape { input: tensor("x", 2), output: tensor("y", 1) };
-        Ok(Box::new(Held { shape, steps: Arc::clone(&self.steps) }))
+        Ok(Box::new(Held { shape, steps: Arc::clone(&self.steps), ran_on: Arc::clone(&self.ran_on) }))
     }
 }
 
@@ -58,6 +61,7 @@ impl Model for Held {
     }
 
     fn infer(&mut self, input: Vec<f32>, rows: usize) -> Result<Vec<f32>, ModelError> {
+        self.ran_on.lock().expect("not poisoned").push(std::thread::current().id());
         // The lock is let go before anything is done: a panic must not poison it.
         let step = self.steps.lock().expect("not poisoned").recv();
         let compute = |row: &[f32]| row[0] + 10.0 * row[1];
@@ -82,6 +86,7 @@ pub struct Options {
     pub queue_limit: usize,
     pub timeouts: Timeouts,
     pub stall_timeout: Duration,
+    pub inline_below: Duration,
     pub overload_status: StatusCode,
     pub loads: usize,
 }
@@ -95,6 +100,7 @@ impl Default for Options {
             queue_limit: 16,
             timeouts: Timeouts { default: None, max: None },
             stall_timeout: Duration::from_secs(30),
+            inline_below: Duration::ZERO,
             overload_status: StatusCode::SERVICE_UNAVAILABLE,
             loads: 100,
         }
@@ -105,6 +111,8 @@ pub struct Server {
     pub router: Router,
     pub served: Arc<Served>,
     steps: Sender<Step>,
+    /// The thread of each execution.
+    pub ran_on: Arc<Mutex<Vec<ThreadId>>>,
 }
 
 pub struct Answer {
@@ -150,7 +158,7 @@ impl Server {
         let telemetry = Arc::new(Telemetry::new(capacity, &identity, &LATENCY_BUCKETS));
         let limits =
             Limits { requests: queue_limit, batch_rows: max_batch_size, batch_delay: max_batch_delay };
-        let queue = Arc::new(Queue::new(limits, workers, Arc::clone(&telemetry)));
+        let queue = Arc::new(Queue::new(limits, worker::places(workers), Arc::clone(&telemetry)));
         let served = Arc::new(Served {
             queue,
             telemetry: Arc::clone(&telemetry),
@@ -167,7 +175,8 @@ impl Server {
             },
         });
         let (steps, held) = channel();
-        let server = Server { router: routes::router(Arc::clone(&served)), served, steps };
+        let server =
+            Server { router: routes::router(Arc::clone(&served)), served, steps, ran_on: Arc::default() };
         Loading { server, held: Mutex::new(Some(held)) }
     }
 
@@ -239,13 +248,17 @@ pub struct Loading {
 impl Loading {
     pub fn load(&self, options: &Options) {
         let steps = self.held.lock().expect("not poisoned").take().expect("loaded once");
-        let loader: Arc<dyn Loader> =
-            Arc::new(HeldLoader { steps: Arc::new(Mutex::new(steps)), loads: Mutex::new(options.loads) });
+        let loader: Arc<dyn Loader> = Arc::new(HeldLoader {
+            steps: Arc::new(Mutex::new(steps)),
+            ran_on: Arc::clone(&self.server.ran_on),
+            loads: Mutex::new(options.loads),
+        });
         let settings = WorkerSettings {
             workers: options.workers,
             max_batch_size: options.max_batch_size,
             warmup_iterations: 0,
             stall_timeout: options.stall_timeout,
+            inline_below: options.inline_below,
         };
         let served = &self.server.served;
         let pool = Pool::start(&loader, settings, &served.queue, &served.telemetry);
@@ -258,7 +271,7 @@ pub fn value_of(text: &str, series: &str) -> Option<f64> {
     line.rsplit(' ').next()?.parse().ok()
 }
 
-async fn ask(router: Router, request: Request<Body>) -> Answer {
+pub async fn ask(router: Router, request: Request<Body>) -> Answer {
     let response = router.oneshot(request).await.expect("the router always answers");
     let (head, body) = response.into_parts();
     let body = body.collect().await.expect("a whole body").to_bytes();

@@ -1,10 +1,13 @@
-//! What is answered over HTTP: the tutorial's `/predict`, `/metrics` and `/health`, and the Open Inference Protocol in [`v2`].
+//! What is answered over HTTP: the tutorial's `/predict`, `/metrics` and `/health`, the Open Inference Protocol in
+//! [`v2`], and KServe's first one in [`v1`].
 
 mod body;
 mod features;
 mod inference;
 mod observe;
 mod predict;
+mod problem;
+mod v1;
 mod v2;
 
 use std::sync::Arc;
@@ -14,6 +17,7 @@ use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use serde::Serialize;
 
 use crate::config::Timeouts;
 use crate::lifecycle::Lifecycle;
@@ -55,7 +59,8 @@ pub struct Settings {
 
 /// All endpoints.
 pub fn router(served: Arc<Served>) -> Router {
-    let inference = Router::new().route("/predict", post(predict::predict)).merge(v2::router());
+    let inference =
+        Router::new().route("/predict", post(predict::predict)).merge(v1::router()).merge(v2::router());
     inference.merge(observing()).with_state(served)
 }
 
@@ -69,6 +74,11 @@ fn observing() -> Router<Arc<Served>> {
         .route("/metrics", get(observe::metrics))
         .route("/health", get(observe::health))
         .merge(v2::probes())
+}
+
+fn write(code: StatusCode, body: &impl Serialize) -> Response {
+    // Numbers, strings, lists and structures of them can always be written.
+    json(code, serde_json::to_vec(body).unwrap_or_default())
 }
 
 fn json(code: StatusCode, body: Vec<u8>) -> Response {

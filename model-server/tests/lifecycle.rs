@@ -218,6 +218,41 @@ fn what_does_not_end_in_time_is_refused() {
     assert_eq!(program.end().code(), Some(0));
 }
 
+#[test]
+fn clients_that_leave_are_gone_at_once_and_each_counts_once() {
+    let mut program = Program::start(&[
+        "--max-batch-size=1000",
+        "--max-batch-delay=10m",
+        "--queue-limit=1000",
+        "--warmup-iterations=1",
+    ]);
+    let address = program.ready();
+    let mut observer = Client::new(address);
+    let mut clients: Vec<Client> = (0..300)
+        .map(|_| {
+            let mut client = Client::new(address);
+            client.send("POST", "/predict", FEATURES);
+            client
+        })
+        .collect();
+    wait_for_depth(&mut observer, 300.0);
+    clients.truncate(100);
+    wait_for_depth(&mut observer, 100.0);
+    clients.clear();
+    wait_for_depth(&mut observer, 0.0);
+    let metrics = observer.ask("GET", "/metrics", "").body;
+    let ended: Vec<&str> =
+        metrics.lines().filter(|line| line.starts_with("inference_requests_total{")).collect();
+    let cancelled = metric(&metrics, r#"inference_requests_total{model="default",outcome="cancelled"}"#);
+    assert_eq!(cancelled, 300.0, "{ended:?}");
+    let all: f64 = ended.iter().filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum();
+    assert_eq!(all, 300.0, "{ended:?}");
+    for gauge in ["inference_requests_waiting", "inference_requests_running"] {
+        assert_eq!(metric(&metrics, gauge), 0.0, "{gauge}");
+    }
+    assert_eq!(metric(&metrics, "request_queue_depth_peak"), 300.0);
+}
+
 fn wait_for_depth(client: &mut Client, expected: f64) {
     let deadline = Instant::now() + PATIENCE;
     while metric(&client.ask("GET", "/metrics", "").body, "request_queue_depth") != expected {

@@ -195,3 +195,35 @@ async fn statistics_are_those_of_the_metrics() {
         assert!(stats["success"]["ns"].as_u64().expect("a number") > 0);
     }
 }
+
+#[tokio::test]
+async fn kserves_first_protocol() {
+    let server = server();
+    server.next(Step::Answer);
+    let answer = server.send("POST", "/v1/models/m:predict", r#"{"instances":[[1,2],[3,4]]}"#).await;
+    assert_eq!((answer.code, answer.text()), (200, r#"{"predictions":[[21.0],[43.0]]}"#));
+    let ready = server.send("GET", "/v1/models/m", "").await;
+    assert_eq!((ready.code, ready.text()), (200, r#"{"name":"m","ready":true}"#));
+    for (path, body, code, expected) in [
+        ("m:predict", r#"{"instances":[]}"#, 400, "expected 1 to 4 instances, found 0"),
+        ("m:predict", r#"{"instances":[[1],[1,2]]}"#, 400, "expected 2 numbers in instance 0, found 1"),
+        (
+            "m:predict",
+            r#"{"instances":[[1,1e39]]}"#,
+            400,
+            "expected finite numbers in single precision in instance 0",
+        ),
+        (
+            "m:predict",
+            "{}",
+            400,
+            "expected instances to predict: missing field `instances` at line 1 column 2",
+        ),
+        ("n:predict", "{}", 404, r#"expected model "m", found "n""#),
+        ("m:explain", "{}", 404, r#"expected MODEL:predict, found "m:explain""#),
+    ] {
+        let answer = server.send("POST", &format!("/v1/models/{path}"), body).await;
+        assert_eq!((answer.code, answer.json()["error"].as_str()), (code, Some(expected)), "{body}");
+    }
+    assert_eq!(server.ended("invalid"), 6.0);
+}

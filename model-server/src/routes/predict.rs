@@ -9,10 +9,10 @@ use axum::response::Response;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Served;
 use super::body::{self, BodyLimits, BodyProblem};
 use super::features;
 use super::inference::{Refusal, compute, room};
+use super::{Served, write};
 use crate::telemetry::Outcome;
 
 /// FastAPI's body of an error.
@@ -75,9 +75,4 @@ async fn answer(served: &Served, request: Request) -> Result<Response, Problem> 
 
 fn detail(code: StatusCode, detail: impl Serialize) -> Response {
     write(code, &Detail { detail })
-}
-
-fn write(code: StatusCode, body: &impl Serialize) -> Response {
-    // Numbers, strings and lists of them can always be written.
-    super::json(code, serde_json::to_vec(body).unwrap_or_default())
 }

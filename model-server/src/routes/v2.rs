@@ -17,7 +17,9 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 
-use super::Served;
+pub(super) use self::numbers::Numbers;
+use super::problem::error;
+use super::{Served, write};
 
 /// Which model is meant. There is one, with one version.
 #[derive(Deserialize)]
@@ -106,17 +108,4 @@ async fn model_ready(State(served): State<Arc<Served>>, Path(named): Path<Named>
 
 fn status(well: bool) -> StatusCode {
     if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
-}
-
-fn error(code: StatusCode, text: impl Into<String>) -> Response {
-    #[derive(Serialize)]
-    struct Problem {
-        error: String,
-    }
-    write(code, &Problem { error: text.into() })
-}
-
-fn write(code: StatusCode, body: &impl Serialize) -> Response {
-    // Numbers, strings, lists and structures of them can always be written.
-    super::json(code, serde_json::to_vec(body).unwrap_or_default())
 }

@@ -8,9 +8,10 @@ use axum::response::Response;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Named, error, write};
+use super::Named;
 use crate::model::{Shape, TensorShape};
-use crate::routes::Served;
+use crate::routes::problem::error;
+use crate::routes::{Served, write};
 
 pub(super) async fn server() -> Response {
     write(

@@ -4,23 +4,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{Path, Request, State};
-use axum::http::StatusCode;
 use axum::response::Response;
 
+use super::Named;
 use super::request::{self, Asked};
 use super::response::response;
-use super::{Named, error};
 use crate::routes::Served;
-use crate::routes::body::{self, BodyLimits, BodyProblem};
-use crate::routes::inference::{Refusal, compute, room};
-use crate::telemetry::Outcome;
-
-enum Problem {
-    Unknown(String),
-    Body(BodyProblem),
-    Invalid(String),
-    Refused(Refusal),
-}
+use crate::routes::body::{self, BodyLimits};
+use crate::routes::inference::{compute, room};
+use crate::routes::problem::Problem;
 
 pub(super) async fn infer(
     State(served): State<Arc<Served>>,
@@ -28,17 +20,8 @@ pub(super) async fn infer(
     request: Request,
 ) -> Response {
     let counted = served.telemetry.count();
-    let (outcome, response) = match answer(&served, &named, request).await {
-        Ok(response) => (Outcome::Ok, response),
-        Err(Problem::Unknown(text)) => (Outcome::Invalid, error(StatusCode::NOT_FOUND, text)),
-        Err(Problem::Body(problem)) => (problem.outcome(), error(problem.status(), problem.to_string())),
-        Err(Problem::Invalid(text)) => (Outcome::Invalid, error(StatusCode::BAD_REQUEST, text)),
-        Err(Problem::Refused(refusal)) => {
-            let mut response = error(refusal.status(served.settings.overload_status), refusal.message());
-            refusal.announce(&mut response);
-            (refusal.outcome(), response)
-        }
-    };
+    let result = answer(&served, &named, request).await;
+    let (outcome, response) = Problem::settle(result, &served);
     counted.ends(outcome);
     response
 }

@@ -64,8 +64,8 @@ impl Datatype {
 
 /// Numbers of a tensor in JSON, in a flat list or nested by dimension, in the order in which they lie in memory.
 #[derive(Debug, PartialEq)]
-pub(super) struct Numbers {
-    pub(super) numbers: Vec<f32>,
+pub(in crate::routes) struct Numbers {
+    pub(in crate::routes) numbers: Vec<f32>,
     /// Where the first number is that is no whole number.
     pub(super) fraction: Option<usize>,
 }

@@ -58,7 +58,7 @@ pub(super) fn response(
         }],
     };
     if wanted == Wanted::Json {
-        return super::write(StatusCode::OK, &answer);
+        return crate::routes::write(StatusCode::OK, &answer);
     }
     // Numbers and strings can always be written.
     let mut body = serde_json::to_vec(&answer).unwrap_or_default();

@@ -18,7 +18,7 @@ impl Peak {
     }
 
     pub(super) fn see(&self, now: Instant, value: i64) {
-        let (number, value) = (self.number(now), value.clamp(0, i64::from(u32::MAX)) as u32);
+        let (number, value) = (self.number(now), (value.max(0) as u64).min(LARGEST));
         let slot = &self.slots[number as usize % SLOTS];
         // Whoever is late by a whole window must not put an old value in a new slot.
         let _ = slot.fetch_update(Ordering::AcqRel, Ordering::Acquire, |held| {
@@ -30,25 +30,29 @@ impl Peak {
     /// The largest value from a window ago until now; `current` is the value now.
     pub(super) fn over_window(&self, now: Instant, current: i64) -> i64 {
         let newest = self.number(now);
-        let oldest = newest.saturating_sub(SLOTS as u32 - 1).max(1);
+        let oldest = newest.saturating_sub(SLOTS as u64 - 1).max(1);
         let held = self.slots.iter().map(|slot| unpack(slot.load(Ordering::Acquire)));
-        let peaks = held.filter(|(of, _)| (oldest..=newest).contains(of)).map(|(_, peak)| i64::from(peak));
+        let peaks = held.filter(|(of, _)| (oldest..=newest).contains(of)).map(|(_, peak)| peak as i64);
         peaks.fold(current, i64::max)
     }
 
     /// The number of the slot of a time; 0 stands for a slot that was never used.
-    fn number(&self, now: Instant) -> u32 {
-        (now.saturating_duration_since(self.origin).as_nanos() / self.slot.as_nanos()) as u32 + 1
+    fn number(&self, now: Instant) -> u64 {
+        (now.saturating_duration_since(self.origin).as_nanos() / self.slot.as_nanos()) as u64 + 1
     }
 }
 
-fn pack(number: u32, value: u32) -> u64 {
-    u64::from(number) << 32 | u64::from(value)
+/// A slot's number and value in one word: 40 bits are enough for decades of slots, 24 for any depth.
+fn pack(number: u64, value: u64) -> u64 {
+    number << VALUE_BITS | value
 }
 
-fn unpack(held: u64) -> (u32, u32) {
-    ((held >> 32) as u32, held as u32)
+fn unpack(held: u64) -> (u64, u64) {
+    (held >> VALUE_BITS, held & LARGEST)
 }
+
+const VALUE_BITS: u32 = 24;
+const LARGEST: u64 = (1 << VALUE_BITS) - 1;
 
 const SLOTS: usize = 120;
 
@@ -90,6 +94,16 @@ mod tests {
         let peak = Peak::new(WINDOW, origin);
         assert_eq!(peak.over_window(origin, 9), 9);
         assert_eq!(peak.over_window(origin, 0), 0);
+    }
+
+    #[test]
+    fn it_works_for_years_with_the_shortest_slots() {
+        let origin = Instant::now();
+        let peak = Peak::new(Duration::from_millis(1), origin);
+        let years = 10.0 * 365.0 * 86_400.0;
+        peak.see(after(origin, years), 5);
+        assert_eq!(peak.over_window(after(origin, years + 0.05), 0), 5);
+        assert_eq!(peak.over_window(after(origin, years + 1.0), 0), 0);
     }
 
     #[test]

@@ -14,8 +14,8 @@ use crate::gpu;
 use crate::gpu::nvml::NvmlDriver;
 use crate::gpu::visible::Surroundings;
 use crate::lifecycle::Lifecycle;
-use crate::model::onnx::OnnxLoader;
-use crate::model::{Loader, ModelError};
+use crate::model::ModelError;
+use crate::model::backend::{self, Chosen};
 use crate::queue::waiting::Limits;
 use crate::queue::{Failure, Queue};
 use crate::repository;
@@ -76,8 +76,8 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     let MetricsConfig { latency_buckets, window, gpu_poll_interval, gpu_unknown_is_zero } = metrics;
     let (workers, max_batch_size) = (workers.get(), max_batch_size.get());
     let found = repository::find(&model)?;
-    let identity =
-        Identity { model: model.name, version: found.version, backend: "onnx", device: "cpu".to_owned() };
+    let Chosen { loader, backend, device } = backend::choose(&found, &model)?;
+    let identity = Identity { model: model.name, version: found.version, backend, device };
     let capacity = Capacity { workers, queue_limit: queue_limit.get(), max_batch_size, window };
     let telemetry = Arc::new(Telemetry::new(capacity, &identity, &latency_buckets));
     let limits =
@@ -122,7 +122,6 @@ pub async fn run(config: Config) -> Result<(), AppError> {
 
     // Loading blocks; the probes are answered meanwhile.
     let settings = WorkerSettings { workers, max_batch_size, warmup_iterations, stall_timeout, inline_below };
-    let loader: Arc<dyn Loader> = Arc::new(OnnxLoader::new(found.path));
     let loading = tokio::task::spawn_blocking({
         let (queue, telemetry) = (Arc::clone(&queue), Arc::clone(&telemetry));
         move || Pool::start(&loader, settings, &queue, &telemetry)
@@ -180,7 +179,8 @@ async fn end(
 pub fn check(config: &Config) -> Result<String, AppError> {
     let found = repository::find(&config.model)?;
     let name = found.path.as_ref().map_or("the built-in model".to_owned(), |path| path.display().to_string());
-    let mut model = OnnxLoader::new(found.path).load()?;
+    let Chosen { loader, backend, device } = backend::choose(&found, &config.model)?;
+    let mut model = loader.load()?;
     let shape = model.shape().clone();
     for rows in [1, config.max_batch_size.get()] {
         let output = model.infer(vec![0.0; rows * shape.input.width], rows)?;
@@ -191,7 +191,7 @@ pub fn check(config: &Config) -> Result<String, AppError> {
         }
     }
     Ok(format!(
-        "{name}: model {:?}, version {}: input {:?} [-1, {}], output {:?} [-1, {}]: ok",
+        "{name}: model {:?}, version {}, by {backend} on {device}: input {:?} [-1, {}], output {:?} [-1, {}]: ok",
         config.model.name,
         found.version,
         shape.input.name,

@@ -106,7 +106,7 @@ pub struct Flags {
         value_name = "VERSION"
     )]
     pub model_version_policy: String,
-    /// What computes: auto, by the file; or onnx, on the CPU.
+    /// What computes: auto, by the file; onnx, on the CPU; or torch, in builds with that feature, TorchScript on CPU or GPU.
     #[arg(
         long,
         help_heading = "Model",
@@ -124,7 +124,19 @@ pub struct Flags {
         value_name = "DEVICE"
     )]
     pub device: String,
-    /// Threads that compute; they share the model's weights.
+    /// Threads of one execution, for torch; onnx uses one.
+    #[arg(
+        long,
+        help_heading = "Model",
+        env = "MODEL_SERVER_INTRA_OP_THREADS",
+        default_value = "1",
+        value_name = "COUNT"
+    )]
+    pub intra_op_threads: String,
+    /// Numbers in a row of input, for TorchScript, which does not say [default: as wide as its first matrix of weights].
+    #[arg(long, help_heading = "Model", env = "MODEL_SERVER_INPUT_WIDTH", value_name = "COUNT")]
+    pub input_width: Option<String>,
+    /// Threads that compute; with onnx they share the model's weights, with torch each has its own.
     #[arg(
         long,
         help_heading = "Model",

@@ -72,8 +72,25 @@ pub struct ModelConfig {
     pub source: ModelSource,
     /// Its name in requests and metrics.
     pub name: String,
+    /// What computes.
+    pub backend: Backend,
     /// Where to compute.
     pub device: Device,
+    /// Threads of one execution, for backends that have any.
+    pub intra_op_threads: NonZeroUsize,
+    /// Numbers in a row of input, for files that do not say; found in their weights when `None`.
+    pub input_width: Option<NonZeroUsize>,
+}
+
+/// What computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// Whatever reads the file.
+    Auto,
+    /// ONNX, on the CPU.
+    Onnx,
+    /// TorchScript, through libtorch; in builds with the feature `torch`.
+    Torch,
 }
 
 /// Where a model's file is found.
@@ -183,6 +200,8 @@ impl Config {
             model_version_policy,
             backend,
             device: device_text,
+            intra_op_threads,
+            input_width,
             workers,
             stall_timeout,
             inline_below,
@@ -204,7 +223,12 @@ impl Config {
         let mut f = Collector(Vec::new());
         let admin = admin_listen.map(|text| f.check("--admin-listen", &text, address));
         let version = f.check("--model-version-policy", &model_version_policy, version_policy);
-        f.check("--backend", &backend, |text| choice(text, &[("auto", ()), ("onnx", ())]));
+        let mut backends = vec![("auto", Backend::Auto), ("onnx", Backend::Onnx)];
+        if cfg!(feature = "torch") {
+            backends.push(("torch", Backend::Torch));
+        }
+        let backend = f.check("--backend", &backend, |text| choice(text, &backends));
+        let input_width = input_width.map(|text| f.check("--input-width", &text, at_least_one));
         let timeouts = (
             f.check("--default-timeout", &default_timeout, optional_time),
             f.check("--max-timeout", &max_timeout, optional_time),
@@ -235,7 +259,7 @@ impl Config {
             );
         }
         let device = f.check("--device", &device_text, device);
-        if let Some(Device::Cuda(_)) = device {
+        if let (Some(Device::Cuda(_)), false) = (device, cfg!(feature = "torch")) {
             f.0.push(format!(
                 "--device: expected auto or cpu, found {device_text}: no backend of this build computes on a GPU"
             ));
@@ -252,6 +276,7 @@ impl Config {
             f.check("--body-timeout", &body_timeout, positive_time),
             f.check("--max-body-bytes", &max_body_bytes, bytes),
             f.check("--model-name", &model_name, name),
+            f.check("--intra-op-threads", &intra_op_threads, at_least_one),
             f.check("--workers", &workers, at_least_one),
             f.check("--stall-timeout", &stall_timeout, positive_time),
             f.check("--inline-below", &inline_below, time),
@@ -275,6 +300,7 @@ impl Config {
             Some(body_timeout),
             Some(max_body_bytes),
             Some(name),
+            Some(intra_op_threads),
             Some(workers),
             Some(stall_timeout),
             Some(inline_below),
@@ -294,7 +320,10 @@ impl Config {
         else {
             return Err(Faults(f.0));
         };
-        let (Some(source), Some(device), (Some(default), Some(max))) = (source, device, timeouts) else {
+        let (Some(source), Some(backend), Some(device)) = (source, backend, device) else {
+            return Err(Faults(f.0));
+        };
+        let (Some(default), Some(max)) = timeouts else {
             return Err(Faults(f.0));
         };
         if !f.0.is_empty() {
@@ -309,7 +338,14 @@ impl Config {
                 body_timeout,
                 max_body_bytes,
             },
-            model: ModelConfig { source, name, device },
+            model: ModelConfig {
+                source,
+                name,
+                backend,
+                device,
+                intra_op_threads,
+                input_width: input_width.flatten(),
+            },
             workers,
             stall_timeout,
             inline_below,
@@ -415,8 +451,11 @@ mod tests {
         );
         let found = faults(&["--model-version-policy=3"]);
         assert!(found[0].contains("expected --model-repository"), "{found:?}");
-        let found = faults(&["--device=cuda:1"]);
-        assert!(found[0].contains("no backend of this build computes on a GPU"), "{found:?}");
+        // Whether there is such a GPU is known when the model is loaded.
+        let cuda = parse(&["--device=cuda:1"]);
+        assert_eq!(cuda.is_ok(), cfg!(feature = "torch"), "{cuda:?}");
+        let torch = parse(&["--backend=torch"]);
+        assert_eq!(torch.is_ok(), cfg!(feature = "torch"), "{torch:?}");
     }
 
     #[test]

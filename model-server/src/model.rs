@@ -1,6 +1,10 @@
 //! What computes. One thread owns a model; the rest of the server only knows this trait.
 
+pub mod backend;
+pub mod file;
 pub mod onnx;
+#[cfg(feature = "torch")]
+pub mod torch;
 
 /// A loaded model.
 pub trait Model: Send {

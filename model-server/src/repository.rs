@@ -1,4 +1,4 @@
-//! Finds the file of a model: `NAME/VERSION/model.onnx`, as Triton and KServe lay their models out.
+//! Finds the file of a model: `NAME/VERSION/model.onnx` or `model.pt`, as Triton and KServe lay their models out.
 
 use std::path::{Path, PathBuf};
 
@@ -43,23 +43,31 @@ fn in_repository(model: &Path, policy: VersionPolicy) -> Result<Found, ModelErro
         };
         return Err(ModelError(format!("expected {wanted} in {}, found none", model.display())));
     };
-    let path = model.join(version.to_string()).join("model.onnx");
-    if path.is_file() {
-        Ok(Found { path: Some(path), version: version.to_string() })
-    } else {
-        Err(ModelError(format!("expected a file {}, found none", path.display())))
-    }
+    let folder = model.join(version.to_string());
+    let file = FILES.iter().map(|name| folder.join(name)).find(|path| path.is_file());
+    let names = FILES.join(" or ");
+    let path = file
+        .ok_or_else(|| ModelError(format!("expected a file {names} in {}, found none", folder.display())))?;
+    Ok(Found { path: Some(path), version: version.to_string() })
 }
 
 const FIRST: &str = "1";
+const FILES: [&str; 2] = ["model.onnx", "model.pt"];
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Device;
+    use crate::config::{Backend, Device};
 
     fn model(source: ModelSource) -> ModelConfig {
-        ModelConfig { source, name: "m".to_owned(), device: Device::Auto }
+        ModelConfig {
+            source,
+            name: "m".to_owned(),
+            backend: Backend::Auto,
+            device: Device::Auto,
+            intra_op_threads: std::num::NonZeroUsize::MIN,
+            input_width: None,
+        }
     }
 
     #[test]
@@ -80,7 +88,10 @@ mod tests {
         let error = found(VersionPolicy::Exactly(4)).expect_err("none").to_string();
         assert!(error.starts_with("expected a folder 4 in ") && error.ends_with(", found none"), "{error}");
         let error = found(VersionPolicy::Exactly(3)).expect_err("none").to_string();
-        assert!(error.contains("m/3/model.onnx, found none"), "{error}");
+        assert!(
+            error.contains("expected a file model.onnx or model.pt in") && error.ends_with("m/3, found none"),
+            "{error}"
+        );
     }
 
     #[test]

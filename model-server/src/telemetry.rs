@@ -72,9 +72,9 @@ pub struct Identity {
     pub model: String,
     /// The model's version.
     pub version: String,
-    /// What computes: `onnx`.
+    /// What computes: `onnx` or `torch`.
     pub backend: &'static str,
-    /// Where it computes: `cpu`.
+    /// Where it computes: `cpu` or `cuda:N`.
     pub device: String,
 }
 

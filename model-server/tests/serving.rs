@@ -232,17 +232,10 @@ fn the_models_are_what_the_script_writes() {
 }
 
 #[test]
-fn other_files_are_recognised() {
+fn a_file_that_is_no_onnx_is_told() {
     let dir = tempfile::tempdir().expect("a folder");
-    for (content, expected) in [
-        (&b"PK\x03\x04rest"[..], "expected an ONNX file, found a zip archive, such as a PyTorch file,"),
-        (b"{}", "expected an ONNX file, found JSON or safetensors"),
-        (b"", "expected an ONNX file, found nothing"),
-        (b"garbage garbage", "is not usable as an ONNX model"),
-    ] {
-        let path = dir.path().join("model");
-        std::fs::write(&path, content).expect("writable");
-        let error = OnnxLoader::new(Some(path)).load().err().expect("refused");
-        assert!(error.to_string().contains(expected), "{error}");
-    }
+    let path = dir.path().join("model");
+    std::fs::write(&path, b"garbage garbage").expect("writable");
+    let error = OnnxLoader::new(Some(path)).load().err().expect("refused");
+    assert!(error.to_string().contains("is not usable as an ONNX model"), "{error}");
 }

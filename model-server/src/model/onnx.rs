@@ -38,9 +38,6 @@ impl OnnxLoader {
                 (path.display().to_string(), bytes)
             }
         };
-        if let Some(other) = recognise(&bytes) {
-            return Err(ModelError(format!("expected an ONNX file, found {other} in {name}")));
-        }
         parse(&bytes).map_err(|error| ModelError(format!("{name} is not usable as an ONNX model: {error}")))
     }
 }
@@ -100,21 +97,6 @@ impl Model for Onnx {
         } else {
             Err(ModelError(format!("expected {expected} outputs, found {}", numbers.len())))
         }
-    }
-}
-
-/// Files that people take for ONNX.
-fn recognise(bytes: &[u8]) -> Option<&'static str> {
-    if bytes.starts_with(b"PK\x03\x04") {
-        Some("a zip archive, such as a PyTorch file,")
-    } else if bytes.starts_with(b"\x80") {
-        Some("a Python pickle")
-    } else if bytes.first() == Some(&b'{') || bytes.get(8) == Some(&b'{') {
-        Some("JSON or safetensors")
-    } else if bytes.is_empty() {
-        Some("nothing")
-    } else {
-        None
     }
 }
 

@@ -68,7 +68,7 @@ pub(super) async fn config(State(served): State<Arc<Served>>, Path(named): Path<
             },
             "instance_group": [{
                 "name": settings.identity.model,
-                "kind": "KIND_CPU",
+                "kind": if settings.identity.device == "cpu" { "KIND_CPU" } else { "KIND_GPU" },
                 "count": settings.workers,
             }],
         }),
@@ -124,6 +124,6 @@ fn shape<'a>(served: &'a Served, named: &Named) -> Result<&'a Shape, (StatusCode
 }
 
 /// As the protocol has it: `PROJECT_FORMAT`.
-fn platform(backend: &str) -> String {
-    format!("tract_{backend}")
+fn platform(backend: &str) -> &'static str {
+    if backend == "torch" { "pytorch_torchscript" } else { "tract_onnx" }
 }

@@ -138,15 +138,14 @@ pub async fn run(config: Config) -> Result<(), AppError> {
             return Ok(());
         }
     }
-    tokio::select! {
-        signal = signals.next() => {
-            tracing::info!(signal, delay_seconds = drain.delay.as_secs_f64(), "draining");
-        }
+    let signal = tokio::select! {
+        signal = signals.next() => signal,
         _ = &mut serving => return Err(AppError::EndedEarly("the HTTP server")),
         () = ended(&mut admin) => return Err(AppError::EndedEarly("the admin server")),
-    }
+    };
     served.life.drain();
     stage.send_replace(Stage::Closing);
+    tracing::info!(signal, delay_seconds = drain.delay.as_secs_f64(), "draining");
     tokio::select! {
         () = end(drain, &stage, &queue, &mut serving) => tracing::info!("drained"),
         signal = signals.next() => tracing::warn!(signal, "second signal: ending now"),

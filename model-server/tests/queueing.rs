@@ -347,6 +347,33 @@ async fn what_goes_wrong_in_a_quick_model_stays_there_too() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whoever_is_stuck_in_a_quick_model_is_found_too() {
+    let (inline_below, stall_timeout) = (Duration::from_hours(1), Duration::from_millis(40));
+    let server = Server::start(Options { stall_timeout, inline_below, ..Options::default() });
+    server.next(Step::Answer);
+    assert_eq!(server.predict().await.expect("no panic"), 200);
+    let stuck = server.predict();
+    let until = async |code: u16| {
+        let reached = async {
+            while server.send("GET", "/v2/health/live", "").await.code != code {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, reached).await.expect("in time");
+    };
+    until(503).await;
+    // The worker has to wait for the model; its client is told.
+    assert_eq!(server.predict().await.expect("no panic"), 503);
+    server.next(Step::Answer);
+    server.next(Step::Answer);
+    // What it computed after all is for nobody.
+    assert_eq!(stuck.await.expect("no panic"), 503);
+    until(200).await;
+    server.assert_empty();
+    assert_eq!((server.ended("ok"), server.ended("error")), (1.0, 2.0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nobody_is_forgotten_when_all_help_out() {
     for workers in [1, 2] {
         let inline_below = Duration::from_hours(1);

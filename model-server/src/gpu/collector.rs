@@ -128,6 +128,11 @@ fn open(driver: &mut dyn Driver, settings: &Settings, now: Instant) -> Result<Op
     let session = driver.open()?;
     let seen = session.devices()?;
     let chosen = settings.surroundings.choose(&seen, settings.device)?;
+    if settings.surroundings.numbers_are_ambiguous(&seen, settings.device) {
+        tracing::warn!(
+            "GPUs are chosen by number, and CUDA may count them in another order; set CUDA_DEVICE_ORDER=PCI_BUS_ID, or name UUIDs"
+        );
+    }
     for device in &chosen {
         tracing::info!(
             index = device.index,

@@ -12,6 +12,8 @@ pub struct Surroundings {
     pub nvidia_visible_devices: Option<String>,
     /// There is a device file.
     pub device_file: bool,
+    /// `CUDA_DEVICE_ORDER=PCI_BUS_ID`: CUDA counts devices as the driver's library does, not the fastest first.
+    pub counted_by_bus: bool,
 }
 
 /// Whether a GPU should be there.
@@ -37,7 +39,15 @@ impl Surroundings {
             cuda_visible_devices: variable("CUDA_VISIBLE_DEVICES"),
             nvidia_visible_devices: variable("NVIDIA_VISIBLE_DEVICES"),
             device_file,
+            counted_by_bus: variable("CUDA_DEVICE_ORDER").as_deref() == Some("PCI_BUS_ID"),
         }
+    }
+
+    /// Whether a number may mean one device for CUDA and another one here: UUIDs and one order for both never do.
+    pub fn numbers_are_ambiguous(&self, seen: &[Seen], device: Device) -> bool {
+        let list = self.cuda_visible_devices.as_deref().unwrap_or_default();
+        let numbered = words(list).any(is_number) || (list.is_empty() && matches!(device, Device::Cuda(_)));
+        seen.len() > 1 && numbered && !self.counted_by_bus
     }
 
     /// Whether a GPU is expected here. Without any trace of one, computing on the CPU is a choice, and a use of 0 is true.
@@ -182,6 +192,21 @@ mod tests {
         }
         assert_eq!(chosen(Some("2,0"), None, Device::Cuda(Some(1))), [0]);
         assert_eq!(chosen(None, None, Device::Cuda(Some(3))), [0; 0]);
+    }
+
+    #[test]
+    fn numbers_mean_the_same_only_in_the_same_order() {
+        let listed = |list: &str, counted_by_bus| Surroundings {
+            cuda_visible_devices: Some(list.to_owned()),
+            counted_by_bus,
+            ..Surroundings::default()
+        };
+        assert!(listed("1", false).numbers_are_ambiguous(&seen(), Device::Auto));
+        assert!(!listed("1", true).numbers_are_ambiguous(&seen(), Device::Auto));
+        assert!(!listed("0", false).numbers_are_ambiguous(&seen()[..1], Device::Auto));
+        assert!(!listed("GPU-bbbb", false).numbers_are_ambiguous(&seen(), Device::Cuda(Some(0))));
+        assert!(Surroundings::default().numbers_are_ambiguous(&seen(), Device::Cuda(Some(1))));
+        assert!(!Surroundings::default().numbers_are_ambiguous(&seen(), Device::Auto));
     }
 
     #[test]

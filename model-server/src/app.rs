@@ -1,30 +1,37 @@
 //! Joins the parts: listens first, then loads the model, serves until told to end, and drains.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::StatusCode;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::args::Args;
-use crate::model::onnx::OnnxLoader;
-use crate::model::{Loader, ModelError};
-use crate::queue::Queue;
-use crate::routes::{self, Served};
-use crate::telemetry::{Capacity, LATENCY_BUCKETS, Telemetry};
-use crate::worker::{self, WorkerSettings};
+use crate::admin::{self, Admin};
+use crate::config::{Config, DrainConfig, HttpConfig, MetricsConfig};
+use crate::gpu;
+use crate::gpu::nvml::NvmlDriver;
+use crate::gpu::visible::Surroundings;
+use crate::lifecycle::Lifecycle;
+use crate::model::ModelError;
+use crate::model::backend::{self, Chosen};
+use crate::queue::waiting::Limits;
+use crate::queue::{Failure, Queue};
+use crate::repository;
+use crate::routes::{self, Served, Settings};
+use crate::serve::{Connections, Stage, serve};
+use crate::telemetry::{Capacity, Identity, Telemetry};
+use crate::worker::{self, Pool, WorkerSettings};
 
 /// Why the server could not start, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// The address could not be listened on, or the listener failed.
+    /// The address could not be listened on.
     #[error("cannot serve on {address}: {cause}")]
     Listen {
         /// The address.
-        address: std::net::SocketAddr,
+        address: SocketAddr,
         /// The operating system's reason.
         cause: std::io::Error,
     },
@@ -34,94 +41,170 @@ pub enum AppError {
     /// Signals cannot be received.
     #[error("cannot receive signals: {0}")]
     Signals(std::io::Error),
+    /// A part of the server cannot be started.
+    #[error("cannot start {0}: {1}")]
+    Start(&'static str, std::io::Error),
+    /// A part of the server ended before the server did.
+    #[error("{0} ended early")]
+    EndedEarly(&'static str),
 }
 
 /// Runs until a signal ends it.
 ///
 /// # Errors
-/// What keeps it from starting.
-pub async fn run(args: Args) -> Result<(), AppError> {
-    let Args {
-        listen,
+/// What keeps it from starting, or ends it early.
+pub async fn run(config: Config) -> Result<(), AppError> {
+    let mut signals = Signals::new().map_err(AppError::Signals)?;
+    let Config {
+        http,
         model,
         workers,
+        stall_timeout,
+        inline_below,
+        warmup_iterations,
         max_batch_size,
+        max_batch_delay,
         queue_limit,
         overload_status,
-        max_body_bytes,
-        warmup_iterations,
-        metrics_window,
-        drain_delay,
-        drain_timeout,
+        timeouts,
+        metrics,
+        drain,
         log_format: _,
-    } = args;
+    } = config;
+    let HttpConfig { listen, admin_listen, max_connections, header_timeout, body_timeout, max_body_bytes } =
+        http;
+    let MetricsConfig { latency_buckets, window, gpu_poll_interval, gpu_unknown_is_zero } = metrics;
+    let (workers, max_batch_size) = (workers.get(), max_batch_size.get());
+    let found = repository::find(&model)?;
+    let Chosen { loader, backend, device } = backend::choose(&found, &model)?;
+    let identity = Identity { model: model.name, version: found.version, backend, device };
+    let capacity = Capacity { workers, queue_limit: queue_limit.get(), max_batch_size, window };
+    let telemetry = Arc::new(Telemetry::new(capacity, &identity, &latency_buckets));
+    let limits =
+        Limits { requests: queue_limit.get(), batch_rows: max_batch_size, batch_delay: max_batch_delay };
+    let queue = Arc::new(Queue::new(limits, worker::places(workers), Arc::clone(&telemetry)));
+    let served = Arc::new(Served {
+        queue: Arc::clone(&queue),
+        telemetry: Arc::clone(&telemetry),
+        life: Lifecycle::new(Arc::clone(&telemetry)),
+        settings: Settings {
+            identity,
+            workers,
+            max_batch_size,
+            max_batch_delay,
+            overload_status,
+            timeouts,
+            max_body_bytes,
+            body_timeout,
+        },
+    });
+
     let failed = |cause| AppError::Listen { address: listen, cause };
     let listener = TcpListener::bind(listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     tracing::info!(%address, "listening");
-    let capacity = Capacity { workers, queue_limit, max_batch_size, window: metrics_window };
-    let telemetry = Arc::new(Telemetry::new(capacity, &LATENCY_BUCKETS));
-    let queue = Arc::new(Queue::new(queue_limit, Arc::clone(&telemetry)));
-    let served = Arc::new(Served {
-        queue: Arc::clone(&queue),
-        telemetry: Arc::clone(&telemetry),
-        shape: OnceLock::new(),
-        draining: AtomicBool::new(false),
-        overload_status: if overload_status == "429" {
-            StatusCode::TOO_MANY_REQUESTS
-        } else {
-            StatusCode::SERVICE_UNAVAILABLE
-        },
-    });
-    let mut signals = Signals::new().map_err(AppError::Signals)?;
-    let (stop, stopped) = watch::channel(false);
-    let router = routes::router(Arc::clone(&served), max_body_bytes);
-    let mut serving = tokio::spawn(
-        axum::serve(listener, router)
-            .with_graceful_shutdown(async move {
-                let mut stopped = stopped;
-                // An error means that the sender is gone, which ends the program anyway.
-                let _ = stopped.wait_for(|stop| *stop).await;
-            })
-            .into_future(),
-    );
+    let connections = Connections { most: max_connections.get(), header_timeout };
+    let mut admin = match admin_listen {
+        Some(address) => Some(admin::start(address, routes::admin_router(Arc::clone(&served)), connections)?),
+        None => None,
+    };
+    let (stage, stages) = watch::channel(Stage::Serving);
+    let router = routes::router(Arc::clone(&served));
+    let mut serving = tokio::spawn(serve(listener, router, connections, stages));
+    let collector = gpu::collector::Settings {
+        poll_interval: gpu_poll_interval,
+        unknown_is_zero: gpu_unknown_is_zero,
+        device: model.device,
+        surroundings: Surroundings::look(),
+    };
+    let _gpu = gpu::start(Box::new(NvmlDriver), collector, Arc::clone(&telemetry))
+        .map_err(|error| AppError::Start("the GPU's collector", error))?;
+
     // Loading blocks; the probes are answered meanwhile.
-    let settings = WorkerSettings { workers, max_batch_size, warmup_iterations };
-    let loader: Box<dyn Loader> = Box::new(OnnxLoader { path: model });
+    let settings = WorkerSettings { workers, max_batch_size, warmup_iterations, stall_timeout, inline_below };
     let loading = tokio::task::spawn_blocking({
         let (queue, telemetry) = (Arc::clone(&queue), Arc::clone(&telemetry));
-        move || worker::start(&*loader, settings, &queue, &telemetry)
+        move || Pool::start(&loader, settings, &queue, &telemetry)
     });
     tokio::select! {
         loaded = loading => {
-            let shape = loaded.map_err(|error| ModelError(format!("loading failed: {error}")))??;
-            served.shape.get_or_init(|| shape);
-            tracing::info!(inputs = shape.inputs, outputs = shape.outputs, "model ready");
+            let pool = loaded.map_err(|error| ModelError(format!("loading failed: {error}")))??;
+            let (inputs, outputs) = (pool.shape().input.width, pool.shape().output.width);
+            served.life.loaded(pool);
+            tracing::info!(inputs, outputs, "model ready");
         }
         signal = signals.next() => {
             tracing::info!(signal, "ending before the model was loaded");
             return Ok(());
         }
     }
-    let first = signals.next().await;
-    tracing::info!(signal = first, delay_seconds = drain_delay.as_secs_f64(), "draining");
-    telemetry.draining();
-    served.draining.store(true, Ordering::Release);
-    let drained = async {
-        tokio::time::sleep(drain_delay).await;
-        stop.send_replace(true);
-        tokio::time::timeout(drain_timeout, &mut serving).await.is_ok()
+    let signal = tokio::select! {
+        signal = signals.next() => signal,
+        _ = &mut serving => return Err(AppError::EndedEarly("the HTTP server")),
+        () = ended(&mut admin) => return Err(AppError::EndedEarly("the admin server")),
     };
+    served.life.drain();
+    stage.send_replace(Stage::Closing);
+    tracing::info!(signal, delay_seconds = drain.delay.as_secs_f64(), "draining");
     tokio::select! {
-        finished = drained => {
-            if !finished {
-                tracing::warn!(timeout_seconds = drain_timeout.as_secs_f64(), "requests were cut off");
-            }
-        }
+        () = end(drain, &stage, &queue, &mut serving) => tracing::info!("drained"),
         signal = signals.next() => tracing::warn!(signal, "second signal: ending now"),
     }
-    queue.abandon();
     Ok(())
+}
+
+/// Serves on for a while, then stops accepting, lets requests end, and refuses those that do not in time.
+async fn end(
+    drain: DrainConfig,
+    stage: &watch::Sender<Stage>,
+    queue: &Queue,
+    serving: &mut tokio::task::JoinHandle<()>,
+) {
+    tokio::time::sleep(drain.delay).await;
+    stage.send_replace(Stage::Stopping);
+    if tokio::time::timeout(drain.timeout, &mut *serving).await.is_err() {
+        tracing::warn!(timeout_seconds = drain.timeout.as_secs_f64(), "requests did not end in time");
+        queue.abandon(Failure::Draining);
+        // They are answered now, unless their clients do not read.
+        let _ = tokio::time::timeout(LAST_ANSWERS, serving).await;
+    }
+    queue.close(Failure::Draining);
+}
+
+/// Loads the model and executes it once, for one row and for a full batch; says what it is.
+///
+/// # Errors
+/// A model that cannot be used.
+pub fn check(config: &Config) -> Result<String, AppError> {
+    let found = repository::find(&config.model)?;
+    let name = found.path.as_ref().map_or("the built-in model".to_owned(), |path| path.display().to_string());
+    let Chosen { loader, backend, device } = backend::choose(&found, &config.model)?;
+    let mut model = loader.load()?;
+    let shape = model.shape().clone();
+    for rows in [1, config.max_batch_size.get()] {
+        let output = model.infer(vec![0.0; rows * shape.input.width], rows)?;
+        if let Some(number) = output.iter().find(|number| !number.is_finite()) {
+            return Err(
+                ModelError(format!("{name} computes {number} from zeros, expected finite numbers")).into()
+            );
+        }
+    }
+    Ok(format!(
+        "{name}: model {:?}, version {}, by {backend} on {device}: input {:?} [-1, {}], output {:?} [-1, {}]: ok",
+        config.model.name,
+        found.version,
+        shape.input.name,
+        shape.input.width,
+        shape.output.name,
+        shape.output.width
+    ))
+}
+
+async fn ended(admin: &mut Option<Admin>) {
+    match admin {
+        Some(admin) => admin.ended().await,
+        None => std::future::pending().await,
+    }
 }
 
 struct Signals {
@@ -145,5 +228,7 @@ impl Signals {
     }
 }
 
+/// How long refused requests may take to be told.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// How long the runtime may take to end its tasks.
 pub const RUNTIME_GRACE: Duration = Duration::from_millis(100);

@@ -1,73 +1,303 @@
-//! The command line; each flag can be given as an environment variable too.
+//! The command line as it is written. [`crate::config`] makes of it what the server runs by, or a list of all that is wrong.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
+#![allow(clippy::doc_markdown, reason = "it is printed as help, without markup")]
 
-use clap::{Parser, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
-/// Serves a model over HTTP and exports metrics that an autoscaler can trust: a queue depth that counts every admitted
-/// request, and a latency that is what the client waited for.
+/// Serves a model over HTTP and exports metrics that an autoscaler can trust.
+///
+/// It answers POST /predict ({"features": [...]}), the Open Inference Protocol (/v2/...), /metrics and /health. Scale on
+/// request_queue_depth: requests admitted and not finished. It counts from admission, moves both ways and has no ceiling but the
+/// queue's limit.
+///
+/// Each flag can be given as the environment variable that is named with it; a flag wins. Times are seconds, or have a unit:
+/// 200us, 5ms, 1.5s, 2m.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "model-server", version)]
-pub struct Args {
+#[command(name = "model-server", version, args_conflicts_with_subcommands = true, after_help = EXIT_CODES)]
+pub struct CommandLine {
+    /// What to do; serve, when nothing is named.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The flags.
+    #[command(flatten)]
+    pub flags: Flags,
+}
+
+/// What can be done besides serving.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Check the flags, load the model, execute it once on made-up input, say what it is, and end: serve nothing.
+    Check(Flags),
+}
+
+/// All flags, as text: so that every fault can be told at once.
+#[derive(Debug, Clone, Args)]
+pub struct Flags {
     /// Where to listen; port 0 takes any free one, which the log then names.
-    #[arg(long, env = "MODEL_SERVER_LISTEN", default_value = "0.0.0.0:8080")]
-    pub listen: SocketAddr,
+    #[arg(
+        long,
+        help_heading = "Connections",
+        env = "MODEL_SERVER_LISTEN",
+        default_value = "0.0.0.0:8080",
+        value_name = "ADDRESS"
+    )]
+    pub listen: String,
+    /// Where to answer /metrics and the probes as well, on a thread that requests cannot keep busy [default: nowhere else].
+    #[arg(long, help_heading = "Connections", env = "MODEL_SERVER_ADMIN_LISTEN", value_name = "ADDRESS")]
+    pub admin_listen: Option<String>,
+    /// Connections that are served at a time; more wait to be accepted.
+    #[arg(
+        long,
+        help_heading = "Connections",
+        env = "MODEL_SERVER_MAX_CONNECTIONS",
+        default_value = "4096",
+        value_name = "COUNT"
+    )]
+    pub max_connections: String,
+    /// How long the head of a request may take to come, and an idle connection may stay open.
+    #[arg(
+        long,
+        help_heading = "Connections",
+        env = "MODEL_SERVER_HEADER_TIMEOUT",
+        default_value = "30",
+        value_name = "TIME"
+    )]
+    pub header_timeout: String,
+    /// How long the body of a request may take to come; 408 then.
+    #[arg(
+        long,
+        help_heading = "Connections",
+        env = "MODEL_SERVER_BODY_TIMEOUT",
+        default_value = "30",
+        value_name = "TIME"
+    )]
+    pub body_timeout: String,
+    /// Largest body of a request in bytes, compressed or not; 413 above.
+    #[arg(
+        long,
+        help_heading = "Connections",
+        env = "MODEL_SERVER_MAX_BODY_BYTES",
+        default_value = "2097152",
+        value_name = "BYTES"
+    )]
+    pub max_body_bytes: String,
+
     /// An ONNX file with one input and one output, each a batch of rows [default: a built-in Linear(768, 2)].
-    #[arg(long, env = "MODEL_SERVER_MODEL", value_name = "FILE")]
-    pub model: Option<PathBuf>,
-    /// Threads that compute, each with its own copy of the model.
-    #[arg(long, env = "MODEL_SERVER_WORKERS", default_value_t = 1, value_parser = at_least_one)]
-    pub workers: usize,
-    /// Rows of one execution at most; a batch is made of what is waiting, nothing waits for more.
-    #[arg(long, env = "MODEL_SERVER_MAX_BATCH_SIZE", default_value_t = 32, value_parser = at_least_one)]
-    pub max_batch_size: usize,
-    /// Requests that may wait; more are refused at once. Set an autoscaler's target well below.
-    #[arg(long, env = "MODEL_SERVER_QUEUE_LIMIT", default_value_t = 256, value_parser = at_least_one)]
-    pub queue_limit: usize,
-    /// What a full queue is answered with.
-    #[arg(long, env = "MODEL_SERVER_OVERLOAD_STATUS", default_value = "503", value_parser = ["503", "429"])]
+    #[arg(long, help_heading = "Model", env = "MODEL_SERVER_MODEL", value_name = "FILE")]
+    pub model: Option<String>,
+    /// A folder of models, NAME/VERSION/model.onnx, to take the model named by --model-name from.
+    #[arg(long, help_heading = "Model", env = "MODEL_SERVER_MODEL_REPOSITORY", value_name = "FOLDER")]
+    pub model_repository: Option<String>,
+    /// The model's name in requests and metrics.
+    #[arg(
+        long,
+        help_heading = "Model",
+        env = "MODEL_SERVER_MODEL_NAME",
+        default_value = "default",
+        value_name = "NAME"
+    )]
+    pub model_name: String,
+    /// Which version of a repository to serve: latest, the one with the highest number, or a number.
+    #[arg(
+        long,
+        help_heading = "Model",
+        env = "MODEL_SERVER_MODEL_VERSION_POLICY",
+        default_value = "latest",
+        value_name = "VERSION"
+    )]
+    pub model_version_policy: String,
+    /// What computes: auto, by the file; onnx, on the CPU; or torch, in builds with that feature, TorchScript on CPU or GPU.
+    #[arg(
+        long,
+        help_heading = "Model",
+        env = "MODEL_SERVER_BACKEND",
+        default_value = "auto",
+        value_name = "NAME"
+    )]
+    pub backend: String,
+    /// Where to compute: auto, cpu, cuda or cuda:N. A device that is asked for and cannot be used keeps the server from starting.
+    #[arg(
+        long,
+        help_heading = "Model",
+        env = "MODEL_SERVER_DEVICE",
+        default_value = "auto",
+        value_name = "DEVICE"
+    )]
+    pub device: String,
+    /// Threads of one execution, for torch; onnx uses one.
+    #[arg(
+        long,
+        help_heading = "Model",
+        env = "MODEL_SERVER_INTRA_OP_THREADS",
+        default_value = "1",
+        value_name = "COUNT"
+    )]
+    pub intra_op_threads: String,
+    /// Numbers in a row of input, for TorchScript, which does not say [default: as wide as its first matrix of weights].
+    #[arg(long, help_heading = "Model", env = "MODEL_SERVER_INPUT_WIDTH", value_name = "COUNT")]
+    pub input_width: Option<String>,
+    /// Threads that compute; with onnx they share the model's weights, with torch each has its own.
+    #[arg(
+        long,
+        help_heading = "Model",
+        env = "MODEL_SERVER_WORKERS",
+        default_value = "1",
+        value_name = "COUNT"
+    )]
+    pub workers: String,
+    /// A worker that shows no sign of life for so long is stuck: its requests are refused and /v2/health/live says so.
+    #[arg(
+        long,
+        help_heading = "Model",
+        env = "MODEL_SERVER_STALL_TIMEOUT",
+        default_value = "30",
+        value_name = "TIME"
+    )]
+    pub stall_timeout: String,
+    /// A model whose executions take less than this is run by the thread that read the request, if no worker runs it: to call a
+    /// worker takes longer. 0: never.
+    #[arg(
+        long,
+        help_heading = "Model",
+        env = "MODEL_SERVER_INLINE_BELOW",
+        default_value = "100us",
+        value_name = "TIME"
+    )]
+    pub inline_below: String,
+    /// Executions with made-up input before the server says it is ready, for one row and for a full batch.
+    #[arg(
+        long,
+        help_heading = "Model",
+        env = "MODEL_SERVER_WARMUP_ITERATIONS",
+        default_value = "3",
+        value_name = "COUNT"
+    )]
+    pub warmup_iterations: String,
+
+    /// Rows of one execution at most. A batch is made of what is waiting when a worker is free.
+    #[arg(
+        long,
+        help_heading = "Queue and batches",
+        env = "MODEL_SERVER_MAX_BATCH_SIZE",
+        default_value = "32",
+        value_name = "ROWS"
+    )]
+    pub max_batch_size: String,
+    /// How long a request may wait for others to fill its batch. It costs a lone client this time; try 0 first.
+    #[arg(
+        long,
+        help_heading = "Queue and batches",
+        env = "MODEL_SERVER_MAX_BATCH_DELAY",
+        default_value = "0",
+        value_name = "TIME"
+    )]
+    pub max_batch_delay: String,
+    /// Requests that may wait; more are refused at once, with Retry-After. Set an autoscaler's target well below.
+    #[arg(
+        long,
+        help_heading = "Queue and batches",
+        env = "MODEL_SERVER_QUEUE_LIMIT",
+        default_value = "256",
+        value_name = "COUNT"
+    )]
+    pub queue_limit: String,
+    /// What a request is answered with that finds the queue full: 503 or 429.
+    #[arg(
+        long,
+        help_heading = "Queue and batches",
+        env = "MODEL_SERVER_OVERLOAD_STATUS",
+        default_value = "503",
+        value_name = "STATUS"
+    )]
     pub overload_status: String,
-    /// Largest body of a request in bytes.
-    #[arg(long, env = "MODEL_SERVER_MAX_BODY_BYTES", default_value_t = 2 << 20)]
-    pub max_body_bytes: usize,
-    /// Executions with made-up input before the server says it is healthy, for one row and for a full batch.
-    #[arg(long, env = "MODEL_SERVER_WARMUP_ITERATIONS", default_value_t = 3)]
-    pub warmup_iterations: usize,
-    /// Time over which the peak of the queue depth is kept, in seconds.
-    #[arg(long, env = "MODEL_SERVER_METRICS_WINDOW", default_value = "15", value_parser = seconds, value_name = "SECONDS")]
-    pub metrics_window: Duration,
-    /// How long to keep serving, not healthy any more, after the signal to end, in seconds.
-    #[arg(long, env = "MODEL_SERVER_DRAIN_DELAY", default_value = "5", value_parser = seconds, value_name = "SECONDS")]
-    pub drain_delay: Duration,
-    /// How long requests under way may take to end after that, in seconds.
-    #[arg(long, env = "MODEL_SERVER_DRAIN_TIMEOUT", default_value = "20", value_parser = seconds, value_name = "SECONDS")]
-    pub drain_timeout: Duration,
-    /// The form of log lines.
-    #[arg(long, env = "MODEL_SERVER_LOG_FORMAT", value_enum, default_value = "text")]
-    pub log_format: LogFormat,
+    /// How long a request may wait for its execution when it does not say; 504 then. 0: as long as --max-timeout.
+    #[arg(
+        long,
+        help_heading = "Queue and batches",
+        env = "MODEL_SERVER_DEFAULT_TIMEOUT",
+        default_value = "0",
+        value_name = "TIME"
+    )]
+    pub default_timeout: String,
+    /// How long any request may wait for its execution, whatever it says. 0: for ever.
+    #[arg(
+        long,
+        help_heading = "Queue and batches",
+        env = "MODEL_SERVER_MAX_TIMEOUT",
+        default_value = "30",
+        value_name = "TIME"
+    )]
+    pub max_timeout: String,
+
+    /// Bounds of the histograms of times, in seconds, between commas; or default, or tutorial.
+    #[arg(
+        long,
+        help_heading = "Metrics",
+        env = "MODEL_SERVER_LATENCY_BUCKETS",
+        default_value = "default",
+        value_name = "BOUNDS"
+    )]
+    pub latency_buckets: String,
+    /// The time over which request_queue_depth_peak and inference_duty_cycle_percent look back; not less than a scrape interval.
+    #[arg(
+        long,
+        help_heading = "Metrics",
+        env = "MODEL_SERVER_METRICS_WINDOW",
+        default_value = "15",
+        value_name = "TIME"
+    )]
+    pub metrics_window: String,
+    /// How often the use of the GPUs is published, averaged over this time.
+    #[arg(
+        long,
+        help_heading = "Metrics",
+        env = "MODEL_SERVER_GPU_POLL_INTERVAL",
+        default_value = "5",
+        value_name = "TIME"
+    )]
+    pub gpu_poll_interval: String,
+    /// What gpu_utilization_percent is while a GPU that is expected cannot be read: absent, so that nobody takes it for idle; or
+    /// zero, as in the tutorial.
+    #[arg(
+        long,
+        help_heading = "Metrics",
+        env = "MODEL_SERVER_GPU_UNAVAILABLE",
+        default_value = "absent",
+        value_name = "WHAT"
+    )]
+    pub gpu_unavailable: String,
+
+    /// How long to keep serving, not ready any more, after the signal to end, until everybody has noticed.
+    #[arg(
+        long,
+        help_heading = "Ending and logs",
+        env = "MODEL_SERVER_DRAIN_DELAY",
+        default_value = "5",
+        value_name = "TIME"
+    )]
+    pub drain_delay: String,
+    /// How long requests under way may take to end after that. Both together must be below the pod's grace period.
+    #[arg(
+        long,
+        help_heading = "Ending and logs",
+        env = "MODEL_SERVER_DRAIN_TIMEOUT",
+        default_value = "20",
+        value_name = "TIME"
+    )]
+    pub drain_timeout: String,
+    /// The form of log lines: text or json.
+    #[arg(
+        long,
+        help_heading = "Ending and logs",
+        env = "MODEL_SERVER_LOG_FORMAT",
+        default_value = "text",
+        value_name = "FORMAT"
+    )]
+    pub log_format: String,
 }
 
-/// The form of a log line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
+const EXIT_CODES: &str = "\
+Exit codes: 0 after a signal to end; 1 when serving failed; 2 when the model cannot be used; 64 when the flags cannot.
 
-fn at_least_one(text: &str) -> Result<usize, String> {
-    text.parse()
-        .ok()
-        .filter(|number| *number > 0)
-        .ok_or_else(|| "expected a whole number, 1 or more".to_owned())
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    text.parse()
-        .ok()
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or_else(|| "expected a number of seconds, 0 or more".to_owned())
-}
+Example, for pods that ought to scale at 10 waiting requests:
+  model-server --model model.onnx --max-batch-size 32 --queue-limit 128 --admin-listen 0.0.0.0:9090";

@@ -1,12 +1,18 @@
 //! Serves a model over HTTP and exports metrics that an autoscaler can trust.
 //!
 //! [`routes`] admits a request to the [`queue`], a [`worker`] thread that owns a [`model`] computes it, and [`telemetry`]
-//! counts it from admission to its end, however it ends.
+//! counts it from admission to its end, however it ends. [`gpu`] says how busy the GPUs are, or that nobody knows.
 
+pub mod admin;
 pub mod app;
 pub mod args;
+pub mod config;
+pub mod gpu;
+pub mod lifecycle;
 pub mod model;
 pub mod queue;
+pub mod repository;
 pub mod routes;
+pub mod serve;
 pub mod telemetry;
 pub mod worker;

@@ -3,32 +3,68 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use clap::error::ErrorKind;
 use model_server::app::{self, AppError};
-use model_server::args::{Args, LogFormat};
+use model_server::args::{Command, CommandLine};
+use model_server::config::{Config, LogFormat};
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    let lines = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false);
-    let lines = lines.with_max_level(tracing::Level::INFO);
-    match args.log_format {
-        LogFormat::Text => lines.init(),
-        LogFormat::Json => lines.json().flatten_event(true).init(),
-    }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
+    let CommandLine { command, flags } = match CommandLine::try_parse() {
+        Ok(line) => line,
         Err(error) => {
-            tracing::error!(%error, "no runtime can be started");
-            return ExitCode::FAILURE;
+            // Nothing can be done about a terminal that is gone.
+            let _ = error.print();
+            let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            return if asked { ExitCode::SUCCESS } else { ExitCode::from(BAD_USAGE) };
         }
     };
-    let outcome = runtime.block_on(app::run(args));
-    runtime.shutdown_timeout(app::RUNTIME_GRACE);
+    let (checking, flags) = match command {
+        Some(Command::Check(flags)) => (true, flags),
+        None => (false, flags),
+    };
+    let config = match Config::parse(flags) {
+        Ok(config) => config,
+        Err(faults) => {
+            eprintln!("model-server: the flags cannot be used:\n{faults}");
+            return ExitCode::from(BAD_USAGE);
+        }
+    };
+    log(config.log_format);
+    let outcome = if checking { app::check(&config).map(|text| println!("{text}")) } else { serve(config) };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "ended");
             // A model that cannot be used is a configuration that cannot be used.
-            if matches!(error, AppError::Model(_)) { ExitCode::from(2) } else { ExitCode::FAILURE }
+            if matches!(error, AppError::Model(_)) { ExitCode::from(BAD_MODEL) } else { ExitCode::FAILURE }
         }
     }
 }
+
+fn serve(config: Config) -> Result<(), AppError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| AppError::Start("the runtime", error))?;
+    let outcome = runtime.block_on(app::run(config));
+    runtime.shutdown_timeout(app::RUNTIME_GRACE);
+    outcome
+}
+
+fn log(format: LogFormat) {
+    let lines = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false);
+    let lines = lines.with_max_level(tracing::Level::INFO);
+    match format {
+        LogFormat::Text => lines.init(),
+        LogFormat::Json => lines.json().flatten_event(true).init(),
+    }
+    // A panic is a line of the log like any other.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let text = panic.payload_as_str().unwrap_or("no message");
+        tracing::error!(place, text, "a panic");
+    }));
+}
+
+const BAD_USAGE: u8 = 64;
+const BAD_MODEL: u8 = 2;

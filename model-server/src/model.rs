@@ -1,14 +1,15 @@
 //! What computes. One thread owns a model; the rest of the server only knows this trait.
 
+pub mod backend;
+pub mod file;
 pub mod onnx;
+#[cfg(feature = "torch")]
+pub mod torch;
 
 /// A loaded model.
 pub trait Model: Send {
-    /// Numbers in a row of input.
-    fn inputs(&self) -> usize;
-
-    /// Numbers in a row of output.
-    fn outputs(&self) -> usize;
+    /// What it takes and gives.
+    fn shape(&self) -> &Shape;
 
     /// The outputs of `rows` rows that lie behind one another in `input`; as many rows of outputs.
     ///
@@ -17,12 +18,30 @@ pub trait Model: Send {
     fn infer(&mut self, input: Vec<f32>, rows: usize) -> Result<Vec<f32>, ModelError>;
 }
 
+/// What a model takes and gives: rows of numbers, any number of them at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shape {
+    /// What it takes.
+    pub input: TensorShape,
+    /// What it gives.
+    pub output: TensorShape,
+}
+
+/// One tensor, a batch of rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorShape {
+    /// Its name in the model's file.
+    pub name: String,
+    /// Numbers in a row.
+    pub width: usize,
+}
+
 /// Why a model cannot be loaded or does not compute.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ModelError(pub String);
 
-/// Makes a model for each worker.
+/// Makes a model for each worker, and a new one after a panic.
 pub trait Loader: Send + Sync + 'static {
     /// Loads one more copy.
     ///

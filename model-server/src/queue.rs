@@ -1,124 +1,197 @@
 //! Requests that wait for a worker: a bounded queue, batches of whatever is waiting.
 //!
-//! A request counts from admission to its end, however it ends: its ticket keeps the gauges true when the client leaves
-//! while it waits or executes.
+//! What is decided here is [`waiting`]'s, which knows no clock, lock or thread; this module lends it all three. A request
+//! counts from admission to its end, however it ends: its [`Ticket`] keeps the gauges true when the client leaves while it
+//! waits or executes.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU8, Ordering};
+mod job;
+pub mod waiting;
+
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
-
-use crate::model::ModelError;
-use crate::telemetry::{Outcome, Telemetry};
-
-/// What a worker answers: a row of outputs.
-pub type Reply = Result<Vec<f32>, ModelError>;
+pub use self::job::{Failure, Job, Reply, Ticket};
+use self::waiting::{Limits, Taken, Waiting};
+use crate::telemetry::Telemetry;
 
 /// Requests between the web server and the workers.
 pub struct Queue {
-    jobs: Mutex<Jobs>,
+    shared: Mutex<Shared>,
     arrived: Condvar,
-    limit: usize,
     telemetry: Arc<Telemetry>,
 }
 
-#[derive(Default)]
-struct Jobs {
-    waiting: VecDeque<Job>,
-    closed: bool,
+struct Shared {
+    waiting: Waiting<Arc<Job>>,
+    /// What was taken last at each place, so that somebody else can let go of it when whoever works there is stuck.
+    executing: Vec<Vec<Arc<Job>>>,
+    closed: Option<Failure>,
 }
 
-/// One row to compute.
-pub struct Job {
-    /// The row.
-    pub input: Vec<f32>,
-    /// Where the answer goes.
-    pub reply: oneshot::Sender<Reply>,
-    admitted: Instant,
-    state: Arc<State>,
+impl Shared {
+    fn take(
+        &mut self,
+        place: usize,
+        now: Instant,
+        telemetry: &Telemetry,
+    ) -> (Vec<Arc<Job>>, Option<Instant>) {
+        // Whatever came of the last batch, it is over.
+        self.executing[place].clear();
+        loop {
+            let Taken { mut batch, expired, look_again } = self.waiting.take(now, self.closed.is_some());
+            for job in expired {
+                job.expire();
+            }
+            let none_due = batch.is_empty();
+            batch.retain(|job| job.start(now, telemetry));
+            // When all of a batch left just now there may be another.
+            if none_due || !batch.is_empty() {
+                self.executing[place].extend(batch.iter().cloned());
+                return (batch, look_again);
+            }
+        }
+    }
+
+    fn room(&mut self) -> Result<(), Refused> {
+        match self.closed {
+            Some(why) => Err(Refused::Closed(why)),
+            None if self.waiting.has_room() => Ok(()),
+            None => Err(Refused::Full),
+        }
+    }
 }
-
-/// An admitted request. Dropped without an outcome, its client left.
-pub struct Ticket {
-    state: Arc<State>,
-    outcome: Option<Outcome>,
-    telemetry: Arc<Telemetry>,
-}
-
-/// Where a request is; moved on by the worker and by whoever holds the ticket.
-struct State(AtomicU8);
-
-const WAITING: u8 = 0;
-const RUNNING: u8 = 1;
-const OVER: u8 = 2;
 
 /// Why a request is not admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
     /// As many wait as may.
     Full,
-    /// The server ends, or no worker is left.
-    Closed,
+    /// Nothing is admitted any more, for this reason.
+    Closed(Failure),
+}
+
+/// What a worker gets when it asks for work.
+pub enum Work {
+    /// Execute these, all together.
+    Batch(Vec<Arc<Job>>),
+    /// Nothing yet: show that you live, and ask again.
+    None,
+    /// There will be no more.
+    Over,
+}
+
+/// The numbers of a request, and how long it may wait.
+pub struct Ask {
+    /// Rows behind one another.
+    pub input: Vec<f32>,
+    /// How many rows they are.
+    pub rows: usize,
+    /// Until when it may wait for its execution; for ever when `None`.
+    pub deadline: Option<Instant>,
 }
 
 impl Queue {
-    /// An empty queue of at most `limit` waiting requests.
-    pub fn new(limit: usize, telemetry: Arc<Telemetry>) -> Queue {
-        Queue { jobs: Mutex::default(), arrived: Condvar::new(), limit, telemetry }
+    /// An empty queue for those who work at so many places.
+    pub fn new(limits: Limits, places: usize, telemetry: Arc<Telemetry>) -> Queue {
+        let executing = (0..places).map(|_| Vec::new()).collect();
+        Queue {
+            shared: Mutex::new(Shared { waiting: Waiting::new(limits), executing, closed: None }),
+            arrived: Condvar::new(),
+            telemetry,
+        }
     }
 
-    /// Admits a row, or refuses it at once.
+    /// Admits a request, or refuses it at once. Nobody is called for it: that is [`wake`](Queue::wake)'s.
     ///
     /// # Errors
     /// The queue is full or closed.
-    pub fn admit(
-        &self,
-        input: Vec<f32>,
-        now: Instant,
-    ) -> Result<(Ticket, oneshot::Receiver<Reply>), Refused> {
-        let mut jobs = self.lock();
-        if jobs.closed {
-            return Err(Refused::Closed);
-        }
-        if jobs.waiting.len() >= self.limit {
-            return Err(Refused::Full);
-        }
-        let state = Arc::new(State(AtomicU8::new(WAITING)));
-        let (reply, answer) = oneshot::channel();
-        self.telemetry.admitted();
-        jobs.waiting.push_back(Job { input, reply, admitted: now, state: Arc::clone(&state) });
-        drop(jobs);
-        self.arrived.notify_one();
-        Ok((Ticket { state, outcome: None, telemetry: Arc::clone(&self.telemetry) }, answer))
+    pub fn admit(&self, ask: Ask, now: Instant) -> Result<Ticket, Refused> {
+        let (job, answer) = Job::new(ask, now);
+        let job = Arc::new(job);
+        let mut shared = self.lock();
+        shared.room()?;
+        self.telemetry.admitted(now);
+        shared.waiting.push(Arc::clone(&job));
+        drop(shared);
+        Ok(Ticket::new(job, answer, Arc::clone(&self.telemetry)))
     }
 
-    /// Waits for requests and takes at most `most` of them; those whose client left are skipped. `None` when the queue is
-    /// closed and empty.
-    pub fn next_batch(&self, most: usize) -> Option<Vec<Job>> {
-        let mut jobs = self.lock();
+    /// Whether a request would be refused now: known before it is worth reading.
+    ///
+    /// # Errors
+    /// The queue is full or closed.
+    pub fn has_room(&self) -> Result<(), Refused> {
+        self.lock().room()
+    }
+
+    /// Waits, but not longer than `patience`, for requests, and takes a batch of them for whom works at this place.
+    pub fn work(&self, place: usize, patience: Duration) -> Work {
+        let mut shared = self.lock();
+        let give_up = Instant::now() + patience;
         loop {
-            let mut batch = Vec::new();
-            while batch.len() < most {
-                let Some(job) = jobs.waiting.pop_front() else { break };
-                if job.state.move_on(WAITING, RUNNING) {
-                    self.telemetry.started(job.admitted.elapsed());
-                    batch.push(job);
-                }
-            }
+            let now = Instant::now();
+            let (batch, look_again) = shared.take(place, now, &self.telemetry);
             if !batch.is_empty() {
-                return Some(batch);
+                return Work::Batch(batch);
             }
-            if jobs.closed {
-                return None;
+            if shared.waiting.is_empty() && shared.closed.is_some() {
+                return Work::Over;
             }
-            // Now and then without a reason, so that a worker's heartbeat goes on.
-            jobs = self.arrived.wait_timeout(jobs, IDLE).unwrap_or_else(PoisonError::into_inner).0;
+            if now >= give_up {
+                return Work::None;
+            }
+            let until = look_again.map_or(give_up, |again| again.min(give_up));
+            let time = until.saturating_duration_since(now);
+            shared = self.arrived.wait_timeout(shared, time).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    /// How many requests wait.
+    /// Takes what is due for whom works at this place, without waiting; says whether something is left.
+    pub fn take(&self, place: usize) -> (Vec<Arc<Job>>, bool) {
+        let mut shared = self.lock();
+        let (batch, _) = shared.take(place, Instant::now(), &self.telemetry);
+        (batch, !shared.waiting.is_empty())
+    }
+
+    /// Calls a worker that waits for requests.
+    pub fn wake(&self) {
+        self.arrived.notify_one();
+    }
+
+    /// Admits nothing more, for this reason; what waits is still served.
+    pub fn close(&self, why: Failure) {
+        self.lock().closed.get_or_insert(why);
+        self.arrived.notify_all();
+    }
+
+    /// Admits nothing more and lets go of all that waits or executes: its clients are told why at once.
+    pub fn abandon(&self, why: Failure) {
+        let mut shared = self.lock();
+        shared.closed.get_or_insert(why);
+        let executing = shared.executing.iter_mut().flat_map(std::mem::take).collect::<Vec<_>>();
+        for job in shared.waiting.drain().into_iter().chain(executing) {
+            job.answer(Err(why));
+        }
+        drop(shared);
+        self.arrived.notify_all();
+    }
+
+    /// Lets go of what executes at a place: whoever works there does not come back.
+    pub fn give_up_on(&self, place: usize, why: Failure) {
+        let jobs = std::mem::take(&mut self.lock().executing[place]);
+        for job in jobs {
+            job.answer(Err(why));
+        }
+    }
+
+    /// Lets go of what waits, and goes on: nobody takes it, but somebody may come back.
+    pub fn turn_away(&self, why: Failure) {
+        for job in self.lock().waiting.drain() {
+            job.answer(Err(why));
+        }
+    }
+
+    /// How many requests wait, clients that left included.
     pub fn len(&self) -> usize {
         self.lock().waiting.len()
     }
@@ -128,42 +201,7 @@ impl Queue {
         self.len() == 0
     }
 
-    /// Admits nothing more; what waits is still served.
-    pub fn close(&self) {
-        self.lock().closed = true;
-        self.arrived.notify_all();
-    }
-
-    /// Drops what waits: nobody will compute it.
-    pub fn abandon(&self) {
-        self.close();
-        self.lock().waiting.clear();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Jobs> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-impl State {
-    fn move_on(&self, from: u8, to: u8) -> bool {
-        self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
-    }
-}
-
-impl Ticket {
-    /// How the request ends.
-    pub fn end(mut self, outcome: Outcome) {
-        self.outcome = Some(outcome);
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        let was_running = !self.state.move_on(WAITING, OVER);
-        self.telemetry.left(was_running);
-        self.telemetry.ended(self.outcome.unwrap_or(Outcome::Cancelled));
-    }
-}
-
-const IDLE: Duration = Duration::from_millis(500);

@@ -1,20 +1,28 @@
-//! The tutorial's endpoints: `/predict`, `/metrics`, `/health`.
+//! What is answered over HTTP: the tutorial's `/predict`, `/metrics` and `/health`, the Open Inference Protocol in
+//! [`v2`], and KServe's first one in [`v1`].
 
+mod body;
+mod features;
+mod inference;
+mod observe;
 mod predict;
+mod problem;
+mod v1;
+mod v2;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::{self, Next};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use serde::Serialize;
 
+use crate::config::Timeouts;
+use crate::lifecycle::Lifecycle;
 use crate::queue::Queue;
-use crate::telemetry::Telemetry;
-use crate::worker::Shape;
+use crate::telemetry::{Identity, Telemetry};
 
 /// What the handlers share.
 pub struct Served {
@@ -22,51 +30,55 @@ pub struct Served {
     pub queue: Arc<Queue>,
     /// The metrics.
     pub telemetry: Arc<Telemetry>,
-    /// Set once the model is loaded and warm.
-    pub shape: OnceLock<Shape>,
-    /// The server is ending.
-    pub draining: AtomicBool,
-    /// What a full queue is answered with: 503 or 429.
+    /// Where the server is in its life.
+    pub life: Lifecycle,
+    /// What it is told to do.
+    pub settings: Settings,
+}
+
+/// What the handlers are told to do.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What is served.
+    pub identity: Identity,
+    /// Threads that compute.
+    pub workers: usize,
+    /// Rows of one execution, and so of one request, at most.
+    pub max_batch_size: usize,
+    /// How long a request may wait for others to fill its batch.
+    pub max_batch_delay: Duration,
+    /// What a request is answered with that finds the queue full: 503 or 429.
     pub overload_status: StatusCode,
+    /// How long requests may wait for their execution.
+    pub timeouts: Timeouts,
+    /// Largest body in bytes, compressed or not.
+    pub max_body_bytes: usize,
+    /// How long a body may take to come.
+    pub body_timeout: Duration,
 }
 
-/// The endpoints.
-pub fn router(served: Arc<Served>, max_body_bytes: usize) -> Router {
+/// All endpoints.
+pub fn router(served: Arc<Served>) -> Router {
+    let inference =
+        Router::new().route("/predict", post(predict::predict)).merge(v1::router()).merge(v2::router());
+    inference.merge(observing()).with_state(served)
+}
+
+/// Metrics and probes only.
+pub fn admin_router(served: Arc<Served>) -> Router {
+    observing().with_state(served)
+}
+
+fn observing() -> Router<Arc<Served>> {
     Router::new()
-        .route("/predict", post(predict::predict))
-        .route("/metrics", get(metrics))
-        .route("/health", get(health))
-        .layer(DefaultBodyLimit::max(max_body_bytes))
-        .layer(middleware::from_fn_with_state(Arc::clone(&served), close_when_draining))
-        .with_state(served)
+        .route("/metrics", get(observe::metrics))
+        .route("/health", get(observe::health))
+        .merge(v2::probes())
 }
 
-async fn metrics(State(served): State<Arc<Served>>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], served.telemetry.text())
-        .into_response()
-}
-
-async fn health(State(served): State<Arc<Served>>) -> Response {
-    if served.draining.load(Ordering::Acquire) {
-        return (StatusCode::SERVICE_UNAVAILABLE, "shutting down").into_response();
-    }
-    if served.shape.get().is_none() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "model not loaded").into_response();
-    }
-    json(StatusCode::OK, br#"{"status":"healthy"}"#.to_vec())
-}
-
-/// Keep-alive connections would keep feeding a server that ends.
-async fn close_when_draining(
-    State(served): State<Arc<Served>>,
-    request: axum::extract::Request,
-    next: Next,
-) -> Response {
-    let mut response = next.run(request).await;
-    if served.draining.load(Ordering::Acquire) {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
+fn write(code: StatusCode, body: &impl Serialize) -> Response {
+    // Numbers, strings, lists and structures of them can always be written.
+    json(code, serde_json::to_vec(body).unwrap_or_default())
 }
 
 fn json(code: StatusCode, body: Vec<u8>) -> Response {

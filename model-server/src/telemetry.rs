@@ -1,61 +1,32 @@
 //! Every metric: names, units and handles in one place. All of them exist from the first scrape.
 //!
 //! The three names of the tutorial are for the whole server and have no labels: an autoscaler reads them as they are.
+//! No label value comes from a client, and pod or namespace are left to whoever scrapes.
 
-use std::sync::Mutex;
+mod busy;
+mod gpu;
+mod openmetrics;
+mod outcome;
+mod peak;
+mod registrar;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use prometheus::{
-    Counter, Encoder as _, Gauge, Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry,
-    TextEncoder,
-};
+use prometheus::{Counter, Encoder as _, Gauge, Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 
-/// How a request ended. Every admitted or refused request ends in exactly one way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// Answered.
-    Ok,
-    /// The request cannot be understood.
-    Invalid,
-    /// The queue was full.
-    Rejected,
-    /// It waited longer than it may.
-    Expired,
-    /// The client left.
-    Cancelled,
-    /// The model failed.
-    Error,
-    /// The server was ending.
-    Draining,
-}
-
-impl Outcome {
-    const ALL: [Outcome; 7] = [
-        Outcome::Ok,
-        Outcome::Invalid,
-        Outcome::Rejected,
-        Outcome::Expired,
-        Outcome::Cancelled,
-        Outcome::Error,
-        Outcome::Draining,
-    ];
-
-    fn label(self) -> &'static str {
-        match self {
-            Outcome::Ok => "ok",
-            Outcome::Invalid => "invalid",
-            Outcome::Rejected => "rejected",
-            Outcome::Expired => "expired",
-            Outcome::Cancelled => "cancelled",
-            Outcome::Error => "error",
-            Outcome::Draining => "draining",
-        }
-    }
-}
+use self::busy::{Busy, BusyTime};
+pub use self::gpu::GpuMetrics;
+pub use self::openmetrics::Format;
+use self::outcome::Outcomes;
+pub use self::outcome::{Counted, Outcome};
+use self::peak::Peak;
+use self::registrar::{Registrar, VALID};
 
 /// Handles on every metric.
 pub struct Telemetry {
     registry: Registry,
+    outcomes: Outcomes,
     latency: Histogram,
     depth: IntGauge,
     waiting: IntGauge,
@@ -64,13 +35,21 @@ pub struct Telemetry {
     queue_seconds: Histogram,
     compute_seconds: Histogram,
     batch_size: Histogram,
-    requests: IntCounterVec,
     busy_seconds: Counter,
-    truncated: prometheus::IntCounter,
+    duty_cycle: Gauge,
+    truncated: IntCounter,
     model_ready: IntGauge,
     model_load_seconds: Gauge,
+    model_warmup_seconds: Gauge,
     draining: IntGauge,
-    peak: Mutex<Peak>,
+    gpu: GpuMetrics,
+    peak: Peak,
+    /// One for each worker, which writes it; a scrape reads them.
+    workers: Vec<Mutex<Busy>>,
+    origin: Instant,
+    window: Duration,
+    /// Held by the scrape under way, so that what is computed for it is written once.
+    scrape: Mutex<()>,
 }
 
 /// What the server is configured to do, as metrics show it.
@@ -82,15 +61,57 @@ pub struct Capacity {
     pub queue_limit: usize,
     /// Rows of one execution.
     pub max_batch_size: usize,
-    /// The time over which the peak of the queue is kept.
+    /// The time over which the peak of the queue and the duty cycle are kept.
     pub window: Duration,
+}
+
+/// What is served, as labels show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The name by which requests call the model.
+    pub model: String,
+    /// The model's version.
+    pub version: String,
+    /// What computes: `onnx` or `torch`.
+    pub backend: &'static str,
+    /// Where it computes: `cpu` or `cuda:N`.
+    pub device: String,
+}
+
+/// Sums that statistics are made of, since the start.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Totals {
+    /// Requests that were answered.
+    pub answered: u64,
+    /// Requests that failed, for whatever reason but a client that left.
+    pub failed: u64,
+    /// Executions.
+    pub executions: u64,
+    /// Rows of all executions.
+    pub rows: f64,
+    /// Requests that executed, and the time they waited before, in seconds.
+    pub queue: (u64, f64),
+    /// Requests that executed, and the time of their executions, in seconds.
+    pub compute: (u64, f64),
+    /// Answered requests, and the time from their body to their answer, in seconds.
+    pub latency: (u64, f64),
 }
 
 impl Telemetry {
     /// Registers everything, at 0.
-    pub fn new(capacity: Capacity, latency_buckets: &[f64]) -> Telemetry {
+    pub fn new(capacity: Capacity, identity: &Identity, latency_buckets: &[f64]) -> Telemetry {
+        let Identity { model, version, backend, device } = identity;
         let r = Registrar(Registry::new());
+        let requests = r.counters(
+            "inference_requests_total",
+            "Requests by how they ended; each counts once.",
+            &["model", "outcome"],
+        );
+        let of_model = ["model", "version"];
+        let model_and_version = [model.as_str(), version.as_str()];
+        let origin = Instant::now();
         let telemetry = Telemetry {
+            outcomes: Outcomes::new(&requests, model),
             latency: r.histogram(
                 "inference_latency_seconds",
                 "Time from the body of a request received to its answer ready, in seconds; successes only.",
@@ -104,62 +125,91 @@ impl Telemetry {
                 "request_queue_depth_peak",
                 "Largest request_queue_depth of the last seconds, for what happens between two scrapes.",
             ),
-            queue_seconds: r.histogram(
+            queue_seconds: r.histogram_of(
                 "inference_queue_seconds",
                 "Time a request waited before it executed, in seconds.",
                 latency_buckets,
+                model,
             ),
-            compute_seconds: r.histogram(
+            compute_seconds: r.histogram_of(
                 "inference_compute_seconds",
                 "Time of the execution that a request was part of, in seconds.",
                 latency_buckets,
+                model,
             ),
-            batch_size: r.histogram("inference_batch_size", "Rows of an execution.", &BATCHES),
-            requests: r.counters("inference_requests_total", "Requests by how they ended.", "outcome"),
+            batch_size: r.histogram_of("inference_batch_size", "Rows of an execution.", &BATCHES, model),
             busy_seconds: r.float_counter(
                 "inference_worker_busy_seconds_total",
                 "Time that workers spent executing, in seconds, all workers together.",
+            ),
+            duty_cycle: r.float_gauge(
+                "inference_duty_cycle_percent",
+                "Share of the last seconds that workers spent executing, in percent: 100 is all of them all the time.",
             ),
             truncated: r.counter(
                 "inference_inputs_truncated_total",
                 "Requests with more features than the model has inputs; the rest was cut off.",
             ),
-            model_ready: r.gauge("model_ready", "1 once the model is loaded and warm, else 0."),
+            model_ready: r
+                .gauges("model_ready", "1 once the model is loaded and warm, else 0.", &of_model)
+                .with_label_values(&model_and_version),
             model_load_seconds: r
-                .float_gauge("model_load_seconds", "Time it took to load the model, in seconds."),
+                .float_gauges("model_load_seconds", "Time it took to load the model, in seconds.", &of_model)
+                .with_label_values(&model_and_version),
+            model_warmup_seconds: r
+                .float_gauges(
+                    "model_warmup_seconds",
+                    "Time it took to execute the loaded model on made-up input, in seconds.",
+                    &of_model,
+                )
+                .with_label_values(&model_and_version),
             draining: r.gauge("server_draining", "1 from the signal to end on, else 0."),
-            peak: Mutex::new(Peak::new(capacity.window)),
+            gpu: GpuMetrics::new(&r),
+            peak: Peak::new(capacity.window, origin),
+            workers: (0..capacity.workers).map(|_| Mutex::new(Busy::new(capacity.window, origin))).collect(),
+            origin,
+            window: capacity.window,
             registry: r.0.clone(),
+            scrape: Mutex::new(()),
         };
-        for outcome in Outcome::ALL {
-            telemetry.requests.with_label_values(&[outcome.label()]);
-        }
-        // Running on a CPU by choice is no load on a GPU: 0 is true here, and the tutorial's rules find the metric.
-        r.float_gauge("gpu_utilization_percent", "How busy the GPUs in use are, in percent; 0 on a CPU.");
         r.gauge("inference_workers", "Threads that compute.").set(capacity.workers as i64);
         r.gauge("inference_queue_limit", "Requests that may wait.").set(capacity.queue_limit as i64);
         r.gauge("inference_max_batch_size", "Rows of one execution at most.")
             .set(capacity.max_batch_size as i64);
-        let info = r.gauges("build_info", "1, with the version.", "version");
-        info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        r.gauges("model_info", "1, with what is served.", &["model", "version", "backend", "device"])
+            .with_label_values(&[model.as_str(), version.as_str(), *backend, device.as_str()])
+            .set(1);
+        r.gauges("build_info", "1, with the version.", &["version"])
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1);
         #[cfg(target_os = "linux")]
         r.0.register(Box::new(prometheus::process_collector::ProcessCollector::for_self())).expect(VALID);
         telemetry
     }
 
-    /// The text of `/metrics`.
-    pub fn text(&self) -> Vec<u8> {
-        self.depth_peak.set(self.lock_peak().of(Instant::now(), self.depth.get()));
-        let mut text = Vec::with_capacity(8 << 10);
-        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
-            tracing::error!(%error, "the metrics could not be written");
+    /// What `/metrics` answers. It never waits for a request or for the queue.
+    pub fn text(&self, format: Format) -> Vec<u8> {
+        let now = Instant::now();
+        self.refresh(now);
+        let families = {
+            let _whole = self.gpu.current(now);
+            self.registry.gather()
+        };
+        let mut text = Vec::with_capacity(16 << 10);
+        match format {
+            Format::Text => {
+                if let Err(error) = TextEncoder::new().encode(&families, &mut text) {
+                    tracing::error!(%error, "the metrics could not be written");
+                }
+            }
+            Format::OpenMetrics => openmetrics::write(&families, &mut text),
         }
         text
     }
 
-    /// A request ended.
-    pub fn ended(&self, outcome: Outcome) {
-        self.requests.with_label_values(&[outcome.label()]).inc();
+    /// A request to compute something came; it counts as one whose client left until it says how it ends.
+    pub fn count(&self) -> Counted<'_> {
+        Counted { outcomes: &self.outcomes, outcome: Outcome::Cancelled }
     }
 
     /// A request was answered, so long after its body was received.
@@ -172,38 +222,105 @@ impl Telemetry {
         self.truncated.inc();
     }
 
-    /// A request was admitted: it waits.
-    pub(crate) fn admitted(&self) {
-        self.depth.inc();
-        self.waiting.inc();
-        self.lock_peak().see(Instant::now(), self.depth.get());
+    /// The signal to end came.
+    pub fn draining(&self) {
+        self.draining.set(1);
     }
 
-    /// A request that waited executes.
+    /// The handles of the GPU's collector.
+    pub fn gpu(&self) -> &GpuMetrics {
+        &self.gpu
+    }
+
+    /// Requests admitted and not finished.
+    pub fn depth(&self) -> usize {
+        usize::try_from(self.depth.get()).unwrap_or(0)
+    }
+
+    /// When a request that finds no room should come again: in the time that the workers need for what is there.
+    pub fn time_to_empty(&self, now: Instant) -> Duration {
+        let time = self.time(now);
+        let (busy, requests) = if time.recent_requests > 0 {
+            (time.recent, time.recent_requests)
+        } else {
+            (time.total, time.requests.max(1))
+        };
+        let mean = busy.as_secs_f64() / requests as f64;
+        let seconds = self.depth() as f64 * mean / self.workers.len().max(1) as f64;
+        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+    }
+
+    /// Sums since the start.
+    pub fn totals(&self) -> Totals {
+        let sums = |histogram: &Histogram| (histogram.get_sample_count(), histogram.get_sample_sum());
+        let failures =
+            [Outcome::Invalid, Outcome::Rejected, Outcome::Expired, Outcome::Error, Outcome::Draining];
+        Totals {
+            answered: self.outcomes.so_far(Outcome::Ok),
+            failed: failures.into_iter().map(|outcome| self.outcomes.so_far(outcome)).sum(),
+            executions: self.batch_size.get_sample_count(),
+            rows: self.batch_size.get_sample_sum(),
+            queue: sums(&self.queue_seconds),
+            compute: sums(&self.compute_seconds),
+            latency: sums(&self.latency),
+        }
+    }
+
+    /// A request is admitted: it waits.
+    pub(crate) fn admitted(&self, now: Instant) {
+        self.waiting.inc();
+        self.depth.inc();
+        self.peak.see(now, self.depth.get());
+    }
+
+    /// A request is about to execute. Counted before it is known whether its client is still there, so that no gauge is ever
+    /// below what is true.
+    pub(crate) fn starting(&self) {
+        self.running.inc();
+    }
+
+    /// It executes.
     pub(crate) fn started(&self, waited: Duration) {
         self.waiting.dec();
-        self.running.inc();
         self.queue_seconds.observe(waited.as_secs_f64());
     }
 
-    /// An admitted request is over.
-    pub(crate) fn left(&self, was_running: bool) {
-        self.depth.dec();
-        if was_running { self.running.dec() } else { self.waiting.dec() }
+    /// It does not: its client had left.
+    pub(crate) fn not_started(&self) {
+        self.running.dec();
     }
 
-    /// A worker executed a batch.
-    pub(crate) fn executed(&self, rows: usize, took: Duration) {
+    /// An admitted request is over.
+    pub(crate) fn left(&self, now: Instant, was_running: bool) {
+        self.peak.see(now, self.depth.get());
+        if was_running {
+            self.running.dec();
+        } else {
+            self.waiting.dec();
+        }
+        self.depth.dec();
+    }
+
+    /// A worker begins to execute.
+    pub(crate) fn execution_begins(&self, worker: usize, now: Instant) {
+        lock(&self.workers[worker]).begin(now);
+    }
+
+    /// A worker executed so many requests of so many rows, also when the model failed.
+    pub(crate) fn executed(&self, worker: usize, times: (Instant, Instant), requests: usize, rows: usize) {
+        let (began, ended) = times;
+        lock(&self.workers[worker]).end(ended, requests);
+        let took = ended.saturating_duration_since(began).as_secs_f64();
         self.batch_size.observe(rows as f64);
-        self.busy_seconds.inc_by(took.as_secs_f64());
-        for _ in 0..rows {
-            self.compute_seconds.observe(took.as_secs_f64());
+        for _ in 0..requests {
+            self.compute_seconds.observe(took);
         }
     }
 
     /// The model is loaded and warm.
-    pub(crate) fn model_is_ready(&self, took: Duration) {
-        self.model_load_seconds.set(took.as_secs_f64());
+    pub(crate) fn model_is_ready(&self, load: Duration, warmup: Duration) {
+        self.model_load_seconds.set(load.as_secs_f64());
+        self.model_warmup_seconds.set(warmup.as_secs_f64());
         self.model_ready.set(1);
     }
 
@@ -212,85 +329,89 @@ impl Telemetry {
         self.model_ready.set(0);
     }
 
-    /// The signal to end came.
-    pub fn draining(&self) {
-        self.draining.set(1);
+    /// Writes what is computed from windows, at each scrape: several that scrape do not disturb one another.
+    fn refresh(&self, now: Instant) {
+        let _scrape = lock(&self.scrape);
+        self.depth_peak.set(self.peak.over_window(now, self.depth.get()));
+        let time = self.time(now);
+        // A computation that ended between two looks is counted by its end; the counter never goes back.
+        self.busy_seconds.inc_by((time.total.as_secs_f64() - self.busy_seconds.get()).max(0.0));
+        let span = self.window.min(now.saturating_duration_since(self.origin)).as_secs_f64();
+        let possible = span * self.workers.len() as f64;
+        let duty = if possible > 0.0 { 100.0 * time.recent.as_secs_f64() / possible } else { 0.0 };
+        self.duty_cycle.set(duty.min(100.0));
     }
 
-    fn lock_peak(&self) -> std::sync::MutexGuard<'_, Peak> {
-        self.peak.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}
-
-/// The largest depth of the last seconds, kept second by second.
-struct Peak {
-    started: Instant,
-    window: u64,
-    seconds: Vec<(u64, i64)>,
-}
-
-impl Peak {
-    fn new(window: Duration) -> Peak {
-        Peak { started: Instant::now(), window: window.as_secs().max(1), seconds: Vec::new() }
-    }
-
-    fn see(&mut self, now: Instant, depth: i64) {
-        let second = now.duration_since(self.started).as_secs();
-        self.seconds.retain(|(other, _)| other + self.window > second);
-        match self.seconds.last_mut() {
-            Some((last, peak)) if *last == second => *peak = (*peak).max(depth),
-            _ => self.seconds.push((second, depth)),
-        }
-    }
-
-    fn of(&mut self, now: Instant, depth: i64) -> i64 {
-        self.see(now, depth);
-        self.seconds.iter().map(|(_, peak)| *peak).max().unwrap_or(depth)
+    fn time(&self, now: Instant) -> BusyTime {
+        self.workers.iter().map(|worker| lock(worker).until(now)).fold(BusyTime::default(), |sum, one| {
+            BusyTime {
+                total: sum.total + one.total,
+                recent: sum.recent + one.recent,
+                recent_requests: sum.recent_requests + one.recent_requests,
+                requests: sum.requests + one.requests,
+            }
+        })
     }
 }
 
-/// Makes and registers metrics. Names are literals of this file and each is used once, so nothing of it can fail.
-struct Registrar(Registry);
-
-const VALID: &str = "a literal name, registered once";
-
-impl Registrar {
-    fn add<M: prometheus::core::Collector + Clone + 'static>(&self, metric: prometheus::Result<M>) -> M {
-        let metric = metric.expect(VALID);
-        self.0.register(Box::new(metric.clone())).expect(VALID);
-        metric
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> IntGauge {
-        self.add(IntGauge::new(name, help))
-    }
-
-    fn gauges(&self, name: &str, help: &str, label: &str) -> prometheus::IntGaugeVec {
-        self.add(prometheus::IntGaugeVec::new(Opts::new(name, help), &[label]))
-    }
-
-    fn float_gauge(&self, name: &str, help: &str) -> Gauge {
-        self.add(Gauge::new(name, help))
-    }
-
-    fn counter(&self, name: &str, help: &str) -> prometheus::IntCounter {
-        self.add(prometheus::IntCounter::new(name, help))
-    }
-
-    fn float_counter(&self, name: &str, help: &str) -> Counter {
-        self.add(Counter::new(name, help))
-    }
-
-    fn counters(&self, name: &str, help: &str, label: &str) -> IntCounterVec {
-        self.add(IntCounterVec::new(Opts::new(name, help), &[label]))
-    }
-
-    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
-        self.add(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec())))
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The tutorial's bounds in seconds, and finer ones below for models that are fast.
 pub const LATENCY_BUCKETS: [f64; 16] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// The tutorial's bounds in seconds.
+pub const TUTORIAL_BUCKETS: [f64; 9] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 const BATCHES: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn telemetry(workers: usize) -> Telemetry {
+        let window = Duration::from_secs(10);
+        let capacity = Capacity { workers, queue_limit: 8, max_batch_size: 1, window };
+        let identity = Identity {
+            model: "m".to_owned(),
+            version: "1".to_owned(),
+            backend: "onnx",
+            device: "cpu".to_owned(),
+        };
+        Telemetry::new(capacity, &identity, &LATENCY_BUCKETS)
+    }
+
+    #[test]
+    fn what_is_there_takes_the_time_that_it_took_lately() {
+        let telemetry = telemetry(2);
+        let at = |seconds| telemetry.origin + Duration::from_secs(seconds);
+        assert_eq!(telemetry.time_to_empty(at(0)), Duration::ZERO);
+        for _ in 0..6 {
+            telemetry.admitted(at(0));
+        }
+        for (worker, from, to) in [(0, 1, 3), (1, 1, 5)] {
+            telemetry.execution_begins(worker, at(from));
+            telemetry.executed(worker, (at(from), at(to)), 1, 1);
+        }
+        // 3 s for a request, 6 of them, 2 workers.
+        assert_eq!(telemetry.time_to_empty(at(6)), Duration::from_secs(9));
+        // Long after, all that was ever measured says as much.
+        assert_eq!(telemetry.time_to_empty(at(600)), Duration::from_secs(9));
+    }
+
+    #[test]
+    fn the_duty_cycle_is_of_all_workers_and_of_the_window() {
+        let telemetry = telemetry(2);
+        let at = |seconds| telemetry.origin + Duration::from_secs(seconds);
+        telemetry.execution_begins(0, at(0));
+        telemetry.refresh(at(4));
+        assert_eq!((telemetry.duty_cycle.get(), telemetry.busy_seconds.get()), (50.0, 4.0));
+        telemetry.executed(0, (at(0), at(10)), 1, 1);
+        telemetry.refresh(at(10));
+        assert_eq!((telemetry.duty_cycle.get(), telemetry.busy_seconds.get()), (50.0, 10.0));
+        telemetry.refresh(at(15));
+        assert!((telemetry.duty_cycle.get() - 25.0).abs() < 1e-3, "{}", telemetry.duty_cycle.get());
+        telemetry.refresh(at(100));
+        assert_eq!((telemetry.duty_cycle.get(), telemetry.busy_seconds.get()), (0.0, 10.0));
+    }
+}

@@ -1,12 +1,18 @@
-//! The threads that own the models: one copy each, so that nothing else ever waits for a computation.
+//! The threads that own the models, one copy each: nothing else waits for a computation, unless it takes less time than to wait
+//! for somebody else.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+mod executor;
+mod vitals;
 
-use crate::model::{Loader, Model, ModelError};
-use crate::queue::{Job, Queue};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use self::executor::Executor;
+pub use self::vitals::Vitals;
+use crate::model::{Loader, ModelError, Shape};
+use crate::queue::{Failure, Queue, Work};
 use crate::telemetry::Telemetry;
 
 /// How workers work.
@@ -16,125 +22,197 @@ pub struct WorkerSettings {
     pub workers: usize,
     /// Rows of one execution at most.
     pub max_batch_size: usize,
-    /// Executions with made-up input before the server is ready.
+    /// Executions with made-up input before the server is ready, for one row and for a full batch.
     pub warmup_iterations: usize,
+    /// A worker that shows no sign of life for so long is stuck.
+    pub stall_timeout: Duration,
+    /// Executions that take less than this are done by whoever brings a request, if a model is free. Zero: none.
+    pub inline_below: Duration,
 }
 
-/// What the web server must know of the model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shape {
-    /// Numbers in a row of input.
-    pub inputs: usize,
-    /// Numbers in a row of output.
-    pub outputs: usize,
+/// The running workers. Dropped, the watch over them ends; the workers end with the queue.
+pub struct Pool {
+    shape: Shape,
+    vitals: Arc<Vitals>,
+    executors: Vec<Arc<Mutex<Executor>>>,
+    inline_below: Duration,
+    _watching: Sender<()>,
 }
 
-/// Loads and warms a model for each worker, then starts them. Blocks until all of it is done.
-///
-/// # Errors
-/// A model that cannot be loaded or does not compute.
-pub fn start(
-    loader: &dyn Loader,
-    settings: WorkerSettings,
-    queue: &Arc<Queue>,
-    telemetry: &Arc<Telemetry>,
-) -> Result<Shape, ModelError> {
-    let began = Instant::now();
-    let mut models = Vec::with_capacity(settings.workers);
-    for _ in 0..settings.workers {
-        let mut model = loader.load()?;
-        for rows in [1, settings.max_batch_size] {
-            for _ in 0..settings.warmup_iterations {
-                model.infer(vec![0.0; rows * model.inputs()], rows)?;
+/// Places in the queue for so many workers: each worker's own, and one for whoever helps out with its model.
+pub fn places(workers: usize) -> usize {
+    2 * workers
+}
+
+impl Pool {
+    /// Loads and warms a model for each worker, then starts them. Blocks until all of it is done.
+    ///
+    /// # Errors
+    /// A model that cannot be loaded or does not compute.
+    pub fn start(
+        loader: &Arc<dyn Loader>,
+        settings: WorkerSettings,
+        queue: &Arc<Queue>,
+        telemetry: &Arc<Telemetry>,
+    ) -> Result<Pool, ModelError> {
+        let began = Instant::now();
+        let mut models = Vec::with_capacity(settings.workers);
+        for _ in 0..settings.workers {
+            models.push(loader.load()?);
+        }
+        let loaded = Instant::now();
+        for model in &mut models {
+            for rows in [1, settings.max_batch_size] {
+                for _ in 0..settings.warmup_iterations {
+                    let inputs = model.shape().input.width;
+                    model.infer(vec![0.0; rows * inputs], rows)?;
+                }
             }
         }
-        models.push(model);
-    }
-    let Some(first) = models.first() else {
-        return Err(ModelError("expected at least one worker".to_owned()));
-    };
-    let shape = Shape { inputs: first.inputs(), outputs: first.outputs() };
-    telemetry.model_is_ready(began.elapsed());
-    let alive = Arc::new(AtomicUsize::new(models.len()));
-    for (number, model) in models.into_iter().enumerate() {
-        let worker = Worker {
-            model,
-            queue: Arc::clone(queue),
-            telemetry: Arc::clone(telemetry),
-            max_batch_size: settings.max_batch_size,
-            alive: Alive {
-                count: Arc::clone(&alive),
-                queue: Arc::clone(queue),
-                telemetry: Arc::clone(telemetry),
-            },
+        let Some(shape) = models.first().map(|model| model.shape().clone()) else {
+            return Err(ModelError("expected at least one worker".to_owned()));
         };
-        std::thread::Builder::new()
-            .name(format!("inference-{number}"))
-            .spawn(move || worker.run())
-            .map_err(|error| ModelError(format!("no thread for a worker: {error}")))?;
+        let vitals = Arc::new(Vitals::new(settings.workers, settings.stall_timeout));
+        let mut executors = Vec::with_capacity(settings.workers);
+        for (number, model) in models.into_iter().enumerate() {
+            let executor = Executor::new(number, model, Arc::clone(loader), Arc::clone(telemetry));
+            let executor = Arc::new(Mutex::new(executor));
+            executors.push(Arc::clone(&executor));
+            let worker = Worker {
+                number,
+                queue: Arc::clone(queue),
+                vitals: Arc::clone(&vitals),
+                telemetry: Arc::clone(telemetry),
+                executor,
+            };
+            spawn(format!("inference-{number}"), move || worker.run())?;
+        }
+        let (watching, watched) = channel::<()>();
+        let watch = Watch { queue: Arc::clone(queue), vitals: Arc::clone(&vitals) };
+        let period = settings.stall_timeout / 8;
+        spawn("watch".to_owned(), move || {
+            while watched.recv_timeout(period) == Err(RecvTimeoutError::Timeout) {
+                watch.look();
+            }
+        })?;
+        telemetry.model_is_ready(loaded - began, loaded.elapsed());
+        let inline_below = settings.inline_below;
+        Ok(Pool { shape, vitals, executors, inline_below, _watching: watching })
     }
-    Ok(shape)
+
+    /// Has what was just admitted computed: here and now, if the model is quick and free, else by a worker. To call a worker
+    /// takes longer than a small model does, and so does to be called back.
+    pub fn serve(&self, queue: &Queue) {
+        if self.inline_below.is_zero() || !self.help(queue) {
+            queue.wake();
+        }
+    }
+
+    /// Whether this took what is due, or found that somebody else had.
+    fn help(&self, queue: &Queue) -> bool {
+        for (worker, executor) in self.executors.iter().enumerate() {
+            // Whoever holds it computes.
+            let Ok(mut executor) = executor.try_lock() else { continue };
+            if !executor.is_quicker_than(self.inline_below) {
+                continue;
+            }
+            let place = self.executors.len() + worker;
+            let beat = || self.vitals.beat(place, Instant::now());
+            beat();
+            let (batch, more) = queue.take(place);
+            if !batch.is_empty() && executor.execute(&batch, &beat).is_err() {
+                // The worker finds out by the next request.
+                queue.give_up_on(place, Failure::NoWorker);
+            }
+            self.vitals.rest(place);
+            if more {
+                queue.wake();
+            }
+            return true;
+        }
+        false
+    }
+
+    /// What the model takes and gives.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Whether every worker shows signs of life.
+    pub fn is_alive(&self) -> bool {
+        self.vitals.all_alive(Instant::now())
+    }
+}
+
+fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<(), ModelError> {
+    let spawned = thread::Builder::new().name(name).spawn(run);
+    spawned.map(drop).map_err(|error| ModelError(format!("no thread for a worker: {error}")))
 }
 
 struct Worker {
-    model: Box<dyn Model>,
+    number: usize,
     queue: Arc<Queue>,
+    vitals: Arc<Vitals>,
     telemetry: Arc<Telemetry>,
-    max_batch_size: usize,
-    alive: Alive,
-}
-
-/// When the last worker is gone nothing is admitted any more, and what waits is let go.
-struct Alive {
-    count: Arc<AtomicUsize>,
-    queue: Arc<Queue>,
-    telemetry: Arc<Telemetry>,
-}
-
-impl Drop for Alive {
-    fn drop(&mut self) {
-        if self.count.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.telemetry.model_is_gone();
-            self.queue.abandon();
-        }
-    }
+    executor: Arc<Mutex<Executor>>,
 }
 
 impl Worker {
-    fn run(mut self) {
-        while let Some(batch) = self.queue.next_batch(self.max_batch_size) {
-            // A panic ends the batch, and this worker: the model may be in any state.
-            if catch_unwind(AssertUnwindSafe(|| self.execute(batch))).is_err() {
-                tracing::error!("a worker failed in the model and is gone");
-                break;
+    fn run(self) {
+        let patience = self.vitals.beat_period();
+        loop {
+            self.vitals.beat(self.number, Instant::now());
+            match self.queue.work(self.number, patience) {
+                Work::Batch(batch) => {
+                    let beat = || self.vitals.beat(self.number, Instant::now());
+                    let mut executor = self.executor.lock().unwrap_or_else(PoisonError::into_inner);
+                    if executor.execute(&batch, &beat).is_err() {
+                        break;
+                    }
+                }
+                Work::None => {}
+                Work::Over => return,
             }
         }
-        drop(self.alive);
     }
+}
 
-    fn execute(&mut self, batch: Vec<Job>) {
-        let rows = batch.len();
-        let mut input = Vec::with_capacity(rows * self.model.inputs());
-        for job in &batch {
-            input.extend_from_slice(&job.input);
-        }
-        let began = Instant::now();
-        let result = self.model.infer(input, rows);
-        self.telemetry.executed(rows, began.elapsed());
-        let width = self.model.outputs();
-        match result {
-            Ok(output) => {
-                for (job, row) in batch.into_iter().zip(output.chunks(width)) {
-                    // A client that left does not wait for its answer.
-                    let _ = job.reply.send(Ok(row.to_vec()));
-                }
-            }
-            Err(error) => {
-                tracing::error!(%error, rows, "the model failed");
-                for job in batch {
-                    let _ = job.reply.send(Err(error.clone()));
-                }
-            }
+/// When the last worker is gone nothing is admitted any more, and what waits is let go.
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.queue.give_up_on(self.number, Failure::NoWorker);
+        if self.vitals.gone(self.number) {
+            self.telemetry.model_is_gone();
+            self.queue.abandon(Failure::NoWorker);
         }
     }
+}
+
+/// Lets go of what a stuck worker holds: its clients are told, and the gauges say what is true.
+struct Watch {
+    queue: Arc<Queue>,
+    vitals: Arc<Vitals>,
+}
+
+impl Watch {
+    fn look(&self) {
+        let now = Instant::now();
+        let stuck = self.vitals.newly_stuck(now);
+        for worker in &stuck {
+            tracing::error!(worker, "a worker is stuck in the model; its requests are refused");
+            self.queue.give_up_on(*worker, Failure::Stalled);
+        }
+        if self.vitals.none_alive(now) {
+            self.queue.turn_away(Failure::Stalled);
+        }
+    }
+}
+
+/// What panicked, as far as the panic says.
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
 }

@@ -1,269 +1,193 @@
-//! The server over a model that the test holds in its hand: what the gauges say is what is true.
+//! The tutorial's endpoints, and what is shown of the server's life.
 
-use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
+mod support;
 
-use axum::Router;
+use std::sync::Arc;
+
 use axum::body::Body;
-use axum::http::{Request, StatusCode};
-use http_body_util::BodyExt as _;
+use axum::http::{Request, header};
+use model_server::model::Loader as _;
 use model_server::model::onnx::OnnxLoader;
-use model_server::model::{Loader, Model, ModelError};
-use model_server::queue::Queue;
-use model_server::routes::{self, Served};
-use model_server::telemetry::{Capacity, LATENCY_BUCKETS, Telemetry};
-use model_server::worker::{self, WorkerSettings};
-use tower::ServiceExt as _;
 
-/// A model that computes when the test says so.
-struct Held {
-    go: Receiver<Step>,
-}
-
-enum Step {
-    Answer,
-    Fail,
-    Panic,
-}
-
-struct HeldLoader(Mutex<Option<Receiver<Step>>>);
-
-impl Loader for HeldLoader {
-    fn load(&self) -> Result<Box<dyn Model>, ModelError> {
-        let go = self.0.lock().expect("not poisoned").take().expect("loaded once");
-        Ok(Box::new(Held { go }))
-    }
-}
-
-impl Model for Held {
-    fn inputs(&self) -> usize {
-        2
-    }
-
-    fn outputs(&self) -> usize {
-        1
-    }
-
-    fn infer(&mut self, input: Vec<f32>, rows: usize) -> Result<Vec<f32>, ModelError> {
-        match self.go.recv() {
-            Ok(Step::Answer) => Ok(input.chunks(2).map(|row| row[0] + 10.0 * row[1]).collect()),
-            Ok(Step::Fail) => Err(ModelError(format!("refused {rows} rows"))),
-            Ok(Step::Panic) => panic!("as the test asked"),
-            Err(_) => Err(ModelError("the test is over".to_owned())),
-        }
-    }
-}
-
-struct Server {
-    router: Router,
-    go: Sender<Step>,
-    served: Arc<Served>,
-}
-
-impl Server {
-    fn start(max_batch_size: usize, queue_limit: usize) -> Server {
-        let window = Duration::from_secs(15);
-        let capacity = Capacity { workers: 1, queue_limit, max_batch_size, window };
-        let telemetry = Arc::new(Telemetry::new(capacity, &LATENCY_BUCKETS));
-        let queue = Arc::new(Queue::new(queue_limit, Arc::clone(&telemetry)));
-        let (go, held) = channel();
-        let settings = WorkerSettings { workers: 1, max_batch_size, warmup_iterations: 0 };
-        let shape = worker::start(&HeldLoader(Mutex::new(Some(held))), settings, &queue, &telemetry)
-            .expect("it loads");
-        let served = Arc::new(Served {
-            queue,
-            telemetry,
-            shape: OnceLock::from(shape),
-            draining: AtomicBool::new(false),
-            overload_status: StatusCode::SERVICE_UNAVAILABLE,
-        });
-        Server { router: routes::router(Arc::clone(&served), 1024), go, served }
-    }
-
-    async fn send(&self, method: &str, path: &str, body: &str) -> (u16, String) {
-        let request =
-            Request::builder().method(method).uri(path).body(Body::from(body.to_owned())).expect("valid");
-        let response = self.router.clone().oneshot(request).await.expect("the router always answers");
-        let code = response.status().as_u16();
-        let body = response.into_body().collect().await.expect("a whole body").to_bytes();
-        (code, String::from_utf8(body.to_vec()).expect("text"))
-    }
-
-    fn predict(&self) -> tokio::task::JoinHandle<u16> {
-        let router = self.router.clone();
-        tokio::spawn(async move {
-            let request = Request::post("/predict").body(Body::from(r#"{"features":[1,2]}"#)).expect("valid");
-            router.oneshot(request).await.expect("the router always answers").status().as_u16()
-        })
-    }
-
-    fn metric(&self, series: &str) -> f64 {
-        let text = String::from_utf8(self.served.telemetry.text()).expect("text");
-        let line = text.lines().find(|line| line.split(' ').next() == Some(series));
-        let line = line.unwrap_or_else(|| panic!("no {series} in\n{text}"));
-        line.split(' ').nth(1).expect("a value").parse().expect("a number")
-    }
-
-    /// Waits until a metric has a value.
-    async fn until(&self, series: &str, value: f64) {
-        let waiting = async {
-            while self.metric(series) != value {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(20), waiting)
-            .await
-            .unwrap_or_else(|_| panic!("{series} is {}, expected {value}", self.metric(series)));
-    }
-}
-
-#[tokio::test]
-async fn depth_counts_what_is_admitted_and_not_finished() {
-    let server = Server::start(1, 16);
-    let clients: Vec<_> = (0..5).map(|_| server.predict()).collect();
-    server.until("request_queue_depth", 5.0).await;
-    server.until("inference_requests_running", 1.0).await;
-    assert_eq!(server.metric("inference_requests_waiting"), 4.0);
-    for left in (0..5).rev() {
-        server.go.send(Step::Answer).expect("the worker waits");
-        server.until("request_queue_depth", f64::from(left)).await;
-    }
-    for client in clients {
-        assert_eq!(client.await.expect("no panic"), 200);
-    }
-    assert_eq!(server.metric("inference_requests_waiting"), 0.0);
-    assert_eq!(server.metric("inference_requests_running"), 0.0);
-    assert_eq!(server.metric("request_queue_depth_peak"), 5.0);
-    assert_eq!(server.metric(r#"inference_requests_total{outcome="ok"}"#), 5.0);
-    assert_eq!(server.metric("inference_latency_seconds_count"), 5.0);
-    assert_eq!(server.metric("inference_queue_seconds_count"), 5.0);
-}
-
-#[tokio::test]
-async fn a_batch_is_what_is_waiting() {
-    let server = Server::start(8, 16);
-    let first = server.predict();
-    server.until("inference_requests_running", 1.0).await;
-    let others: Vec<_> = (0..3).map(|_| server.predict()).collect();
-    server.until("inference_requests_waiting", 3.0).await;
-    server.go.send(Step::Answer).expect("the worker waits");
-    server.until("inference_requests_running", 3.0).await;
-    server.go.send(Step::Answer).expect("the worker waits");
-    for client in others.into_iter().chain([first]) {
-        assert_eq!(client.await.expect("no panic"), 200);
-    }
-    assert_eq!(server.metric("inference_batch_size_sum"), 4.0);
-    assert_eq!(server.metric("inference_batch_size_count"), 2.0);
-}
-
-#[tokio::test]
-async fn a_client_that_leaves_is_not_counted_any_more() {
-    let server = Server::start(1, 16);
-    let (running, waiting) = (server.predict(), server.predict());
-    server.until("request_queue_depth", 2.0).await;
-    server.until("inference_requests_running", 1.0).await;
-    waiting.abort();
-    running.abort();
-    server.until("request_queue_depth", 0.0).await;
-    assert_eq!(server.metric(r#"inference_requests_total{outcome="cancelled"}"#), 2.0);
-    server.go.send(Step::Answer).expect("the worker computes what nobody waits for");
-    // What was cancelled while it waited is not computed: the next step is for the next client.
-    let next = server.predict();
-    server.go.send(Step::Answer).expect("the worker waits");
-    assert_eq!(next.await.expect("no panic"), 200);
-    assert_eq!(server.metric("inference_batch_size_count"), 2.0);
-}
-
-#[tokio::test]
-async fn a_full_queue_refuses_at_once() {
-    let server = Server::start(1, 1);
-    let running = server.predict();
-    server.until("inference_requests_running", 1.0).await;
-    let waiting = server.predict();
-    server.until("inference_requests_waiting", 1.0).await;
-    let (code, body) = server.send("POST", "/predict", r#"{"features":[1]}"#).await;
-    assert_eq!((code, body.as_str()), (503, r#"{"detail":"too many requests are waiting"}"#));
-    assert_eq!(server.send("GET", "/health", "").await.0, 200);
-    server.go.send(Step::Answer).expect("the worker waits");
-    server.go.send(Step::Answer).expect("the worker waits");
-    assert_eq!((running.await.expect("no panic"), waiting.await.expect("no panic")), (200, 200));
-    assert_eq!(server.metric(r#"inference_requests_total{outcome="rejected"}"#), 1.0);
-}
-
-#[tokio::test]
-async fn a_model_that_fails_is_500_and_one_that_panics_takes_the_server_out() {
-    let server = Server::start(1, 16);
-    let client = server.predict();
-    server.go.send(Step::Fail).expect("the worker waits");
-    assert_eq!(client.await.expect("no panic"), 500);
-    let client = server.predict();
-    server.go.send(Step::Panic).expect("the worker waits");
-    assert_eq!(client.await.expect("no panic"), 503);
-    server.until("model_ready", 0.0).await;
-    assert_eq!(server.send("POST", "/predict", r#"{"features":[1]}"#).await.0, 503);
-    assert_eq!(server.metric("request_queue_depth"), 0.0);
-    assert_eq!(server.metric(r#"inference_requests_total{outcome="error"}"#), 3.0);
-}
+use support::{Options, Server, Step, value_of};
 
 #[tokio::test]
 async fn answers_and_errors_are_fastapis() {
-    let server = Server::start(1, 16);
-    server.go.send(Step::Answer).expect("the worker waits");
-    let (code, body) = server.send("POST", "/predict", r#"{"features":[1,2,3]}"#).await;
-    assert_eq!(code, 200);
-    assert!(body.starts_with(r#"{"prediction":[21.0],"latency_ms":"#), "{body}");
+    let server = Server::start(Options::default());
+    server.next(Step::Answer);
+    let answer = server.send("POST", "/predict", r#"{"features":[1,2,3]}"#).await;
+    assert_eq!(answer.code, 200);
+    assert!(answer.text().starts_with(r#"{"prediction":[21.0],"latency_ms":"#), "{}", answer.text());
     assert_eq!(server.metric("inference_inputs_truncated_total"), 1.0);
+    server.next(Step::Answer);
+    let answer = server.send("POST", "/predict", r#"{"features":[1]}"#).await;
+    assert_eq!(answer.json()["prediction"], serde_json::json!([1.0]));
     for (body, expected) in [
         (r#"{"x":1}"#, r#""loc":["body","features"],"msg":"Field required","type":"missing""#),
-        (
-            r#"{"features":1}"#,
-            r#""loc":["body","features"],"msg":"Input should be a valid list","type":"list_type""#,
-        ),
-        (
-            r#"{"features":[1,"a"]}"#,
-            r#""loc":["body","features",1],"msg":"Input should be a valid number","type":"float_type""#,
-        ),
-        (
-            r#"{"features":[1,1e39]}"#,
-            r#""loc":["body","features",1],"msg":"Input should be a finite number","type":"finite_number""#,
-        ),
+        (r#"{"features":[1,null]}"#, r#""loc":["body","features",1],"msg":"Input should be a valid number""#),
         ("[1]", r#""type":"model_attributes_type""#),
         ("{", r#""type":"json_invalid""#),
     ] {
-        let (code, answer) = server.send("POST", "/predict", body).await;
-        assert_eq!(code, 422, "{body}");
-        assert!(answer.contains(expected), "{body}: {answer}");
+        let answer = server.send("POST", "/predict", body).await;
+        assert_eq!(answer.code, 422, "{body}");
+        assert!(answer.text().starts_with(r#"{"detail":[{"#), "{body}: {}", answer.text());
+        assert!(answer.text().contains(expected), "{body}: {}", answer.text());
     }
-    assert_eq!(server.send("POST", "/predict", &"x".repeat(2000)).await.0, 413);
-    assert_eq!(server.send("GET", "/predict", "").await.0, 405);
-    assert_eq!(server.metric(r#"inference_requests_total{outcome="invalid"}"#), 7.0);
+    let answer = server.send("POST", "/predict", &"x".repeat(5000)).await;
+    assert_eq!(
+        (answer.code, answer.text()),
+        (413, r#"{"detail":"expected a body of at most 4096 bytes, found more"}"#)
+    );
+    assert_eq!(server.send("GET", "/predict", "").await.code, 405);
+    assert_eq!(server.ended("invalid"), 5.0);
+    assert_eq!(server.ended("ok"), 2.0);
+}
+
+#[tokio::test]
+async fn a_server_that_loads_is_live_and_not_ready() {
+    let options = Options::default();
+    let loading = Server::loading(options);
+    let server = &loading.server;
+    let answer = server.send("POST", "/predict", r#"{"features":[1]}"#).await;
+    assert_eq!((answer.code, answer.header("retry-after")), (503, Some("1")));
+    let health = server.send("GET", "/health", "").await;
+    assert_eq!((health.code, health.text()), (503, "model not loaded"));
+    let live = server.send("GET", "/v2/health/live", "").await;
+    assert_eq!((live.code, live.text()), (200, r#"{"live":true}"#));
+    let ready = server.send("GET", "/v2/health/ready", "").await;
+    assert_eq!((ready.code, ready.text()), (503, r#"{"ready":false,"live":true}"#));
+    assert_eq!(server.send("GET", "/v2/models/m/ready", "").await.code, 503);
+    assert_eq!(server.send("GET", "/v2/models/m", "").await.code, 503);
+    assert_eq!(server.metric(r#"model_ready{model="m",version="3"}"#), 0.0);
+    assert_eq!(server.ended("rejected"), 1.0);
+    loading.load(&options);
+    let health = server.send("GET", "/health", "").await;
+    assert_eq!((health.code, health.text()), (200, r#"{"status":"healthy"}"#));
+    assert_eq!(server.metric(r#"model_ready{model="m",version="3"}"#), 1.0);
+}
+
+#[tokio::test]
+async fn a_server_that_drains_is_live_not_ready_and_serves() {
+    let server = Server::start(Options::default());
+    server.served.life.drain();
+    assert_eq!(server.send("GET", "/health", "").await.text(), "shutting down");
+    let ready = server.send("GET", "/v2/health/ready", "").await;
+    assert_eq!((ready.code, ready.text()), (503, r#"{"ready":false,"live":true}"#));
+    assert_eq!(server.send("GET", "/v2/health/live", "").await.code, 200);
+    server.next(Step::Answer);
+    assert_eq!(server.predict().await.expect("no panic"), 200);
+    assert_eq!(server.metric("server_draining"), 1.0);
 }
 
 #[tokio::test]
 async fn every_metric_is_there_from_the_first_scrape() {
-    let server = Server::start(1, 16);
-    let (code, text) = server.send("GET", "/metrics", "").await;
-    assert_eq!(code, 200);
-    for name in [
-        "inference_latency_seconds_bucket{le=\"0.0001\"} 0",
-        "inference_latency_seconds_count 0",
-        "request_queue_depth 0",
-        "gpu_utilization_percent 0",
-        "inference_requests_waiting 0",
-        "inference_requests_running 0",
-        "inference_requests_total{outcome=\"cancelled\"} 0",
-        "inference_worker_busy_seconds_total 0",
-        "server_draining 0",
-        "inference_queue_limit 16",
-        "process_resident_memory_bytes ",
-    ] {
-        assert!(text.contains(&format!("\n{name}")), "{name} is not in\n{text}");
+    let loading = Server::loading(Options { workers: 2, ..Options::default() });
+    let answer = loading.server.send("GET", "/metrics", "").await;
+    assert_eq!(answer.code, 200);
+    assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    let text = answer.text();
+    let outcomes = ["ok", "invalid", "rejected", "expired", "cancelled", "error", "draining"];
+    let outcomes =
+        outcomes.map(|outcome| format!(r#"inference_requests_total{{model="m",outcome="{outcome}"}}"#));
+    let reasons = [
+        "library_not_found",
+        "symbol_not_found",
+        "driver_not_loaded",
+        "driver_mismatch",
+        "gpu_lost",
+        "not_supported",
+        "no_permission",
+        "no_device",
+        "timeout",
+        "other",
+    ];
+    let reasons = reasons.map(|reason| format!(r#"gpu_metrics_errors_total{{reason="{reason}"}}"#));
+    let zero = [
+        r#"inference_latency_seconds_bucket{le="0.0001"}"#,
+        r#"inference_latency_seconds_bucket{le="10"}"#,
+        "inference_latency_seconds_count",
+        "request_queue_depth",
+        "inference_requests_waiting",
+        "inference_requests_running",
+        "request_queue_depth_peak",
+        r#"inference_queue_seconds_count{model="m"}"#,
+        r#"inference_compute_seconds_count{model="m"}"#,
+        r#"inference_batch_size_count{model="m"}"#,
+        "inference_worker_busy_seconds_total",
+        "inference_duty_cycle_percent",
+        "inference_inputs_truncated_total",
+        "gpu_metrics_up",
+        r#"model_ready{model="m",version="3"}"#,
+        r#"model_load_seconds{model="m",version="3"}"#,
+        r#"model_warmup_seconds{model="m",version="3"}"#,
+        "server_draining",
+    ];
+    let zero = zero.into_iter().map(str::to_owned).chain(outcomes).chain(reasons);
+    let others = [
+        ("inference_workers", 2.0),
+        ("inference_queue_limit", 16.0),
+        ("inference_max_batch_size", 1.0),
+        (r#"model_info{backend="onnx",device="cpu",model="m",version="3"}"#, 1.0),
+    ];
+    let others = others.map(|(series, value)| (series.to_owned(), value));
+    for (series, expected) in zero.map(|series| (series, 0.0)).chain(others) {
+        assert_eq!(value_of(text, &series), Some(expected), "{series} in\n{text}");
     }
-    assert_eq!(server.send("GET", "/health", "").await, (200, r#"{"status":"healthy"}"#.to_owned()));
-    server.served.draining.store(true, std::sync::atomic::Ordering::Release);
-    assert_eq!(server.send("GET", "/health", "").await.0, 503);
+    for family in ["process_resident_memory_bytes ", "process_cpu_seconds_total ", "build_info{version="] {
+        assert!(text.contains(&format!("\n{family}")), "{family} is not in\n{text}");
+    }
+    // What is not known is absent until the collector says something.
+    assert_eq!(value_of(text, "gpu_utilization_percent"), None);
+    loading.server.served.telemetry.gpu().none_by_choice();
+    assert_eq!(loading.server.metric("gpu_utilization_percent"), 0.0);
+}
+
+#[tokio::test]
+async fn busy_time_counts_while_it_passes() {
+    let server = Server::start(Options::default());
+    let client = server.predict();
+    server.until("inference_requests_running", 1.0).await;
+    let mut last = 0.0;
+    for _ in 0..3 {
+        let rising = async {
+            while server.metric("inference_worker_busy_seconds_total") <= last {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(support::PATIENCE, rising).await.expect("it rises while the model computes");
+        last = server.metric("inference_worker_busy_seconds_total");
+    }
+    assert!(server.metric("inference_duty_cycle_percent") > 0.0);
+    server.next(Step::Answer);
+    assert_eq!(client.await.expect("no panic"), 200);
+    server.until("inference_requests_running", 0.0).await;
+    let end = server.metric("inference_worker_busy_seconds_total");
+    assert!(end >= last);
+}
+
+#[tokio::test]
+async fn openmetrics_is_written_when_it_is_asked_for() {
+    let server = Server::start(Options::default());
+    let accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+    let request = Request::get("/metrics").header(header::ACCEPT, accept).body(Body::empty());
+    let answer = server.ask(request.expect("valid")).await;
+    let content_type = answer.header("content-type");
+    assert_eq!(content_type, Some("application/openmetrics-text; version=1.0.0; charset=utf-8"));
+    let text = answer.text();
+    assert!(text.ends_with("\n# EOF\n"));
+    assert!(text.contains("# TYPE inference_requests counter\n"));
+    assert_eq!(value_of(text, r#"inference_requests_total{model="m",outcome="ok"}"#), Some(0.0));
+    assert_eq!(value_of(text, r#"inference_latency_seconds_bucket{le="1.0"}"#), Some(0.0));
+}
+
+#[tokio::test]
+async fn the_admin_router_observes_and_computes_nothing() {
+    let mut server = Server::start(Options::default());
+    server.router = model_server::routes::admin_router(Arc::clone(&server.served));
+    for path in ["/metrics", "/health", "/v2/health/live", "/v2/health/ready", "/v2/models/m/ready"] {
+        assert_eq!(server.send("GET", path, "").await.code, 200, "{path}");
+    }
+    assert_eq!(server.send("POST", "/predict", r#"{"features":[1]}"#).await.code, 404);
 }
 
 #[test]
@@ -274,8 +198,10 @@ fn the_built_in_model_computes_what_it_should() {
         prediction: Vec<f64>,
     }
     let golden: Vec<Golden> = serde_json::from_str(include_str!("../models/golden.json")).expect("valid");
-    let mut model = OnnxLoader { path: None }.load().expect("the built-in model loads");
-    assert_eq!((model.inputs(), model.outputs()), (768, 2));
+    let mut model = OnnxLoader::new(None).load().expect("the built-in model loads");
+    let shape = model.shape().clone();
+    assert_eq!((shape.input.name.as_str(), shape.input.width), ("features", 768));
+    assert_eq!((shape.output.name.as_str(), shape.output.width), ("prediction", 2));
     // One by one and all together.
     let rows: Vec<f32> = golden.iter().flat_map(|golden| golden.features.iter().copied()).collect();
     let together = model.infer(rows, golden.len()).expect("it computes");
@@ -306,17 +232,10 @@ fn the_models_are_what_the_script_writes() {
 }
 
 #[test]
-fn other_files_are_recognised() {
+fn a_file_that_is_no_onnx_is_told() {
     let dir = tempfile::tempdir().expect("a folder");
-    for (content, expected) in [
-        (&b"PK\x03\x04rest"[..], "expected an ONNX file, found a zip archive, such as a PyTorch file,"),
-        (b"{}", "expected an ONNX file, found JSON or safetensors"),
-        (b"", "expected an ONNX file, found nothing"),
-        (b"garbage garbage", "is not usable as an ONNX model"),
-    ] {
-        let path = dir.path().join("model");
-        std::fs::write(&path, content).expect("writable");
-        let error = OnnxLoader { path: Some(path) }.load().err().expect("refused");
-        assert!(error.to_string().contains(expected), "{error}");
-    }
+    let path = dir.path().join("model");
+    std::fs::write(&path, b"garbage garbage").expect("writable");
+    let error = OnnxLoader::new(Some(path)).load().err().expect("refused");
+    assert!(error.to_string().contains("is not usable as an ONNX model"), "{error}");
 }

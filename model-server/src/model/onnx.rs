@@ -1,29 +1,34 @@
 //! ONNX models, on any CPU, through tract: pure Rust, nothing to install.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid as _;
 use tract_onnx::tract_hir::internal::DimLike as _;
 
-use super::{Loader, Model, ModelError};
+use super::{Loader, Model, ModelError, Shape, TensorShape};
 
-/// Loads ONNX files: one row of numbers in, one row out, the first dimension being the batch.
-#[derive(Debug, Clone)]
+/// Loads ONNX files: one row of numbers in, one row out, the first dimension being the batch. The file is read once; all that
+/// is loaded shares its weights.
 pub struct OnnxLoader {
-    /// The file; the built-in model when `None`.
-    pub path: Option<PathBuf>,
+    path: Option<PathBuf>,
+    parsed: OnceLock<Result<Onnx, ModelError>>,
 }
 
+#[derive(Clone)]
 struct Onnx {
     plan: Arc<TypedRunnableModel>,
-    inputs: usize,
-    outputs: usize,
+    shape: Arc<Shape>,
 }
 
-impl Loader for OnnxLoader {
-    fn load(&self) -> Result<Box<dyn Model>, ModelError> {
+impl OnnxLoader {
+    /// Of a file, or of the built-in model when `None`.
+    pub fn new(path: Option<PathBuf>) -> OnnxLoader {
+        OnnxLoader { path, parsed: OnceLock::new() }
+    }
+
+    fn read(&self) -> Result<Onnx, ModelError> {
         let (name, bytes) = match &self.path {
             None => ("the built-in model".to_owned(), LINEAR.to_vec()),
             Some(path) => {
@@ -33,22 +38,28 @@ impl Loader for OnnxLoader {
                 (path.display().to_string(), bytes)
             }
         };
-        if let Some(other) = recognise(&bytes) {
-            return Err(ModelError(format!("expected an ONNX file, found {other} in {name}")));
-        }
-        let model = load(&bytes)
-            .map_err(|error| ModelError(format!("{name} is not usable as an ONNX model: {error}")))?;
+        parse(&bytes).map_err(|error| ModelError(format!("{name} is not usable as an ONNX model: {error}")))
+    }
+}
+
+impl Loader for OnnxLoader {
+    fn load(&self) -> Result<Box<dyn Model>, ModelError> {
+        let model = self.parsed.get_or_init(|| self.read()).clone()?;
         Ok(Box::new(model))
     }
 }
 
-fn load(bytes: &[u8]) -> Result<Onnx, String> {
+fn parse(bytes: &[u8]) -> Result<Onnx, String> {
     let text = |error: TractError| format!("{error:#}");
     let mut model = tract_onnx::onnx().model_for_read(&mut &*bytes).map_err(text)?;
     let (inputs, outlets) = (model.inputs.len(), model.outputs.len());
     if inputs != 1 || outlets != 1 {
         return Err(format!("expected one input and one output, found {inputs} and {outlets}"));
     }
+    let name = |outlet: OutletId| {
+        model.outlet_label(outlet).unwrap_or(model.nodes[outlet.node].name.as_str()).to_owned()
+    };
+    let (input_name, output_name) = (name(model.inputs[0]), name(model.outputs[0]));
     let width = |fact: &InferenceFact, what: &str| -> Result<usize, String> {
         let dims = fact.shape.concretize().ok_or_else(|| format!("the {what} has no shape"))?;
         match &dims[..] {
@@ -62,44 +73,30 @@ fn load(bytes: &[u8]) -> Result<Onnx, String> {
     model.analyse(false).map_err(text)?;
     let outputs = width(model.output_fact(0).map_err(text)?, "output")?;
     let plan = model.into_optimized().and_then(IntoRunnable::into_runnable).map_err(text)?;
-    Ok(Onnx { plan, inputs, outputs })
+    let shape = Shape {
+        input: TensorShape { name: input_name, width: inputs },
+        output: TensorShape { name: output_name, width: outputs },
+    };
+    Ok(Onnx { plan, shape: Arc::new(shape) })
 }
 
 impl Model for Onnx {
-    fn inputs(&self) -> usize {
-        self.inputs
-    }
-
-    fn outputs(&self) -> usize {
-        self.outputs
+    fn shape(&self) -> &Shape {
+        &self.shape
     }
 
     fn infer(&mut self, input: Vec<f32>, rows: usize) -> Result<Vec<f32>, ModelError> {
         let text = |error: TractError| ModelError(format!("{error:#}"));
-        let input = Tensor::from_shape(&[rows, self.inputs], &input).map_err(text)?;
+        let input = Tensor::from_shape(&[rows, self.shape.input.width], &input).map_err(text)?;
         let output = self.plan.run(tvec!(input.into())).map_err(text)?;
         let numbers = output[0].to_plain_array_view::<f32>().map_err(text)?;
         let numbers: Vec<f32> = numbers.iter().copied().collect();
-        if numbers.len() == rows * self.outputs {
+        let expected = rows * self.shape.output.width;
+        if numbers.len() == expected {
             Ok(numbers)
         } else {
-            Err(ModelError(format!("expected {} outputs, found {}", rows * self.outputs, numbers.len())))
+            Err(ModelError(format!("expected {expected} outputs, found {}", numbers.len())))
         }
-    }
-}
-
-/// Files that people take for ONNX.
-fn recognise(bytes: &[u8]) -> Option<&'static str> {
-    if bytes.starts_with(b"PK\x03\x04") {
-        Some("a zip archive, such as a PyTorch file,")
-    } else if bytes.starts_with(b"\x80") {
-        Some("a Python pickle")
-    } else if bytes.first() == Some(&b'{') || bytes.get(8) == Some(&b'{') {
-        Some("JSON or safetensors")
-    } else if bytes.is_empty() {
-        Some("nothing")
-    } else {
-        None
     }
 }
 

@@ -1,0 +1,56 @@
+//! Metrics and probes on a listener and a thread of their own: however busy the rest is, they are answered.
+
+use std::net::SocketAddr;
+use std::thread;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
+
+use crate::app::AppError;
+use crate::serve::{Connections, Stage, serve};
+
+/// The running admin server; it ends with the program, after everything else.
+pub struct Admin {
+    ended: oneshot::Receiver<()>,
+    _stage: watch::Sender<Stage>,
+}
+
+impl Admin {
+    /// Waits until it ends, which it should not.
+    pub async fn ended(&mut self) {
+        let _ = (&mut self.ended).await;
+    }
+}
+
+/// Listens, and serves on a thread of its own.
+///
+/// # Errors
+/// The address cannot be listened on, or there is no thread.
+pub fn start(address: SocketAddr, router: Router, connections: Connections) -> Result<Admin, AppError> {
+    let failed = |cause| AppError::Listen { address, cause };
+    let listener = std::net::TcpListener::bind(address).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    let actual = listener.local_addr().map_err(failed)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| AppError::Start("the admin server", error))?;
+    let (running, ended) = oneshot::channel::<()>();
+    let (stage, stages) = watch::channel(Stage::Serving);
+    thread::Builder::new()
+        .name("admin".to_owned())
+        .spawn(move || {
+            // Dropped when the thread ends, however it ends.
+            let _running = running;
+            runtime.block_on(async move {
+                match TcpListener::from_std(listener) {
+                    Ok(listener) => serve(listener, router, connections, stages).await,
+                    Err(error) => tracing::error!(%error, "the admin server cannot listen"),
+                }
+            });
+        })
+        .map_err(|error| AppError::Start("the admin server", error))?;
+    tracing::info!(address = %actual, "admin listening");
+    Ok(Admin { ended, _stage: stage })
+}

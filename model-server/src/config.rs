@@ -1,0 +1,492 @@
+//! What the server runs by: every value of the right type, and all of them fitting together.
+
+mod values;
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use self::values::{
+    address, at_least_one, bounds, bytes, choice, count, device, name, optional_time, positive_time, time,
+    version_policy,
+};
+use crate::args::Flags;
+
+/// What the server runs by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Connections and bodies.
+    pub http: HttpConfig,
+    /// Where the model comes from.
+    pub model: ModelConfig,
+    /// Threads that compute.
+    pub workers: NonZeroUsize,
+    /// A worker that is silent for so long is stuck.
+    pub stall_timeout: Duration,
+    /// Executions that take less than this are done by the thread that brings a request.
+    pub inline_below: Duration,
+    /// Executions with made-up input before the server is ready.
+    pub warmup_iterations: usize,
+    /// Rows of one execution at most.
+    pub max_batch_size: NonZeroUsize,
+    /// How long a request may wait for others to fill its batch.
+    pub max_batch_delay: Duration,
+    /// Requests that may wait.
+    pub queue_limit: NonZeroUsize,
+    /// What a request is answered with that finds the queue full.
+    pub overload_status: StatusCode,
+    /// How long requests may wait for their execution.
+    pub timeouts: Timeouts,
+    /// What metrics look like.
+    pub metrics: MetricsConfig,
+    /// How the server ends.
+    pub drain: DrainConfig,
+    /// The form of log lines.
+    pub log_format: LogFormat,
+}
+
+/// Connections and bodies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpConfig {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Where to answer metrics and probes as well; nowhere when `None`.
+    pub admin_listen: Option<SocketAddr>,
+    /// Connections that are served at a time.
+    pub max_connections: NonZeroUsize,
+    /// How long the head of a request may take to come.
+    pub header_timeout: Duration,
+    /// How long the body of a request may take to come.
+    pub body_timeout: Duration,
+    /// Largest body in bytes, compressed or not.
+    pub max_body_bytes: usize,
+}
+
+/// Where the model comes from, and what it is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelConfig {
+    /// The file or repository.
+    pub source: ModelSource,
+    /// Its name in requests and metrics.
+    pub name: String,
+    /// What computes.
+    pub backend: Backend,
+    /// Where to compute.
+    pub device: Device,
+    /// Threads of one execution, for backends that have any.
+    pub intra_op_threads: NonZeroUsize,
+    /// Numbers in a row of input, for files that do not say; found in their weights when `None`.
+    pub input_width: Option<NonZeroUsize>,
+}
+
+/// What computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// Whatever reads the file.
+    Auto,
+    /// ONNX, on the CPU.
+    Onnx,
+    /// TorchScript, through libtorch; in builds with the feature `torch`.
+    Torch,
+}
+
+/// Where a model's file is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelSource {
+    /// In the program.
+    BuiltIn,
+    /// Here.
+    File(PathBuf),
+    /// In a folder `NAME/VERSION` of this folder.
+    Repository(PathBuf, VersionPolicy),
+}
+
+/// Which version of a model is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VersionPolicy {
+    /// The one with the highest number.
+    Latest,
+    /// This one.
+    Exactly(u64),
+}
+
+/// Where to compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Device {
+    /// Wherever the backend can.
+    Auto,
+    /// On the CPU; whatever GPUs there are are none of the server's.
+    Cpu,
+    /// On a GPU, the one with this number if one is named.
+    Cuda(Option<u32>),
+}
+
+/// How long requests may wait for their execution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// When a request does not say.
+    pub default: Option<Duration>,
+    /// At most; for ever when `None`.
+    pub max: Option<Duration>,
+}
+
+impl Timeouts {
+    /// How long a request may wait that asks for so much; for ever when `None`.
+    pub fn of(self, asked: Option<Duration>) -> Option<Duration> {
+        let wanted = asked.or(self.default);
+        match (wanted, self.max) {
+            (Some(wanted), Some(max)) => Some(wanted.min(max)),
+            (wanted, max) => wanted.or(max),
+        }
+    }
+}
+
+/// What metrics look like.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MetricsConfig {
+    /// Bounds of the histograms of times, in seconds.
+    pub latency_buckets: Vec<f64>,
+    /// The time that the trailing metrics look back.
+    pub window: Duration,
+    /// How often the use of GPUs is published.
+    pub gpu_poll_interval: Duration,
+    /// An unknown use of a GPU is published as 0.
+    pub gpu_unknown_is_zero: bool,
+}
+
+/// How the server ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DrainConfig {
+    /// How long to keep serving, not ready any more.
+    pub delay: Duration,
+    /// How long requests under way may take after that.
+    pub timeout: Duration,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// All that is wrong with the flags.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct Faults(pub Vec<String>);
+
+impl Config {
+    /// Parses all flags.
+    ///
+    /// # Errors
+    /// All that is wrong, not only the first.
+    pub fn parse(flags: Flags) -> Result<Config, Faults> {
+        // In full, so that a flag that nobody uses does not compile.
+        let Flags {
+            listen,
+            admin_listen,
+            max_connections,
+            header_timeout,
+            body_timeout,
+            max_body_bytes,
+            model,
+            model_repository,
+            model_name,
+            model_version_policy,
+            backend,
+            device: device_text,
+            intra_op_threads,
+            input_width,
+            workers,
+            stall_timeout,
+            inline_below,
+            warmup_iterations,
+            max_batch_size,
+            max_batch_delay,
+            queue_limit,
+            overload_status,
+            default_timeout,
+            max_timeout,
+            latency_buckets,
+            metrics_window,
+            gpu_poll_interval,
+            gpu_unavailable,
+            drain_delay,
+            drain_timeout,
+            log_format,
+        } = flags;
+        let mut f = Collector(Vec::new());
+        let admin = admin_listen.map(|text| f.check("--admin-listen", &text, address));
+        let version = f.check("--model-version-policy", &model_version_policy, version_policy);
+        let mut backends = vec![("auto", Backend::Auto), ("onnx", Backend::Onnx)];
+        if cfg!(feature = "torch") {
+            backends.push(("torch", Backend::Torch));
+        }
+        let backend = f.check("--backend", &backend, |text| choice(text, &backends));
+        let input_width = input_width.map(|text| f.check("--input-width", &text, at_least_one));
+        let timeouts = (
+            f.check("--default-timeout", &default_timeout, optional_time),
+            f.check("--max-timeout", &max_timeout, optional_time),
+        );
+        if let (Some(Some(default)), Some(Some(max))) = timeouts
+            && default > max
+        {
+            f.0.push(format!(
+                "--default-timeout: expected no more than --max-timeout, {max:?}, found {default:?}"
+            ));
+        }
+        let source = match (model, model_repository) {
+            (Some(_), Some(_)) => {
+                f.0.push("--model and --model-repository: expected one of them, found both".to_owned());
+                None
+            }
+            (Some(file), None) => Some(ModelSource::File(PathBuf::from(file))),
+            (None, Some(folder)) => {
+                version.map(|version| ModelSource::Repository(PathBuf::from(folder), version))
+            }
+            (None, None) => Some(ModelSource::BuiltIn),
+        };
+        if !matches!(source, Some(ModelSource::Repository(..)) | None)
+            && matches!(version, Some(VersionPolicy::Exactly(_)))
+        {
+            f.0.push(
+                "--model-version-policy: expected --model-repository with a number, found none".to_owned(),
+            );
+        }
+        let device = f.check("--device", &device_text, device);
+        if let (Some(Device::Cuda(_)), false) = (device, cfg!(feature = "torch")) {
+            f.0.push(format!(
+                "--device: expected auto or cpu, found {device_text}: no backend of this build computes on a GPU"
+            ));
+        }
+        let overload = |text: &str| {
+            choice(text, &[("503", StatusCode::SERVICE_UNAVAILABLE), ("429", StatusCode::TOO_MANY_REQUESTS)])
+        };
+        let unavailable = |text: &str| choice(text, &[("absent", false), ("zero", true)]);
+        let log = |text: &str| choice(text, &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
+        let parsed = (
+            f.check("--listen", &listen, address),
+            f.check("--max-connections", &max_connections, at_least_one),
+            f.check("--header-timeout", &header_timeout, positive_time),
+            f.check("--body-timeout", &body_timeout, positive_time),
+            f.check("--max-body-bytes", &max_body_bytes, bytes),
+            f.check("--model-name", &model_name, name),
+            f.check("--intra-op-threads", &intra_op_threads, at_least_one),
+            f.check("--workers", &workers, at_least_one),
+            f.check("--stall-timeout", &stall_timeout, positive_time),
+            f.check("--inline-below", &inline_below, time),
+            f.check("--warmup-iterations", &warmup_iterations, count),
+            f.check("--max-batch-size", &max_batch_size, at_least_one),
+            f.check("--max-batch-delay", &max_batch_delay, time),
+            f.check("--queue-limit", &queue_limit, at_least_one),
+            f.check("--overload-status", &overload_status, overload),
+            f.check("--latency-buckets", &latency_buckets, bounds),
+            f.check("--metrics-window", &metrics_window, positive_time),
+            f.check("--gpu-poll-interval", &gpu_poll_interval, positive_time),
+            f.check("--gpu-unavailable", &gpu_unavailable, unavailable),
+            f.check("--drain-delay", &drain_delay, time),
+            f.check("--drain-timeout", &drain_timeout, time),
+            f.check("--log-format", &log_format, log),
+        );
+        let (
+            Some(listen),
+            Some(max_connections),
+            Some(header_timeout),
+            Some(body_timeout),
+            Some(max_body_bytes),
+            Some(name),
+            Some(intra_op_threads),
+            Some(workers),
+            Some(stall_timeout),
+            Some(inline_below),
+            Some(warmup_iterations),
+            Some(max_batch_size),
+            Some(max_batch_delay),
+            Some(queue_limit),
+            Some(overload_status),
+            Some(latency_buckets),
+            Some(window),
+            Some(gpu_poll_interval),
+            Some(gpu_unknown_is_zero),
+            Some(delay),
+            Some(timeout),
+            Some(log_format),
+        ) = parsed
+        else {
+            return Err(Faults(f.0));
+        };
+        let (Some(source), Some(backend), Some(device)) = (source, backend, device) else {
+            return Err(Faults(f.0));
+        };
+        let (Some(default), Some(max)) = timeouts else {
+            return Err(Faults(f.0));
+        };
+        if !f.0.is_empty() {
+            return Err(Faults(f.0));
+        }
+        Ok(Config {
+            http: HttpConfig {
+                listen,
+                admin_listen: admin.flatten(),
+                max_connections,
+                header_timeout,
+                body_timeout,
+                max_body_bytes,
+            },
+            model: ModelConfig {
+                source,
+                name,
+                backend,
+                device,
+                intra_op_threads,
+                input_width: input_width.flatten(),
+            },
+            workers,
+            stall_timeout,
+            inline_below,
+            warmup_iterations,
+            max_batch_size,
+            max_batch_delay,
+            queue_limit,
+            overload_status,
+            timeouts: Timeouts { default, max },
+            metrics: MetricsConfig { latency_buckets, window, gpu_poll_interval, gpu_unknown_is_zero },
+            drain: DrainConfig { delay, timeout },
+            log_format,
+        })
+    }
+}
+
+/// Collects faults.
+struct Collector(Vec<String>);
+
+impl Collector {
+    fn check<T>(
+        &mut self,
+        flag: &str,
+        text: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        match parse(text) {
+            Ok(value) => Some(value),
+            Err(expected) => {
+                let variable = flag.trim_start_matches('-').to_uppercase().replace('-', "_");
+                self.0.push(format!("{flag} (MODEL_SERVER_{variable}): expected {expected}, found {text:?}"));
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::args::CommandLine;
+    use crate::telemetry::TUTORIAL_BUCKETS;
+
+    fn parse(arguments: &[&str]) -> Result<Config, Faults> {
+        let words = ["model-server"].iter().chain(arguments);
+        Config::parse(CommandLine::try_parse_from(words).expect("known flags").flags)
+    }
+
+    fn faults(arguments: &[&str]) -> Vec<String> {
+        parse(arguments).expect_err("wrong flags").0
+    }
+
+    #[test]
+    fn the_defaults_are_the_tutorials_port_and_batches_without_delay() {
+        let config = parse(&[]).expect("valid");
+        assert_eq!(config.http.listen, SocketAddr::from(([0, 0, 0, 0], 8080)));
+        assert_eq!(config.http.admin_listen, None);
+        assert_eq!(config.model.source, ModelSource::BuiltIn);
+        assert_eq!((config.max_batch_size.get(), config.max_batch_delay), (32, Duration::ZERO));
+        assert_eq!(config.queue_limit.get(), 256);
+        assert_eq!(config.timeouts, Timeouts { default: None, max: Some(Duration::from_secs(30)) });
+        assert!(!config.metrics.gpu_unknown_is_zero);
+    }
+
+    #[test]
+    fn every_fault_is_told_with_what_was_expected_and_found() {
+        let found = faults(&[
+            "--listen=nowhere",
+            "--workers=0",
+            "--max-batch-delay=soon",
+            "--overload-status=500",
+            "--latency-buckets=1,1",
+            "--device=tpu",
+            "--model-name=../x",
+            "--log-format=xml",
+        ]);
+        assert_eq!(
+            found,
+            [
+                "--device (MODEL_SERVER_DEVICE): expected auto, cpu, cuda or cuda:N, found \"tpu\"",
+                "--listen (MODEL_SERVER_LISTEN): expected an address with a port, as 0.0.0.0:8080, found \"nowhere\"",
+                "--model-name (MODEL_SERVER_MODEL_NAME): expected letters, digits, '.', '_' and '-', no '.' first, found \"../x\"",
+                "--workers (MODEL_SERVER_WORKERS): expected a whole number, 1 or more, found \"0\"",
+                "--max-batch-delay (MODEL_SERVER_MAX_BATCH_DELAY): expected a time, as 5, 1.5s, 20ms or 200us, found \"soon\"",
+                "--overload-status (MODEL_SERVER_OVERLOAD_STATUS): expected 503 or 429, found \"500\"",
+                "--latency-buckets (MODEL_SERVER_LATENCY_BUCKETS): expected default, tutorial, or rising numbers above 0 between commas, found \"1,1\"",
+                "--log-format (MODEL_SERVER_LOG_FORMAT): expected text or json, found \"xml\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn values_that_do_not_fit_together_are_told_too() {
+        assert_eq!(
+            faults(&["--model=a", "--model-repository=b", "--default-timeout=40", "--workers=x"]),
+            [
+                "--default-timeout: expected no more than --max-timeout, 30s, found 40s",
+                "--model and --model-repository: expected one of them, found both",
+                "--workers (MODEL_SERVER_WORKERS): expected a whole number, 1 or more, found \"x\"",
+            ]
+        );
+        let found = faults(&["--model-version-policy=3"]);
+        assert!(found[0].contains("expected --model-repository"), "{found:?}");
+        // Whether there is such a GPU is known when the model is loaded.
+        let cuda = parse(&["--device=cuda:1"]);
+        assert_eq!(cuda.is_ok(), cfg!(feature = "torch"), "{cuda:?}");
+        let torch = parse(&["--backend=torch"]);
+        assert_eq!(torch.is_ok(), cfg!(feature = "torch"), "{torch:?}");
+    }
+
+    #[test]
+    fn times_have_units_and_buckets_have_names() {
+        let config = parse(&[
+            "--max-batch-delay=200us",
+            "--drain-delay=0.5",
+            "--drain-timeout=1m",
+            "--default-timeout=250ms",
+            "--latency-buckets=tutorial",
+            "--gpu-unavailable=zero",
+        ])
+        .expect("valid");
+        assert_eq!(config.max_batch_delay, Duration::from_micros(200));
+        assert_eq!(
+            config.drain,
+            DrainConfig { delay: Duration::from_millis(500), timeout: Duration::from_mins(1) }
+        );
+        assert_eq!(config.timeouts.default, Some(Duration::from_millis(250)));
+        assert_eq!(config.metrics.latency_buckets, TUTORIAL_BUCKETS);
+        assert!(config.metrics.gpu_unknown_is_zero);
+    }
+
+    #[test]
+    fn a_client_may_ask_for_less_but_not_for_more() {
+        let second = Duration::from_secs;
+        let timeouts = Timeouts { default: Some(second(2)), max: Some(second(5)) };
+        assert_eq!(timeouts.of(None), Some(second(2)));
+        assert_eq!(timeouts.of(Some(second(1))), Some(second(1)));
+        assert_eq!(timeouts.of(Some(second(9))), Some(second(5)));
+        assert_eq!(Timeouts { default: None, max: Some(second(5)) }.of(None), Some(second(5)));
+        assert_eq!(Timeouts { default: None, max: None }.of(None), None);
+    }
+}

@@ -1,0 +1,85 @@
+//! Where the server is in its life. [`crate::app`] writes it, everybody else reads.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use crate::telemetry::Telemetry;
+use crate::worker::Pool;
+
+/// From loading over serving to draining.
+pub struct Lifecycle {
+    pool: OnceLock<Pool>,
+    draining: AtomicBool,
+    telemetry: Arc<Telemetry>,
+}
+
+/// Why no request should be sent here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotReady {
+    /// The model is being loaded or warmed.
+    Loading,
+    /// The server ends.
+    Draining,
+    /// A worker is stuck or gone.
+    Stuck,
+}
+
+impl NotReady {
+    /// For people.
+    pub fn message(self) -> &'static str {
+        match self {
+            NotReady::Loading => "model not loaded",
+            NotReady::Draining => "shutting down",
+            NotReady::Stuck => "a worker is stuck or gone",
+        }
+    }
+}
+
+impl Lifecycle {
+    /// Loading.
+    pub fn new(telemetry: Arc<Telemetry>) -> Lifecycle {
+        Lifecycle { pool: OnceLock::new(), draining: AtomicBool::new(false), telemetry }
+    }
+
+    /// The model is loaded and warm, and these compute.
+    pub fn loaded(&self, pool: Pool) {
+        // There is one load in a server's life.
+        let _ = self.pool.set(pool);
+    }
+
+    /// The signal to end came.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        self.telemetry.draining();
+    }
+
+    /// Whether the server ends.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// The workers, once the model is loaded; they serve while the server drains, too.
+    pub fn pool(&self) -> Option<&Pool> {
+        self.pool.get()
+    }
+
+    /// Whether a restart would not help: loading and draining are part of a life.
+    pub fn is_live(&self) -> bool {
+        self.pool.get().is_none_or(Pool::is_alive)
+    }
+
+    /// Whether requests should be sent here. A full queue changes nothing about it: they would overrun the other servers.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn ready(&self) -> Result<(), NotReady> {
+        if self.is_draining() {
+            return Err(NotReady::Draining);
+        }
+        match self.pool.get() {
+            None => Err(NotReady::Loading),
+            Some(pool) if pool.is_alive() => Ok(()),
+            Some(_) => Err(NotReady::Stuck),
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! One request on its way through the queue, seen from the worker ([`Job`]) and from its client ([`Ticket`]).
+
+use std::ops::Deref;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use super::{Ask, waiting};
+use crate::telemetry::Telemetry;
+
+/// What a request gets: its rows of outputs behind one another.
+pub type Reply = Result<Vec<f32>, Failure>;
+
+/// Why a request that was admitted, or would have been, gets no outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// The model refused these rows, computed no number, or panicked; the log says which.
+    Model,
+    /// It waited longer than it may.
+    Expired,
+    /// The worker that executed it does not come back.
+    Stalled,
+    /// No worker is left.
+    NoWorker,
+    /// The server ends.
+    Draining,
+}
+
+/// A request to compute.
+pub struct Job {
+    ask: Ask,
+    admitted: Instant,
+    stage: AtomicU8,
+    reply: Mutex<Option<oneshot::Sender<Reply>>>,
+}
+
+const WAITING: u8 = 0;
+const RUNNING: u8 = 1;
+const OVER: u8 = 2;
+
+impl Job {
+    pub(super) fn new(ask: Ask, now: Instant) -> (Job, oneshot::Receiver<Reply>) {
+        let (reply, answer) = oneshot::channel();
+        let job = Job { ask, admitted: now, stage: AtomicU8::new(WAITING), reply: Mutex::new(Some(reply)) };
+        (job, answer)
+    }
+
+    /// Rows behind one another.
+    pub fn input(&self) -> &[f32] {
+        &self.ask.input
+    }
+
+    /// How many rows it has.
+    pub fn row_count(&self) -> usize {
+        self.ask.rows
+    }
+
+    /// Nobody waits for the answer any more.
+    pub fn is_over(&self) -> bool {
+        self.stage.load(Ordering::Acquire) == OVER
+    }
+
+    /// Answers the client; only the first answer counts.
+    pub fn answer(&self, reply: Reply) {
+        let sender = self.reply.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(sender) = sender {
+            // A client that left waits for no answer.
+            let _ = sender.send(reply);
+        }
+    }
+
+    pub(super) fn expire(&self) {
+        self.answer(Err(Failure::Expired));
+    }
+
+    /// From waiting to executing, unless the client left meanwhile.
+    pub(super) fn start(&self, now: Instant, telemetry: &Telemetry) -> bool {
+        telemetry.starting();
+        if self.move_on(WAITING, RUNNING) {
+            telemetry.started(now.saturating_duration_since(self.admitted));
+            true
+        } else {
+            telemetry.not_started();
+            false
+        }
+    }
+
+    fn move_on(&self, from: u8, to: u8) -> bool {
+        self.stage.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+impl waiting::Entry for Job {
+    fn rows(&self) -> usize {
+        self.ask.rows
+    }
+
+    fn admitted(&self) -> Instant {
+        self.admitted
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.ask.deadline
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.is_over()
+    }
+}
+
+/// An admitted request, held by whoever waits for it: while it lives the request counts.
+pub struct Ticket {
+    job: Counts,
+    answer: oneshot::Receiver<Reply>,
+}
+
+/// Keeps the gauges true: dropped, the request is over.
+struct Counts {
+    job: Arc<Job>,
+    telemetry: Arc<Telemetry>,
+}
+
+impl Ticket {
+    pub(super) fn new(job: Arc<Job>, answer: oneshot::Receiver<Reply>, telemetry: Arc<Telemetry>) -> Ticket {
+        Ticket { job: Counts { job, telemetry }, answer }
+    }
+
+    /// Waits for the answer. A request that still waits for its execution at its deadline expires; one that executes is
+    /// waited for, as long as its worker lives.
+    pub async fn wait(self) -> Reply {
+        let Ticket { job, mut answer } = self;
+        // A sender that is dropped without an answer was lost with its worker.
+        let or_lost = |reply: Result<Reply, _>| reply.unwrap_or(Err(Failure::Stalled));
+        let Some(deadline) = job.ask.deadline else { return or_lost(answer.await) };
+        match tokio::time::timeout_at(deadline.into(), &mut answer).await {
+            Ok(reply) => or_lost(reply),
+            Err(_) if job.ends_waiting() => Err(Failure::Expired),
+            Err(_) => or_lost(answer.await),
+        }
+    }
+}
+
+impl Counts {
+    /// Ends the request if it waits, and tells whether it did.
+    fn ends_waiting(&self) -> bool {
+        let waited = self.job.move_on(WAITING, OVER);
+        if waited {
+            self.telemetry.left(Instant::now(), false);
+        }
+        waited
+    }
+}
+
+impl Deref for Counts {
+    type Target = Job;
+
+    fn deref(&self) -> &Job {
+        &self.job
+    }
+}
+
+impl Drop for Counts {
+    fn drop(&mut self) {
+        if !self.ends_waiting() && self.job.move_on(RUNNING, OVER) {
+            self.telemetry.left(Instant::now(), true);
+        }
+    }
+}

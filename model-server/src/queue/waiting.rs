@@ -1,0 +1,261 @@
+//! The rules of waiting: who finds room, who is computed together, who waited too long. Pure: time is given.
+
+use std::collections::VecDeque;
+use std::ops::Deref;
+use std::time::{Duration, Instant};
+
+/// How much may wait, and what a batch is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Requests that may wait.
+    pub requests: usize,
+    /// Rows of a batch at most; a request has no more.
+    pub batch_rows: usize,
+    /// How long the oldest request may wait for others to fill its batch. Zero: not at all.
+    pub batch_delay: Duration,
+}
+
+/// What waits.
+pub trait Entry {
+    /// Rows to compute, 1 or more.
+    fn rows(&self) -> usize;
+
+    /// Since when it waits.
+    fn admitted(&self) -> Instant;
+
+    /// Until when it may wait; for ever when `None`.
+    fn deadline(&self) -> Option<Instant>;
+
+    /// Nobody waits for its answer any more.
+    fn is_abandoned(&self) -> bool;
+}
+
+/// A bounded queue, first come, first served.
+pub struct Waiting<E> {
+    entries: VecDeque<E>,
+    limits: Limits,
+}
+
+/// What a look at the queue brings.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Taken<E> {
+    /// To be computed together; empty when nothing is due.
+    pub batch: Vec<E>,
+    /// Waited longer than they may: to be refused without computing.
+    pub expired: Vec<E>,
+    /// When the batch that is forming is due, if nothing more comes.
+    pub look_again: Option<Instant>,
+}
+
+impl<P: Deref> Waiting<P>
+where
+    P::Target: Entry,
+{
+    /// Nothing waits.
+    pub fn new(limits: Limits) -> Waiting<P> {
+        Waiting { entries: VecDeque::new(), limits }
+    }
+
+    /// Whether one more may wait. What was abandoned takes no room.
+    pub fn has_room(&mut self) -> bool {
+        if self.entries.len() >= self.limits.requests {
+            self.entries.retain(|entry| !entry.is_abandoned());
+        }
+        self.entries.len() < self.limits.requests
+    }
+
+    /// Lets one more wait; whoever calls this asked [`has_room`](Waiting::has_room) first.
+    pub fn push(&mut self, entry: P) {
+        debug_assert!(self.entries.len() < self.limits.requests, "a queue with room");
+        self.entries.push_back(entry);
+    }
+
+    /// Takes the next batch, if one is due: at once without a delay, else when it is full, when its oldest request waited as
+    /// long as it may for others, or when `hurry` says that no others come.
+    pub fn take(&mut self, now: Instant, hurry: bool) -> Taken<P> {
+        let mut taken = Taken { batch: Vec::new(), expired: Vec::new(), look_again: None };
+        let (mut rows, mut full) = (0, false);
+        while !full && let Some(entry) = self.entries.pop_front() {
+            if entry.is_abandoned() {
+                continue;
+            }
+            if entry.deadline().is_some_and(|deadline| deadline <= now) {
+                taken.expired.push(entry);
+            } else if taken.batch.is_empty() || rows + entry.rows() <= self.limits.batch_rows {
+                rows += entry.rows();
+                full = rows >= self.limits.batch_rows;
+                taken.batch.push(entry);
+            } else {
+                // First come, first served: nobody smaller overtakes it.
+                self.entries.push_front(entry);
+                full = true;
+            }
+        }
+        if let Some(oldest) = taken.batch.first() {
+            let due = oldest.admitted() + self.limits.batch_delay;
+            if !full && !hurry && due > now {
+                taken.look_again = Some(due);
+                for entry in taken.batch.drain(..).rev() {
+                    self.entries.push_front(entry);
+                }
+            }
+        }
+        taken
+    }
+
+    /// Takes everything.
+    pub fn drain(&mut self) -> Vec<P> {
+        self.entries.drain(..).collect()
+    }
+
+    /// How many wait, abandoned ones included.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Fake {
+        name: u32,
+        rows: usize,
+        admitted: Instant,
+        deadline: Option<Instant>,
+        abandoned: Cell<bool>,
+    }
+
+    impl Entry for Fake {
+        fn rows(&self) -> usize {
+            self.rows
+        }
+
+        fn admitted(&self) -> Instant {
+            self.admitted
+        }
+
+        fn deadline(&self) -> Option<Instant> {
+            self.deadline
+        }
+
+        fn is_abandoned(&self) -> bool {
+            self.abandoned.get()
+        }
+    }
+
+    struct Bench {
+        waiting: Waiting<Rc<Fake>>,
+        start: Instant,
+        names: u32,
+    }
+
+    impl Bench {
+        fn new(requests: usize, batch_rows: usize, batch_delay: Duration) -> Bench {
+            let waiting = Waiting::new(Limits { requests, batch_rows, batch_delay });
+            Bench { waiting, start: Instant::now(), names: 0 }
+        }
+
+        fn at(&self, millis: u64) -> Instant {
+            self.start + Duration::from_millis(millis)
+        }
+
+        fn push(&mut self, rows: usize, admitted: u64, deadline: Option<u64>) -> Rc<Fake> {
+            assert!(self.waiting.has_room());
+            self.names += 1;
+            let entry = Rc::new(Fake {
+                name: self.names,
+                rows,
+                admitted: self.at(admitted),
+                deadline: deadline.map(|deadline| self.at(deadline)),
+                abandoned: Cell::new(false),
+            });
+            self.waiting.push(Rc::clone(&entry));
+            entry
+        }
+
+        /// Names of the batch and of what expired, and after how many milliseconds to look again.
+        fn take(&mut self, now: u64) -> (Vec<u32>, Vec<u32>, Option<u64>) {
+            let taken = self.waiting.take(self.at(now), false);
+            let names = |entries: Vec<Rc<Fake>>| entries.iter().map(|entry| entry.name).collect();
+            let again = taken.look_again.map(|again| again.duration_since(self.start).as_millis() as u64);
+            (names(taken.batch), names(taken.expired), again)
+        }
+    }
+
+    #[test]
+    fn a_batch_is_what_waits_up_to_its_size_in_order() {
+        let mut bench = Bench::new(16, 3, Duration::ZERO);
+        for _ in 0..5 {
+            bench.push(1, 0, None);
+        }
+        assert_eq!(bench.take(0), (vec![1, 2, 3], vec![], None));
+        assert_eq!(bench.take(0), (vec![4, 5], vec![], None));
+        assert_eq!(bench.take(0), (vec![], vec![], None));
+    }
+
+    #[test]
+    fn rows_count_and_nobody_overtakes() {
+        let mut bench = Bench::new(16, 8, Duration::ZERO);
+        for rows in [3, 4, 5, 1, 8] {
+            bench.push(rows, 0, None);
+        }
+        assert_eq!(bench.take(0).0, [1, 2]);
+        assert_eq!(bench.take(0).0, [3, 4]);
+        assert_eq!(bench.take(0).0, [5]);
+    }
+
+    #[test]
+    fn a_full_queue_has_no_room_until_one_is_taken_or_leaves() {
+        let mut bench = Bench::new(2, 1, Duration::ZERO);
+        let first = bench.push(1, 0, None);
+        bench.push(1, 0, None);
+        assert!(!bench.waiting.has_room());
+        first.abandoned.set(true);
+        assert!(bench.waiting.has_room());
+        assert_eq!(bench.waiting.len(), 1);
+        bench.push(1, 0, None);
+        assert!(!bench.waiting.has_room());
+        assert_eq!(bench.take(0).0, [2]);
+        assert!(bench.waiting.has_room());
+    }
+
+    #[test]
+    fn who_left_is_skipped_and_who_waited_too_long_is_not_computed() {
+        let mut bench = Bench::new(16, 8, Duration::ZERO);
+        bench.push(1, 0, Some(10));
+        bench.push(1, 0, None).abandoned.set(true);
+        bench.push(1, 0, Some(11));
+        assert_eq!(bench.take(10), (vec![3], vec![1], None));
+        assert!(bench.waiting.is_empty());
+    }
+
+    #[test]
+    fn with_a_delay_a_batch_is_due_when_full_or_when_the_oldest_waited_enough() {
+        let mut bench = Bench::new(16, 3, Duration::from_millis(5));
+        bench.push(1, 0, None);
+        bench.push(1, 3, None);
+        assert_eq!(bench.take(3), (vec![], vec![], Some(5)));
+        assert_eq!(bench.waiting.len(), 2);
+        assert_eq!(bench.take(5).0, [1, 2]);
+        for _ in 0..3 {
+            bench.push(1, 10, None);
+        }
+        assert_eq!(bench.take(10).0, [3, 4, 5]);
+        // One that does not fit means that the batch gets no fuller.
+        bench.push(2, 20, None);
+        bench.push(2, 20, None);
+        assert_eq!(bench.take(20).0, [6]);
+        assert_eq!(bench.take(20), (vec![], vec![], Some(25)));
+        assert_eq!(bench.waiting.take(bench.at(20), true).batch.len(), 1);
+    }
+}

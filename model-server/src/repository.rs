@@ -1,0 +1,104 @@
+//! Finds the file of a model: `NAME/VERSION/model.onnx` or `model.pt`, as Triton and KServe lay their models out.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::{ModelConfig, ModelSource, VersionPolicy};
+use crate::model::ModelError;
+
+/// A model's file and version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The file; the built-in model when `None`.
+    pub path: Option<PathBuf>,
+    /// The version; 1 when the model does not come from a repository.
+    pub version: String,
+}
+
+/// Where the configured model is.
+///
+/// # Errors
+/// A repository without this model or version.
+pub fn find(model: &ModelConfig) -> Result<Found, ModelError> {
+    match &model.source {
+        ModelSource::BuiltIn => Ok(Found { path: None, version: FIRST.to_owned() }),
+        ModelSource::File(path) => Ok(Found { path: Some(path.clone()), version: FIRST.to_owned() }),
+        ModelSource::Repository(folder, policy) => in_repository(&folder.join(&model.name), *policy),
+    }
+}
+
+fn in_repository(model: &Path, policy: VersionPolicy) -> Result<Found, ModelError> {
+    let entries = std::fs::read_dir(model).map_err(|error| {
+        ModelError(format!("cannot read the versions of a model in {}: {error}", model.display()))
+    })?;
+    let versions = entries.flatten().filter(|entry| entry.path().is_dir());
+    let numbers = versions.filter_map(|entry| entry.file_name().to_str()?.parse::<u64>().ok());
+    let chosen = match policy {
+        VersionPolicy::Latest => numbers.max(),
+        VersionPolicy::Exactly(version) => numbers.filter(|number| *number == version).max(),
+    };
+    let Some(version) = chosen else {
+        let wanted = match policy {
+            VersionPolicy::Latest => "a folder with a number as its name".to_owned(),
+            VersionPolicy::Exactly(version) => format!("a folder {version}"),
+        };
+        return Err(ModelError(format!("expected {wanted} in {}, found none", model.display())));
+    };
+    let folder = model.join(version.to_string());
+    let file = FILES.iter().map(|name| folder.join(name)).find(|path| path.is_file());
+    let names = FILES.join(" or ");
+    let path = file
+        .ok_or_else(|| ModelError(format!("expected a file {names} in {}, found none", folder.display())))?;
+    Ok(Found { path: Some(path), version: version.to_string() })
+}
+
+const FIRST: &str = "1";
+const FILES: [&str; 2] = ["model.onnx", "model.pt"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Backend, Device};
+
+    fn model(source: ModelSource) -> ModelConfig {
+        ModelConfig {
+            source,
+            name: "m".to_owned(),
+            backend: Backend::Auto,
+            device: Device::Auto,
+            intra_op_threads: std::num::NonZeroUsize::MIN,
+            input_width: None,
+        }
+    }
+
+    #[test]
+    fn the_highest_version_is_served_unless_another_is_named() {
+        let dir = tempfile::tempdir().expect("a folder");
+        for version in ["2", "10", "x", "3"] {
+            let folder = dir.path().join("m").join(version);
+            std::fs::create_dir_all(&folder).expect("writable");
+            if version != "3" {
+                std::fs::write(folder.join("model.onnx"), "").expect("writable");
+            }
+        }
+        let found = |policy| find(&model(ModelSource::Repository(dir.path().to_owned(), policy)));
+        let latest = found(VersionPolicy::Latest).expect("found");
+        assert_eq!(latest.version, "10");
+        assert_eq!(latest.path, Some(dir.path().join("m/10/model.onnx")));
+        assert_eq!(found(VersionPolicy::Exactly(2)).expect("found").version, "2");
+        let error = found(VersionPolicy::Exactly(4)).expect_err("none").to_string();
+        assert!(error.starts_with("expected a folder 4 in ") && error.ends_with(", found none"), "{error}");
+        let error = found(VersionPolicy::Exactly(3)).expect_err("none").to_string();
+        assert!(
+            error.contains("expected a file model.onnx or model.pt in") && error.ends_with("m/3, found none"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_repository_without_the_model_says_where_it_looked() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let source = ModelSource::Repository(dir.path().to_owned(), VersionPolicy::Latest);
+        let error = find(&model(source)).expect_err("none").to_string();
+        assert!(error.contains(&dir.path().join("m").display().to_string()), "{error}");
+    }
+}

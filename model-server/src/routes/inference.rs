@@ -1,0 +1,126 @@
+//! What every way to ask for a computation has in common, after its body was understood and before its answer is written.
+
+use std::time::{Duration, Instant};
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+
+use super::Served;
+use crate::model::Shape;
+use crate::queue::{Ask, Failure, Refused};
+use crate::telemetry::Outcome;
+
+/// Why a request that can be understood is not answered with outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The model is not loaded yet.
+    Loading,
+    /// The queue is full; what is there is done after so long.
+    Full(Duration),
+    /// It cannot be computed, or not in time.
+    Failed(Failure),
+}
+
+impl Refusal {
+    pub(super) fn outcome(self) -> Outcome {
+        match self {
+            Refusal::Loading | Refusal::Full(_) => Outcome::Rejected,
+            Refusal::Failed(Failure::Expired) => Outcome::Expired,
+            Refusal::Failed(Failure::Draining) => Outcome::Draining,
+            Refusal::Failed(Failure::Model | Failure::Stalled | Failure::NoWorker) => Outcome::Error,
+        }
+    }
+
+    pub(super) fn status(self, overload: StatusCode) -> StatusCode {
+        match self {
+            Refusal::Full(_) => overload,
+            Refusal::Failed(Failure::Expired) => StatusCode::GATEWAY_TIMEOUT,
+            Refusal::Failed(Failure::Model) => StatusCode::INTERNAL_SERVER_ERROR,
+            Refusal::Loading | Refusal::Failed(Failure::Stalled | Failure::NoWorker | Failure::Draining) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        }
+    }
+
+    pub(super) fn message(self) -> &'static str {
+        match self {
+            Refusal::Loading => "model not loaded",
+            Refusal::Full(_) => "too many requests are waiting",
+            Refusal::Failed(Failure::Expired) => "the request waited longer than it may",
+            Refusal::Failed(Failure::Model) => "the model failed on this request",
+            Refusal::Failed(Failure::Stalled) => "the worker does not answer",
+            Refusal::Failed(Failure::NoWorker) => "no worker is left",
+            Refusal::Failed(Failure::Draining) => "the server is shutting down",
+        }
+    }
+
+    /// Tells the client when to come again, where that helps.
+    pub(super) fn announce(self, response: &mut Response) {
+        let seconds = match self {
+            Refusal::Loading => 1,
+            Refusal::Full(time) => {
+                let whole = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+                whole.clamp(1, LONGEST_RETRY.as_secs())
+            }
+            Refusal::Failed(_) => return,
+        };
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+}
+
+/// Nothing learned from a few slow requests should keep clients away for longer.
+const LONGEST_RETRY: Duration = Duration::from_mins(2);
+
+/// The model's shape, if a request would find room: asked before it is worth parsing.
+pub(super) fn room(served: &Served) -> Result<&Shape, Refusal> {
+    let Some(pool) = served.life.pool() else { return Err(Refusal::Loading) };
+    served.queue.has_room().map_err(|refused| refusal(served, refused))?;
+    Ok(pool.shape())
+}
+
+/// Computes rows, however many others compute at the same time; `timeout` is what the client asked for.
+pub(super) async fn compute(
+    served: &Served,
+    input: Vec<f32>,
+    rows: usize,
+    timeout: Option<Duration>,
+    received: Instant,
+) -> Result<Vec<f32>, Refusal> {
+    let deadline = served.settings.timeouts.of(timeout).map(|time| received + time);
+    let ticket = served
+        .queue
+        .admit(Ask { input, rows, deadline }, received)
+        .map_err(|refused| refusal(served, refused))?;
+    if let Some(pool) = served.life.pool() {
+        pool.serve(&served.queue);
+    }
+    ticket.wait().await.map_err(Refusal::Failed)
+}
+
+fn refusal(served: &Served, refused: Refused) -> Refusal {
+    match refused {
+        Refused::Full => Refusal::Full(served.telemetry.time_to_empty(Instant::now())),
+        Refused::Closed(why) => Refusal::Failed(why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse as _;
+
+    use super::*;
+
+    #[test]
+    fn when_to_come_again_is_whole_seconds_rounded_up_and_not_too_long() {
+        for (millis, expected) in
+            [(0, "1"), (1, "1"), (1000, "1"), (1001, "2"), (59_500, "60"), (86_400_000, "120")]
+        {
+            let mut response = ().into_response();
+            Refusal::Full(Duration::from_millis(millis)).announce(&mut response);
+            assert_eq!(response.headers()[header::RETRY_AFTER], expected);
+        }
+        let mut response = ().into_response();
+        Refusal::Failed(Failure::Model).announce(&mut response);
+        assert!(!response.headers().contains_key(header::RETRY_AFTER));
+    }
+}

@@ -1,0 +1,111 @@
+//! The Open Inference Protocol, version 2, over HTTP, as Triton and KServe speak it.
+//!
+//! Numbers come as JSON or, by the binary tensor extension, as they lie in memory; errors are `{"error": "..."}`.
+
+mod describe;
+mod infer;
+mod numbers;
+mod request;
+mod response;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::{get, post};
+use serde::{Deserialize, Serialize};
+
+pub(super) use self::numbers::Numbers;
+use super::problem::error;
+use super::{Served, write};
+
+/// Which model is meant. There is one, with one version.
+#[derive(Deserialize)]
+struct Named {
+    model: String,
+    version: Option<String>,
+}
+
+impl Named {
+    /// Whether it is the model that is served.
+    ///
+    /// # Errors
+    /// Which is, and which was meant.
+    fn check(&self, served: &Served) -> Result<(), String> {
+        let identity = &served.settings.identity;
+        if self.model != identity.model {
+            return Err(format!("expected model {:?}, found {:?}", identity.model, self.model));
+        }
+        match &self.version {
+            Some(version) if *version != identity.version => {
+                let (known, model) = (&identity.version, &identity.model);
+                Err(format!("expected version {known:?} of model {model:?}, found {version:?}"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Everything but the probes.
+pub(super) fn router() -> Router<Arc<Served>> {
+    Router::new()
+        .route("/v2", get(describe::server))
+        .route("/v2/", get(describe::server))
+        .route("/v2/models/stats", get(describe::stats_of_all))
+        .route("/v2/models/{model}", get(describe::model))
+        .route("/v2/models/{model}/versions/{version}", get(describe::model))
+        .route("/v2/models/{model}/config", get(describe::config))
+        .route("/v2/models/{model}/versions/{version}/config", get(describe::config))
+        .route("/v2/models/{model}/stats", get(describe::stats))
+        .route("/v2/models/{model}/versions/{version}/stats", get(describe::stats))
+        .route("/v2/models/{model}/infer", post(infer::infer))
+        .route("/v2/models/{model}/versions/{version}/infer", post(infer::infer))
+}
+
+/// Live and ready.
+pub(super) fn probes() -> Router<Arc<Served>> {
+    Router::new()
+        .route("/v2/health/live", get(live))
+        .route("/v2/health/ready", get(ready))
+        .route("/v2/models/{model}/ready", get(model_ready))
+        .route("/v2/models/{model}/versions/{version}/ready", get(model_ready))
+}
+
+async fn live(State(served): State<Arc<Served>>) -> Response {
+    #[derive(Serialize)]
+    struct Live {
+        live: bool,
+    }
+    let live = served.life.is_live();
+    write(status(live), &Live { live })
+}
+
+async fn ready(State(served): State<Arc<Served>>) -> Response {
+    // The protocol's text says `live`, KServe's client reads `ready`.
+    #[derive(Serialize)]
+    struct Ready {
+        ready: bool,
+        live: bool,
+    }
+    let ready = served.life.ready().is_ok();
+    write(status(ready), &Ready { ready, live: served.life.is_live() })
+}
+
+async fn model_ready(State(served): State<Arc<Served>>, Path(named): Path<Named>) -> Response {
+    #[derive(Serialize)]
+    struct ModelReady<'a> {
+        name: &'a str,
+        ready: bool,
+    }
+    if let Err(text) = named.check(&served) {
+        return error(StatusCode::NOT_FOUND, text);
+    }
+    let ready = served.life.ready().is_ok();
+    write(status(ready), &ModelReady { name: &named.model, ready })
+}
+
+fn status(well: bool) -> StatusCode {
+    if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}

@@ -1,0 +1,129 @@
+//! What the server and its model are, and what they did.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::Named;
+use crate::model::{Shape, TensorShape};
+use crate::routes::problem::error;
+use crate::routes::{Served, write};
+
+pub(super) async fn server() -> Response {
+    write(
+        StatusCode::OK,
+        &json!({
+            "name": "model-server",
+            "version": env!("CARGO_PKG_VERSION"),
+            "extensions": ["binary_tensor_data", "model_configuration", "schedule_policy", "statistics"],
+        }),
+    )
+}
+
+pub(super) async fn model(State(served): State<Arc<Served>>, Path(named): Path<Named>) -> Response {
+    let shape = match shape(&served, &named) {
+        Ok(shape) => shape,
+        Err((code, text)) => return error(code, text),
+    };
+    let identity = &served.settings.identity;
+    let tensor =
+        |tensor: &TensorShape| json!({"name": tensor.name, "datatype": "FP32", "shape": [-1, tensor.width]});
+    write(
+        StatusCode::OK,
+        &json!({
+            "name": identity.model,
+            "versions": [identity.version],
+            "platform": platform(identity.backend),
+            "inputs": [tensor(&shape.input)],
+            "outputs": [tensor(&shape.output)],
+        }),
+    )
+}
+
+/// The part of Triton's model configuration that means something here.
+pub(super) async fn config(State(served): State<Arc<Served>>, Path(named): Path<Named>) -> Response {
+    let shape = match shape(&served, &named) {
+        Ok(shape) => shape,
+        Err((code, text)) => return error(code, text),
+    };
+    let settings = &served.settings;
+    let tensor =
+        |tensor: &TensorShape| json!({"name": tensor.name, "data_type": "TYPE_FP32", "dims": [tensor.width]});
+    write(
+        StatusCode::OK,
+        &json!({
+            "name": settings.identity.model,
+            "platform": platform(settings.identity.backend),
+            "backend": settings.identity.backend,
+            "version_policy": {"latest": {"num_versions": 1}},
+            "max_batch_size": settings.max_batch_size,
+            "input": [tensor(&shape.input)],
+            "output": [tensor(&shape.output)],
+            "dynamic_batching": {
+                "max_queue_delay_microseconds": settings.max_batch_delay.as_micros() as u64,
+            },
+            "instance_group": [{
+                "name": settings.identity.model,
+                "kind": if settings.identity.device == "cpu" { "KIND_CPU" } else { "KIND_GPU" },
+                "count": settings.workers,
+            }],
+        }),
+    )
+}
+
+pub(super) async fn stats(State(served): State<Arc<Served>>, Path(named): Path<Named>) -> Response {
+    match named.check(&served) {
+        Ok(()) => write(StatusCode::OK, &json!({"model_stats": [model_stats(&served)]})),
+        Err(text) => error(StatusCode::NOT_FOUND, text),
+    }
+}
+
+pub(super) async fn stats_of_all(State(served): State<Arc<Served>>) -> Response {
+    write(StatusCode::OK, &json!({"model_stats": [model_stats(&served)]}))
+}
+
+/// Triton's statistics, from the same handles as the metrics: both always agree.
+fn model_stats(served: &Served) -> Value {
+    #[derive(Serialize)]
+    struct Spent {
+        count: u64,
+        ns: u64,
+    }
+    let spent = |(count, seconds): (u64, f64)| Spent { count, ns: (seconds * 1e9) as u64 };
+    let nothing = || Spent { count: 0, ns: 0 };
+    let totals = served.telemetry.totals();
+    json!({
+        "name": served.settings.identity.model,
+        "version": served.settings.identity.version,
+        "inference_count": totals.rows as u64,
+        "execution_count": totals.executions,
+        "inference_stats": {
+            "success": spent(totals.latency),
+            "fail": Spent { count: totals.failed, ns: 0 },
+            "queue": spent(totals.queue),
+            "compute_input": nothing(),
+            "compute_infer": spent(totals.compute),
+            "compute_output": nothing(),
+            "cache_hit": nothing(),
+            "cache_miss": nothing(),
+        },
+        "batch_stats": [],
+    })
+}
+
+fn shape<'a>(served: &'a Served, named: &Named) -> Result<&'a Shape, (StatusCode, String)> {
+    named.check(served).map_err(|text| (StatusCode::NOT_FOUND, text))?;
+    match served.life.pool() {
+        Some(pool) => Ok(pool.shape()),
+        None => Err((StatusCode::SERVICE_UNAVAILABLE, "model not loaded".to_owned())),
+    }
+}
+
+/// As the protocol has it: `PROJECT_FORMAT`.
+fn platform(backend: &str) -> &'static str {
+    if backend == "torch" { "pytorch_torchscript" } else { "tract_onnx" }
+}

@@ -1,0 +1,43 @@
+//! `POST /v2/models/{model}/infer`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{Path, Request, State};
+use axum::response::Response;
+
+use super::Named;
+use super::request::{self, Asked};
+use super::response::response;
+use crate::routes::Served;
+use crate::routes::body::{self, BodyLimits};
+use crate::routes::inference::{compute, room};
+use crate::routes::problem::Problem;
+
+pub(super) async fn infer(
+    State(served): State<Arc<Served>>,
+    Path(named): Path<Named>,
+    request: Request,
+) -> Response {
+    let counted = served.telemetry.count();
+    let result = answer(&served, &named, request).await;
+    let (outcome, response) = Problem::settle(result, &served);
+    counted.ends(outcome);
+    response
+}
+
+async fn answer(served: &Served, named: &Named, request: Request) -> Result<Response, Problem> {
+    named.check(served).map_err(Problem::Unknown)?;
+    let settings = &served.settings;
+    let (head, body) = request.into_parts();
+    let limits = BodyLimits { bytes: settings.max_body_bytes, time: settings.body_timeout };
+    let body = body::read(&head.headers, body, limits).await.map_err(Problem::Body)?;
+    let received = Instant::now();
+    let shape = room(served).map_err(Problem::Refused)?;
+    let Asked { id, input, rows, timeout, output } =
+        request::parse(&head.headers, &body, shape, settings.max_batch_size).map_err(Problem::Invalid)?;
+    let numbers = compute(served, input, rows, timeout, received).await.map_err(Problem::Refused)?;
+    let response = response(&settings.identity, id.as_deref(), &shape.output, rows, &numbers, output);
+    served.telemetry.answered(received.elapsed());
+    Ok(response)
+}

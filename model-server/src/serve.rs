@@ -1,0 +1,127 @@
+//! Accepts connections and serves them: capped, timed, drained.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderValue, Request, Response, Version, header};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tower::ServiceExt as _;
+
+/// How connections are served.
+#[derive(Debug, Clone, Copy)]
+pub struct Connections {
+    /// How many at a time; more wait to be accepted.
+    pub most: usize,
+    /// How long the head of a request may take to come, and an idle connection may stay open.
+    pub header_timeout: Duration,
+}
+
+/// How far the server is on its way to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Far from it.
+    Serving,
+    /// Each answer asks its client to come back on another connection.
+    Closing,
+    /// Nothing is accepted any more; what is under way ends.
+    Stopping,
+}
+
+/// Serves until told to stop and the last connection is done.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    connections: Connections,
+    mut stage: watch::Receiver<Stage>,
+) {
+    let room = Arc::new(Semaphore::new(connections.most));
+    let mut open = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = reached(&mut stage, Stage::Stopping) => break,
+            Some(_) = open.join_next() => {}
+            (stream, permit) = accept(&listener, &room) => {
+                let served = connection(stream, router.clone(), connections, stage.clone());
+                open.spawn(async move {
+                    served.await;
+                    drop(permit);
+                });
+            }
+        }
+    }
+    drop(listener);
+    while open.join_next().await.is_some() {}
+}
+
+async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
+    loop {
+        // The semaphore is never closed, so this only waits.
+        let Ok(permit) = Arc::clone(room).acquire_owned().await else { std::future::pending().await };
+        match listener.accept().await {
+            Ok((stream, _)) => return (stream, permit),
+            Err(error) => {
+                // Out of file descriptors, say: it passes, and trying at once would be a busy loop.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    router: Router,
+    connections: Connections,
+    mut stage: watch::Receiver<Stage>,
+) {
+    // Answers are small; nothing is gained by waiting for more of them.
+    let _ = stream.set_nodelay(true);
+    let closing = stage.clone();
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let (router, version) = (router.clone(), request.version());
+        let closing = closing.clone();
+        async move {
+            let Ok(mut response): Result<Response<Body>, Infallible> =
+                router.oneshot(request.map(Body::new)).await;
+            // Keep-alive connections would keep feeding a server that ends. HTTP/2 has a frame of its own for this.
+            if version <= Version::HTTP_11 && *closing.borrow() >= Stage::Closing {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(connections.header_timeout);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(connections.header_timeout)
+        .max_concurrent_streams(STREAMS);
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    // How a connection ends is its client's affair.
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        () = reached(&mut stage, Stage::Stopping) => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
+}
+
+async fn reached(stage: &mut watch::Receiver<Stage>, wanted: Stage) {
+    // When the sender is gone the program ends anyway.
+    let _ = stage.wait_for(|stage| *stage >= wanted).await;
+}
+
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Requests at a time on one connection.
+const STREAMS: u32 = 256;

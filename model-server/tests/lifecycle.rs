@@ -1,0 +1,371 @@
+//! The program as it is run: from its flags to its end.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+struct Program {
+    child: Child,
+    log: Receiver<String>,
+    seen: Vec<String>,
+}
+
+impl Program {
+    fn start(arguments: &[&str]) -> Program {
+        Program::start_with(arguments, &[])
+    }
+
+    fn start_with(arguments: &[&str], variables: &[(&str, &str)]) -> Program {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_model-server"));
+        command.args(["--listen", "127.0.0.1:0"]).args(arguments).envs(variables.iter().copied());
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the program starts");
+        let lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let (sender, log) = channel();
+        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Program { child, log, seen: Vec::new() }
+    }
+
+    /// The address that the program listens on, once its model is ready.
+    fn ready(&mut self) -> SocketAddr {
+        let address = self.listening("listening address=");
+        self.until("model ready inputs=");
+        address
+    }
+
+    fn listening(&mut self, text: &str) -> SocketAddr {
+        let line = self.until(text);
+        line.rsplit('=').next().expect("a value").parse().expect("an address")
+    }
+
+    /// Waits for a line of the log.
+    fn until(&mut self, text: &str) -> String {
+        loop {
+            let line = self.log.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|_| panic!("no {text:?} in\n{}", self.seen.join("\n")));
+            self.seen.push(line.clone());
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status();
+        assert!(status.expect("a shell").success());
+    }
+
+    fn end(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "it runs on");
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // A test that failed leaves nothing behind; most have ended by themselves.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A connection that is kept.
+struct Client(BufReader<TcpStream>);
+
+#[derive(Debug)]
+struct Answer {
+    code: u16,
+    close: bool,
+    body: String,
+}
+
+impl Client {
+    fn new(address: SocketAddr) -> Client {
+        let stream = TcpStream::connect(address).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        Client(BufReader::new(stream))
+    }
+
+    fn send(&mut self, method: &str, path: &str, body: &str) {
+        let length = body.len();
+        let request =
+            format!("{method} {path} HTTP/1.1\r\nhost: test\r\ncontent-length: {length}\r\n\r\n{body}");
+        self.0.get_mut().write_all(request.as_bytes()).expect("the connection is open");
+    }
+
+    fn answer(&mut self) -> Answer {
+        let mut line = String::new();
+        self.0.read_line(&mut line).expect("an answer");
+        let code = line.split(' ').nth(1).unwrap_or_else(|| panic!("no status in {line:?}"));
+        let code = code.parse().expect("a status");
+        let (mut length, mut close) = (0, false);
+        loop {
+            let mut line = String::new();
+            self.0.read_line(&mut line).expect("a header");
+            let header = line.trim_end().to_ascii_lowercase();
+            if header.is_empty() {
+                break;
+            }
+            if let Some(value) = header.strip_prefix("content-length: ") {
+                length = value.parse().expect("a number");
+            }
+            close |= header == "connection: close";
+        }
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).expect("a body");
+        Answer { code, close, body: String::from_utf8(body).expect("text") }
+    }
+
+    fn ask(&mut self, method: &str, path: &str, body: &str) -> Answer {
+        self.send(method, path, body);
+        self.answer()
+    }
+
+    /// The server closed the connection.
+    fn assert_closed(&mut self) {
+        let mut rest = Vec::new();
+        self.0.read_to_end(&mut rest).expect("an end");
+        assert_eq!(String::from_utf8_lossy(&rest), "");
+    }
+}
+
+fn metric(metrics: &str, series: &str) -> f64 {
+    let line = metrics.lines().find(|line| line.starts_with(&format!("{series} ")));
+    let line = line.unwrap_or_else(|| panic!("no {series} in\n{metrics}"));
+    line.rsplit(' ').next().expect("a value").parse().expect("a number")
+}
+
+const FEATURES: &str = r#"{"features":[0.1,0.2,0.3]}"#;
+
+#[test]
+fn a_signal_drains_and_a_second_one_ends() {
+    let mut program = Program::start(&["--drain-delay=10m", "--admin-listen=127.0.0.1:0"]);
+    let address = program.listening(" listening address=");
+    let admin = program.listening("admin listening address=");
+    program.until("model ready inputs=768 outputs=2");
+    let (mut client, mut probe, mut observer) =
+        (Client::new(address), Client::new(admin), Client::new(admin));
+    let answer = client.ask("POST", "/predict", FEATURES);
+    assert_eq!((answer.code, answer.close), (200, false), "{answer:?}");
+    assert_eq!(probe.ask("GET", "/v2/health/ready", "").code, 200);
+    program.signal("TERM");
+    program.until("draining");
+    // Not ready at once, and served all the same; each answer ends its connection.
+    let answer = client.ask("GET", "/health", "");
+    assert_eq!((answer.code, answer.close, answer.body.as_str()), (503, true, "shutting down"));
+    client.assert_closed();
+    let mut client = Client::new(address);
+    let answer = client.ask("POST", "/predict", FEATURES);
+    assert_eq!((answer.code, answer.close), (200, true));
+    assert_eq!(probe.ask("GET", "/v2/health/ready", "").code, 503);
+    assert_eq!(probe.ask("GET", "/v2/health/live", "").code, 200);
+    let metrics = observer.ask("GET", "/metrics", "").body;
+    assert_eq!(metric(&metrics, "server_draining"), 1.0);
+    program.signal("INT");
+    assert_eq!(program.end().code(), Some(0));
+}
+
+#[test]
+fn requests_under_way_end_before_the_server_does() {
+    // The request waits for another one to fill its batch, for a while.
+    let mut program = Program::start(&[
+        "--drain-delay=0",
+        "--drain-timeout=1m",
+        "--max-batch-size=2",
+        "--max-batch-delay=2s",
+    ]);
+    let address = program.ready();
+    let (mut client, mut idle) = (Client::new(address), Client::new(address));
+    assert_eq!(idle.ask("GET", "/health", "").code, 200);
+    client.send("POST", "/predict", FEATURES);
+    wait_for_depth(&mut idle, 1.0);
+    program.signal("TERM");
+    let answer = client.answer();
+    assert_eq!(answer.code, 200, "{answer:?}");
+    // A connection without a request is not waited for.
+    idle.assert_closed();
+    assert_eq!(program.end().code(), Some(0));
+    assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+}
+
+#[test]
+fn what_does_not_end_in_time_is_refused() {
+    let mut program = Program::start(&[
+        "--drain-delay=0",
+        "--drain-timeout=50ms",
+        "--max-batch-size=2",
+        "--max-batch-delay=10m",
+        "--max-timeout=0",
+    ]);
+    let address = program.ready();
+    let (mut client, mut observer) = (Client::new(address), Client::new(address));
+    client.send("POST", "/predict", FEATURES);
+    wait_for_depth(&mut observer, 1.0);
+    program.signal("TERM");
+    let answer = client.answer();
+    assert_eq!((answer.code, answer.body.as_str()), (503, r#"{"detail":"the server is shutting down"}"#));
+    assert_eq!(program.end().code(), Some(0));
+}
+
+#[test]
+fn clients_that_leave_are_gone_at_once_and_each_counts_once() {
+    let mut program = Program::start(&[
+        "--max-batch-size=1000",
+        "--max-batch-delay=10m",
+        "--queue-limit=1000",
+        "--warmup-iterations=1",
+    ]);
+    let address = program.ready();
+    let mut observer = Client::new(address);
+    let mut clients: Vec<Client> = (0..300)
+        .map(|_| {
+            let mut client = Client::new(address);
+            client.send("POST", "/predict", FEATURES);
+            client
+        })
+        .collect();
+    wait_for_depth(&mut observer, 300.0);
+    clients.truncate(100);
+    wait_for_depth(&mut observer, 100.0);
+    clients.clear();
+    wait_for_depth(&mut observer, 0.0);
+    let metrics = observer.ask("GET", "/metrics", "").body;
+    let ended: Vec<&str> =
+        metrics.lines().filter(|line| line.starts_with("inference_requests_total{")).collect();
+    let cancelled = metric(&metrics, r#"inference_requests_total{model="default",outcome="cancelled"}"#);
+    assert_eq!(cancelled, 300.0, "{ended:?}");
+    let all: f64 = ended.iter().filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum();
+    assert_eq!(all, 300.0, "{ended:?}");
+    for gauge in ["inference_requests_waiting", "inference_requests_running"] {
+        assert_eq!(metric(&metrics, gauge), 0.0, "{gauge}");
+    }
+    assert_eq!(metric(&metrics, "request_queue_depth_peak"), 300.0);
+}
+
+fn wait_for_depth(client: &mut Client, expected: f64) {
+    let deadline = Instant::now() + PATIENCE;
+    while metric(&client.ask("GET", "/metrics", "").body, "request_queue_depth") != expected {
+        assert!(Instant::now() < deadline, "the depth is not {expected}");
+    }
+}
+
+#[test]
+fn a_signal_while_the_model_loads_ends_well() {
+    let mut program = Program::start(&["--warmup-iterations=1000000000"]);
+    let mut client = Client::new(program.listening("listening address="));
+    let answer = client.ask("GET", "/health", "");
+    assert_eq!((answer.code, answer.body.as_str()), (503, "model not loaded"));
+    assert_eq!(client.ask("GET", "/v2/health/live", "").code, 200);
+    program.signal("TERM");
+    assert_eq!(program.end().code(), Some(0));
+}
+
+#[test]
+fn slow_clients_are_not_waited_for() {
+    let mut program = Program::start(&["--body-timeout=50ms", "--header-timeout=200ms"]);
+    let address = program.ready();
+    let mut client = Client::new(address);
+    let head = "POST /predict HTTP/1.1\r\nhost: test\r\ncontent-length: 100\r\n\r\n{";
+    client.0.get_mut().write_all(head.as_bytes()).expect("open");
+    let answer = client.answer();
+    assert_eq!(
+        (answer.code, answer.body.as_str()),
+        (408, r#"{"detail":"expected the whole body within 50ms"}"#)
+    );
+    let mut client = Client::new(address);
+    client.0.get_mut().write_all(b"POST /predict HTT").expect("open");
+    client.assert_closed();
+    let metrics = Client::new(address).ask("GET", "/metrics", "").body;
+    let invalid = r#"inference_requests_total{model="default",outcome="invalid"}"#;
+    assert_eq!(metric(&metrics, invalid), 1.0);
+}
+
+#[test]
+fn flags_come_from_the_environment_too_and_a_flag_wins() {
+    let variables = [
+        ("MODEL_SERVER_QUEUE_LIMIT", "7"),
+        ("MODEL_SERVER_WORKERS", "3"),
+        ("MODEL_SERVER_MODEL_NAME", "iris"),
+    ];
+    let mut program = Program::start_with(&["--workers=2"], &variables);
+    let mut client = Client::new(program.ready());
+    let metrics = client.ask("GET", "/metrics", "").body;
+    assert_eq!(metric(&metrics, "inference_queue_limit"), 7.0);
+    assert_eq!(metric(&metrics, "inference_workers"), 2.0);
+    assert_eq!(metric(&metrics, r#"model_ready{model="iris",version="1"}"#), 1.0);
+    assert_eq!(client.ask("GET", "/v2/models/iris/ready", "").code, 200);
+}
+
+fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_model-server")).args(arguments).output().expect("it runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn bad_flags_are_all_told_and_end_with_64() {
+    let (code, _, errors) = run(&["--workers=0", "--max-batch-delay=soon", "--queue-limit=-1"]);
+    assert_eq!(code, Some(64));
+    for flag in ["--workers", "--max-batch-delay", "--queue-limit"] {
+        assert!(errors.contains(&format!("{flag} (MODEL_SERVER_")), "{errors}");
+    }
+    let (code, _, errors) = run(&["--worker=1"]);
+    assert_eq!(code, Some(64));
+    assert!(errors.contains("--workers"), "no suggestion in {errors}");
+    let (code, help, _) = run(&["--help"]);
+    assert_eq!(code, Some(0));
+    assert!(help.contains("MODEL_SERVER_QUEUE_LIMIT") && help.contains("Exit codes"), "{help}");
+}
+
+#[test]
+fn a_model_that_cannot_be_used_ends_with_2() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("model.pt");
+    std::fs::write(&path, b"PK\x03\x04").expect("writable");
+    let path = path.to_str().expect("text");
+    for arguments in [&["--listen=127.0.0.1:0", "--model", path][..], &["check", "--model", path]] {
+        let (code, _, errors) = run(arguments);
+        assert_eq!(code, Some(2));
+        assert!(errors.contains(", found a zip archive that is no model in "), "{errors}");
+    }
+}
+
+#[test]
+fn check_says_what_would_be_served() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let models = concat!(env!("CARGO_MANIFEST_DIR"), "/models");
+    for version in ["1", "12"] {
+        let folder = dir.path().join("mlp").join(version);
+        std::fs::create_dir_all(&folder).expect("writable");
+        std::fs::copy(format!("{models}/demo-mlp.onnx"), folder.join("model.onnx")).expect("writable");
+    }
+    let repository = dir.path().to_str().expect("text");
+    let (code, text, errors) =
+        run(&["check", "--model-repository", repository, "--model-name=mlp", "--max-batch-size=2"]);
+    assert_eq!(code, Some(0), "{errors}");
+    assert!(
+        text.contains(r#"model "mlp", version 12, by onnx on cpu: input "features" [-1, 768]"#),
+        "{text}"
+    );
+    assert!(text.ends_with(": ok\n"), "{text}");
+}
+
+#[test]
+fn an_address_in_use_is_told() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("bound").to_string();
+    let (code, _, errors) = run(&["--listen", &address]);
+    assert_eq!(code, Some(1));
+    assert!(errors.contains(&format!("cannot serve on {address}")), "{errors}");
+}

@@ -1,0 +1,229 @@
+//! The Open Inference Protocol, as its clients use it.
+
+mod support;
+
+use std::io::Write as _;
+
+use axum::body::Body;
+use axum::http::Request;
+use flate2::Compression;
+use flate2::write::{GzEncoder, ZlibEncoder};
+use serde_json::{Value, json};
+
+use support::{Answer, Options, Server, Step};
+
+fn server() -> Server {
+    Server::start(Options { max_batch_size: 4, ..Options::default() })
+}
+
+fn request(rows: &Value) -> Value {
+    let count = rows.as_array().expect("rows").len();
+    json!({"inputs": [{"name": "x", "shape": [count, 2], "datatype": "FP32", "data": rows}]})
+}
+
+async fn infer(server: &Server, headers: &[(&str, &str)], body: Vec<u8>) -> Answer {
+    let mut request = Request::post("/v2/models/m/infer");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    server.ask(request.body(Body::from(body)).expect("valid")).await
+}
+
+#[tokio::test]
+async fn json_in_and_out() {
+    let server = server();
+    server.next(Step::Answer);
+    let mut body = request(&json!([[1, 2], [3, 4], [0.5, 0]]));
+    body["id"] = json!("request 7");
+    let answer = infer(&server, &[], body.to_string().into_bytes()).await;
+    assert_eq!(answer.code, 200);
+    assert_eq!(
+        answer.json(),
+        json!({
+            "model_name": "m",
+            "model_version": "3",
+            "id": "request 7",
+            "outputs": [{"name": "y", "datatype": "FP32", "shape": [3, 1], "data": [21.0, 43.0, 0.5]}],
+        })
+    );
+    assert_eq!(server.metric(r#"inference_batch_size_sum{model="m"}"#), 3.0);
+    assert_eq!(server.ended("ok"), 1.0);
+}
+
+#[tokio::test]
+async fn binary_in_and_out() {
+    let server = server();
+    let numbers = |numbers: &[f32]| numbers.iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<u8>>();
+    let json = json!({
+        "inputs": [{"name": "x", "shape": [2, 2], "datatype": "FP32", "parameters": {"binary_data_size": 16}}],
+        "outputs": [{"name": "y", "parameters": {"binary_data": true}}],
+    })
+    .to_string();
+    let body = [json.as_bytes(), &numbers(&[1.0, 2.0, 3.0, 4.0])].concat();
+    server.next(Step::Answer);
+    let length = json.len().to_string();
+    let answer = infer(&server, &[("inference-header-content-length", &length)], body).await;
+    assert_eq!((answer.code, answer.header("content-type")), (200, Some("application/octet-stream")));
+    let length: usize =
+        answer.header("inference-header-content-length").expect("there").parse().expect("a number");
+    let (head, tail) = answer.body.split_at(length);
+    let head: Value = serde_json::from_slice(head).expect("JSON");
+    assert_eq!(
+        head["outputs"],
+        json!([{"name": "y", "datatype": "FP32", "shape": [2, 1], "parameters": {"binary_data_size": 8}}])
+    );
+    assert_eq!(tail, numbers(&[21.0, 43.0]));
+
+    // Nothing but the numbers.
+    server.next(Step::Answer);
+    let raw = numbers(&[1.0, 2.0]);
+    let answer = infer(&server, &[("inference-header-content-length", "0")], raw).await;
+    assert_eq!(answer.code, 200);
+    assert!(answer.body.ends_with(&numbers(&[21.0])));
+
+    // Binary in, JSON out.
+    server.next(Step::Answer);
+    let json = json!({
+        "parameters": {"binary_data_output": false},
+        "inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP64", "parameters": {"binary_data_size": 16}}],
+    })
+    .to_string();
+    let doubles: Vec<u8> = [1.0_f64, 2.0].iter().flat_map(|n| n.to_le_bytes()).collect();
+    let length = json.len().to_string();
+    let body = [json.as_bytes(), &doubles].concat();
+    let answer = infer(&server, &[("inference-header-content-length", &length)], body).await;
+    assert_eq!(answer.json()["outputs"][0]["data"], json!([21.0]));
+}
+
+#[tokio::test]
+async fn compressed_bodies() {
+    let server = server();
+    let plain = request(&json!([[1, 2]])).to_string();
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+    gzip.write_all(plain.as_bytes()).expect("memory");
+    let mut zlib = ZlibEncoder::new(Vec::new(), Compression::default());
+    zlib.write_all(plain.as_bytes()).expect("memory");
+    let bodies = [("gzip", gzip.finish().expect("memory")), ("deflate", zlib.finish().expect("memory"))];
+    for (encoding, body) in bodies {
+        server.next(Step::Answer);
+        let answer = infer(&server, &[("content-encoding", encoding)], body).await;
+        assert_eq!(answer.code, 200, "{encoding}: {}", answer.text());
+        assert_eq!(answer.json()["outputs"][0]["data"], json!([21.0]));
+    }
+    let answer = infer(&server, &[("content-encoding", "br")], b"x".to_vec()).await;
+    assert_eq!(answer.code, 415);
+    let mut bomb = GzEncoder::new(Vec::new(), Compression::default());
+    bomb.write_all(&vec![b' '; 100_000]).expect("memory");
+    let answer = infer(&server, &[("content-encoding", "gzip")], bomb.finish().expect("memory")).await;
+    assert_eq!(answer.code, 413);
+}
+
+#[tokio::test]
+async fn errors_say_what_was_expected() {
+    let server = server();
+    let rows = |count: usize| json!(vec![[1, 2]; count]);
+    for (path, body, code, expected) in [
+        ("m", "{".to_owned(), 400, "expected a request to infer: EOF"),
+        ("m", request(&rows(5)).to_string(), 400, "expected at most 4 rows, found 5"),
+        ("other", request(&rows(1)).to_string(), 404, r#"expected model "m", found "other""#),
+        (
+            "m/versions/4",
+            request(&rows(1)).to_string(),
+            404,
+            r#"expected version "3" of model "m", found "4""#,
+        ),
+    ] {
+        let answer = server.send("POST", &format!("/v2/models/{path}/infer"), &body).await;
+        assert_eq!(answer.code, code, "{path}");
+        let text = answer.json()["error"].as_str().expect("an error").to_owned();
+        assert!(text.starts_with(expected), "{text}");
+    }
+    assert_eq!(server.ended("invalid"), 4.0);
+    server.next(Step::Fail);
+    let answer = server.send("POST", "/v2/models/m/infer", &request(&rows(1)).to_string()).await;
+    assert_eq!((answer.code, answer.text()), (500, r#"{"error":"the model failed on this request"}"#));
+    server.next(Step::Answer);
+    let answer = server.send("POST", "/v2/models/m/versions/3/infer", &request(&rows(4)).to_string()).await;
+    assert_eq!(answer.code, 200);
+}
+
+#[tokio::test]
+async fn the_server_and_its_model_describe_themselves() {
+    let server = server();
+    for path in ["/v2", "/v2/"] {
+        let about = server.send("GET", path, "").await.json();
+        assert_eq!(about["name"], "model-server");
+        assert!(about["extensions"].as_array().expect("a list").contains(&json!("binary_tensor_data")));
+    }
+    for path in ["/v2/models/m", "/v2/models/m/versions/3"] {
+        assert_eq!(
+            server.send("GET", path, "").await.json(),
+            json!({
+                "name": "m",
+                "versions": ["3"],
+                "platform": "tract_onnx",
+                "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}],
+                "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 1]}],
+            })
+        );
+    }
+    let ready = server.send("GET", "/v2/models/m/versions/3/ready", "").await;
+    assert_eq!((ready.code, ready.text()), (200, r#"{"name":"m","ready":true}"#));
+    let config = server.send("GET", "/v2/models/m/config", "").await.json();
+    assert_eq!(config["max_batch_size"], 4);
+    assert_eq!(config["input"], json!([{"name": "x", "data_type": "TYPE_FP32", "dims": [2]}]));
+    for path in ["/v2/models/n", "/v2/models/n/ready", "/v2/models/n/config", "/v2/models/m/versions/1/stats"]
+    {
+        assert_eq!(server.send("GET", path, "").await.code, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn statistics_are_those_of_the_metrics() {
+    let server = server();
+    server.next(Step::Answer);
+    let body = request(&json!([[1, 2], [3, 4]])).to_string();
+    assert_eq!(server.send("POST", "/v2/models/m/infer", &body).await.code, 200);
+    assert_eq!(server.send("POST", "/v2/models/m/infer", "x").await.code, 400);
+    for path in ["/v2/models/m/stats", "/v2/models/m/versions/3/stats", "/v2/models/stats"] {
+        let stats = server.send("GET", path, "").await.json()["model_stats"][0].clone();
+        assert_eq!((&stats["name"], &stats["version"]), (&json!("m"), &json!("3")));
+        assert_eq!((&stats["inference_count"], &stats["execution_count"]), (&json!(2), &json!(1)));
+        let stats = &stats["inference_stats"];
+        assert_eq!((&stats["success"]["count"], &stats["fail"]["count"]), (&json!(1), &json!(1)));
+        assert_eq!((&stats["queue"]["count"], &stats["compute_infer"]["count"]), (&json!(1), &json!(1)));
+        assert!(stats["success"]["ns"].as_u64().expect("a number") > 0);
+    }
+}
+
+#[tokio::test]
+async fn kserves_first_protocol() {
+    let server = server();
+    server.next(Step::Answer);
+    let answer = server.send("POST", "/v1/models/m:predict", r#"{"instances":[[1,2],[3,4]]}"#).await;
+    assert_eq!((answer.code, answer.text()), (200, r#"{"predictions":[[21.0],[43.0]]}"#));
+    let ready = server.send("GET", "/v1/models/m", "").await;
+    assert_eq!((ready.code, ready.text()), (200, r#"{"name":"m","ready":true}"#));
+    for (path, body, code, expected) in [
+        ("m:predict", r#"{"instances":[]}"#, 400, "expected 1 to 4 instances, found 0"),
+        ("m:predict", r#"{"instances":[[1],[1,2]]}"#, 400, "expected 2 numbers in instance 0, found 1"),
+        (
+            "m:predict",
+            r#"{"instances":[[1,1e39]]}"#,
+            400,
+            "expected finite numbers in single precision in instance 0",
+        ),
+        (
+            "m:predict",
+            "{}",
+            400,
+            "expected instances to predict: missing field `instances` at line 1 column 2",
+        ),
+        ("n:predict", "{}", 404, r#"expected model "m", found "n""#),
+        ("m:explain", "{}", 404, r#"expected MODEL:predict, found "m:explain""#),
+    ] {
+        let answer = server.send("POST", &format!("/v1/models/{path}"), body).await;
+        assert_eq!((answer.code, answer.json()["error"].as_str()), (code, Some(expected)), "{body}");
+    }
+    assert_eq!(server.ended("invalid"), 6.0);
+}

@@ -1,0 +1,282 @@
+//! A server over a model that the test holds in its hand.
+#![allow(dead_code, unreachable_pub, reason = "each test target uses a part of it")]
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::ThreadId;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt as _;
+use model_server::config::Timeouts;
+use model_server::lifecycle::Lifecycle;
+use model_server::model::{Loader, Model, ModelError, Shape, TensorShape};
+use model_server::queue::Queue;
+use model_server::queue::waiting::Limits;
+use model_server::routes::{self, Served, Settings};
+use model_server::telemetry::{Capacity, Format, Identity, LATENCY_BUCKETS, Telemetry};
+use model_server::worker::{self, Pool, WorkerSettings};
+use tower::ServiceExt as _;
+
+/// What the model does next.
+pub enum Step {
+    /// Computes `x0 + 10 * x1` of each row.
+    Answer,
+    /// Refuses.
+    Fail,
+    /// Computes no number for rows whose first number is negative.
+    NoNumber,
+    Panic,
+}
+
+/// A model that computes when the test says so.
+struct Held {
+    shape: Shape,
+    ran_on: Arc<Mutex<Vec<ThreadId>>>,
+    steps: Arc<Mutex<Receiver<Step>>>,
+}
+
+struct HeldLoader {
+    steps: Arc<Mutex<Receiver<Step>>>,
+    ran_on: Arc<Mutex<Vec<ThreadId>>>,
+    /// How many more times it loads.
+    loads: Mutex<usize>,
+}
+
+impl Loader for HeldLoader {
+    fn load(&self) -> Result<Box<dyn Model>, ModelError> {
+        let mut loads = self.loads.lock().expect("not poisoned");
+        *loads = loads.checked_sub(1).ok_or_else(|| ModelError("it cannot be loaded again".to_owned()))?;
+        let tensor = |name: &str, width| TensorShape { name: name.to_owned(), width };
+        let shape = Shape { input: tensor("x", 2), output: tensor("y", 1) };
+        Ok(Box::new(Held { shape, steps: Arc::clone(&self.steps), ran_on: Arc::clone(&self.ran_on) }))
+    }
+}
+
+impl Model for Held {
+    fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    fn infer(&mut self, input: Vec<f32>, rows: usize) -> Result<Vec<f32>, ModelError> {
+        self.ran_on.lock().expect("not poisoned").push(std::thread::current().id());
+        // The lock is let go before anything is done: a panic must not poison it.
+        let step = self.steps.lock().expect("not poisoned").recv();
+        let compute = |row: &[f32]| row[0] + 10.0 * row[1];
+        match step {
+            Ok(Step::Answer) => Ok(input.chunks(2).map(compute).collect()),
+            Ok(Step::NoNumber) => {
+                Ok(input.chunks(2).map(|row| if row[0] < 0.0 { f32::NAN } else { compute(row) }).collect())
+            }
+            Ok(Step::Fail) => Err(ModelError(format!("refused {rows} rows"))),
+            Ok(Step::Panic) => panic!("as the test asked"),
+            Err(_) => Err(ModelError("the test is over".to_owned())),
+        }
+    }
+}
+
+/// What a test may set.
+#[derive(Clone, Copy)]
+pub struct Options {
+    pub workers: usize,
+    pub max_batch_size: usize,
+    pub max_batch_delay: Duration,
+    pub queue_limit: usize,
+    pub timeouts: Timeouts,
+    pub stall_timeout: Duration,
+    pub inline_below: Duration,
+    pub overload_status: StatusCode,
+    pub loads: usize,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            workers: 1,
+            max_batch_size: 1,
+            max_batch_delay: Duration::ZERO,
+            queue_limit: 16,
+            timeouts: Timeouts { default: None, max: None },
+            stall_timeout: Duration::from_secs(30),
+            inline_below: Duration::ZERO,
+            overload_status: StatusCode::SERVICE_UNAVAILABLE,
+            loads: 100,
+        }
+    }
+}
+
+pub struct Server {
+    pub router: Router,
+    pub served: Arc<Served>,
+    steps: Sender<Step>,
+    /// The thread of each execution.
+    pub ran_on: Arc<Mutex<Vec<ThreadId>>>,
+}
+
+pub struct Answer {
+    pub code: u16,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Answer {
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("text")
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().expect("text"))
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).expect("JSON")
+    }
+}
+
+impl Server {
+    pub fn start(options: Options) -> Server {
+        let server = Server::loading(options);
+        server.load(&options);
+        server.server
+    }
+
+    /// A server whose model is not loaded yet.
+    pub fn loading(options: Options) -> Loading {
+        let Options {
+            workers, max_batch_size, max_batch_delay, queue_limit, timeouts, overload_status, ..
+        } = options;
+        let window = Duration::from_secs(15);
+        let capacity = Capacity { workers, queue_limit, max_batch_size, window };
+        let identity = Identity {
+            model: "m".to_owned(),
+            version: "3".to_owned(),
+            backend: "onnx",
+            device: "cpu".to_owned(),
+        };
+        let telemetry = Arc::new(Telemetry::new(capacity, &identity, &LATENCY_BUCKETS));
+        let limits =
+            Limits { requests: queue_limit, batch_rows: max_batch_size, batch_delay: max_batch_delay };
+        let queue = Arc::new(Queue::new(limits, worker::places(workers), Arc::clone(&telemetry)));
+        let served = Arc::new(Served {
+            queue,
+            telemetry: Arc::clone(&telemetry),
+            life: Lifecycle::new(telemetry),
+            settings: Settings {
+                identity,
+                workers,
+                max_batch_size,
+                max_batch_delay,
+                overload_status,
+                timeouts,
+                max_body_bytes: 4096,
+                body_timeout: Duration::from_secs(20),
+            },
+        });
+        let (steps, held) = channel();
+        let server =
+            Server { router: routes::router(Arc::clone(&served)), served, steps, ran_on: Arc::default() };
+        Loading { server, held: Mutex::new(Some(held)) }
+    }
+
+    /// What the model does next.
+    pub fn next(&self, step: Step) {
+        self.steps.send(step).expect("a model waits");
+    }
+
+    pub async fn ask(&self, request: Request<Body>) -> Answer {
+        ask(self.router.clone(), request).await
+    }
+
+    pub async fn send(&self, method: &str, path: &str, body: &str) -> Answer {
+        let request = Request::builder().method(method).uri(path).body(Body::from(body.to_owned()));
+        self.ask(request.expect("valid")).await
+    }
+
+    /// A request that is under way.
+    pub fn predict(&self) -> tokio::task::JoinHandle<u16> {
+        self.predict_row("[1,2]")
+    }
+
+    pub fn predict_row(&self, row: &str) -> tokio::task::JoinHandle<u16> {
+        let body = format!(r#"{{"features":{row}}}"#);
+        let request = Request::post("/predict").body(Body::from(body)).expect("valid");
+        let router = self.router.clone();
+        tokio::spawn(async move { ask(router, request).await.code })
+    }
+
+    pub fn metrics(&self) -> String {
+        String::from_utf8(self.served.telemetry.text(Format::Text)).expect("text")
+    }
+
+    pub fn metric(&self, series: &str) -> f64 {
+        let text = self.metrics();
+        value_of(&text, series).unwrap_or_else(|| panic!("no {series} in\n{text}"))
+    }
+
+    pub fn ended(&self, outcome: &str) -> f64 {
+        self.metric(&format!(r#"inference_requests_total{{model="m",outcome="{outcome}"}}"#))
+    }
+
+    /// Waits until a metric has a value.
+    pub async fn until(&self, series: &str, value: f64) {
+        let waiting = async {
+            while self.metric(series) != value {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting)
+            .await
+            .unwrap_or_else(|_| panic!("{series} is {}, expected {value}", self.metric(series)));
+    }
+
+    /// No request is counted anywhere.
+    pub fn assert_empty(&self) {
+        for gauge in ["request_queue_depth", "inference_requests_waiting", "inference_requests_running"] {
+            assert_eq!(self.metric(gauge), 0.0, "{gauge}");
+        }
+    }
+}
+
+/// A server whose model is not loaded yet.
+pub struct Loading {
+    pub server: Server,
+    held: Mutex<Option<Receiver<Step>>>,
+}
+
+impl Loading {
+    pub fn load(&self, options: &Options) {
+        let steps = self.held.lock().expect("not poisoned").take().expect("loaded once");
+        let loader: Arc<dyn Loader> = Arc::new(HeldLoader {
+            steps: Arc::new(Mutex::new(steps)),
+            ran_on: Arc::clone(&self.server.ran_on),
+            loads: Mutex::new(options.loads),
+        });
+        let settings = WorkerSettings {
+            workers: options.workers,
+            max_batch_size: options.max_batch_size,
+            warmup_iterations: 0,
+            stall_timeout: options.stall_timeout,
+            inline_below: options.inline_below,
+        };
+        let served = &self.server.served;
+        let pool = Pool::start(&loader, settings, &served.queue, &served.telemetry);
+        served.life.loaded(pool.expect("it loads"));
+    }
+}
+
+pub fn value_of(text: &str, series: &str) -> Option<f64> {
+    let line = text.lines().find(|line| line.rsplit_once(' ').is_some_and(|(name, _)| name == series))?;
+    line.rsplit(' ').next()?.parse().ok()
+}
+
+pub async fn ask(router: Router, request: Request<Body>) -> Answer {
+    let response = router.oneshot(request).await.expect("the router always answers");
+    let (head, body) = response.into_parts();
+    let body = body.collect().await.expect("a whole body").to_bytes();
+    Answer { code: head.status.as_u16(), headers: head.headers, body }
+}
+
+/// Longer than anything here takes.
+pub const PATIENCE: Duration = Duration::from_secs(20);

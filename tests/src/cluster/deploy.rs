@@ -46,7 +46,8 @@ impl Cluster {
             | (Some(_), _) => {}
             (None, _) => object["metadata"]["namespace"] = json!(workloads),
         }
-        for subject in object["subjects"].as_array_mut().into_iter().flatten() {
+        let subjects = object.get_mut("subjects").and_then(Value::as_array_mut);
+        for subject in subjects.into_iter().flatten() {
             if subject["namespace"] == MONITORING {
                 subject["namespace"] = json!(adapter);
             }

@@ -16,12 +16,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use apiservice::authority::write;
 use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use self::control_plane::{ControlPlane, write_kubeconfig};
+use self::control_plane::{ControlPlane, PRIVATE, write_kubeconfig};
 pub use self::servers::ClusterAdapter;
 use crate::component::component;
 use crate::{Failure, until};
@@ -59,7 +60,7 @@ impl Cluster {
                      that they may"
                     .into())
             }
-            Some(kubeconfig) => Cluster::of_a_person(PathBuf::from(kubeconfig)).await,
+            Some(kubeconfig) => Cluster::of_a_person(Path::new(&kubeconfig)).await,
         }
     }
 
@@ -81,7 +82,7 @@ impl Cluster {
         Ok(Some(cluster))
     }
 
-    async fn of_a_person(kubeconfig: PathBuf) -> Result<Option<Cluster>, Failure> {
+    async fn of_a_person(theirs: &Path) -> Result<Option<Cluster>, Failure> {
         let Some(kubectl) = component("kubectl") else { return Ok(None) };
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::tempdir()?;
@@ -91,6 +92,18 @@ impl Cluster {
         });
         let namespaces =
             Namespaces { workloads: format!("e2e-{name}"), adapter: format!("e2e-{name}-adapter") };
+        // Theirs, with our namespace as that of whatever names none.
+        let mut command = Command::new(&kubectl);
+        command.arg("--kubeconfig").arg(theirs);
+        let output =
+            command.args(["config", "view", "--raw", "--minify", "--flatten", "-o", "json"]).output()?;
+        if !output.status.success() {
+            return Err(format!("{}: {}", theirs.display(), String::from_utf8_lossy(&output.stderr)).into());
+        }
+        let mut config: Value = serde_json::from_slice(&output.stdout)?;
+        config["contexts"][0]["context"]["namespace"] = json!(namespaces.workloads);
+        let kubeconfig = dir.path().join("person.kubeconfig");
+        write(&kubeconfig, &config.to_string(), PRIVATE)?;
         let client = client(&kubeconfig).await?;
         let cluster =
             Cluster { dir, kubectl, kubeconfig, namespaces, control_plane: None, client, stopped: false };
@@ -209,7 +222,7 @@ impl Cluster {
     pub fn try_kubectl(&self, arguments: &[&str]) -> Result<Output, Failure> {
         let mut command = Command::new(&self.kubectl);
         command.arg("--kubeconfig").arg(&self.kubeconfig);
-        command.arg("--namespace").arg(&self.namespaces.workloads).args(arguments);
+        command.args(arguments);
         // Discovery is cached below the home directory otherwise.
         command.env("HOME", self.dir.path());
         Ok(command.output()?)

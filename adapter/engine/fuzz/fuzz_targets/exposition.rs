@@ -1,20 +1,16 @@
-//! Any text is read or refused with a place; nothing comes after a refusal.
+//! Whatever a scraped target says, in both formats: an error has its place in the text, and nothing panics.
+
 #![no_main]
 
 use engine::exposition::{Format, samples};
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|input: (bool, &str)| {
-    let (open_metrics, text) = input;
-    let format = if open_metrics { Format::OpenMetrics } else { Format::Text };
-    let mut failed = false;
-    for sample in samples(text, format) {
-        assert!(!failed, "nothing comes after an error");
-        match sample {
-            Ok(sample) => assert!(!sample.name.is_empty()),
-            Err(error) => {
-                failed = true;
-                assert!(error.line >= 1 && error.column >= 1, "{error}");
+fuzz_target!(|text: &str| {
+    for format in [Format::Text, Format::OpenMetrics] {
+        for sample in samples(text, format) {
+            match sample {
+                Ok(sample) => assert!(!sample.name.is_empty()),
+                Err(error) => assert!(error.line >= 1 && error.line <= text.lines().count() + 1, "{error}"),
             }
         }
     }

@@ -135,6 +135,37 @@ async fn a_client_that_leaves_gives_its_place_back() {
     assert_eq!(server.get(POD, &[]).await.code, 200);
 }
 
+/// All at once: a request's time is measured by a clock that does not stop.
+#[tokio::test(start_paused = true)]
+async fn a_request_has_a_minute_or_what_it_asks_for() {
+    let server = Server::start(&Settings::default());
+    let cases = [
+        ("", 60),
+        ("?timeout=", 60),
+        ("?timeout=3s", 3),
+        ("?timeout=0", 60),
+        ("?timeout=-1s", 60),
+        ("?timeout=5m", 60),
+    ];
+    let started = Instant::now();
+    let requests = cases.map(|(query, seconds)| {
+        let (server, path) = (&server, format!("{C1}/nodes/slow/m{query}"));
+        async move {
+            let late = server.get(&path, &[]).await;
+            let took = started.elapsed();
+            let least = Duration::from_secs(seconds);
+            assert!(took >= least && took < least + Duration::from_millis(1_500), "{query}: {took:?}");
+            let expected = concat!(
+                r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Timeout: request did not "#,
+                r#"complete within the allotted timeout","reason":"Timeout","details":{},"code":504}"#,
+                "\n"
+            );
+            assert_eq!((late.code, late.body.as_str()), (504, expected), "{query}");
+        }
+    });
+    futures_util::future::join_all(requests).await;
+}
+
 /// The deadline counts from the start of a request: what the cluster is asked first counts too.
 #[tokio::test(start_paused = true)]
 async fn a_token_review_counts_for_the_deadline() {

@@ -1,17 +1,27 @@
 # Thin names for what cargo and the scripts do; each line can be run by hand.
-.PHONY: help demo test bench
+.PHONY: help programs demo test cluster bench bench-adapter
 
 help:
-	@echo "make demo    three model servers under load, read and judged as an autoscaler would (about 4 minutes)"
-	@echo "make test    every check and test that this machine can run"
-	@echo "make bench   the time of every hot step, gathered in target/reports/bench.json"
+	@echo "make demo           three model servers under load, read and judged as an autoscaler would (about 4 minutes)"
+	@echo "make test           every check and test that this machine can run"
+	@echo "make cluster        a control plane on loopback with the tutorial's stack in it, until interrupted"
+	@echo "make bench          the time of every hot step, gathered in target/reports/bench.json"
+	@echo "make bench-adapter  ours and prometheus-adapter in turn, gathered in target/reports/adapter.json (about 20 minutes)"
 
-demo:
+programs:
 	cargo build --release --locked -p adapter -p model-server -p e2e --bins
+
+demo: programs
 	target/release/demo
 
 test:
 	scripts/test
 
+cluster: programs
+	target/release/cluster
+
 bench:
 	scripts/bench
+
+bench-adapter: programs
+	target/release/bench-adapter

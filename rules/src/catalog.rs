@@ -187,8 +187,8 @@ impl CustomMatch {
                 .ok_or(PlanError::NoLabel { rule: rule.id, resource: "namespaces" })?;
             parts.namespace(label, namespace)?;
         }
-        parts.objects(label, objects.names)?;
-        let promql = parts.render(rule.id, &rule.metrics_query, series, &[label])?;
+        let template = (rule.id, &rule.metrics_query);
+        let promql = parts.render_for((label, objects.names), template, series, &[label])?;
         Ok(Plan { query: Query { rule: rule.id, promql, window: *window }, join_label: Arc::clone(label) })
     }
 }

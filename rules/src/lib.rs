@@ -17,6 +17,7 @@ mod compile;
 mod config;
 mod fault;
 mod name;
+mod separable;
 mod template;
 mod yaml;
 

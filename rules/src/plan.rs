@@ -12,6 +12,7 @@ use promql_parser::parser::Expr;
 use crate::compile::{QueryTemplate, RuleId};
 use crate::kubernetes;
 use crate::selector::{Operator, Requirement, Selector};
+use crate::separable;
 use crate::template::{self, QueryFields, TemplateError};
 
 /// What to ask, and on whose behalf.
@@ -96,7 +97,7 @@ impl Query {
 
 /// The parts of a query, gathered matcher by matcher in upstream's order (`pkg/naming/metrics_query.go`): metric
 /// selector, namespace, resource.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(crate) struct QueryParts<'a> {
     matchers: String,
     values_by_name: Vec<(&'a str, String)>,
@@ -135,14 +136,39 @@ impl<'a> QueryParts<'a> {
     }
 
     pub(crate) fn objects(&mut self, label: &'a str, names: &[&str]) -> Result<(), PlanError> {
-        if let Some(name) = names.iter().find(|name| !kubernetes::is_dns_subdomain(name)) {
-            return Err(PlanError::NotAKubernetesName { what: "name", name: (*name).to_owned() });
-        }
+        names.iter().try_for_each(|name| object_name(name))?;
         match names {
             [name] => self.equals(label, "=", name),
             names => self.any_of(label, "=~", names.iter().copied()),
         }
         Ok(())
+    }
+
+    /// Fills the rule's template with what was gathered and with the objects. Many names are left out where the rule's query
+    /// gives each object the same samples without (D41).
+    pub(crate) fn render_for(
+        &self,
+        (label, names): (&'a str, &[&str]),
+        (rule, template): (RuleId, &QueryTemplate),
+        series: &str,
+        group_by: &[&str],
+    ) -> Result<String, PlanError> {
+        let limited = |names: &[&str]| {
+            let mut parts = self.clone();
+            parts.objects(label, names)?;
+            parts.render(rule, template, series, group_by)
+        };
+        let bytes: usize = names.iter().map(|name| name.len() + 1).sum();
+        if names.len() > MANY_NAMES || (names.len() > 1 && bytes > MANY_BYTES) {
+            names.iter().try_for_each(|name| object_name(name))?;
+            // Names change nothing of a query but the matchers that hold them: two stand for all.
+            let (two, all) = (limited(&names[..2])?, self.render(rule, template, series, group_by)?);
+            let pattern = joined(names[..2].iter().copied(), r"\.");
+            if separable::is_limited_only_by_names(&two, &all, label, &pattern) {
+                return Ok(all);
+            }
+        }
+        limited(names)
     }
 
     fn equals(&mut self, label: &'a str, operator: &str, value: &str) {
@@ -182,6 +208,13 @@ impl<'a> QueryParts<'a> {
             .map_err(|cause| PlanError::Template { rule, cause })?;
         if text.is_empty() { Err(PlanError::Empty { rule }) } else { Ok(text) }
     }
+}
+
+fn object_name(name: &str) -> Result<(), PlanError> {
+    if kubernetes::is_dns_subdomain(name) {
+        return Ok(());
+    }
+    Err(PlanError::NotAKubernetesName { what: "name", name: name.to_owned() })
 }
 
 fn joined<'v>(values: impl Iterator<Item = &'v str>, dot: &str) -> String {
@@ -230,3 +263,7 @@ pub(crate) fn widest_range(expr: &Expr) -> Option<Duration> {
         }
     }
 }
+
+/// From more names on, or more bytes of them, a query leaves them out where it may.
+const MANY_NAMES: usize = 100;
+const MANY_BYTES: usize = 8 * 1024;

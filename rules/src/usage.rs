@@ -54,9 +54,9 @@ impl ResourceQueries {
         let pod_label = self.label(mapper, "pods")?;
         let mut parts = QueryParts::default();
         parts.namespace(&namespace_label, namespace)?;
-        parts.objects(&pod_label, names)?;
         let group_by = [&*pod_label, &*self.container_label];
-        let promql = parts.render(self.rule, &self.container_query, "", &group_by)?;
+        let template = (self.rule, &self.container_query);
+        let promql = parts.render_for((&pod_label, names), template, "", &group_by)?;
         Ok(UsagePlan {
             query: Query { rule: self.rule, promql, window: None },
             container_label: Some(Arc::clone(&self.container_label)),
@@ -67,9 +67,8 @@ impl ResourceQueries {
     /// The query for nodes.
     pub fn nodes(&self, mapper: &dyn ResourceMapper, names: &[&str]) -> Result<UsagePlan, PlanError> {
         let node_label = self.label(mapper, "nodes")?;
-        let mut parts = QueryParts::default();
-        parts.objects(&node_label, names)?;
-        let promql = parts.render(self.rule, &self.node_query, "", &[&node_label])?;
+        let template = (self.rule, &self.node_query);
+        let promql = QueryParts::default().render_for((&node_label, names), template, "", &[&node_label])?;
         Ok(UsagePlan {
             query: Query { rule: self.rule, promql, window: None },
             object_label: node_label,

@@ -204,12 +204,25 @@ impl Cluster {
         Api::new(server, self.authority.certificate().as_bytes(), identity.as_deref().map(str::as_bytes))
     }
 
+    /// Has the aggregator believe [`Cluster::serving_certificate`] where it believed the adapter's own authority.
+    ///
+    /// # Errors
+    /// kubectl refused it.
+    pub fn trust_for_apiservices(&self, names: &[String]) -> Result<(), Failure> {
+        let bundle = json!({"spec": {"caBundle": STANDARD.encode(self.authority.certificate())}}).to_string();
+        for name in names {
+            self.kubectl(&["patch", "apiservice", name, "--type=merge", "-p", &bundle])?;
+        }
+        Ok(())
+    }
+
     /// The flags by which a server of this machine is given a certificate that the cluster's authority signed.
     ///
     /// # Errors
     /// No key could be made, or not written.
     pub fn serving_certificate(&self) -> Result<[String; 2], Failure> {
-        let issued = self.authority.issue_server("localhost", &["localhost".to_owned()], &[])?;
+        let names = ["localhost", "adapter.monitoring.svc"].map(str::to_owned);
+        let issued = self.authority.issue_server("localhost", &names, &[])?;
         let (certificate, key) = (self.dir.path().join("serving.crt"), self.dir.path().join("serving.key"));
         write(&certificate, &issued.certificate, PUBLIC)?;
         write(&key, &issued.key, PRIVATE)?;

@@ -109,6 +109,8 @@ pub struct Exchange {
     /// The number of `apiservice/CONTRACT.md` by which upstream's answer to this request is left to chance, so that any
     /// difference is explained.
     pub chance: Option<&'static str>,
+    /// Fields of numbers that grow with time and are not compared.
+    pub growing: Vec<&'static str>,
 }
 
 /// What a comparison came to.
@@ -130,8 +132,8 @@ pub enum Verdict {
 impl Exchange {
     /// Compares.
     pub fn verdict(&self) -> Verdict {
-        let ours = Normal::of(&self.ours);
-        let mut expected = Normal::of(&self.upstream);
+        let ours = Normal::of(&self.ours).without(&self.growing);
+        let mut expected = Normal::of(&self.upstream).without(&self.growing);
         let numbers = deviations::correct(&mut expected, self, &ours);
         expected.sort_keys();
         match (expected == ours, self.chance) {
@@ -219,6 +221,13 @@ impl Normal {
             forget_times(json);
         }
         normal
+    }
+
+    fn without(mut self, growing: &[&str]) -> Normal {
+        if let Some(json) = self.json_mut() {
+            forget_growing(json, growing);
+        }
+        self
     }
 
     fn json(&self) -> Option<&Json> {
@@ -311,6 +320,27 @@ fn without_checks(body: Body) -> Body {
     }
 }
 
+fn forget_growing(json: &mut Json, growing: &[&str]) {
+    match json {
+        Json::Object(fields) => {
+            for (name, value) in fields {
+                match (name.as_str(), value) {
+                    (name, value @ Json::Text(_)) if growing.contains(&name) => {
+                        *value = Json::text("(growing)");
+                    }
+                    // The second column of a table of usage is the CPU.
+                    ("cells", Json::List(cells)) if cells.len() == 4 && growing.contains(&"cpu") => {
+                        cells[1] = Json::text("(growing)");
+                    }
+                    (_, value) => forget_growing(value, growing),
+                }
+            }
+        }
+        Json::List(entries) => entries.iter_mut().for_each(|entry| forget_growing(entry, growing)),
+        _ => {}
+    }
+}
+
 /// Times are the moment of asking, and ports those that were free; nothing else of an answer is forgotten.
 fn forget_times(json: &mut Json) {
     match json {
@@ -318,7 +348,7 @@ fn forget_times(json: &mut Json) {
             for (name, value) in fields {
                 match (name.as_str(), value) {
                     ("timestamp" | "creationTimestamp", value @ (Json::Text(_) | Json::Number(_))) => {
-                        *value = Json::text("now")
+                        *value = Json::text("now");
                     }
                     ("serverAddress", value @ Json::Text(_)) => *value = Json::text(":port"),
                     (_, value) => forget_times(value),
@@ -380,6 +410,7 @@ mod tests {
             ours,
             upstream_twin: None,
             chance: None,
+            growing: Vec::new(),
         }
     }
 

@@ -13,6 +13,7 @@ pub mod prometheus;
 pub mod proxy;
 pub mod signals;
 pub mod stack;
+pub mod tutorial;
 
 use std::time::{Duration, Instant};
 

@@ -225,7 +225,7 @@ async fn every_kind_of_metric_scales_and_infinity_holds() -> Result<(), Failure>
     let Some(stack) = SignalStack::start().await? else { return left_out("kube-apiserver") };
     let port = free_port()?;
     stack.cluster.deploy("overlays/external", port)?;
-    let _adapter = stack.cluster.start_adapter(port, &stack.rules, &stack.prometheus.url(), &[]).await?;
+    let adapter = stack.cluster.start_adapter(port, &stack.rules, &stack.prometheus.url(), &[]).await?;
     let object = |kind: &str| {
         let described = json!({"apiVersion": "v1", "kind": kind, "name": "signal-app"});
         json!({"type": "Object", "object": {"metric": {"name": "pending"}, "describedObject": described,
@@ -259,6 +259,18 @@ async fn every_kind_of_metric_scales_and_infinity_holds() -> Result<(), Failure>
     assert_eq!(replicas(&stack.cluster, "signal-app")?, 6, "infinity must not scale down");
     let events = stack.cluster.kubectl(&["events", "--for", "hpa/signal-app"])?;
     assert!(events.contains("is +Inf, which no quantity can hold"), "{events}");
+
+    println!("the same +Inf by prometheus-adapter, which says that it is a large negative number");
+    drop(adapter);
+    let Some(program) = component("prometheus-adapter") else { return left_out("prometheus-adapter") };
+    let [certificate, key] = stack.cluster.serving_certificate()?;
+    stack
+        .cluster
+        .trust_for_apiservices(&["v1beta1", "v1beta2"].map(|v| format!("{v}.custom.metrics.k8s.io")))?;
+    let flags = [certificate.as_str(), &key, &format!("--secure-port={port}")];
+    let url = stack.prometheus.url();
+    let _upstream = stack.cluster.start_prometheus_adapter(&program, &stack.rules, &url, &flags).await?;
+    stack.until_replicas(1).await?;
     stack.cluster.stop();
     Ok(())
 }

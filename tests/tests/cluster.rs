@@ -3,57 +3,18 @@
 use std::time::Duration;
 
 use apiservice::authority::Issued;
-use e2e::cluster::{Cluster, ClusterAdapter};
-use e2e::component::{component, left_out};
-use e2e::kubelet::{Kubelet, Settings};
-use e2e::prometheus::Prometheus;
-use e2e::{Failure, free_port, stack, until};
+use e2e::cluster::ClusterAdapter;
+use e2e::component::left_out;
+use e2e::tutorial::{Tutorial, V1, V2};
+use e2e::{Failure, until};
 use serde_json::Value;
 
 const C1: &str = "/apis/custom.metrics.k8s.io/v1beta1";
-const V1: &str = "v1beta1.custom.metrics.k8s.io";
-const V2: &str = "v1beta2.custom.metrics.k8s.io";
 const MINUTE: Duration = Duration::from_mins(1);
-
-/// The tutorial's stack in a cluster, ready: two pods that Prometheus scrapes, and the adapter behind both APIServices.
-struct Deployed {
-    cluster: Cluster,
-    prometheus: Prometheus,
-    _kubelet: Kubelet,
-    adapter: ClusterAdapter,
-}
-
-impl Deployed {
-    async fn start() -> Result<Option<Deployed>, Failure> {
-        let (Some(prometheus), Some(cluster)) = (component("prometheus"), Cluster::start().await?) else {
-            return Ok(None);
-        };
-        let prometheus = Prometheus::start(&prometheus, &[], cluster.dir()).await?;
-        let port = free_port()?;
-        cluster.deploy("overlays/tutorial", port)?;
-        let pods = Settings {
-            namespace: "default",
-            app: "model-server",
-            arguments: Vec::new(),
-            targets_file: prometheus.targets_file(),
-            other_targets: Vec::new(),
-        };
-        let kubelet = Kubelet::start(&cluster.client, pods, cluster.dir());
-        until("Prometheus has scraped both pods", MINUTE, || async {
-            Ok(prometheus.query("request_queue_depth").await?.len() == 2)
-        })
-        .await?;
-        let rules = stack::repository().join("deploy/overlays/tutorial/adapter-values.yaml");
-        let adapter = cluster.start_adapter(port, &rules, &prometheus.url(), &[]).await?;
-        cluster.wait_available(V1).await?;
-        cluster.wait_available(V2).await?;
-        Ok(Some(Deployed { cluster, prometheus, _kubelet: kubelet, adapter }))
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn aggregated_by_a_real_kube_apiserver() -> Result<(), Failure> {
-    let Some(deployed) = Deployed::start().await? else { return left_out("kube-apiserver") };
+    let Some(deployed) = Tutorial::start().await? else { return left_out("kube-apiserver") };
     let cluster = &deployed.cluster;
     // Verified: the adapter published its own authority, and nothing is skipped.
     for name in [V1, V2] {
@@ -181,7 +142,7 @@ subjects: [{kind: ServiceAccount, name: reader, namespace: default}]
 
 #[tokio::test(flavor = "multi_thread")]
 async fn callers_are_who_the_cluster_says_and_may_what_it_says() -> Result<(), Failure> {
-    let Some(deployed) = Deployed::start().await? else { return left_out("kube-apiserver") };
+    let Some(deployed) = Tutorial::start().await? else { return left_out("kube-apiserver") };
     let (cluster, adapter) = (&deployed.cluster, &deployed.adapter);
     cluster.apply(ACCOUNTS)?;
     let depth = format!("{C1}/namespaces/default/pods/*/request_queue_depth");
@@ -241,7 +202,7 @@ async fn callers_are_who_the_cluster_says_and_may_what_it_says() -> Result<(), F
 
 #[tokio::test(flavor = "multi_thread")]
 async fn outages_are_told_and_survived() -> Result<(), Failure> {
-    let Some(mut deployed) = Deployed::start().await? else { return left_out("kube-apiserver") };
+    let Some(mut deployed) = Tutorial::start().await? else { return left_out("kube-apiserver") };
     let depth = format!("{C1}/namespaces/default/pods/*/request_queue_depth");
     let admin = deployed.cluster.client_certificate("admin", &["system:masters"])?;
     let direct = Caller::new(&deployed.adapter, Some(&admin))?;

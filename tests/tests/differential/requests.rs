@@ -95,12 +95,23 @@ const EXTERNAL_SELECTORS: [(&str, &str); 12] = [
     ("two", "queue%3De,namespace%3Dother"),
     ("bad", "(("),
 ];
-const ACCEPTS: [&str; 5] = [
+const ACCEPTS: [&str; 9] = [
     "*/*",
     "application/json",
     "application/json;q=0.9,*/*;q=0.1",
     "application/json;as=Nothing;v=v1;g=meta.k8s.io,application/json",
     "text/html",
+    "application/yaml",
+    "application/vnd.kubernetes.protobuf",
+    "application/vnd.kubernetes.protobuf, */*",
+    "application/json;q=0.5,application/yaml",
+];
+/// What only the use of CPU and memory can be turned into.
+const USAGE_ACCEPTS: [&str; 4] = [
+    "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json",
+    "application/json;as=Table;v=v1beta1;g=meta.k8s.io",
+    "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io",
+    "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
 ];
 /// What follows a namespace, or the version.
 const OBJECT_FORMS: [(&str, &str); 13] = [
@@ -248,6 +259,9 @@ pub(crate) fn of_every_form() -> Vec<Asking> {
             let path = with_selector(&format!("{USAGE}/{tail}"), "labelSelector", selector);
             requests.push(get("use, listed", path).selecting(operator));
         }
+        for accept in USAGE_ACCEPTS.into_iter().chain(ACCEPTS) {
+            requests.push(get("use, listed", format!("{USAGE}/{tail}")).with_header("accept", accept));
+        }
         requests.extend(by_others("use, listed", &format!("{USAGE}/{tail}")));
     }
     for tail in [
@@ -259,6 +273,9 @@ pub(crate) fn of_every_form() -> Vec<Asking> {
         "namespaces/other/pods/model-a",
     ] {
         requests.push(get("use of one", format!("{USAGE}/{tail}")));
+        for accept in USAGE_ACCEPTS.into_iter().chain(ACCEPTS) {
+            requests.push(get("use of one", format!("{USAGE}/{tail}")).with_header("accept", accept));
+        }
     }
     for (form, tail) in [
         ("use, listed", "namespaces/default/pods?fieldSelector=metadata.name%3Dmodel-a"),
@@ -333,11 +350,8 @@ pub(crate) fn of_discovery() -> Vec<Asking> {
         requests.push(get("discovery", path));
         requests.extend(by_others("discovery", path));
     }
-    for accept in [
-        "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
-        "text/html",
-        "application/json",
-    ] {
+    let aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+    for accept in [aggregated].into_iter().chain(ACCEPTS) {
         requests.push(get("discovery", "/apis").with_header("accept", accept));
     }
     requests.push(get("discovery", "/apis/custom.metrics.k8s.io/v1beta3"));

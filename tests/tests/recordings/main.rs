@@ -135,6 +135,7 @@ async fn every_recorded_exchange_is_answered_alike() -> Result<(), Failure> {
             ours: recorded::comparable(request, ours),
             upstream_twin: None,
             chance: None,
+            growing: recorded::growing(request),
         };
         report.add(&exchange);
     }

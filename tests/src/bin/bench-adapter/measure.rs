@@ -1,10 +1,10 @@
 //! Closed-loop clients for a while: what they waited, and what the servers spent on it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use e2e::Failure;
+use reqwest::Client;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::world::{Question, Target, World};
@@ -55,34 +55,25 @@ pub(crate) async fn measure(
 ) -> Result<Measured, Failure> {
     let before = Spent::so_far(world, target).await?;
     let started = Instant::now();
-    let over = Arc::new(AtomicBool::new(false));
+    let (finished, mut waits_of) = mpsc::unbounded_channel();
     let mut clients = JoinSet::new();
     for _ in 0..concurrency {
         let request = target.request(question).build()?;
-        let http = target.http.clone();
-        let over = Arc::clone(&over);
-        clients.spawn(async move {
-            let mut waits = Vec::new();
-            while !over.load(Ordering::Relaxed) {
-                let request = request.try_clone().ok_or("the request's body cannot be sent twice")?;
-                let asked = Instant::now();
-                let answer = http.execute(request).await?;
-                let code = answer.status();
-                let body = answer.bytes().await?;
-                waits.push(asked.elapsed());
-                if !code.is_success() {
-                    return Err(Failure::from(format!("{code}: {}", String::from_utf8_lossy(&body))));
-                }
-            }
-            Ok(waits)
-        });
+        clients.spawn(client(target.http.clone(), request, finished.clone()));
     }
-    tokio::time::sleep(time).await;
-    over.store(true, Ordering::Relaxed);
+    drop(finished);
     let mut waits = Vec::new();
-    for client in clients.join_all().await {
-        waits.extend(client?);
+    let deadline = tokio::time::sleep(time);
+    tokio::pin!(deadline);
+    loop {
+        tokio::select! {
+            // A throttled server may need longer for its first answer.
+            () = &mut deadline, if !waits.is_empty() => break,
+            wait = waits_of.recv() => waits.push(wait.ok_or("every client has stopped")??),
+        }
     }
+    // Whoever still waits leaves: their answers would come after the time.
+    clients.shutdown().await;
     let took = started.elapsed().as_secs_f64();
     let after = Spent::so_far(world, target).await?;
     waits.sort_unstable();
@@ -99,4 +90,28 @@ pub(crate) async fn measure(
         prometheus_cpu_ms: each(before.prometheus, after.prometheus),
         rss_bytes: target.resident_bytes(),
     })
+}
+
+/// Sends the next request when the last one is answered, for ever.
+async fn client(
+    http: Client,
+    request: reqwest::Request,
+    finished: mpsc::UnboundedSender<Result<Duration, Failure>>,
+) {
+    loop {
+        let asked = Instant::now();
+        let answered = async {
+            let request = request.try_clone().ok_or("the request's body cannot be sent twice")?;
+            let answer = http.execute(request).await?;
+            let code = answer.status();
+            let body = answer.bytes().await?;
+            if code.is_success() {
+                return Ok(asked.elapsed());
+            }
+            Err(format!("{code}: {}", String::from_utf8_lossy(&body)).into())
+        };
+        if finished.send(answered.await).is_err() {
+            return;
+        }
+    }
 }

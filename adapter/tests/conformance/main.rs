@@ -78,7 +78,7 @@ struct Response {
     body: String,
 }
 
-/// The pods `silent` and `web-1` and the node `n1`; Deployments may not be listed.
+/// The pods `silent` and `web-1`, `far` in another namespace, and the node `n1`; Deployments may not be listed.
 struct Cluster(ScrapedObjects);
 
 impl Objects for Cluster {
@@ -145,9 +145,10 @@ impl Adapter {
             Ok(listing("known", &["deployment", "namespace", "node", "pod", "service"])),
         );
         source.lists("q", Ok(listing("q", &["namespace", "queue"])));
-        let targets: [(&[(&str, &str)], f64); 2] = [
+        let targets: [(&[(&str, &str)], f64); 3] = [
             (&[("namespace", "default"), ("pod", "web-1"), ("app", "web"), ("node", "n1")], 1.0),
             (&[("namespace", "default"), ("pod", "silent"), ("app", "web"), ("tier", "5")], 1.0),
+            (&[("namespace", "other"), ("pod", "far"), ("app", "far")], 1.0),
         ];
         source.answers("up", Ok(vector(targets, IN_2001)));
         let one: [(&[(&str, &str)], f64); 1] = [(&[("pod", "web-1")], 1.5)];

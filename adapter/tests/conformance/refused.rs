@@ -1,9 +1,10 @@
 //! What is refused, and what fails: rows 1 to 11, 13, 14 and 20 of the table of errors.
 
+use adapter::source::recorded::vector;
 use adapter::source::{SourceError, SourceErrorClass};
 use serde_json::{Value, json};
 
-use super::{Adapter, C1, C2, E, M, NO_ROUTE};
+use super::{Adapter, C1, C2, E, IN_2001, M, NO_ROUTE};
 
 /// Rows 1 to 9, 13, 14 and 20 of the table of errors.
 #[tokio::test]
@@ -259,4 +260,17 @@ async fn what_cannot_be_had() {
         }
         assert_eq!(adapter.get("/readyz").await.body, "ok");
     }
+    // Where one namespace fails, the pods of the others are shown (D13).
+    let used: [(&[(&str, &str)], f64); 1] = [(&[("pod", "far"), ("container", "c")], 1.0)];
+    for resource in ["cpu", "memory"] {
+        let query = |rest: &str| format!("{resource}{{{rest}}}");
+        let away = SourceError::new(SourceErrorClass::Unavailable, "gone");
+        adapter.source.answers(&query(r#"namespace="default",pod=~"silent|web-1""#), Err(away));
+        adapter.source.answers(&query(r#"namespace="other",pod="far""#), Ok(vector(used, IN_2001)));
+    }
+    let list = adapter.get(&format!("{M}/pods")).await;
+    let items = list.status()["items"].clone();
+    let names: Vec<&Value> =
+        items.as_array().expect("a list").iter().map(|pod| &pod["metadata"]["name"]).collect();
+    assert_eq!((list.code, names), (200, vec![&Value::from("far")]));
 }

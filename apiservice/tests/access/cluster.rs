@@ -165,6 +165,22 @@ async fn a_cluster_without_settings_is_served_and_can_get_some() {
     assert!(server.user(&REMOTE, &server.proxy("front-proxy-client")).await.is_ok());
 }
 
+/// D47: upstream goes on believing what is no longer published.
+#[tokio::test]
+async fn what_is_no_longer_published_is_no_longer_believed() {
+    let server = Server::start(&Settings::default());
+    server.api.config_map(&published(&server.clients, &server.proxies));
+    let client = server.api.client();
+    let following = Following::start(server, client, false);
+    following.until(Following::is_ready).await;
+    let server = &following.server;
+    let (proxy, certified) = (server.proxy("front-proxy-client"), server.certified("bob", &[]));
+    assert!(server.user(&REMOTE, &proxy).await.is_ok() && server.user(&[], &certified).await.is_ok());
+    server.api.config_map(&json!({}));
+    until_known_as(server, &certified, "system:anonymous").await;
+    assert_eq!(server.user(&REMOTE, &proxy).await, Ok(anonymous()));
+}
+
 async fn until_known_as(server: &Server, peer: &super::PeerCertificates, name: &str) {
     while server.user(&[], peer).await.map(|user| user.name) != Ok(name.to_owned()) {
         tokio::task::yield_now().await;

@@ -5,7 +5,7 @@ use apiservice::health::{Endpoint, Health, Scope};
 use serde_json::{Value, json};
 
 use super::fake::{CONFIG_MAPS, Reply, failure};
-use super::{Authority, Server, Settings, anonymous, user};
+use super::{Authority, PeerCertificates, Server, Settings, anonymous, user};
 
 const REMOTE: [(&str, &str); 2] = [("x-remote-user", "alice"), ("x-remote-uid", "42")];
 
@@ -29,11 +29,8 @@ impl Following {
         Following { server, health }
     }
 
-    /// Waits until a condition holds. Each look lets the follower run; with a paused clock, time goes on as well.
-    async fn until(&self, condition: impl Fn(&Following) -> bool) {
-        while !condition(self) {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
+    async fn ready(&self) {
+        super::until("the settings are read", async || self.is_ready()).await;
     }
 
     fn is_ready(&self) -> bool {
@@ -62,7 +59,7 @@ async fn the_settings_are_read_and_changes_apply() {
     let mut data = published(&server.clients, &server.proxies);
     server.api.config_map(&data);
     let following = Following::start(server, client, false);
-    following.until(Following::is_ready).await;
+    following.ready().await;
     let server = &following.server;
     let asked = server.api.asked(CONFIG_MAPS);
     assert!(
@@ -81,13 +78,7 @@ async fn the_settings_are_read_and_changes_apply() {
     data["requestheader-allowed-names"] = r#"["other-proxy"]"#.into();
     data.as_object_mut().expect("an object").remove("requestheader-uid-headers");
     server.api.config_map(&data);
-    let names = |wanted: &'static str| {
-        move |following: &Following| {
-            let settings = following.server.front_proxy.load();
-            settings.as_ref().is_some_and(|settings| settings.allowed_names == [wanted])
-        }
-    };
-    following.until(names("other-proxy")).await;
+    until_allowed(server, &["other-proxy"]).await;
     assert_eq!(server.user(&REMOTE, &proxy).await, Err(401));
     alice.uid = String::new();
     assert_eq!(server.user(&REMOTE, &server.proxy("other-proxy")).await, Ok(alice));
@@ -98,7 +89,7 @@ async fn the_settings_are_read_and_changes_apply() {
     data["client-ca-file"] = bundle.into();
     data["requestheader-allowed-names"] = r#"["third-proxy"]"#.into();
     server.api.config_map(&data);
-    following.until(names("third-proxy")).await;
+    until_allowed(server, &["third-proxy"]).await;
     for authority in [&server.clients, &next] {
         let peer = super::peer(authority, "bob", &["dev"]);
         assert_eq!(server.user(&[], &peer).await, Ok(user("bob", &["dev", "system:authenticated"])));
@@ -112,7 +103,7 @@ async fn a_value_that_makes_no_sense_leaves_what_was_in_force() {
     server.api.config_map(&good);
     let client = server.api.client();
     let following = Following::start(server, client, false);
-    following.until(Following::is_ready).await;
+    following.ready().await;
     let server = &following.server;
     let (proxy, certified) = (server.proxy("front-proxy-client"), server.certified("bob", &[]));
     let marker = Authority::new("marker").expect("a key");
@@ -129,26 +120,32 @@ async fn a_value_that_makes_no_sense_leaves_what_was_in_force() {
         // The other part shows that the change was seen: what is good of it applies.
         broken["client-ca-file"] = format!("{}{}", server.clients.certificate(), marker.certificate()).into();
         server.api.config_map(&broken);
-        until_known(server, &marked, true).await;
+        until_known(server, &marked, Some("marker")).await;
         assert!(server.user(&REMOTE, &proxy).await.is_ok(), "{key}={value}");
         server.api.config_map(&good);
-        until_known(server, &marked, false).await;
+        until_known(server, &marked, None).await;
     }
     let mut broken = good.clone();
     broken["client-ca-file"] = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".into();
     broken["requestheader-allowed-names"] = "[]".into();
     server.api.config_map(&broken);
-    let seen = |following: &Following| {
-        following.server.front_proxy.load().as_ref().is_some_and(|settings| settings.allowed_names.is_empty())
-    };
-    following.until(seen).await;
+    until_allowed(server, &[]).await;
     assert!(server.user(&[], &certified).await.is_ok());
 }
 
-async fn until_known(server: &Server, peer: &super::PeerCertificates, known: bool) {
-    while server.user(&[], peer).await.is_ok() != known {
-        tokio::task::yield_now().await;
-    }
+/// Waits until the front proxies of these names are believed.
+async fn until_allowed(server: &Server, names: &[&str]) {
+    let allowed = async || {
+        let settings = server.front_proxy.load();
+        settings.as_ref().is_some_and(|settings| settings.allowed_names == names)
+    };
+    super::until("the names are known", allowed).await;
+}
+
+/// Waits until a certificate stands for a user; `None` is one that is refused.
+async fn until_known(server: &Server, peer: &PeerCertificates, name: Option<&str>) {
+    let known = async || server.user(&[], peer).await.ok().map(|user| user.name).as_deref() == name;
+    super::until("the certificate means what it should", known).await;
 }
 
 #[tokio::test]
@@ -156,12 +153,12 @@ async fn a_cluster_without_settings_is_served_and_can_get_some() {
     let server = Server::start(&Settings::default());
     let client = server.api.client();
     let following = Following::start(server, client, false);
-    following.until(Following::is_ready).await;
+    following.ready().await;
     let server = &following.server;
     let certified = server.certified("bob", &[]);
     assert_eq!(server.user(&[], &certified).await, Ok(anonymous()), "no authority is known");
     server.api.config_map(&published(&server.clients, &server.proxies));
-    until_known_as(server, &certified, "bob").await;
+    until_known(server, &certified, Some("bob")).await;
     assert!(server.user(&REMOTE, &server.proxy("front-proxy-client")).await.is_ok());
 }
 
@@ -172,19 +169,13 @@ async fn what_is_no_longer_published_is_no_longer_believed() {
     server.api.config_map(&published(&server.clients, &server.proxies));
     let client = server.api.client();
     let following = Following::start(server, client, false);
-    following.until(Following::is_ready).await;
+    following.ready().await;
     let server = &following.server;
     let (proxy, certified) = (server.proxy("front-proxy-client"), server.certified("bob", &[]));
     assert!(server.user(&REMOTE, &proxy).await.is_ok() && server.user(&[], &certified).await.is_ok());
     server.api.config_map(&json!({}));
-    until_known_as(server, &certified, "system:anonymous").await;
+    until_known(server, &certified, Some("system:anonymous")).await;
     assert_eq!(server.user(&REMOTE, &proxy).await, Ok(anonymous()));
-}
-
-async fn until_known_as(server: &Server, peer: &super::PeerCertificates, name: &str) {
-    while server.user(&[], peer).await.map(|user| user.name) != Ok(name.to_owned()) {
-        tokio::task::yield_now().await;
-    }
 }
 
 /// Upstream ends when it cannot read them; here the server waits, not ready, and takes them up when it can (D31).
@@ -195,10 +186,11 @@ async fn settings_that_cannot_be_read_keep_the_server_out_of_service() {
     server.api.always(CONFIG_MAPS, failure(403));
     let client = server.api.client();
     let following = Following::start(server, client, false);
-    following.until(|following| following.server.api.count(CONFIG_MAPS) >= 3).await;
+    let api = &following.server.api;
+    super::until("it was tried again", async || api.count(CONFIG_MAPS) >= 3).await;
     assert!(!following.is_ready());
     following.server.api.always(CONFIG_MAPS, Reply::ConfigMap);
-    following.until(Following::is_ready).await;
+    following.ready().await;
     assert!(following.server.user(&REMOTE, &following.server.proxy("front-proxy-client")).await.is_ok());
 }
 
@@ -208,6 +200,6 @@ async fn settings_that_cannot_be_read_can_be_done_without() {
     server.api.always(CONFIG_MAPS, failure(403));
     let client = server.api.client();
     let following = Following::start(server, client, true);
-    following.until(Following::is_ready).await;
+    following.ready().await;
     assert_eq!(following.server.user(&REMOTE, &following.server.proxy("x")).await, Ok(anonymous()));
 }

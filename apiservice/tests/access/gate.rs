@@ -106,7 +106,7 @@ async fn a_full_server_refuses_all_but_masters() {
     let full = async {
         entered.wait_for(|count| *count == 3).await.expect("the server lives");
         let reviews = server.api.count(ACCESS_REVIEWS);
-        for path in [POD, "/healthz"] {
+        for path in [POD, C1] {
             let refused = server.get(path, &[]).await;
             assert_eq!(refused.code, 429, "{path}");
             assert_eq!(refused.headers["retry-after"], "1");

@@ -273,6 +273,17 @@ fn proxy_settings(proxies: &Authority) -> FrontProxySettings {
     }
 }
 
+/// Waits until a condition holds; a test that waits in vain fails. With a stopped clock, each look lets time go on.
+async fn until(what: &str, condition: impl AsyncFn() -> bool) {
+    let waiting = async {
+        while !condition().await {
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_mins(1), waiting).await;
+    assert!(waited.is_ok(), "waited in vain until {what}");
+}
+
 fn nobody() -> PeerCertificates {
     PeerCertificates::default()
 }
@@ -285,3 +296,5 @@ fn user(name: &str, groups: &[&str]) -> User {
     let groups = groups.iter().map(|group| (*group).to_owned()).collect();
     User { name: name.to_owned(), groups, ..User::default() }
 }
+
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);

@@ -13,7 +13,7 @@ use super::fake::{
     ACCESS_REVIEWS, FakeApi, Reply, TOKEN_REVIEWS, access_review, allowed, client_of, failure, refused,
     token_of,
 };
-use super::{C1, C2, E, M, POD, Server, Settings, nobody};
+use super::{C1, C2, E, M, POD, Server, Settings, nobody, until};
 
 #[tokio::test]
 async fn a_question_holds_all_that_is_known_of_the_caller() {
@@ -178,10 +178,11 @@ async fn decisions_are_kept_no_longer_than_said() {
         server.get("/metrics", &[]).await;
         server.api.always(ACCESS_REVIEWS, short);
         let started = Instant::now();
-        while server.api.count(ACCESS_REVIEWS) < 3 {
+        let asked_again = async || {
             server.get(POD, &[]).await;
-            tokio::task::yield_now().await;
-        }
+            server.api.count(ACCESS_REVIEWS) == 3
+        };
+        until("the question is asked again", asked_again).await;
         assert!(started.elapsed() >= TTL, "asked again after {:?}", started.elapsed());
         // The other outcome has its own time.
         server.get("/metrics", &[]).await;

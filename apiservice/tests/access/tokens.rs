@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::fake::{FakeApi, Reply, TOKEN_REVIEWS, failure, token_of, unknown_token};
-use super::{POD, Server, Settings, anonymous, nobody, user};
+use super::{POD, Server, Settings, anonymous, nobody, until, user};
 
 const TOKEN: [(&str, &str); 1] = [("authorization", "Bearer secret")];
 
@@ -83,10 +83,11 @@ async fn judgements_are_kept_no_longer_than_said() {
         let server = Server::start(&Settings { token_ttl: TTL, ..Settings::default() });
         server.api.always(TOKEN_REVIEWS, reply);
         let started = Instant::now();
-        while server.api.count(TOKEN_REVIEWS) < 2 {
+        let asked_again = async || {
             let _ = server.user(&TOKEN, &nobody()).await;
-            tokio::task::yield_now().await;
-        }
+            server.api.count(TOKEN_REVIEWS) == 2
+        };
+        until("the token is judged again", asked_again).await;
         assert!(started.elapsed() >= TTL, "asked again after {:?}", started.elapsed());
     }
 }

@@ -5,7 +5,7 @@
 //! root, the namespace itself, and `*` for every object that a label selector matches.
 
 use apiservice::server::ApiRequest;
-use apiservice::status::ApiError;
+use apiservice::status::{ApiError, Cause};
 use rules::selector::Selector;
 
 /// One question to the custom metrics API.
@@ -119,6 +119,7 @@ pub fn external(request: &ApiRequest) -> Result<ExternalRequest, ApiError> {
     };
     refuse_watch(request, "*")?;
     check_list_options(request)?;
+    refuse_conflicts(request)?;
     fields(request)?;
     Ok(ExternalRequest {
         namespace: namespace.to_owned(),
@@ -145,6 +146,7 @@ pub fn usage(request: &ApiRequest) -> Result<UsageRequest, ApiError> {
     }
     refuse_watch(request, resource)?;
     check_list_options(request)?;
+    refuse_conflicts(request)?;
     let fields = fields(request)?;
     let (of, name) = match (of, fields.namespace) {
         (UsageOf::Pods { namespace: None }, Some(namespace)) => (pods(Some(namespace)), fields.name),
@@ -196,6 +198,39 @@ fn check_list_options(request: &ApiRequest) -> Result<(), ApiError> {
         }
     }
     Ok(())
+}
+
+/// Options that no list can honour together (`k8s.io/apimachinery/pkg/apis/meta/internalversion/validation`). Upstream looks
+/// at them for external and resource metrics alone.
+fn refuse_conflicts(request: &ApiRequest) -> Result<(), ApiError> {
+    let given = |parameter: &str| request.query.first(parameter).filter(|value| !value.is_empty());
+    let mut causes = Vec::new();
+    let mut forbid = |field: &'static str, detail: &str| {
+        let message = format!("Forbidden: {detail}");
+        causes.push(Cause { reason: "FieldValueForbidden", message, field });
+    };
+    if let Some(matching) = given(MATCH) {
+        if given("resourceVersion").is_none() {
+            forbid(MATCH, "resourceVersionMatch is forbidden unless resourceVersion is provided");
+        }
+        if given("continue").is_some() {
+            forbid(MATCH, "resourceVersionMatch is forbidden when continue is provided");
+        }
+        match matching {
+            "Exact" if given("resourceVersion") == Some("0") => {
+                forbid(MATCH, r#"resourceVersionMatch "exact" is forbidden for resourceVersion "0""#);
+            }
+            "Exact" | "NotOlderThan" => {}
+            _ => causes.push(Cause {
+                reason: "FieldValueNotSupported",
+                message: format!(
+                    r#"Unsupported value: {matching:?}: supported values: "Exact", "NotOlderThan", """#
+                ),
+                field: MATCH,
+            }),
+        }
+    }
+    if causes.is_empty() { Ok(()) } else { Err(ApiError::invalid_list_options(causes)) }
 }
 
 fn is_integer(text: &str) -> bool {
@@ -255,3 +290,5 @@ fn field_term(term: &str) -> Option<(&str, Option<&str>)> {
     let (field, value) = term.split_once('=')?;
     Some((field, Some(value.strip_prefix('=').unwrap_or(value))))
 }
+
+const MATCH: &str = "resourceVersionMatch";

@@ -36,6 +36,9 @@ pub enum AuthorityError {
     /// The certificate could not be made.
     #[error("cannot make a certificate: {0}")]
     Certificate(#[from] rcgen::Error),
+    /// A client certificate was to hold more groups than it can.
+    #[error("expected one group at most in a client certificate made here, found {0}")]
+    Groups(usize),
     /// A file could not be written.
     #[error("cannot write {path}: {cause}", path = path.display())]
     Write {
@@ -102,14 +105,17 @@ impl Authority {
         self.issue(params)
     }
 
-    /// A client certificate: `user` is who it stands for, `groups` what they belong to.
+    /// A client certificate: `user` is who it stands for, `groups` what they belong to; one at most.
     ///
     /// # Errors
-    /// When no key could be made.
+    /// When no key could be made, or there is more than one group.
     pub fn issue_client(&self, user: &str, groups: &[&str]) -> Result<Issued, AuthorityError> {
         let mut params = params(user)?;
-        for group in groups {
-            params.distinguished_name.push(DnType::OrganizationName, *group);
+        match groups {
+            [] => {}
+            [group] => params.distinguished_name.push(DnType::OrganizationName, *group),
+            // A name of rcgen's holds each kind of attribute once, the last of them.
+            _ => return Err(AuthorityError::Groups(groups.len())),
         }
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.issue(params)
@@ -199,6 +205,14 @@ mod tests {
         let authorities = crate::authn::Authorities::from_pem(made.certificate().as_bytes());
         assert!(authorities.is_ok() && issued.certificate != made.certificate());
         assert!(Authority::from_pem("x", made.key()).is_err());
+    }
+
+    #[test]
+    fn groups_are_not_dropped() {
+        let authority = Authority::new("test-ca").expect("an authority");
+        assert!(authority.issue_client("a", &["g"]).is_ok());
+        let error = authority.issue_client("a", &["g", "h"]).expect_err("two groups").to_string();
+        assert_eq!(error, "expected one group at most in a client certificate made here, found 2");
     }
 
     #[test]

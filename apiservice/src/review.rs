@@ -4,7 +4,7 @@
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-use backon::{ExponentialBuilder, Retryable as _};
+use backon::{BackoffBuilder as _, ExponentialBuilder, Retryable as _};
 use moka::Expiry;
 use moka::future::Cache;
 
@@ -24,7 +24,7 @@ pub(crate) struct Lifetimes {
 
 /// Asks, and asks again when the authority is away or busy, as upstream does
 /// (`k8s.io/apiserver/pkg/util/webhook/webhook.go`): up to five times, waiting half a second and then half as long again
-/// each time, and never longer in all than `budget`.
+/// each time, up to a fifth more by chance, and never longer in all than `budget`.
 pub(crate) async fn review<T, F: Future<Output = kube::Result<T>>>(
     budget: Duration,
     ask: impl FnMut() -> F,
@@ -32,8 +32,9 @@ pub(crate) async fn review<T, F: Future<Output = kube::Result<T>>>(
     let retries = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(500))
         .with_factor(1.5)
-        .with_jitter()
-        .with_max_times(4);
+        .with_max_times(4)
+        .build()
+        .map(|wait| wait + wait.mul_f64(fastrand::f64() * JITTER));
     let asking = ask.retry(retries).when(is_passing);
     match tokio::time::timeout(budget, asking).await {
         Ok(answer) => answer.map_err(|error| ReviewError(describe(&error))),
@@ -80,5 +81,7 @@ impl<K, V> Expiry<K, V> for ByAnswer<V> {
     }
 }
 
+/// Callers that failed together do not come back together.
+const JITTER: f64 = 0.2;
 /// Enough for every caller that a cluster has, little enough to bound what strangers can fill.
 const MOST_ANSWERS: u64 = 8192;

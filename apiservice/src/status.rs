@@ -27,6 +27,8 @@ pub enum Class {
     MethodNotAllowed,
     /// None of the forms the caller accepts can be made.
     NotAcceptable,
+    /// The request is understood and contradicts itself.
+    Invalid,
     /// Too much is in flight.
     TooManyRequests,
     /// The fault is ours, or a rule's.
@@ -47,6 +49,7 @@ impl Class {
             Class::NotFound => (StatusCode::NOT_FOUND, "NotFound"),
             Class::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
             Class::NotAcceptable => (StatusCode::NOT_ACCEPTABLE, "NotAcceptable"),
+            Class::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid"),
             Class::TooManyRequests => (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests"),
             Class::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
             Class::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
@@ -81,11 +84,17 @@ pub struct Details {
     pub causes: Vec<Cause>,
 }
 
-/// One cause in [`Details`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// One cause in [`Details`]. Empty fields are not written.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Cause {
+    /// Its class.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub reason: &'static str,
     /// What happened.
     pub message: String,
+    /// The field at fault.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub field: &'static str,
 }
 
 impl ApiError {
@@ -153,6 +162,21 @@ impl ApiError {
         )
     }
 
+    /// Row 14: options of a list that cannot go together.
+    pub fn invalid_list_options(causes: Vec<Cause>) -> ApiError {
+        let texts: Vec<String> =
+            causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
+        let text = if texts.len() == 1 { texts.concat() } else { format!("[{}]", texts.join(", ")) };
+        let details = Details {
+            group: "meta.k8s.io".to_owned(),
+            kind: "ListOptions".to_owned(),
+            causes,
+            ..Details::default()
+        };
+        let message = format!("ListOptions.meta.k8s.io \"\" is invalid: {text}");
+        ApiError::new(Class::Invalid, message, Some(details))
+    }
+
     /// Rows 4 to 9.
     pub fn bad_request(message: impl Into<String>) -> ApiError {
         ApiError::new(Class::BadRequest, message, None)
@@ -176,7 +200,8 @@ impl ApiError {
     pub fn internal(cause: impl Into<String>) -> ApiError {
         let cause = cause.into();
         let message = format!("Internal error occurred: {cause}");
-        let details = Details { causes: vec![Cause { message: cause }], ..Details::default() };
+        let details =
+            Details { causes: vec![Cause { message: cause, ..Cause::default() }], ..Details::default() };
         ApiError::new(Class::Internal, message, Some(details))
     }
 
@@ -269,10 +294,8 @@ impl Encode for Details {
 
 impl Encode for Cause {
     fn encode(&self, message: &mut Message) {
-        // The cause's class.
-        message.string(1, "");
+        message.string(1, self.reason);
         message.string(2, &self.message);
-        // The field at fault.
-        message.string(3, "");
+        message.string(3, self.field);
     }
 }

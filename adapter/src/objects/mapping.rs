@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures_util::FutureExt as _;
 use kube::core::discovery::v2::{APIGroupDiscovery, APIResourceDiscovery, APIVersionDiscovery};
 use rules::resource::{Kind, ResourceMapper, StaticMapper};
 use tokio::sync::{Notify, watch};
@@ -63,7 +64,11 @@ impl RestMapping {
             };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                () = self.missed.notified(), if pause == interval => tokio::time::sleep(BETWEEN_MISSES).await,
+                () = self.missed.notified(), if pause == interval => {
+                    tokio::time::sleep(BETWEEN_MISSES).await;
+                    // What was missed meanwhile is looked for now, and need not be once more.
+                    let _ = self.missed.notified().now_or_never();
+                }
             }
         }
     }

@@ -55,7 +55,8 @@ pub trait Authenticator: Send + Sync + 'static {
 /// Asks authenticators in order; the first success wins.
 ///
 /// When none succeeds, a bad credential is an error even if another kind was absent; a request without any credential
-/// is anonymous. Everybody who is not anonymous is also in the group of the authenticated.
+/// is anonymous. Everybody who is not anonymous is also in the group of the authenticated. A front proxy passes on its own
+/// anonymous callers as such, and they stay what they are.
 pub struct Union(Vec<Arc<dyn Authenticator>>);
 
 impl Union {
@@ -73,7 +74,8 @@ impl Union {
         for authenticator in &self.0 {
             match authenticator.authenticate(request, peer).await {
                 Ok(Some(mut user)) => {
-                    if !user.groups.iter().any(|group| group == AUTHENTICATED) {
+                    let is_told = |group: &String| group == AUTHENTICATED || group == UNAUTHENTICATED;
+                    if user.name != ANONYMOUS && !user.groups.iter().any(is_told) {
                         user.groups.push(AUTHENTICATED.to_owned());
                     }
                     return Ok(user);

@@ -34,11 +34,10 @@ enum Judgement {
 impl TokenReviews {
     /// Asks with a client; a judgement is kept for `ttl`, a bad one at most for some seconds.
     pub fn new(client: kube::Client, ttl: Duration) -> TokenReviews {
-        let lifetimes = Lifetimes { good: ttl, bad: ttl.min(LONGEST_BAD) };
         TokenReviews {
             api: Api::all(client),
             budget: BUDGET,
-            judgements: cache(lifetimes, |judgement| matches!(judgement, Judgement::Good(_))),
+            judgements: cache(lifetimes(ttl), |judgement| matches!(judgement, Judgement::Good(_))),
             salt: uuid::Uuid::new_v4(),
         }
     }
@@ -103,7 +102,26 @@ fn user_of(user: UserInfo) -> User {
     }
 }
 
+/// How long judgements are kept.
+fn lifetimes(ttl: Duration) -> Lifetimes {
+    Lifetimes { good: ttl, bad: ttl.min(LONGEST_BAD) }
+}
+
 /// Longest time for a judgement, retries included.
 const BUDGET: Duration = Duration::from_secs(10);
 /// A token may become good at any moment: that of a new account, for one.
 const LONGEST_BAD: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bad_judgements_are_kept_some_seconds_at_most() {
+        let of = |seconds| {
+            let Lifetimes { good, bad } = lifetimes(Duration::from_secs(seconds));
+            (good.as_secs(), bad.as_secs())
+        };
+        assert_eq!([of(10), of(3), of(0)], [(10, 5), (3, 3), (0, 0)]);
+    }
+}

@@ -6,13 +6,13 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use k8s_openapi::api::authorization::v1::{
-    NonResourceAttributes, ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+    self as wire, NonResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
 };
 use kube::api::{Api, PostParams};
 use moka::future::Cache;
 
 use super::{Authorizer, AuthzError, Decision};
-use crate::attributes::Attributes;
+use crate::attributes::{Attributes, ResourceAttributes};
 use crate::authn::User;
 use crate::review::{Lifetimes, ReviewError, cache, review};
 
@@ -37,7 +37,7 @@ impl AccessReviews {
         // The whole question is the key. It holds only strings, lists and maps: serde_json writes those without fail.
         let key = serde_json::to_string(&spec).unwrap_or_default();
         let unreachable = |error: &ReviewError| AuthzError(error.to_string());
-        if key.len() >= LONGEST_KEY {
+        if length(attributes) >= LONGEST_ATTRIBUTES {
             return self.ask(spec).await.map_err(|error| unreachable(&error));
         }
         let answer = self.decisions.try_get_with(key.into(), self.ask(spec)).await;
@@ -79,7 +79,7 @@ fn spec(user: &User, attributes: &Attributes) -> SubjectAccessReviewSpec {
     };
     match &attributes.resource {
         Some(resource) => {
-            spec.resource_attributes = Some(ResourceAttributes {
+            spec.resource_attributes = Some(wire::ResourceAttributes {
                 verb: given(&attributes.verb),
                 group: given(&resource.group),
                 version: given(&resource.version),
@@ -87,7 +87,7 @@ fn spec(user: &User, attributes: &Attributes) -> SubjectAccessReviewSpec {
                 resource: given(&resource.resource),
                 subresource: given(&resource.subresource),
                 name: given(&resource.name),
-                ..ResourceAttributes::default()
+                ..wire::ResourceAttributes::default()
             });
         }
         None => {
@@ -98,7 +98,17 @@ fn spec(user: &User, attributes: &Attributes) -> SubjectAccessReviewSpec {
     spec
 }
 
+/// How much of a question the caller writes; who they are is not theirs to say.
+fn length(attributes: &Attributes) -> usize {
+    let Attributes { verb, path, resource } = attributes;
+    let of_resource = resource.as_ref().map_or(path.len(), |resource| {
+        let ResourceAttributes { group, version, namespace, resource, subresource, name } = resource;
+        [group, version, namespace, resource, subresource, name].into_iter().map(String::len).sum()
+    });
+    verb.len() + of_resource
+}
+
 /// Longest time for a decision, retries included (D35).
 const BUDGET: Duration = Duration::from_secs(3);
 /// Longer questions are asked each time: a caller writes them, and they would fill the memory.
-const LONGEST_KEY: usize = 10_000;
+const LONGEST_ATTRIBUTES: usize = 10_000;

@@ -403,7 +403,7 @@ async fn errors() {
     let details = Details {
         name: "x".to_owned(),
         kind: "pods".to_owned(),
-        causes: vec![Cause { message: "gone".to_owned() }],
+        causes: vec![Cause { message: "gone".to_owned(), ..Cause::default() }],
         ..Details::default()
     };
     let error = ApiError::new(Class::NotFound, "pods \"x\" not found", Some(details));

@@ -1,0 +1,82 @@
+//! Methods and callers: rows 12 and 15 to 18 of the table of errors.
+
+use http::Method;
+use serde_json::json;
+
+use super::{Adapter, C1, E, M, NO_METHOD};
+
+#[tokio::test]
+async fn methods() {
+    let adapter = Adapter::started().await;
+    for path in [
+        format!("{C1}/namespaces/default/pods/web-1/known"),
+        format!("{C1}/namespaces/default/m"),
+        format!("{E}/namespaces/default/q"),
+        format!("{M}/nodes"),
+        format!("{M}/namespaces/default/pods/silent"),
+        "/apis".to_owned(),
+        "/apis/custom.metrics.k8s.io".to_owned(),
+        C1.to_owned(),
+        "/version".to_owned(),
+    ] {
+        for method in
+            [Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD, Method::OPTIONS]
+        {
+            let response = adapter.send(method.clone(), &path, &[("caller", "admin")]).await;
+            assert_eq!(response.code, 405, "row 12: {method} {path}");
+            assert!(!response.headers.contains_key("allow"), "row 12: {method} {path}");
+            if method != Method::HEAD {
+                let status = response.status();
+                assert_eq!(
+                    (&status["message"], &status["reason"], &status["details"]),
+                    (&NO_METHOD.into(), &"MethodNotAllowed".into(), &json!({})),
+                    "row 12: {method} {path}"
+                );
+            }
+            // Access comes first.
+            assert_eq!(adapter.send(method.clone(), &path, &[]).await.code, 403, "{method} {path}");
+        }
+    }
+    assert_eq!(adapter.source.asked(), [""; 0]);
+}
+
+#[tokio::test]
+async fn who_may_read_what() {
+    let adapter = Adapter::started().await;
+    let depth = format!("{C1}/namespaces/default/pods/*/known");
+    for (path, anonymous, known) in [
+        ("/healthz", 200, 200),
+        ("/livez", 200, 200),
+        ("/readyz", 200, 200),
+        ("/version", 200, 200),
+        ("/readyz/ping", 403, 403),
+        ("/metrics", 403, 403),
+        ("/", 403, 403),
+        ("/apis", 403, 200),
+        ("/openapi/v2", 403, 200),
+        (C1, 403, 200),
+        (&depth, 403, 403),
+    ] {
+        for (headers, user, code) in
+            [(&[] as &[_], "system:anonymous", anonymous), (&[("caller", "alice")], "alice", known)]
+        {
+            let response = adapter.send(Method::GET, path, headers).await;
+            assert_eq!(response.code, code, "row 18: {path} as {user}");
+            if code == 403 && path != depth {
+                let message = format!("forbidden: User \"{user}\" cannot get path \"{path}\"");
+                assert_eq!(
+                    (response.message(), response.status()["details"].clone()),
+                    (message, json!({})),
+                    "row 18"
+                );
+            }
+        }
+    }
+    let refused = adapter.send(Method::GET, &depth, &[("caller", "alice")]).await;
+    assert_eq!(
+        refused.message(),
+        r#"pods.custom.metrics.k8s.io "*" is forbidden: User "alice" cannot get resource "pods/known" in API group "custom.metrics.k8s.io" in the namespace "default""#
+    );
+    let impersonating = [("caller", "admin"), ("impersonate-user", "bob")];
+    assert_eq!(adapter.send(Method::GET, &depth, &impersonating).await.code, 403, "D40");
+}

@@ -1,0 +1,280 @@
+//! The conformance vectors of the wire contract (sections 13 and 6.1): a named case for each row that can be asked of the
+//! adapter in process, behind access control as a cluster's default roles make it.
+
+mod access;
+mod answered;
+mod refused;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use adapter::answer::Answerer;
+use adapter::objects::scraped::ScrapedObjects;
+use adapter::objects::{Object, Objects, ObjectsError, Wanted};
+use adapter::relist::{CatalogHandle, Changes, RelistSettings, Relister};
+use adapter::served;
+use adapter::source::recorded::{Recorded, vector};
+use adapter::source::{Listing, MetricSource};
+use adapter::telemetry::Telemetry;
+use apiservice::attributes::Attributes;
+use apiservice::authn::{Authenticator, AuthnError, PeerCertificates, Union, User};
+use apiservice::authz::{
+    AlwaysAllowPaths, Authorizer, AuthzError, Chain, Decision, MASTERS, PrivilegedGroup,
+};
+use apiservice::discovery::DiscoveryHandle;
+use apiservice::health::{Health, Scope};
+use apiservice::server::{ApiServer, RequestLimits};
+use axum::Router;
+use axum::body::Body;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use http::request::Parts;
+use http::{HeaderMap, Method, Request};
+use http_body_util::BodyExt as _;
+use rules::catalog::Series;
+use rules::resource::ResourceMapper;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tower::ServiceExt as _;
+
+const RULES: &str = r#"
+rules:
+- seriesQuery: 'known{namespace!="",pod!=""}'
+  resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}, node: {resource: node}, service: {resource: service}, deployment: {group: apps, resource: deployment}}}
+  metricsQuery: '<<.Series>>{<<.LabelMatchers>>}'
+externalRules:
+- seriesQuery: 'q'
+  resources: {overrides: {namespace: {resource: namespace}}}
+  metricsQuery: '<<.Series>>{<<.LabelMatchers>>}'
+resourceRules:
+  cpu:
+    containerQuery: 'cpu{<<.LabelMatchers>>}'
+    nodeQuery: 'node_cpu{<<.LabelMatchers>>}'
+    resources: {overrides: {instance: {resource: node}, namespace: {resource: namespace}, pod: {resource: pod}}}
+    containerLabel: container
+  memory:
+    containerQuery: 'memory{<<.LabelMatchers>>}'
+    nodeQuery: 'node_memory{<<.LabelMatchers>>}'
+    resources: {overrides: {instance: {resource: node}, namespace: {resource: namespace}, pod: {resource: pod}}}
+    containerLabel: container
+"#;
+const C1: &str = "/apis/custom.metrics.k8s.io/v1beta1";
+const C2: &str = "/apis/custom.metrics.k8s.io/v1beta2";
+const E: &str = "/apis/external.metrics.k8s.io/v1beta1";
+const M: &str = "/apis/metrics.k8s.io/v1beta1";
+/// 2001-09-09T01:46:40Z
+const IN_2001: i64 = 1_000_000_000_000;
+const NO_ROUTE: &str = "the server could not find the requested resource";
+const NO_METHOD: &str = "the server does not allow this method on the requested resource";
+
+struct Adapter {
+    source: Arc<Recorded>,
+    router: Router,
+}
+
+struct Response {
+    code: u16,
+    headers: HeaderMap,
+    body: String,
+}
+
+/// The pods `silent` and `web-1`, `far` in another namespace, and the node `n1`; Deployments may not be listed.
+struct Cluster(ScrapedObjects);
+
+impl Objects for Cluster {
+    fn mapper(&self) -> &dyn ResourceMapper {
+        self.0.mapper()
+    }
+
+    fn list<'a>(
+        &'a self,
+        wanted: Wanted<'a>,
+        deadline: std::time::Instant,
+    ) -> BoxFuture<'a, Result<Vec<Object>, ObjectsError>> {
+        if wanted.kind.plural == "deployments" {
+            let forbidden = "the Kubernetes API answered 403: deployments.apps is forbidden".to_owned();
+            return std::future::ready(Err(ObjectsError::Cluster(forbidden))).boxed();
+        }
+        self.0.list(wanted, deadline)
+    }
+}
+
+/// A header names the caller; `nobody` is not known.
+struct ByHeader;
+
+impl Authenticator for ByHeader {
+    fn authenticate<'a>(
+        &'a self,
+        request: &'a Parts,
+        _: &'a PeerCertificates,
+    ) -> BoxFuture<'a, Result<Option<User>, AuthnError>> {
+        let named = request.headers.get("caller").map(|name| name.to_str().expect("text").to_owned());
+        let user = named.map(|name| {
+            let groups = if name == "admin" { vec![MASTERS.to_owned()] } else { Vec::new() };
+            User { name, groups, ..User::default() }
+        });
+        std::future::ready(Ok(user)).boxed()
+    }
+}
+
+/// A cluster's default roles: everybody reads the version, whoever is known reads discovery too.
+struct DefaultRoles;
+
+impl Authorizer for DefaultRoles {
+    fn authorize<'a>(
+        &'a self,
+        user: &'a User,
+        attributes: &'a Attributes,
+    ) -> BoxFuture<'a, Result<Decision, AuthzError>> {
+        let path = attributes.path.as_str();
+        let known = user.name != "system:anonymous";
+        let discovery = path == "/apis" || path.starts_with("/apis/") || path.starts_with("/openapi/");
+        let may = attributes.resource.is_none()
+            && attributes.verb == "get"
+            && (path == "/version" || (known && discovery));
+        let decision = if may { Decision::Allow } else { Decision::NoOpinion { reason: String::new() } };
+        std::future::ready(Ok(decision)).boxed()
+    }
+}
+
+impl Adapter {
+    async fn started() -> Adapter {
+        let source = Arc::new(Recorded::default());
+        source.lists(
+            r#"known{namespace!="",pod!=""}"#,
+            Ok(listing("known", &["deployment", "namespace", "node", "pod", "service"])),
+        );
+        source.lists("q", Ok(listing("q", &["namespace", "queue"])));
+        let targets: [(&[(&str, &str)], f64); 3] = [
+            (&[("namespace", "default"), ("pod", "web-1"), ("app", "web"), ("node", "n1")], 1.0),
+            (&[("namespace", "default"), ("pod", "silent"), ("app", "web"), ("tier", "5")], 1.0),
+            (&[("namespace", "other"), ("pod", "far"), ("app", "far")], 1.0),
+        ];
+        source.answers("up", Ok(vector(targets, IN_2001)));
+        let one: [(&[(&str, &str)], f64); 1] = [(&[("pod", "web-1")], 1.5)];
+        for names in [r#"pod="web-1""#, r#"pod=~"silent|web-1""#] {
+            let query = format!(r#"known{{namespace="default",{names}}}"#);
+            source.answers(&query, Ok(vector(one, IN_2001)));
+        }
+        for query in [
+            r#"known{namespace="default",pod="nope"}"#,
+            r#"q{queue="none",namespace="default"}"#,
+            r#"q{namespace="other",namespace="default"}"#,
+            r#"cpu{namespace="default",pod="silent"}"#,
+            r#"memory{namespace="default",pod="silent"}"#,
+        ] {
+            source.answers(query, Ok(vector([], IN_2001)));
+        }
+        let service: [(&[(&str, &str)], f64); 1] = [(&[("service", "svc")], 2.0)];
+        source.answers(r#"known{namespace="default",service="svc"}"#, Ok(vector(service, IN_2001)));
+        let queue: [(&[(&str, &str)], f64); 1] = [(&[("queue", "a")], 3.0)];
+        source.answers(r#"q{namespace="default"}"#, Ok(vector(queue, IN_2001)));
+
+        let rules = Arc::new(rules::load(RULES).expect("valid rules"));
+        let telemetry = Arc::new(Telemetry::new(&rules));
+        let seam: Arc<dyn MetricSource> = Arc::clone(&source) as _;
+        let objects: Arc<dyn Objects> = Arc::new(Cluster(ScrapedObjects::new(Arc::clone(&seam))));
+        let catalog = CatalogHandle::waiting(&rules, &*objects);
+        let settings = RelistSettings {
+            interval: Duration::from_hours(1),
+            max_age: Duration::from_hours(1),
+            timeout: Duration::from_secs(5),
+        };
+        let (_publish, follow) = watch::channel(Arc::clone(&rules));
+        let relister = Relister::new(
+            settings,
+            Arc::clone(&seam),
+            Arc::clone(&objects),
+            Changes { rules: follow, kinds: watch::channel(()).1 },
+            catalog.clone(),
+            Arc::clone(&telemetry),
+        );
+        let (listed, mut was_listed) = tokio::sync::mpsc::unbounded_channel();
+        tokio::spawn(relister.run(move |_| {
+            listed.send(()).expect("the test waits");
+        }));
+        was_listed.recv().await.expect("the relister runs");
+        let discovery = DiscoveryHandle::new(served::discovery(&rules, &catalog.load().catalog, 6443));
+        let health = Health::default();
+        health.check("ping", Scope::Alive).pass();
+        let open = ["/healthz", "/livez", "/readyz"].map(str::to_owned).to_vec();
+        let server = ApiServer {
+            handler: Arc::new(Answerer::new(catalog, objects, seam, Arc::clone(&telemetry))),
+            discovery,
+            health,
+            authentication: Union::new(vec![Arc::new(ByHeader)]),
+            authorization: Chain::new(vec![
+                Arc::new(PrivilegedGroup(MASTERS)),
+                Arc::new(AlwaysAllowPaths::new(open)),
+                Arc::new(DefaultRoles),
+            ]),
+            limits: RequestLimits::default(),
+            metrics: Arc::new(move || telemetry.text()),
+            observer: Arc::new(|_, _, _| {}),
+        };
+        Adapter { source, router: server.into_router() }
+    }
+
+    async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> Response {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::empty()).expect("a valid request");
+        let response = self.router.clone().oneshot(request).await.expect("the router always answers");
+        let (code, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = response.into_body().collect().await.expect("a whole body").to_bytes();
+        Response { code, headers, body: String::from_utf8(body.to_vec()).expect("text") }
+    }
+
+    /// As somebody who may everything.
+    async fn get(&self, path: &str) -> Response {
+        self.send(Method::GET, path, &[("caller", "admin")]).await
+    }
+
+    /// A case of an error: its Status must hold just these.
+    async fn refuses(&self, case: &str, path: &str, code: u16, reason: &str, details: Value, message: &str) {
+        let response = self.get(path).await;
+        let mut expected = json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message,
+            "reason": reason, "code": code,
+        });
+        if details != Value::Null {
+            expected["details"] = details;
+        }
+        assert_eq!((response.code, response.status()), (code, expected), "{case}: {path}");
+    }
+
+    /// A case of a list: its items, without times.
+    async fn lists(&self, case: &str, path: &str, items: Value) {
+        let response = self.get(path).await;
+        assert_eq!(response.code, 200, "{case}: {path}: {}", response.body);
+        let mut found = response.status()["items"].clone();
+        for item in found.as_array_mut().expect("a list") {
+            item.as_object_mut().expect("an object").remove("timestamp");
+        }
+        assert_eq!(found, items, "{case}: {path}");
+    }
+}
+
+impl Response {
+    fn status(&self) -> Value {
+        serde_json::from_str(&self.body).expect("JSON")
+    }
+
+    fn message(&self) -> String {
+        self.status()["message"].as_str().expect("a message").to_owned()
+    }
+}
+
+fn listing(name: &str, labels: &[&str]) -> Listing {
+    let label_names = labels.iter().map(|label| (*label).into()).collect();
+    Listing { series: vec![Series { name: name.into(), label_names }], warnings: Vec::new() }
+}
+
+fn value_of(kind: &str, name: &str, value: &str) -> Value {
+    json!({
+        "describedObject": {"kind": kind, "namespace": "default", "name": name, "apiVersion": "v1"},
+        "metricName": "known", "value": value, "selector": null,
+    })
+}

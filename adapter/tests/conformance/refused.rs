@@ -1,0 +1,276 @@
+//! What is refused, and what fails: rows 1 to 11, 13, 14 and 20 of the table of errors.
+
+use adapter::source::recorded::vector;
+use adapter::source::{SourceError, SourceErrorClass};
+use serde_json::{Value, json};
+
+use super::{Adapter, C1, C2, E, IN_2001, M, NO_ROUTE};
+
+/// Rows 1 to 9, 13, 14 and 20 of the table of errors.
+#[tokio::test]
+async fn what_is_refused() {
+    let adapter = Adapter::started().await;
+    let row_1 = |resource: &str| format!("the server could not find the metric known for {resource}");
+    for (case, path, resource) in [
+        ("row 1, no object matches", "/namespaces/default/pods/*/known?labelSelector=app%3Dnosuch", "pods"),
+        (
+            "row 1, a comparison that nothing passes",
+            "/namespaces/default/pods/*/known?labelSelector=tier%3E9",
+            "pods",
+        ),
+        ("row 1, a namespaced resource at the root", "/pods/web-1/known", "pods"),
+        ("row 1, a cluster's resource in a namespace", "/namespaces/default/nodes/n1/known", "nodes"),
+        ("row 1, an unknown resource (D28)", "/namespaces/default/widgets/*/known", "widgets"),
+    ] {
+        adapter.refuses(case, &format!("{C1}{path}"), 404, "NotFound", Value::Null, &row_1(resource)).await;
+    }
+    // Though Deployments may not be listed: the metric is looked up first.
+    let no_metric = "the server could not find the metric nosuch for deployments.apps";
+    adapter
+        .refuses(
+            "row 1, not row 11 (D28)",
+            &format!("{C1}/namespaces/default/deployments.apps/*/nosuch"),
+            404,
+            "NotFound",
+            Value::Null,
+            no_metric,
+        )
+        .await;
+    adapter
+        .refuses(
+            "row 2",
+            &format!("{C1}/namespaces/default/pods/nope/known"),
+            404,
+            "NotFound",
+            Value::Null,
+            &format!("{} nope", row_1("pods")),
+        )
+        .await;
+    for path in [
+        format!("{C1}/namespaces/default"),
+        format!("{C1}/namespaces"),
+        format!("{C1}/pods"),
+        format!("{C1}/nodes/n1"),
+        format!("{C1}/namespaces/default/pods/web-1/known/extra"),
+        format!("{C1}/watch/namespaces/default/pods/web-1/known"),
+        format!("{E}/q"),
+        format!("{E}/namespaces/default/q/x"),
+        format!("{M}/pods/web-1"),
+        "/apis/custom.metrics.k8s.io/v1beta3".to_owned(),
+        "/apis/custom.metrics.k8s.io/v1beta3/namespaces/default/pods/web-1/known".to_owned(),
+    ] {
+        adapter.refuses("row 3", &path, 404, "NotFound", json!({}), NO_ROUTE).await;
+    }
+    for path in ["/namespaces/default/pods", "/namespaces/default/m"] {
+        adapter
+            .refuses("row 4", &format!("{C1}{path}"), 400, "BadRequest", Value::Null, "invalid request path")
+            .await;
+    }
+    let pods = format!("{C1}/namespaces/default/pods/*/known");
+    for (case, path, message) in [
+        (
+            "row 5",
+            format!("{pods}?labelSelector=bad%3D%3D%3D"),
+            "unable to parse requirement: found '=', expected: identifier",
+        ),
+        (
+            "row 5, external",
+            format!("{E}/namespaces/default/q?labelSelector=!!"),
+            "unable to parse requirement: found '!', expected: identifier",
+        ),
+        (
+            "row 6 (D10)",
+            format!("{pods}?metricLabelSelector=!!"),
+            "unable to parse requirement: found '!', expected: identifier",
+        ),
+        (
+            "row 7",
+            format!("{pods}?fieldSelector=metadata.name%3Dfoo"),
+            "fieldSelector metadata.name doesn't match requested name",
+        ),
+        (
+            "row 8",
+            format!("{M}/nodes?fieldSelector=spec.nodeName%3Dx"),
+            r#""spec.nodeName" is not a known field selector: only "metadata.name", "metadata.namespace""#,
+        ),
+        (
+            "row 9",
+            format!("{pods}?timeout=abc"),
+            r#"invalid timeout specified in the request URL - time: invalid duration "abc""#,
+        ),
+        (
+            "a limit that is no number",
+            format!("{C1}/namespaces/default/pods/web-1/known?limit=abc"),
+            r#"strconv.ParseInt: parsing "abc": invalid syntax"#,
+        ),
+    ] {
+        adapter.refuses(case, &path, 400, "BadRequest", Value::Null, message).await;
+    }
+    let kind = |kind: &str, group: &str| json!({"group": group, "kind": kind});
+    adapter
+        .refuses(
+            "row 13, external",
+            &format!("{E}/namespaces/default/q?watch=true"),
+            405,
+            "MethodNotAllowed",
+            kind("*", "external.metrics.k8s.io"),
+            r#"watch is not supported on resources of kind "*.external.metrics.k8s.io""#,
+        )
+        .await;
+    adapter
+        .refuses(
+            "row 13, pods",
+            &format!("{M}/pods?watch=1"),
+            405,
+            "MethodNotAllowed",
+            kind("pods", "metrics.k8s.io"),
+            r#"watch is not supported on resources of kind "pods.metrics.k8s.io""#,
+        )
+        .await;
+    adapter
+        .refuses(
+            "row 20, a pod without samples",
+            &format!("{M}/namespaces/default/pods/silent"),
+            404,
+            "NotFound",
+            json!({"name": "default/silent", "group": "metrics.k8s.io", "kind": "podmetrics"}),
+            r#"podmetrics.metrics.k8s.io "default/silent" not found"#,
+        )
+        .await;
+    adapter
+        .refuses(
+            "row 20, no pod",
+            &format!("{M}/namespaces/default/pods/nope"),
+            404,
+            "NotFound",
+            json!({"name": "nope", "kind": "pods"}),
+            r#"pods "nope" not found"#,
+        )
+        .await;
+    adapter
+        .refuses(
+            "row 20, no node",
+            &format!("{M}/nodes/nx"),
+            404,
+            "NotFound",
+            json!({"name": "nx", "kind": "node"}),
+            r#"node "nx" not found"#,
+        )
+        .await;
+}
+
+/// Row 14. Custom metrics ignore what external and resource metrics refuse.
+#[tokio::test]
+async fn options_that_cannot_go_together() {
+    let adapter = Adapter::started().await;
+    let cause = |reason: &str, message: &str| json!({"reason": reason, "message": message, "field": "resourceVersionMatch"});
+    let unless = "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided";
+    let both = "Forbidden: resourceVersionMatch is forbidden when continue is provided";
+    let zero = r#"Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0""#;
+    let unknown = r#"Unsupported value: "x": supported values: "Exact", "NotOlderThan", """#;
+    let (forbidden, unsupported) = ("FieldValueForbidden", "FieldValueNotSupported");
+    for (query, causes) in [
+        ("resourceVersionMatch=Exact", vec![(forbidden, unless)]),
+        ("resourceVersionMatch=Exact&resourceVersion=0", vec![(forbidden, zero)]),
+        ("resourceVersionMatch=NotOlderThan&resourceVersion=1&continue=c", vec![(forbidden, both)]),
+        ("resourceVersionMatch=x", vec![(forbidden, unless), (unsupported, unknown)]),
+    ] {
+        let texts: Vec<String> =
+            causes.iter().map(|(_, text)| format!("resourceVersionMatch: {text}")).collect();
+        let text = if texts.len() == 1 { texts.concat() } else { format!("[{}]", texts.join(", ")) };
+        let message = format!("ListOptions.meta.k8s.io \"\" is invalid: {text}");
+        let causes: Vec<Value> = causes.iter().map(|(reason, text)| cause(reason, text)).collect();
+        let details = json!({"group": "meta.k8s.io", "kind": "ListOptions", "causes": causes});
+        for path in
+            [format!("{E}/namespaces/default/q"), format!("{M}/namespaces/nope/pods"), format!("{M}/nodes")]
+        {
+            let path = format!("{path}?{query}");
+            adapter.refuses("row 14", &path, 422, "Invalid", details.clone(), &message).await;
+        }
+        assert_eq!(adapter.get(&format!("{C1}/namespaces/default/pods/web-1/known?{query}")).await.code, 200);
+    }
+    assert_eq!(
+        adapter
+            .get(&format!("{E}/namespaces/default/q?resourceVersionMatch=NotOlderThan&resourceVersion=0"))
+            .await
+            .code,
+        200
+    );
+    assert_eq!(
+        adapter.get(&format!("{M}/namespaces/nope/pods/x?resourceVersionMatch=Exact")).await.code,
+        404,
+        "no list"
+    );
+}
+
+/// Rows 10 and 11: what we depend on fails.
+#[tokio::test]
+async fn what_cannot_be_had() {
+    let adapter = Adapter::started().await;
+    let causes = |text: &str| json!({"causes": [{"message": text}]});
+    let not_listed =
+        "unable to list matching resources: the Kubernetes API answered 403: deployments.apps is forbidden";
+    adapter
+        .refuses(
+            "row 11",
+            &format!("{C1}/namespaces/default/deployments.apps/*/known"),
+            500,
+            "InternalError",
+            causes(not_listed),
+            &format!("Internal error occurred: {not_listed}"),
+        )
+        .await;
+    let fails = |class, queries: &[&str]| {
+        for query in queries {
+            adapter.source.answers(query, Err(SourceError::new(class, "Prometheus answered boom")));
+        }
+    };
+    let queries = [
+        r#"known{namespace="default",pod="web-1"}"#,
+        r#"q{namespace="default"}"#,
+        r#"node_cpu{instance="n1"}"#,
+        r#"node_memory{instance="n1"}"#,
+        r#"cpu{namespace="default",pod="web-1"}"#,
+        r#"memory{namespace="default",pod="web-1"}"#,
+    ];
+    let paths = [
+        (format!("{C1}/namespaces/default/pods/web-1/known"), "rules[0]"),
+        (format!("{C2}/namespaces/default/pods/web-1/known"), "rules[0]"),
+        (format!("{E}/namespaces/default/q"), "externalRules[0]"),
+        (format!("{M}/nodes"), "resourceRules.cpu"),
+        (format!("{M}/namespaces/default/pods/web-1"), "resourceRules.cpu"),
+    ];
+    for (class, code, reason) in [
+        (SourceErrorClass::Unavailable, 503, "ServiceUnavailable"),
+        (SourceErrorClass::Timeout, 504, "Timeout"),
+        (SourceErrorClass::BadQuery, 500, "InternalError"),
+        (SourceErrorClass::WrongType, 500, "InternalError"),
+    ] {
+        fails(class, &queries);
+        for (path, rule) in &paths {
+            let response = adapter.get(path).await;
+            assert_eq!(
+                (response.code, &response.status()["reason"]),
+                (code, &reason.into()),
+                "row 10: {path}"
+            );
+            let cause = format!("unable to fetch metrics by {rule}: Prometheus answered boom");
+            assert!(response.message().contains(&cause), "row 10: {path}: {}", response.body);
+            assert!(!response.headers.contains_key("retry-after"), "row 10: {path}");
+        }
+        assert_eq!(adapter.get("/readyz").await.body, "ok");
+    }
+    // Where one namespace fails, the pods of the others are shown (D13).
+    let used: [(&[(&str, &str)], f64); 1] = [(&[("pod", "far"), ("container", "c")], 1.0)];
+    for resource in ["cpu", "memory"] {
+        let query = |rest: &str| format!("{resource}{{{rest}}}");
+        let away = SourceError::new(SourceErrorClass::Unavailable, "gone");
+        adapter.source.answers(&query(r#"namespace="default",pod=~"silent|web-1""#), Err(away));
+        adapter.source.answers(&query(r#"namespace="other",pod="far""#), Ok(vector(used, IN_2001)));
+    }
+    let list = adapter.get(&format!("{M}/pods")).await;
+    let items = list.status()["items"].clone();
+    let names: Vec<&Value> =
+        items.as_array().expect("a list").iter().map(|pod| &pod["metadata"]["name"]).collect();
+    assert_eq!((list.code, names), (200, vec![&Value::from("far")]));
+}

@@ -29,11 +29,14 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Failure> {
     let settings = Settings::from_arguments()?;
+    if settings.servers.is_empty() {
+        return Err(format!("expected servers among {}", world::SERVERS.join(",")).into());
+    }
     println!("starting a control plane, Prometheus and {} pods", world::SIZES.iter().sum::<usize>());
     let world = World::start().await?;
     let mut report = Report::default();
     for round in 1..=settings.rounds {
-        for server in world::SERVERS {
+        for server in settings.servers.iter().copied() {
             let target = world.start_server(server).await?;
             if let Some(ready) = target.ready {
                 report.started(server, ready, target.resident_bytes());
@@ -64,22 +67,29 @@ async fn measured(
     measure(world, target, question, concurrency, time).await
 }
 
-/// `--rounds N` and `--seconds N`.
+/// `--rounds N`, `--seconds N` for each measurement, and `--servers NAME,NAME` for only these.
 struct Settings {
     rounds: usize,
     time: Duration,
+    servers: Vec<&'static str>,
 }
 
 impl Settings {
     fn from_arguments() -> Result<Settings, Failure> {
-        let mut settings = Settings { rounds: 3, time: Duration::from_secs(2) };
+        let mut settings =
+            Settings { rounds: 3, time: Duration::from_secs(2), servers: world::SERVERS.to_vec() };
         let mut arguments = std::env::args().skip(1);
         while let Some(name) = arguments.next() {
             let value = arguments.next().ok_or_else(|| format!("expected a value behind {name}"))?;
             match name.as_str() {
                 "--rounds" => settings.rounds = value.parse()?,
                 "--seconds" => settings.time = Duration::from_secs_f64(value.parse()?),
-                _ => return Err(format!("expected --rounds N or --seconds N, found {name}").into()),
+                "--servers" => settings.servers.retain(|server| value.split(',').any(|name| name == *server)),
+                _ => {
+                    return Err(
+                        format!("expected --rounds N, --seconds N or --servers NAMES, found {name}").into()
+                    );
+                }
             }
         }
         Ok(settings)

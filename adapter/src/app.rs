@@ -11,7 +11,7 @@ use apiservice::authz::{AlwaysAllowPaths, Authorizer, Chain, MASTERS, Privileged
 use apiservice::discovery::DiscoveryHandle;
 use apiservice::health::{CheckHandle, Health, Scope};
 use apiservice::lifecycle::{Phase, Shutdown, lifecycle};
-use apiservice::server::{ApiServer, RequestLimits};
+use apiservice::server::{ApiServer, Observer, RequestLimits};
 use apiservice::tls::{self, ServingCertificate, TlsError, TlsSettings};
 use futures_util::future::BoxFuture;
 use rules::RuleSet;
@@ -178,7 +178,6 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
         relister.run(move |snapshot| publisher.publish(snapshot)).await;
     });
 
-    let observer = Arc::clone(&telemetry);
     let metrics = Arc::clone(&telemetry);
     let mut judges: Vec<Arc<dyn Authorizer>> =
         vec![Arc::new(PrivilegedGroup(MASTERS)), Arc::new(AlwaysAllowPaths::new(always_allow))];
@@ -191,7 +190,7 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
         authorization: Chain::new(judges),
         limits: requests,
         metrics: Arc::new(move || metrics.text()),
-        observer: Arc::new(move |group, code, took| observer.answered(group, code, took)),
+        observer: Arc::clone(&telemetry) as Arc<dyn Observer>,
     };
     let (trigger, shutdown) = lifecycle();
     tokio::spawn(trigger.follow_signals(leave_delay));

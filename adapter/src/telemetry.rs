@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use apiservice::accept::AcceptStats;
+use apiservice::server::{Exchange, Observer};
 use prometheus::{
     Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     IntGauge, Opts, Registry, TextEncoder,
@@ -144,12 +145,6 @@ impl Telemetry {
         Arc::clone(&self.accept)
     }
 
-    /// A request was answered; `group` is empty for paths that are no API.
-    pub fn answered(&self, group: &str, code: u16, seconds: Duration) {
-        self.requests.with_label_values(&[group, &code.to_string()]).inc();
-        self.request_seconds.with_label_values(&[group]).observe(seconds.as_secs_f64());
-    }
-
     /// The metric source answered, or failed to.
     pub fn source_asked(&self, path: &str, server: &str, seconds: Duration) {
         self.source_seconds.with_label_values(&[path, server]).observe(seconds.as_secs_f64());
@@ -203,6 +198,15 @@ impl Telemetry {
         if valid {
             self.config_last_success.set(unix_seconds(at));
         }
+    }
+}
+
+impl Observer for Telemetry {
+    fn answered(&self, exchange: &Exchange<'_>) {
+        let resource = exchange.attributes.resource.as_ref().filter(|_| exchange.served);
+        let group = resource.map_or("", |resource| &resource.group);
+        self.requests.with_label_values(&[group, &exchange.code.to_string()]).inc();
+        self.request_seconds.with_label_values(&[group]).observe(exchange.took.as_secs_f64());
     }
 }
 

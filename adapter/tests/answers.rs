@@ -15,7 +15,7 @@ use apiservice::authn::Union;
 use apiservice::authz::{AlwaysAllowPaths, Chain};
 use apiservice::discovery::DiscoveryHandle;
 use apiservice::health::Health;
-use apiservice::server::{ApiServer, RequestLimits};
+use apiservice::server::{ApiServer, RequestLimits, Unobserved};
 use axum::Router;
 use axum::body::Body;
 use http::Request;
@@ -141,7 +141,7 @@ impl Adapter {
             ]),
             limits: RequestLimits::default(),
             metrics: Arc::new(move || telemetry.text()),
-            observer: Arc::new(|_, _, _| {}),
+            observer: Arc::new(Unobserved),
         };
         Adapter { source, router: server.into_router() }
     }

@@ -117,9 +117,12 @@ pub(super) struct Raw {
     /// Longest time for a request.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration, help_heading = "Serving")]
     request_timeout: Duration,
-    /// Requests under way at once.
+    /// Requests under way at once that read.
     #[arg(long, value_name = "COUNT", default_value_t = 400, help_heading = "Serving")]
     max_requests_inflight: usize,
+    /// Other requests under way at once, on their way to be refused.
+    #[arg(long, value_name = "COUNT", default_value_t = 200, help_heading = "Serving")]
+    max_mutating_requests_inflight: usize,
     /// How long to keep serving, not ready any more, after the signal to end.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, help_heading = "Serving")]
     shutdown_delay_duration: Duration,
@@ -247,7 +250,12 @@ impl Raw {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let mut accept = AcceptLimits { grace: self.shutdown_grace, ..AcceptLimits::default() };
+        let mut accept = AcceptLimits {
+            grace: self.shutdown_grace,
+            // As long again for the taking of an answer as for the making of it.
+            exchange: self.request_timeout * 2,
+            ..AcceptLimits::default()
+        };
         if self.http2_max_streams_per_connection > 0 {
             accept.http2_streams = self.http2_max_streams_per_connection;
         }
@@ -265,7 +273,11 @@ impl Raw {
             },
             always_allow: self.authorization_always_allow_paths,
             accept,
-            requests: RequestLimits { timeout: self.request_timeout, in_flight: self.max_requests_inflight },
+            requests: RequestLimits {
+                timeout: self.request_timeout,
+                in_flight: self.max_requests_inflight,
+                mutating_in_flight: self.max_mutating_requests_inflight,
+            },
             shutdown_delay: self.shutdown_delay_duration,
         })
     }

@@ -8,7 +8,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
 use super::apis::admit;
-use super::{Gate, get_only};
+use super::gate::{Gate, get_only};
 use crate::encode::gzip::CompressAbove;
 use crate::health::{Endpoint, Report};
 use crate::negotiate::{self, Accept, Form};

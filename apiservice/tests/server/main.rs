@@ -1,137 +1,19 @@
-//! The server over real sockets: TLS, client certificates, discovery, refusals, the way out.
+//! The server over real sockets: TLS, client certificates, discovery, refusals, limits, the way out.
 
-use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
-use std::sync::Arc;
+mod clients;
+mod limits;
+mod served;
+mod slow;
+
 use std::time::Duration;
 
-use apiservice::accept::{self, AcceptLimits, Ended};
-use apiservice::authn::{Authenticator, Authorities, ClientCertificates, Union};
-use apiservice::authority::{Authority, write};
-use apiservice::authz::{AlwaysAllowPaths, Authorizer, Chain, MASTERS, PrivilegedGroup};
-use apiservice::discovery::{Discovery, DiscoveryHandle, GroupDescription, ResourceEntry};
-use apiservice::health::Health;
-use apiservice::lifecycle::{Phase, Trigger, lifecycle};
-use apiservice::server::{Answer, ApiRequest, ApiServer, Handler, RequestLimits};
-use apiservice::status::ApiError;
-use apiservice::tls::{self, CertificateSource, ServingCertificate, TlsSettings};
-use apiservice::types::MetricValueList;
-use arc_swap::ArcSwapOption;
-use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
-use reqwest::{Certificate, Client, Identity, Method, StatusCode};
-use tokio::sync::Semaphore;
+use apiservice::accept::Ended;
+use apiservice::authority::Authority;
+use apiservice::lifecycle::Phase;
+use apiservice::tls::{CertificateSource, ServingCertificate};
+use reqwest::{Method, StatusCode};
 
-const C1: &str = "/apis/custom.metrics.k8s.io/v1beta1";
-
-/// Answers when the test lets it.
-struct Slow {
-    /// A permit for each request that waits.
-    entered: Arc<Semaphore>,
-    go: Arc<Semaphore>,
-}
-
-impl Handler for Slow {
-    fn handle(&self, request: ApiRequest) -> BoxFuture<'_, Result<Answer, ApiError>> {
-        async move {
-            if request.segments.iter().any(|segment| segment == "slow") {
-                self.entered.add_permits(1);
-                self.go.acquire().await.expect("never closed").forget();
-            }
-            assert!(!request.segments.iter().any(|segment| segment == "panic"), "as the test asked");
-            Ok(Answer::MetricValues(MetricValueList::default()))
-        }
-        .boxed()
-    }
-}
-
-struct Server {
-    url: String,
-    authority: Authority,
-    trigger: Trigger,
-    entered: Arc<Semaphore>,
-    go: Arc<Semaphore>,
-    ended: tokio::task::JoinHandle<Ended>,
-    certificate: Arc<ServingCertificate>,
-    dir: tempfile::TempDir,
-}
-
-impl Server {
-    async fn start() -> Server {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let dir = tempfile::tempdir().expect("a folder");
-        let authority = Authority::new("test-ca").expect("a key");
-        let (certificate, key) = (dir.path().join("tls.crt"), dir.path().join("tls.key"));
-        issue(&authority, &certificate, &key);
-        let source = CertificateSource::Files { certificate, key };
-        let certificate = ServingCertificate::load(&source).expect("a pair");
-        let config =
-            tls::server_config(Arc::clone(&certificate), &TlsSettings::default()).expect("usable settings");
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let entry = |name: &str, namespaced| ResourceEntry {
-            name: name.to_owned(),
-            namespaced,
-            kind: "MetricValueList",
-            verbs: &["get"],
-        };
-        let group = GroupDescription {
-            name: "custom.metrics.k8s.io".to_owned(),
-            versions: vec!["v1beta1".to_owned(), "v1beta2".to_owned()],
-            resources: vec![entry("pods/b", true), entry("pods/a", true), entry("namespaces/a", false)],
-        };
-        let (entered, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-        let authorities = Authorities::from_pem(authority.certificate().as_bytes()).expect("a certificate");
-        let clients: Arc<dyn Authenticator> =
-            Arc::new(ClientCertificates::new(Arc::new(ArcSwapOption::from_pointee(authorities))));
-        let judges: Vec<Arc<dyn Authorizer>> = vec![
-            Arc::new(PrivilegedGroup(MASTERS)),
-            Arc::new(AlwaysAllowPaths::new(vec!["/healthz".to_owned(), "/readyz".to_owned()])),
-        ];
-        let server = ApiServer {
-            handler: Arc::new(Slow { entered: Arc::clone(&entered), go: Arc::clone(&go) }),
-            discovery: DiscoveryHandle::new(Discovery::render(&[group], address.port())),
-            health: Health::default(),
-            authentication: Union::new(vec![clients]),
-            authorization: Chain::new(judges),
-            limits: RequestLimits::default(),
-            metrics: Arc::new(String::new),
-            observer: Arc::new(|_, _, _| {}),
-        };
-        let (trigger, shutdown) = lifecycle();
-        let limits = AcceptLimits { grace: Duration::from_secs(20), ..AcceptLimits::default() };
-        let ended = tokio::spawn(accept::serve(
-            listener,
-            config,
-            server.into_router(),
-            shutdown,
-            limits,
-            Arc::default(),
-        ));
-        Server { url: format!("https://{address}"), authority, trigger, entered, go, ended, certificate, dir }
-    }
-
-    fn client(&self, signed_by: Option<&Authority>) -> Client {
-        let root = Certificate::from_pem(self.authority.certificate().as_bytes()).expect("a certificate");
-        let mut builder = Client::builder().tls_certs_only([root]);
-        if let Some(authority) = signed_by {
-            let issued = authority.issue_client("admin", &[MASTERS]).expect("a key");
-            let identity = Identity::from_pem(format!("{}{}", issued.certificate, issued.key).as_bytes());
-            builder = builder.identity(identity.expect("a pair"));
-        }
-        builder.build().expect("a client")
-    }
-
-    fn admin(&self) -> Client {
-        self.client(Some(&self.authority))
-    }
-}
-
-fn issue(authority: &Authority, certificate: &Path, key: &Path) {
-    let issued = authority.issue_server("server", &[], &[IpAddr::V4(Ipv4Addr::LOCALHOST)]).expect("a key");
-    write(certificate, &issued.certificate, 0o644).expect("writable");
-    write(key, &issued.key, 0o600).expect("writable");
-}
+use served::{C1, Server, issue};
 
 #[tokio::test]
 async fn certificates_say_who_is_asking() {

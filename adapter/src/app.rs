@@ -12,7 +12,7 @@ use apiservice::discovery::DiscoveryHandle;
 use apiservice::health::{CheckHandle, Health, Scope};
 use apiservice::lifecycle::{Phase, Shutdown, lifecycle};
 use apiservice::server::{ApiServer, Observer, RequestLimits};
-use apiservice::tls::{self, ServingCertificate, TlsError, TlsSettings};
+use apiservice::tls::{self, NamedCertificate, NamedCertificates, ServingCertificate, TlsError, TlsSettings};
 use futures_util::future::BoxFuture;
 use rules::RuleSet;
 use tokio::net::TcpListener;
@@ -82,6 +82,8 @@ pub struct Parts {
     pub address: SocketAddr,
     /// How TLS is spoken.
     pub tls: TlsSettings,
+    /// Certificates for names that clients may call, besides the one for all.
+    pub named_certificates: Vec<NamedCertificate>,
     /// Paths that anybody may use.
     pub always_allow: Vec<String>,
     /// Limits on connections.
@@ -132,6 +134,7 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
         host,
         address,
         tls: tls_settings,
+        named_certificates,
         always_allow,
         accept: accept_limits,
         requests,
@@ -157,12 +160,15 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
 
     let listener = TcpListener::bind(address).await.map_err(|cause| AppError::Listen { address, cause })?;
     let address = listener.local_addr().map_err(|cause| AppError::Listen { address, cause })?;
-    let tls_config = tls::server_config(Arc::clone(&certificate), &tls_settings)?;
+    let certificates = NamedCertificates::load(certificate, &named_certificates)?;
+    let tls_config = tls::server_config(Arc::clone(&certificates) as _, &tls_settings)?;
     let discovery = DiscoveryHandle::new(served::discovery(&rules, &catalog.load().catalog, address.port()));
 
     let (publish, follow) = watch::channel(Arc::clone(&rules));
     tasks.spawn("rule file", file.follow(POLL, publish, Arc::clone(&telemetry)));
-    tasks.spawn("serving certificate", certificate.follow(POLL));
+    for certificate in certificates.all() {
+        tasks.spawn("serving certificate", Arc::clone(certificate).follow(POLL));
+    }
     let relister = Relister::new(
         relist,
         Arc::clone(&source),

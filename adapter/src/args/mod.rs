@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use apiservice::accept::AcceptLimits;
 use apiservice::server::RequestLimits;
-use apiservice::tls::TlsSettings;
+use apiservice::tls::{NamedCertificate, TlsSettings};
 use clap::Parser as _;
 use engine::scrape::{ScrapeConfig, Target};
 
@@ -60,6 +60,8 @@ pub struct Serve {
     pub address: SocketAddr,
     /// How TLS is spoken.
     pub tls: TlsSettings,
+    /// Certificates for names that clients may call, besides the one for all.
+    pub named_certificates: Vec<NamedCertificate>,
     /// Paths that anybody may use.
     pub always_allow: Vec<String>,
     /// Limits on connections, and the time for requests under way when draining.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use apiservice::accept::AcceptLimits;
 use apiservice::go_duration;
 use apiservice::server::RequestLimits;
-use apiservice::tls::TlsSettings;
+use apiservice::tls::{NamedCertificate, TlsSettings};
 use clap::{ArgAction, Parser, Subcommand};
 use engine::scrape::{ScrapeConfig, Target};
 use http::{HeaderName, HeaderValue};
@@ -99,6 +99,11 @@ pub(super) struct Raw {
     /// VersionTLS10, VersionTLS11, VersionTLS12 or VersionTLS13; anything below 1.2 means 1.2.
     #[arg(long, value_name = "VERSION", default_value = "VersionTLS12", help_heading = "Serving")]
     tls_min_version: String,
+    /// Another certificate, its key, and the names it is for: CERTIFICATE,KEY[:NAME,...]; a name may begin with *. for any one
+    /// label. Without names it is for those in it. A whole name beats one with a *, and a name given here beats one in a
+    /// certificate. Read again when the files change; repeatable.
+    #[arg(long, value_name = "PAIR", help_heading = "Serving")]
+    tls_sni_cert_key: Vec<NamedCertificate>,
     /// Speak HTTP/1.1 only.
     #[arg(long, alias = "disable-http2-serving", help_heading = "Serving", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = ArgAction::Set)]
     disable_http2: bool,
@@ -271,6 +276,7 @@ impl Raw {
                 cipher_suites: self.tls_cipher_suites,
                 http1_only: self.disable_http2,
             },
+            named_certificates: self.tls_sni_cert_key,
             always_allow: self.authorization_always_allow_paths,
             accept,
             requests: RequestLimits {

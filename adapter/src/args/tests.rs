@@ -103,6 +103,22 @@ fn limits() {
 }
 
 #[test]
+fn certificates_by_name() {
+    let (given, _) = serve(&format!(
+        "{LEAST} --tls-sni-cert-key a.crt,a.key --tls-sni-cert-key=b.crt,b.key:b.org,*.c.org --tls-min-version VersionTLS13"
+    ));
+    let [first, second] = &given.named_certificates[..] else { panic!("not two") };
+    assert!(first.patterns.is_empty());
+    assert_eq!(second.patterns, ["b.org", "*.c.org"]);
+    assert!(given.tls.only_tls13);
+    let text = faults(&format!("{LEAST} --tls-sni-cert-key a.crt"));
+    assert!(text.contains("expected CERTIFICATE,KEY"), "{text}");
+    for version in ["VersionTLS10", "VersionTLS11", "VersionTLS12"] {
+        assert!(!serve(&format!("{LEAST} --tls-min-version={version}")).0.tls.only_tls13, "{version}");
+    }
+}
+
+#[test]
 fn targets_have_labels() {
     let (serve, _) = serve(
         "--standalone --config r.yaml --scrape-target namespace=default,pod=a@http://127.0.0.1:1/metrics --scrape-interval 1s",

@@ -92,7 +92,6 @@ const IGNORED: &[Ignored] = &[
     value("prometheus-auth-config", PROMETHEUS_AUTH),
     value("client-qps", THROTTLE),
     value("client-burst", THROTTLE),
-    value("tls-sni-cert-key", "one certificate is served, whatever name is called"),
     value("tls-curve-preferences", "the key exchange groups of the TLS library are used"),
     switch("permit-port-sharing", SOCKET),
     switch("permit-address-sharing", SOCKET),

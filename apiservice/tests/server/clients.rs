@@ -9,7 +9,7 @@ use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{CipherSuite, ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
@@ -23,10 +23,7 @@ pub(crate) struct Raw(pub(crate) TlsStream<TcpStream>);
 
 impl Raw {
     pub(crate) async fn connect(server: &Server, alpn: &[&str], identity: Option<&Issued>) -> Raw {
-        let mut roots = RootCertStore::empty();
-        let root = CertificateDer::from_pem_slice(server.authority.certificate().as_bytes());
-        roots.add(root.expect("a certificate")).expect("an authority");
-        let builder = ClientConfig::builder().with_root_certificates(roots);
+        let builder = ClientConfig::builder().with_root_certificates(roots(server));
         let mut config = match identity {
             None => builder.with_no_client_auth(),
             Some(issued) => {
@@ -66,6 +63,36 @@ impl Raw {
         }
         String::from_utf8_lossy(&all).into_owned()
     }
+}
+
+fn roots(server: &Server) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    let root = CertificateDer::from_pem_slice(server.authority.certificate().as_bytes());
+    roots.add(root.expect("a certificate")).expect("an authority");
+    roots
+}
+
+/// A handshake that calls the server by a name, with given versions of TLS and cipher suites; the server's own certificate.
+pub(crate) async fn shake_hands(
+    server: &Server,
+    name: &str,
+    versions: &[&'static SupportedProtocolVersion],
+    suites: &[CipherSuite],
+) -> std::io::Result<CertificateDer<'static>> {
+    let mut provider = rustls::crypto::ring::default_provider();
+    provider.cipher_suites.retain(|suite| suites.is_empty() || suites.contains(&suite.suite()));
+    let config = ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(versions)
+        .expect("suites of these versions")
+        .with_root_certificates(roots(server))
+        .with_no_client_auth();
+    let stream = TcpStream::connect(server.address).await.expect("a connection");
+    let name = ServerName::try_from(name.to_owned()).expect("a name");
+    let mut stream = in_time(TlsConnector::from(Arc::new(config)).connect(name, stream)).await?;
+    // In TLS 1.3 a refusal comes behind the client's part of the handshake.
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await?;
+    stream.read_u8().await?;
+    Ok(stream.get_ref().1.peer_certificates().expect("a chain")[0].clone().into_owned())
 }
 
 /// One connection of HTTP/2, and what ends when it does.

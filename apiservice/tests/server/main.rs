@@ -4,16 +4,16 @@ mod clients;
 mod limits;
 mod served;
 mod slow;
+mod tls;
 
 use std::time::Duration;
 
 use apiservice::accept::Ended;
 use apiservice::authority::Authority;
 use apiservice::lifecycle::Phase;
-use apiservice::tls::{CertificateSource, ServingCertificate};
 use reqwest::{Method, StatusCode};
 
-use served::{C1, Server, issue};
+use served::{C1, Server};
 
 #[tokio::test]
 async fn certificates_say_who_is_asking() {
@@ -142,47 +142,4 @@ async fn a_second_signal_ends_it_at_once() {
     server.trigger.advance(Phase::Aborting);
     assert!(matches!(server.ended.await.expect("no panic"), Ended::Cut(_)));
     slow.abort();
-}
-
-#[tokio::test]
-async fn a_certificate_is_taken_only_with_its_key() {
-    let server = Server::start().await;
-    let before = server.certificate.chain();
-    assert!(!server.certificate.reload().expect("nothing new"));
-    let (certificate, key) = (server.dir.path().join("tls.crt"), server.dir.path().join("tls.key"));
-    let (new_certificate, new_key) = (server.dir.path().join("new.crt"), server.dir.path().join("new.key"));
-    issue(&server.authority, &new_certificate, &new_key);
-    // Half of a rotation: the old pair stays in use.
-    std::fs::copy(&new_certificate, &certificate).expect("writable");
-    assert!(
-        server
-            .certificate
-            .reload()
-            .expect_err("no pair")
-            .to_string()
-            .contains("does not go with the certificate")
-    );
-    assert_eq!(server.certificate.chain(), before);
-    std::fs::copy(&new_key, &key).expect("writable");
-    assert!(server.certificate.reload().expect("a pair"));
-    assert_ne!(server.certificate.chain(), before);
-    assert_eq!(
-        server.admin().get(format!("{}/healthz", server.url)).send().await.expect("an answer").status(),
-        200
-    );
-}
-
-#[test]
-fn a_generated_certificate_is_kept() {
-    let dir = tempfile::tempdir().expect("a folder");
-    let source = CertificateSource::Generated {
-        dir: dir.path().join("certificates"),
-        names: vec!["adapter.monitoring.svc".to_owned()],
-        addresses: Vec::new(),
-    };
-    let first = ServingCertificate::load(&source).expect("made").chain();
-    assert_eq!(ServingCertificate::load(&source).expect("kept").chain(), first);
-    std::fs::remove_file(dir.path().join("certificates/apiserver.key")).expect("it is there");
-    let error = ServingCertificate::load(&source).expect_err("half a pair").to_string();
-    assert!(error.contains("expected both or neither"), "{error}");
 }

@@ -17,7 +17,9 @@ use apiservice::lifecycle::{Trigger, lifecycle};
 use apiservice::quantity::Quantity;
 use apiservice::server::{Answer, ApiRequest, ApiServer, Handler, RequestLimits, Unobserved};
 use apiservice::status::ApiError;
-use apiservice::tls::{self, CertificateSource, ServingCertificate, TlsSettings};
+use apiservice::tls::{
+    self, CertificateSource, NamedCertificate, NamedCertificates, ServingCertificate, TlsSettings,
+};
 use apiservice::types::{MetricValue, MetricValueList, ObjectReference, Timestamp};
 use arc_swap::ArcSwapOption;
 use futures_util::FutureExt as _;
@@ -93,6 +95,8 @@ pub(crate) struct Options {
     pub(crate) accept: AcceptLimits,
     pub(crate) requests: RequestLimits,
     pub(crate) tls: TlsSettings,
+    /// Certificates by name, signed by the server's authority, in files of its folder.
+    pub(crate) named: fn(&Authority, &Path) -> Vec<NamedCertificate>,
 }
 
 impl Default for Options {
@@ -101,6 +105,7 @@ impl Default for Options {
             accept: AcceptLimits { grace: Duration::from_secs(20), ..AcceptLimits::default() },
             requests: RequestLimits::default(),
             tls: TlsSettings::default(),
+            named: |_, _| Vec::new(),
         }
     }
 }
@@ -114,6 +119,7 @@ pub(crate) struct Server {
     pub(crate) go: Arc<Semaphore>,
     pub(crate) ended: tokio::task::JoinHandle<Ended>,
     pub(crate) certificate: Arc<ServingCertificate>,
+    pub(crate) named: Arc<NamedCertificates>,
     pub(crate) stats: Arc<AcceptStats>,
     pub(crate) dir: tempfile::TempDir,
 }
@@ -124,7 +130,7 @@ impl Server {
     }
 
     pub(crate) async fn with(options: Options) -> Server {
-        let Options { accept, requests, tls } = options;
+        let Options { accept, requests, tls, named } = options;
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::tempdir().expect("a folder");
         let authority = Authority::new("test-ca").expect("a key");
@@ -132,7 +138,9 @@ impl Server {
         issue(&authority, &certificate, &key);
         let source = CertificateSource::Files { certificate, key };
         let certificate = ServingCertificate::load(&source).expect("a pair");
-        let config = tls::server_config(Arc::clone(&certificate), &tls).expect("usable settings");
+        let named = named(&authority, dir.path());
+        let named = NamedCertificates::load(Arc::clone(&certificate), &named).expect("pairs");
+        let config = tls::server_config(Arc::clone(&named) as _, &tls).expect("usable settings");
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let (entered, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
@@ -165,7 +173,7 @@ impl Server {
             Arc::clone(&stats),
         ));
         let url = format!("https://{address}");
-        Server { url, address, authority, trigger, entered, go, ended, certificate, stats, dir }
+        Server { url, address, authority, trigger, entered, go, ended, certificate, named, stats, dir }
     }
 
     pub(crate) fn builder(&self, identity: Option<&Issued>) -> ClientBuilder {
@@ -195,6 +203,14 @@ impl Server {
 
 pub(crate) fn issue(authority: &Authority, certificate: &Path, key: &Path) {
     let issued = authority.issue_server("server", &[], &[IpAddr::V4(Ipv4Addr::LOCALHOST)]).expect("a key");
+    write(certificate, &issued.certificate, 0o644).expect("writable");
+    write(key, &issued.key, 0o600).expect("writable");
+}
+
+/// Written in the order that leaves a moment in which the two do not go together.
+pub(crate) fn issue_for(authority: &Authority, names: &[&str], certificate: &Path, key: &Path) {
+    let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+    let issued = authority.issue_server("server", &names, &[]).expect("a key");
     write(certificate, &issued.certificate, 0o644).expect("writable");
     write(key, &issued.key, 0o600).expect("writable");
 }

@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::answer::Answerer;
+use crate::args::AuditConfig;
 use crate::cluster::{self, ClusterConfig};
 use crate::objects::Objects;
 use crate::relist::{CatalogHandle, Changes, RelistSettings, Relister, Snapshot};
@@ -56,6 +57,9 @@ pub enum AppError {
     /// The Kubernetes API cannot be asked at all.
     #[error("{0}")]
     Cluster(String),
+    /// The audit log could not be set up.
+    #[error("{0}")]
+    Audit(String),
     /// The metric source could not be set up.
     #[error("the metric source cannot be used: {0}")]
     Source(String),
@@ -86,6 +90,8 @@ pub struct Parts {
     pub named_certificates: Vec<NamedCertificate>,
     /// Paths that anybody may use.
     pub always_allow: Vec<String>,
+    /// Which requests are recorded, and where; `None` records none.
+    pub audit: Option<AuditConfig>,
     /// Limits on connections.
     pub accept: AcceptLimits,
     /// Limits on requests.
@@ -136,11 +142,14 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
         tls: tls_settings,
         named_certificates,
         always_allow,
+        audit,
         accept: accept_limits,
         requests,
         leave_delay,
         telemetry,
     } = parts;
+    let audit = audit.map(crate::audit::open).transpose()?;
+    let (audit, _audit_stats) = audit.unzip();
     let mut tasks = Tasks::default();
     let health = Health::default();
     for name in ["ping", "log"] {
@@ -197,6 +206,7 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
         limits: requests,
         metrics: Arc::new(move || metrics.text()),
         observer: Arc::clone(&telemetry) as Arc<dyn Observer>,
+        audit,
     };
     let (trigger, shutdown) = lifecycle();
     tokio::spawn(trigger.follow_signals(leave_delay));

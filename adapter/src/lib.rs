@@ -7,6 +7,7 @@
 pub mod answer;
 pub mod app;
 pub mod args;
+pub mod audit;
 pub mod cluster;
 pub mod commands;
 pub mod logging;

@@ -142,6 +142,7 @@ impl Adapter {
             limits: RequestLimits::default(),
             metrics: Arc::new(move || telemetry.text()),
             observer: Arc::new(Unobserved),
+            audit: None,
         };
         Adapter { source, router: server.into_router() }
     }

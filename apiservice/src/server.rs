@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use futures_util::future::BoxFuture;
 
+use crate::audit::Audit;
 use crate::authn::{Union, User};
 use crate::authz::Chain;
 use crate::discovery::DiscoveryHandle;
@@ -22,6 +23,8 @@ use crate::status::ApiError;
 use crate::types::usage::{NodeMetrics, PodMetrics};
 use crate::types::{ExternalMetricValueList, MetricValueList};
 use gate::Gate;
+
+pub(crate) use request::{Received, header};
 
 pub use observe::{Authentication, Exchange, Kind, Observer, Unobserved};
 
@@ -104,6 +107,8 @@ pub struct ApiServer {
     pub metrics: MetricsText,
     /// Told of what becomes of requests.
     pub observer: Arc<dyn Observer>,
+    /// Records requests; `None` records none.
+    pub audit: Option<Arc<Audit>>,
 }
 
 impl ApiServer {

@@ -3,6 +3,7 @@
 //! Flags are read as Go's pflag reads them: `--x=y` and `--x y`, switches without a value or behind `=`, `_` and `-` alike.
 //! A flag that has no effect here is taken and said once in the log, so that an unmodified deployment starts.
 
+mod audit;
 mod cluster;
 mod raw;
 mod upstream;
@@ -22,6 +23,8 @@ use crate::cluster::ClusterConfig;
 use crate::logging;
 use crate::source::prometheus::PrometheusSettings;
 use raw::Raw;
+
+pub use audit::AuditConfig;
 
 /// A validated command line.
 #[derive(Debug)]
@@ -64,6 +67,8 @@ pub struct Serve {
     pub named_certificates: Vec<NamedCertificate>,
     /// Paths that anybody may use.
     pub always_allow: Vec<String>,
+    /// Which requests are recorded, and where; `None` records none.
+    pub audit: Option<AuditConfig>,
     /// Limits on connections, and the time for requests under way when draining.
     pub accept: AcceptLimits,
     /// Limits on requests.

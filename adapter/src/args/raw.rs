@@ -13,6 +13,7 @@ use engine::scrape::{ScrapeConfig, Target};
 use http::{HeaderName, HeaderValue};
 use reqwest::Url;
 
+use super::audit::AuditFlags;
 use super::cluster::ClusterFlags;
 use super::{Command, Config, HostChoice, Logging, Serve, SourceConfig};
 use crate::logging;
@@ -86,6 +87,9 @@ pub(super) struct Raw {
 
     #[command(flatten)]
     cluster: ClusterFlags,
+
+    #[command(flatten)]
+    audit: AuditFlags,
 
     /// The address to listen on [default: 0.0.0.0; with --standalone 127.0.0.1].
     #[arg(long, value_name = "ADDRESS", help_heading = "Serving")]
@@ -278,6 +282,7 @@ impl Raw {
             },
             named_certificates: self.tls_sni_cert_key,
             always_allow: self.authorization_always_allow_paths,
+            audit: self.audit.validate(notices),
             accept,
             requests: RequestLimits {
                 timeout: self.request_timeout,

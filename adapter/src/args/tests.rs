@@ -119,6 +119,34 @@ fn certificates_by_name() {
 }
 
 #[test]
+fn the_audit_log() {
+    use apiservice::audit::{Rotation, Target};
+    let audit = |flags: &str| {
+        let (serve, notices) = serve(&format!("{LEAST} {flags}"));
+        (serve.audit, notices)
+    };
+    assert_eq!(audit(""), (None, vec![]));
+    let (given, _) = audit(
+        "--audit-policy-file p.yaml --audit-log-path=/var/log/a.log --audit-log-maxsize 10 --audit-log-maxbackup=3 \
+         --audit-log-maxage 2 --audit-log-format=json --audit-log-version audit.k8s.io/v1",
+    );
+    let given = given.expect("both flags");
+    let rotation = Rotation { bytes: 10 << 20, backups: 3, max_age: Some(Duration::from_hours(48)) };
+    assert_eq!(given.policy, PathBuf::from("p.yaml"));
+    assert_eq!(given.target, Target::File { path: "/var/log/a.log".into(), rotation });
+    let (given, _) = audit("--audit-policy-file p.yaml --audit-log-path -");
+    assert_eq!(given.expect("both flags").target, Target::Stdout);
+    // One without the other records nothing, as upstream, and it is said.
+    for (flag, part) in [
+        ("--audit-log-path -", "--audit-log-path has no effect: --audit-policy-file says what is recorded"),
+        ("--audit-policy-file p", "--audit-policy-file has no effect: --audit-log-path says where events go"),
+    ] {
+        assert_eq!(audit(flag), (None, vec![part.to_owned()]));
+    }
+    assert!(faults(&format!("{LEAST} --audit-log-format legacy")).contains("json"));
+}
+
+#[test]
 fn targets_have_labels() {
     let (serve, _) = serve(
         "--standalone --config r.yaml --scrape-target namespace=default,pod=a@http://127.0.0.1:1/metrics --scrape-interval 1s",

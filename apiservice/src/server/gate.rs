@@ -20,6 +20,7 @@ use super::observe::{Authentication, Exchange, Kind};
 use super::request::{AUDIT_ID, Received};
 use super::{ApiServer, Observer};
 use crate::accept::{CertificateExpiry, LastAnswer};
+use crate::audit::{Outcome, Trail};
 use crate::authn::{ANONYMOUS, PeerCertificates, User};
 use crate::authz::MASTERS;
 use crate::encode::gzip;
@@ -36,19 +37,16 @@ pub(super) struct Gate {
     mutating: AtomicUsize,
 }
 
-/// What the gate has found out of a request so far.
-#[derive(Default)]
-struct Trail {
-    user: Option<User>,
-}
-
 pub(super) async fn enter(State(gate): State<Arc<Gate>>, request: Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let received = Received::new(parts);
     let accept = Accept::of(&received.parts, &received.query);
-    let mut trail = Trail::default();
+    let mut trail = Trail::new(&received, gate.server.audit.as_deref());
     let result = gate.answer(&received, &accept, &mut trail).await;
-    let response = result.unwrap_or_else(|error| respond::error(&error, accept.error_form()));
+    let (response, error) = match result {
+        Ok(response) => (response, None),
+        Err(error) => (respond::error(&error, accept.error_form()), Some(error)),
+    };
     let mut response = gzip::compress(&received.parts.headers, response).await;
     let code = response.status().as_u16();
     let headers = response.headers_mut();
@@ -56,9 +54,10 @@ pub(super) async fn enter(State(gate): State<Arc<Gate>>, request: Request) -> Re
     if let Ok(audit_id) = HeaderValue::from_str(&received.audit_id) {
         headers.insert(AUDIT_ID, audit_id);
     }
-    if trail.user.as_ref().is_none_or(|user| user.name == ANONYMOUS) {
+    if trail.user.as_ref().map_or(code == 401, |user| user.name == ANONYMOUS) {
         response.extensions_mut().insert(LastAnswer);
     }
+    trail.finish(Outcome { code, error: error.as_ref() });
     let resource = received.attributes.resource.as_ref();
     gate.server.observer.answered(&Exchange {
         attributes: &received.attributes,
@@ -125,13 +124,14 @@ impl Gate {
         &self,
         received: &Received,
         accept: &Accept<'_>,
-        trail: &mut Trail,
+        trail: &mut Trail<'_>,
     ) -> Result<Response<Bytes>, ApiError> {
         let deadline = received.started + self.timeout(&received.query)?;
-        let passing = AssertUnwindSafe(self.pass(received, accept, deadline, trail)).catch_unwind();
+        let passing = AssertUnwindSafe(self.pass(received, accept, deadline, &mut *trail)).catch_unwind();
         match tokio::time::timeout_at(deadline.into(), passing).await {
             Ok(Ok(result)) => result,
             Ok(Err(panic)) => {
+                trail.panicked = true;
                 let panic = panic_text(&*panic);
                 tracing::error!(panic, path = received.path(), "a request ended in a panic");
                 Err(ApiError::internal("this server failed on the request; its log has the details"))
@@ -145,10 +145,12 @@ impl Gate {
         received: &Received,
         accept: &Accept<'_>,
         deadline: Instant,
-        trail: &mut Trail,
+        trail: &mut Trail<'_>,
     ) -> Result<Response<Bytes>, ApiError> {
         let Received { parts, query, attributes, .. } = received;
-        let user: &User = trail.user.insert(self.user(parts).await?);
+        let user = self.user(parts).await?;
+        trail.authenticated(user.clone());
+        let user = &user;
         refuse_impersonation(parts)?;
         let segments = received.segments.clone()?;
         let _room = self.room(user, received)?;
@@ -158,7 +160,9 @@ impl Gate {
             tracing::error!(%error, path = %attributes.path, "the request could not be authorised");
             ApiError::internal(format!("unable to authorize the request: {error}"))
         })?;
-        decision.enforce(user, attributes)?;
+        let allowed = decision.enforce(user, attributes);
+        trail.decision = Some(decision);
+        allowed?;
         let path = received.path();
         if path == "/apis" || path.starts_with("/apis/") {
             let request = Below { parts, query, accept, segments, user: user.clone(), deadline };

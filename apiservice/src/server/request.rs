@@ -1,7 +1,7 @@
 //! A request as the log and the audit log tell of it.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use http::header::{HeaderName, USER_AGENT};
 use http::request::Parts;
@@ -20,6 +20,7 @@ pub(crate) struct Received {
     pub(crate) attributes: Attributes,
     /// The caller's, or one of our own.
     pub(crate) audit_id: String,
+    pub(crate) at: SystemTime,
     pub(crate) started: Instant,
 }
 
@@ -32,7 +33,15 @@ impl Received {
         let attributes = Attributes::of(&parts.method, path, known, &query);
         let audit_id =
             header(&parts, &AUDIT_ID).map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned);
-        Received { query, segments, attributes, audit_id, started: Instant::now(), parts }
+        Received {
+            query,
+            segments,
+            attributes,
+            audit_id,
+            at: SystemTime::now(),
+            started: Instant::now(),
+            parts,
+        }
     }
 
     pub(crate) fn path(&self) -> &str {

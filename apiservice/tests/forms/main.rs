@@ -79,6 +79,7 @@ impl Api {
             limits: RequestLimits::default(),
             metrics: Arc::new(String::new),
             observer: Arc::new(Unobserved),
+            audit: None,
         };
         Api { router: server.into_router() }
     }

@@ -1,5 +1,6 @@
 //! The server over real sockets: TLS, client certificates, discovery, refusals, limits, the way out.
 
+mod audit;
 mod clients;
 mod limits;
 mod served;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apiservice::accept::{self, AcceptLimits, AcceptStats, Ended};
+use apiservice::audit::Audit;
 use apiservice::authn::{
     Authenticator, AuthnError, Authorities, ClientCertificates, PeerCertificates, Union, User,
 };
@@ -97,6 +98,8 @@ pub(crate) struct Options {
     pub(crate) tls: TlsSettings,
     /// Certificates by name, signed by the server's authority, in files of its folder.
     pub(crate) named: fn(&Authority, &Path) -> Vec<NamedCertificate>,
+    /// What records requests, into a file of its folder.
+    pub(crate) audit: fn(&Path) -> Option<Arc<Audit>>,
 }
 
 impl Default for Options {
@@ -106,6 +109,7 @@ impl Default for Options {
             requests: RequestLimits::default(),
             tls: TlsSettings::default(),
             named: |_, _| Vec::new(),
+            audit: |_| None,
         }
     }
 }
@@ -130,7 +134,7 @@ impl Server {
     }
 
     pub(crate) async fn with(options: Options) -> Server {
-        let Options { accept, requests, tls, named } = options;
+        let Options { accept, requests, tls, named, audit } = options;
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::tempdir().expect("a folder");
         let authority = Authority::new("test-ca").expect("a key");
@@ -161,6 +165,7 @@ impl Server {
             limits: requests,
             metrics: Arc::new(String::new),
             observer: Arc::new(Unobserved),
+            audit: audit(dir.path()),
         };
         let (trigger, shutdown) = lifecycle();
         let stats = Arc::new(AcceptStats::default());

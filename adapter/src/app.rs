@@ -149,7 +149,10 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
         telemetry,
     } = parts;
     let audit = audit.map(crate::audit::open).transpose()?;
-    let (audit, _audit_stats) = audit.unzip();
+    let (audit, audit_stats) = audit.unzip();
+    if let Some(stats) = audit_stats {
+        telemetry.watch_audit(stats);
+    }
     let mut tasks = Tasks::default();
     let health = Health::default();
     for name in ["ping", "log"] {

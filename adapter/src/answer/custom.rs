@@ -13,7 +13,7 @@ use rules::plan::{Plan, PlanError};
 use rules::resource::Kind;
 use rules::selector::{Operator, Requirement, Selector};
 
-use super::{Answerer, not_listed, plan_error, unix_ms, wrong_type};
+use super::{Answerer, not_listed, unix_ms};
 use crate::objects::Wanted;
 use crate::relist::Snapshot;
 use crate::routes::{self, AskedObjects, CustomRequest};
@@ -27,12 +27,12 @@ impl Answerer {
         let (kind, matched) = self.find(&snapshot, &asked)?;
         let names = self.names(&asked, &kind, request).await?;
         let names: Vec<&str> = names.iter().map(|name| &**name).collect();
-        let plan = plan(&matched, &asked, &names)?;
+        let plan = self.plan(&matched, &asked, &names)?;
         let now = SystemTime::now();
         let samples = match self.ask(&plan.query, &asked.metric, now, request.deadline).await? {
             Samples::Vector(samples) => samples,
             other @ Samples::Scalar { .. } => {
-                return Err(wrong_type(&plan.query, &other, "with one sample for each object"));
+                return Err(self.wrong_type(&plan.query, &other, "with one sample for each object"));
             }
         };
         let joined = values::join(&samples, &plan.join_label, &names, matched.policy(), unix_ms(now));
@@ -78,16 +78,16 @@ impl Answerer {
         }
         Ok(names)
     }
-}
 
-/// Step 7. A name that no Kubernetes object can have answers like an object that does not exist, and never reaches
-/// PromQL.
-fn plan(matched: &CustomMatch, asked: &CustomRequest, names: &[&str]) -> Result<Plan, ApiError> {
-    let objects = PlanObjects { namespace: asked.namespace.as_deref(), names };
-    matched.plan(&objects, &asked.metric_selector).map_err(|error| match error {
-        PlanError::NotAKubernetesName { .. } => absent(asked),
-        error => plan_error(matched.rule(), &error),
-    })
+    /// Step 7. A name that no Kubernetes object can have answers like an object that does not exist, and never reaches
+    /// PromQL.
+    fn plan(&self, matched: &CustomMatch, asked: &CustomRequest, names: &[&str]) -> Result<Plan, ApiError> {
+        let objects = PlanObjects { namespace: asked.namespace.as_deref(), names };
+        matched.plan(&objects, &asked.metric_selector).map_err(|error| match error {
+            PlanError::NotAKubernetesName { .. } => absent(asked),
+            error => self.plan_error(matched.rule(), &error),
+        })
+    }
 }
 
 /// The 404 of an object without a sample, or of a selector that matches nothing.

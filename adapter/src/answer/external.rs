@@ -7,7 +7,7 @@ use apiservice::status::ApiError;
 use apiservice::types::{ExternalMetricValue, ExternalMetricValueList, Timestamp};
 use rules::plan::PlanError;
 
-use super::{Answerer, not_listed, plan_error, unix_ms};
+use super::{Answerer, not_listed, unix_ms};
 use crate::routes;
 use crate::source::{Sample, Samples};
 use crate::values;
@@ -24,7 +24,7 @@ impl Answerer {
             Ok(query) => query,
             // A namespace that cannot exist holds no series, and its name never reaches PromQL.
             Err(PlanError::NotAKubernetesName { .. }) => return Ok(ExternalMetricValueList::default()),
-            Err(error) => return Err(plan_error(matched.rule(), &error)),
+            Err(error) => return Err(self.plan_error(matched.rule(), &error)),
         };
         let now = SystemTime::now();
         let (samples, labelled) = match self.ask(&query, &asked.metric, now, request.deadline).await? {

@@ -21,7 +21,7 @@ use crate::objects::{Object, Objects, ObjectsError, Wanted};
 use crate::relist::{CatalogHandle, Snapshot};
 use crate::served::{CUSTOM_METRICS, EXTERNAL_METRICS, METRICS};
 use crate::source::{MetricSource, Samples, SourceErrorClass};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{RuleFailure, Telemetry};
 use crate::values::Dropped;
 
 /// Answers the metrics APIs.
@@ -64,7 +64,11 @@ impl Answerer {
         deadline: Instant,
     ) -> Result<Samples, ApiError> {
         let Query { rule, promql, .. } = query;
-        let result = self.source.query(promql, time, deadline).await.map_err(|error| {
+        let started = Instant::now();
+        let result = self.source.query(promql, time, deadline).await;
+        self.telemetry.rule_queried(*rule, started.elapsed());
+        let result = result.map_err(|error| {
+            self.telemetry.rule_failed(*rule, RuleFailure::Source(error.class));
             tracing::warn!(metric, %rule, promql, %error, "query failed");
             source_error(error.class, format!("unable to fetch metrics by {rule}: {error}"))
         })?;
@@ -74,6 +78,30 @@ impl Answerer {
         }
         self.telemetry.histograms_dropped(result.histograms_dropped);
         Ok(result.value)
+    }
+
+    /// Step 7's failure: the selector's fault, or the rule's.
+    fn plan_error(&self, rule: RuleId, error: &PlanError) -> ApiError {
+        match error {
+            PlanError::UnsupportedOperator { .. } | PlanError::UnsupportedLabel { .. } => {
+                ApiError::bad_request(error.to_string())
+            }
+            _ => {
+                self.telemetry.rule_failed(rule, RuleFailure::Plan);
+                tracing::error!(%rule, %error, "the rule makes no query");
+                ApiError::internal(format!("unable to fetch metrics: {error}"))
+            }
+        }
+    }
+
+    /// The rule's query yields what makes no values.
+    fn wrong_type(&self, query: &Query, found: &Samples, expected: &str) -> ApiError {
+        self.telemetry.rule_failed(query.rule, RuleFailure::Source(SourceErrorClass::WrongType));
+        ApiError::internal(format!(
+            "unable to fetch metrics: {} yields a {}, expected an instant vector {expected}",
+            query.rule,
+            found.type_name(),
+        ))
     }
 
     /// Samples that were left out are counted and logged: somebody may miss them.
@@ -112,33 +140,12 @@ fn not_listed(snapshot: &Snapshot, metric: &str, not_found: ApiError) -> ApiErro
     }
 }
 
-/// Step 7's failure: the selector's fault, or the rule's.
-fn plan_error(rule: RuleId, error: &PlanError) -> ApiError {
-    match error {
-        PlanError::UnsupportedOperator { .. } | PlanError::UnsupportedLabel { .. } => {
-            ApiError::bad_request(error.to_string())
-        }
-        _ => {
-            tracing::error!(%rule, %error, "the rule makes no query");
-            ApiError::internal(format!("unable to fetch metrics: {error}"))
-        }
-    }
-}
-
 fn source_error(class: SourceErrorClass, message: String) -> ApiError {
     match class {
         SourceErrorClass::Unavailable => ApiError::unavailable(message),
         SourceErrorClass::Timeout => ApiError::timeout(message),
         SourceErrorClass::BadQuery | SourceErrorClass::WrongType => ApiError::internal(message),
     }
-}
-
-fn wrong_type(query: &Query, found: &Samples, expected: &str) -> ApiError {
-    ApiError::internal(format!(
-        "unable to fetch metrics: {} yields a {}, expected an instant vector {expected}",
-        query.rule,
-        found.type_name(),
-    ))
 }
 
 fn unix_ms(time: SystemTime) -> i64 {

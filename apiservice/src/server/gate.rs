@@ -35,6 +35,7 @@ pub(super) struct Gate {
     pub(super) server: ApiServer,
     reading: AtomicUsize,
     mutating: AtomicUsize,
+    pub(super) started_unix_seconds: u64,
 }
 
 pub(super) async fn enter(State(gate): State<Arc<Gate>>, request: Request) -> Response<Body> {
@@ -116,7 +117,13 @@ async fn discard(version: Version, parts: &Parts, body: Body) -> bool {
 
 impl Gate {
     pub(super) fn new(server: ApiServer) -> Gate {
-        Gate { server, reading: AtomicUsize::new(0), mutating: AtomicUsize::new(0) }
+        let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Gate {
+            server,
+            reading: AtomicUsize::new(0),
+            mutating: AtomicUsize::new(0),
+            started_unix_seconds: started.as_secs(),
+        }
     }
 
     /// Whatever happens on the way, there is an answer, and it comes in time.

@@ -46,6 +46,17 @@ async fn certificates_say_who_is_asking() {
 }
 
 #[tokio::test]
+async fn metrics_are_not_for_everybody() {
+    let server = Server::start().await;
+    let url = format!("{}/metrics", server.url);
+    assert_eq!(server.client(None).get(&url).send().await.expect("an answer").status(), 403);
+    let metrics = server.admin().get(&url).send().await.expect("an answer");
+    assert_eq!(metrics.status(), 200);
+    assert_eq!(metrics.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    assert!(metrics.headers()["process-start-time-unix"].to_str().is_ok_and(|at| at.parse::<u64>().is_ok()));
+}
+
+#[tokio::test]
 async fn discovery_is_rendered_once_and_sorted() {
     let server = Server::start().await;
     let admin = server.admin();

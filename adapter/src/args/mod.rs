@@ -159,11 +159,29 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Config, Us
         use clap::error::ErrorKind;
         match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => UsageError::Asked(error.to_string()),
-            _ => UsageError::Faults(vec![error.to_string().trim_end().to_owned()]),
+            _ => UsageError::Faults(vec![fault(&error)]),
         }
     })?;
     raw.validate(&mut notices).map_err(UsageError::Faults)
 }
+
+/// What is wrong, as clap says it. It repeats the value at fault, which must not be shown where it may hold a credential.
+fn fault(error: &clap::Error) -> String {
+    use std::error::Error as _;
+    let flag = match error.get(clap::error::ContextKind::InvalidArg) {
+        Some(clap::error::ContextValue::String(flag)) => flag.as_str(),
+        _ => "",
+    };
+    match error.source() {
+        Some(cause) if SECRET.iter().any(|secret| flag.starts_with(secret)) => {
+            format!("error: invalid value for '{flag}': {cause}")
+        }
+        _ => error.to_string().trim_end().to_owned(),
+    }
+}
+
+/// Flags whose values may hold credentials.
+const SECRET: [&str; 3] = ["--prometheus-header", "--prometheus-url", "--scrape-target"];
 
 #[cfg(test)]
 mod tests;

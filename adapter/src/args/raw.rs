@@ -39,7 +39,7 @@ pub(super) struct Raw {
     metrics_max_age: Duration,
 
     /// The Prometheus to ask. Without it, standalone mode scrapes for itself.
-    #[arg(long, value_name = "URL", help_heading = "Prometheus")]
+    #[arg(long, value_name = "URL", value_parser = prometheus_url, help_heading = "Prometheus")]
     prometheus_url: Option<Url>,
     /// GET or POST: how queries are sent.
     #[arg(long, value_name = "VERB", default_value = "GET", value_parser = verb, help_heading = "Prometheus")]
@@ -139,11 +139,11 @@ pub(super) struct Raw {
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration, help_heading = "Serving")]
     shutdown_grace: Duration,
 
-    /// How much to log: 4 and more shows what the program does, 6 and more everything.
+    /// How much to log: 3 and more shows a line for each request, 4 and more what the program does, 6 and more everything.
     #[arg(long = "v", short = 'v', value_name = "LEVEL", default_value_t = 0, help_heading = "Logging")]
     verbosity: i32,
     /// text or json.
-    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = log_format, help_heading = "Logging")]
+    #[arg(long, alias = "logging-format", value_name = "FORMAT", default_value = "text", value_parser = log_format, help_heading = "Logging")]
     log_format: logging::Format,
 }
 
@@ -298,6 +298,14 @@ fn duration(text: &str) -> Result<Duration, String> {
     go_duration::parse(text).map_err(|error| format!("expected a duration like 30s, 1m30s or 1.5h: {error}"))
 }
 
+fn prometheus_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| format!("expected an http or https URL: {error}"))?;
+    match url.scheme() {
+        "http" | "https" => Ok(url),
+        _ => Err("expected an http or https URL".to_owned()),
+    }
+}
+
 fn verb(text: &str) -> Result<Verb, String> {
     match text {
         "GET" => Ok(Verb::Get),
@@ -316,7 +324,7 @@ fn log_format(text: &str) -> Result<logging::Format, String> {
 
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
-    let name = HeaderName::try_from(name).map_err(|_| format!("expected a header's name, found {name:?}"))?;
+    let name = HeaderName::try_from(name).map_err(|_| "expected a header's name before =".to_owned())?;
     let value = HeaderValue::try_from(value).map_err(|_| "expected a header's value behind =".to_owned())?;
     Ok((name, value))
 }
@@ -329,7 +337,7 @@ fn target(text: &str) -> Result<Target, String> {
         .filter(|pair| !pair.is_empty())
         .map(|pair| {
             let (name, value) =
-                pair.split_once('=').ok_or_else(|| format!("{form}; found the label {pair:?}"))?;
+                pair.split_once('=').ok_or_else(|| format!("{form}; found a label without ="))?;
             Ok((name.trim().to_owned(), value.trim().to_owned()))
         })
         .collect::<Result<Vec<(String, String)>, String>>()?;

@@ -147,6 +147,30 @@ fn the_audit_log() {
 }
 
 #[test]
+fn credentials_are_not_repeated() {
+    for (flag, part) in [
+        ("--prometheus-header=Authorization:hidden", "expected NAME=VALUE"),
+        ("--prometheus-header=Authorization:hidden=x", "expected a header's name before ="),
+        ("--prometheus-url=user:hidden@host:port", "expected an http or https URL"),
+        ("--prometheus-url=http://user:hidden@host:port", "invalid port number"),
+        ("--scrape-target=http://user:hidden/", "expected LABELS@URL"),
+        ("--scrape-target=hidden@http://host/", "expected LABELS@URL"),
+    ] {
+        let text = faults(&format!("--standalone --config r.yaml {flag}"));
+        assert!(text.contains(part) && !text.contains("hidden"), "{flag}: {text}");
+    }
+}
+
+#[test]
+fn logging_flags() {
+    for flag in ["--log-format=json", "--logging-format json", "--logging_format=json"] {
+        let config =
+            parse(arguments(&format!("{LEAST} {flag} --v=3"))).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!((config.logging.format, config.logging.verbosity), (logging::Format::Json, 3), "{flag}");
+    }
+}
+
+#[test]
 fn targets_have_labels() {
     let (serve, _) = serve(
         "--standalone --config r.yaml --scrape-target namespace=default,pod=a@http://127.0.0.1:1/metrics --scrape-interval 1s",

@@ -13,6 +13,7 @@ pub mod commands;
 pub mod logging;
 pub mod objects;
 pub mod relist;
+mod repeats;
 pub mod routes;
 pub mod rules_file;
 pub mod served;

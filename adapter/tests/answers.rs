@@ -373,6 +373,44 @@ async fn what_is_not_there() {
 }
 
 #[tokio::test]
+async fn the_step_that_finds_nothing_is_counted() {
+    let adapter = Adapter::started().await;
+    let counts = async || {
+        let text = adapter.get("/metrics").await.body;
+        let lines = text.lines().filter_map(|line| line.strip_prefix("adapter_metrics_not_found_total"));
+        let counts: Vec<String> = lines.map(str::to_owned).collect();
+        counts
+    };
+    assert_eq!(
+        counts().await,
+        [r#"{step="metric"} 0"#, r#"{step="objects"} 0"#, r#"{step="resource"} 0"#, r#"{step="sample"} 0"#]
+    );
+    adapter.source.answers(
+        r#"max(depth{namespace="default",pod="nope"}) by (pod)"#,
+        Ok(vector([(&[("pod", "another")] as &[_], 1.0)], AT)),
+    );
+    for path in [
+        // No such resource; one that is not in a namespace; one that is.
+        format!("{C1}/namespaces/default/nonsense/x/depth"),
+        format!("{C1}/namespaces/default/nodes/n1/depth"),
+        format!("{C1}/pods/x/depth"),
+        // No such metric.
+        format!("{C1}/namespaces/default/pods/x/dept"),
+        format!("{E}/namespaces/default/nonsense"),
+        // No object, no sample.
+        format!("{C1}/namespaces/default/pods/*/depth?labelSelector=app%3Dnope"),
+        format!("{C1}/namespaces/default/pods/nope/depth"),
+        format!("{C1}/namespaces/default/pods/No!Name/depth"),
+    ] {
+        assert_eq!(adapter.error(&path).await.0, 404, "{path}");
+    }
+    assert_eq!(
+        counts().await,
+        [r#"{step="metric"} 2"#, r#"{step="objects"} 1"#, r#"{step="resource"} 3"#, r#"{step="sample"} 2"#]
+    );
+}
+
+#[tokio::test]
 async fn bad_parameters() {
     let adapter = Adapter::started().await;
     let one = format!("{C1}/namespaces/default/pods/model-b/depth");

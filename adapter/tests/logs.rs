@@ -173,13 +173,29 @@ async fn requests_and_causes_show_and_secrets_do_not() {
             code = program.get(METRIC).await;
         }
         assert_eq!(code, 500);
+        for _ in 0..3 {
+            assert_eq!(program.get(&METRIC.replace("depth", "dept")).await, 404);
+            assert_eq!(program.get(&METRIC.replace("pods", "podz")).await, 404);
+        }
         let lines = program.end();
         without_secrets(&lines);
+        // Said once, whatever is asked how often.
+        let missing: Vec<_> = lines.iter().filter(|line| line.contains("no such metric")).collect();
+        assert_eq!(missing.len(), 2, "{missing:#?}");
+        for (line, parts) in missing.iter().zip([
+            ["namespaces/default/pods/a/dept", "no rule makes dept for pods; near are depth"],
+            ["namespaces/default/podz/a/depth", "there is no resource podz; near are pods"],
+        ]) {
+            assert!(parts.iter().all(|part| line.contains(part)), "{parts:?} are not in {line}");
+        }
         let failed = lines.iter().find(|line| line.contains("query failed")).expect("a line for the failure");
         for part in ["rules[0]", "the storage is on fire", "max(depth{"] {
             assert!(failed.contains(part), "{part} is not in {failed}");
         }
-        let request = lines.iter().rfind(|line| line.contains("HTTP")).expect("a line for the request");
+        let is_request = |line: &&String| {
+            line.contains("HTTP") && (line.contains("resp=500") || line.contains("\"resp\":500"))
+        };
+        let request = lines.iter().find(is_request).expect("a line for the request");
         let parts = if format == "json" {
             let line: Value = serde_json::from_str(request).expect("an object a line");
             assert_eq!(

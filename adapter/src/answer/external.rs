@@ -7,9 +7,10 @@ use apiservice::status::ApiError;
 use apiservice::types::{ExternalMetricValue, ExternalMetricValueList, Timestamp};
 use rules::plan::PlanError;
 
-use super::{Answerer, not_listed, unix_ms};
+use super::{Answerer, missing, not_listed, unix_ms};
 use crate::routes;
 use crate::source::{Sample, Samples};
+use crate::telemetry::Step;
 use crate::values;
 
 impl Answerer {
@@ -17,6 +18,10 @@ impl Answerer {
         let asked = routes::external(request)?;
         let snapshot = self.catalog.load();
         let matched = snapshot.catalog.external(&asked.metric).ok_or_else(|| {
+            if snapshot.unlisted.is_empty() {
+                let why = || missing::external(&snapshot.catalog, &asked.metric);
+                self.missing(Step::Metric, &asked.metric, why);
+            }
             let not_found = ApiError::external_metric_not_found(&asked.metric, &asked.namespace);
             not_listed(&snapshot, &asked.metric, not_found)
         })?;

@@ -5,10 +5,11 @@
 
 mod custom;
 mod external;
+mod missing;
 mod usage;
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use apiservice::server::{Answer, ApiRequest, Handler};
 use apiservice::status::ApiError;
@@ -19,9 +20,10 @@ use rules::plan::{PlanError, Query};
 
 use crate::objects::{Object, Objects, ObjectsError, Wanted};
 use crate::relist::{CatalogHandle, Snapshot};
+use crate::repeats::Repeats;
 use crate::served::{CUSTOM_METRICS, EXTERNAL_METRICS, METRICS};
 use crate::source::{MetricSource, Samples, SourceErrorClass};
-use crate::telemetry::{RuleFailure, Telemetry};
+use crate::telemetry::{RuleFailure, Step, Telemetry};
 use crate::values::Dropped;
 
 /// Answers the metrics APIs.
@@ -30,6 +32,10 @@ pub struct Answerer {
     objects: Arc<dyn Objects>,
     source: Arc<dyn MetricSource>,
     telemetry: Arc<Telemetry>,
+    /// Of metrics that are not there.
+    missing_said: Repeats,
+    /// Of queries that failed.
+    failures_said: Repeats,
 }
 
 impl Answerer {
@@ -40,7 +46,8 @@ impl Answerer {
         source: Arc<dyn MetricSource>,
         telemetry: Arc<Telemetry>,
     ) -> Answerer {
-        Answerer { catalog, objects, source, telemetry }
+        let (missing_said, failures_said) = (Repeats::new(SAY_MISSING), Repeats::new(SAY_FAILURE));
+        Answerer { catalog, objects, source, telemetry, missing_said, failures_said }
     }
 
     /// Step 6.
@@ -69,7 +76,11 @@ impl Answerer {
         self.telemetry.rule_queried(*rule, started.elapsed());
         let result = result.map_err(|error| {
             self.telemetry.rule_failed(*rule, RuleFailure::Source(error.class));
-            tracing::warn!(metric, %rule, promql, %error, "query failed");
+            if self.failures_said.is_due((rule, &error.message)) {
+                tracing::warn!(metric, %rule, promql, %error, "query failed");
+            } else {
+                tracing::debug!(metric, %rule, promql, %error, "query failed again");
+            }
             source_error(error.class, format!("unable to fetch metrics by {rule}: {error}"))
         })?;
         self.telemetry.source_warnings(result.warnings.len());
@@ -102,6 +113,17 @@ impl Answerer {
             query.rule,
             found.type_name(),
         ))
+    }
+
+    /// A metric is not there. Why is worked out only if it is going to be said: whoever asks may ask for anything, and
+    /// often.
+    fn missing(&self, step: Step, asked: &dyn std::fmt::Display, why: impl FnOnce() -> String) {
+        self.telemetry.not_found(step);
+        let subject = asked.to_string();
+        let step_name = step.label();
+        if self.missing_said.is_due((step, &subject)) {
+            tracing::info!(asked = subject, step = step_name, why = why(), "no such metric");
+        }
     }
 
     /// Samples that were left out are counted and logged: somebody may miss them.
@@ -151,3 +173,7 @@ fn source_error(class: SourceErrorClass, message: String) -> ApiError {
 fn unix_ms(time: SystemTime) -> i64 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis() as i64)
 }
+
+/// Autoscalers ask every fifteen seconds.
+const SAY_MISSING: Duration = Duration::from_mins(10);
+const SAY_FAILURE: Duration = Duration::from_mins(1);

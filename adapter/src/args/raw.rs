@@ -23,7 +23,13 @@ use crate::source::prometheus::{PrometheusSettings, Verb};
 /// rule files. Every flag of prometheus-adapter is taken; those without effect here say so once in the log. Without a
 /// command, or with `serve`, it serves.
 #[derive(Debug, Parser)]
-#[command(name = "adapter", version, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+#[command(
+    name = "adapter",
+    version,
+    args_conflicts_with_subcommands = true,
+    args_override_self = true,
+    disable_help_subcommand = true
+)]
 pub(super) struct Raw {
     #[command(subcommand)]
     command: Option<Subcommands>,

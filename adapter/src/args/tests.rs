@@ -162,6 +162,13 @@ fn credentials_are_not_repeated() {
 }
 
 #[test]
+fn of_a_flag_given_twice_the_last_counts() {
+    let (given, _) =
+        serve(&format!("{LEAST} --secure-port 1 --request-timeout 1s --secure-port=2 --request-timeout=3s"));
+    assert_eq!((given.address.port(), given.requests.timeout), (2, Duration::from_secs(3)));
+}
+
+#[test]
 fn logging_flags() {
     for flag in ["--log-format=json", "--logging-format json", "--logging_format=json"] {
         let config =
@@ -212,4 +219,43 @@ fn in_a_cluster() {
 fn a_clusters_flags_mean_nothing_without_one() {
     let (_, notices) = serve(&format!("{LEAST} --lister-kubeconfig k --tls-cert-file c"));
     assert_eq!(notices.len(), 2, "{notices:?}");
+}
+
+/// What deployments of prometheus-adapter pass, and every flag of its that has a value of its own.
+#[test]
+fn upstreams_flags_are_taken_all_at_once() {
+    let (serve, notices) = serve(
+        "/adapter --prometheus-url=http://p:9090/ --config=r.yaml --metrics-relist-interval=1m --metrics-max-age=2m --v=4 \
+         --vmodule=a=1 --log-flush-frequency=5s --lister-kubeconfig=k --discovery-interval=10m --client-qps=5 \
+         --client-burst=10 --bind-address=0.0.0.0 --secure-port=6443 --cert-dir=/tmp/cert --tls-cert-file=c \
+         --tls-private-key-file=k --tls-cipher-suites=TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,TLS_RSA_WITH_AES_128_CBC_SHA \
+         --tls-min-version=VersionTLS12 --tls-sni-cert-key=a,b:c.org --http2-max-streams-per-connection=0 \
+         --permit-port-sharing --permit-address-sharing=false --authentication-kubeconfig=k \
+         --authentication-token-webhook-cache-ttl=10s --authentication-skip-lookup=false \
+         --authentication-tolerate-lookup-failure --client-ca-file=ca --requestheader-username-headers=x-remote-user \
+         --requestheader-group-headers=x-remote-group --requestheader-extra-headers-prefix=x-remote-extra- \
+         --requestheader-uid-headers=x-remote-uid --requestheader-client-ca-file=ca --requestheader-allowed-names=a,b \
+         --authorization-kubeconfig=k --authorization-webhook-cache-authorized-ttl=10s \
+         --authorization-webhook-cache-unauthorized-ttl=10s --authorization-always-allow-paths=/healthz \
+         --audit-policy-file=p --audit-log-path=- --audit-log-maxage=1 --audit-log-maxbackup=1 --audit-log-maxsize=1 \
+         --audit-log-mode=blocking --audit-webhook-config-file=w --profiling=true --enable-priority-and-fairness=false \
+         --disable-http2=false --disable-http2-serving=false --prometheus-verb=POST --prometheus-header=a=b",
+    );
+    assert!(serve.audit.is_some() && serve.named_certificates.len() == 1 && !serve.tls.http1_only);
+    let said: Vec<&str> = notices.iter().filter_map(|notice| notice.split(' ').next()).collect();
+    assert_eq!(
+        said,
+        [
+            "--vmodule",
+            "--log-flush-frequency",
+            "--client-qps",
+            "--client-burst",
+            "--permit-port-sharing",
+            "--permit-address-sharing",
+            "--audit-log-mode",
+            "--audit-webhook-config-file",
+            "--profiling",
+            "--enable-priority-and-fairness",
+        ]
+    );
 }

@@ -11,14 +11,15 @@ use apiservice::authz::{AlwaysAllowPaths, Authorizer, Chain, MASTERS, Privileged
 use apiservice::discovery::DiscoveryHandle;
 use apiservice::health::{CheckHandle, Health, Scope};
 use apiservice::lifecycle::{Phase, Shutdown, lifecycle};
-use apiservice::server::{ApiServer, RequestLimits};
-use apiservice::tls::{self, ServingCertificate, TlsError, TlsSettings};
+use apiservice::server::{ApiServer, Observer, RequestLimits};
+use apiservice::tls::{self, NamedCertificate, NamedCertificates, ServingCertificate, TlsError, TlsSettings};
 use futures_util::future::BoxFuture;
 use rules::RuleSet;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::answer::Answerer;
+use crate::args::AuditConfig;
 use crate::cluster::{self, ClusterConfig};
 use crate::objects::Objects;
 use crate::relist::{CatalogHandle, Changes, RelistSettings, Relister, Snapshot};
@@ -56,6 +57,9 @@ pub enum AppError {
     /// The Kubernetes API cannot be asked at all.
     #[error("{0}")]
     Cluster(String),
+    /// The audit log could not be set up.
+    #[error("{0}")]
+    Audit(String),
     /// The metric source could not be set up.
     #[error("the metric source cannot be used: {0}")]
     Source(String),
@@ -82,8 +86,12 @@ pub struct Parts {
     pub address: SocketAddr,
     /// How TLS is spoken.
     pub tls: TlsSettings,
+    /// Certificates for names that clients may call, besides the one for all.
+    pub named_certificates: Vec<NamedCertificate>,
     /// Paths that anybody may use.
     pub always_allow: Vec<String>,
+    /// Which requests are recorded, and where; `None` records none.
+    pub audit: Option<AuditConfig>,
     /// Limits on connections.
     pub accept: AcceptLimits,
     /// Limits on requests.
@@ -132,12 +140,19 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
         host,
         address,
         tls: tls_settings,
+        named_certificates,
         always_allow,
+        audit,
         accept: accept_limits,
         requests,
         leave_delay,
         telemetry,
     } = parts;
+    let audit = audit.map(crate::audit::open).transpose()?;
+    let (audit, audit_stats) = audit.unzip();
+    if let Some(stats) = audit_stats {
+        telemetry.watch_audit(stats);
+    }
     let mut tasks = Tasks::default();
     let health = Health::default();
     for name in ["ping", "log"] {
@@ -157,12 +172,15 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
 
     let listener = TcpListener::bind(address).await.map_err(|cause| AppError::Listen { address, cause })?;
     let address = listener.local_addr().map_err(|cause| AppError::Listen { address, cause })?;
-    let tls_config = tls::server_config(Arc::clone(&certificate), &tls_settings)?;
+    let certificates = NamedCertificates::load(certificate, &named_certificates)?;
+    let tls_config = tls::server_config(Arc::clone(&certificates) as _, &tls_settings)?;
     let discovery = DiscoveryHandle::new(served::discovery(&rules, &catalog.load().catalog, address.port()));
 
     let (publish, follow) = watch::channel(Arc::clone(&rules));
     tasks.spawn("rule file", file.follow(POLL, publish, Arc::clone(&telemetry)));
-    tasks.spawn("serving certificate", certificate.follow(POLL));
+    for certificate in certificates.all() {
+        tasks.spawn("serving certificate", Arc::clone(certificate).follow(POLL));
+    }
     let relister = Relister::new(
         relist,
         Arc::clone(&source),
@@ -178,7 +196,6 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
         relister.run(move |snapshot| publisher.publish(snapshot)).await;
     });
 
-    let observer = Arc::clone(&telemetry);
     let metrics = Arc::clone(&telemetry);
     let mut judges: Vec<Arc<dyn Authorizer>> =
         vec![Arc::new(PrivilegedGroup(MASTERS)), Arc::new(AlwaysAllowPaths::new(always_allow))];
@@ -191,7 +208,8 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
         authorization: Chain::new(judges),
         limits: requests,
         metrics: Arc::new(move || metrics.text()),
-        observer: Arc::new(move |group, code, took| observer.answered(group, code, took)),
+        observer: Arc::clone(&telemetry) as Arc<dyn Observer>,
+        audit,
     };
     let (trigger, shutdown) = lifecycle();
     tokio::spawn(trigger.follow_signals(leave_delay));

@@ -7,11 +7,13 @@
 pub mod answer;
 pub mod app;
 pub mod args;
+pub mod audit;
 pub mod cluster;
 pub mod commands;
 pub mod logging;
 pub mod objects;
 pub mod relist;
+mod repeats;
 pub mod routes;
 pub mod rules_file;
 pub mod served;

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::objects::Objects;
 use crate::source::{MetricSource, SourceError};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{RuleFailure, Telemetry};
 
 /// What requests see: one consistent catalog, and what is missing from it.
 pub struct Snapshot {
@@ -152,7 +152,18 @@ impl Relister {
         let outcomes = self.list_all(&queries).await;
         self.listings.retain(|query, _| queries.contains(query));
         self.failed.clear();
+        self.telemetry.rules_changed(&rules);
+        let listed_at = SystemTime::now();
         for (query, outcome) in outcomes {
+            // Rules may share a query.
+            let of_query =
+                rules.custom.iter().chain(&rules.external).filter(|rule| rule.series_query == query);
+            for rule in of_query {
+                match &outcome {
+                    Ok(_) => self.telemetry.rule_listed(rule.id, listed_at),
+                    Err(error) => self.telemetry.rule_failed(rule.id, RuleFailure::Source(error.class)),
+                }
+            }
             match outcome {
                 Ok(series) => {
                     self.listings.insert(query, Listing { series, listed_at: Instant::now() });

@@ -181,6 +181,20 @@ impl std::fmt::Display for AskedResource {
     }
 }
 
+/// As the log names it: `namespaces/default/pods/a/depth`.
+impl std::fmt::Display for CustomRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(namespace) = &self.namespace {
+            write!(f, "namespaces/{namespace}/")?;
+        }
+        let name = match &self.objects {
+            AskedObjects::Named(name) => name,
+            AskedObjects::Matching(_) => "*",
+        };
+        write!(f, "{}/{name}/{}", self.resource, self.metric)
+    }
+}
+
 fn selector(request: &ApiRequest, parameter: &str) -> Result<Selector, ApiError> {
     match request.query.first(parameter) {
         None | Some("") => Ok(Selector::everything()),

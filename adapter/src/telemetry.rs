@@ -2,38 +2,48 @@
 //!
 //! Names that dashboards of upstream know are kept (contract, section 9).
 
-use std::sync::Arc;
+mod registrar;
+mod route;
+mod rules;
+mod server;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use apiservice::accept::AcceptStats;
+use apiservice::audit::AuditStats;
 use prometheus::{
-    Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
-    IntGauge, Opts, Registry, TextEncoder,
+    Encoder as _, Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder,
 };
-use rules::RuleSet;
-use rules::catalog::Catalog;
 
-use crate::served::{CUSTOM_METRICS, EXTERNAL_METRICS, METRICS};
+use self::registrar::{LATENCIES, Registrar};
+use self::rules::RuleMetrics;
+use self::server::ServerMetrics;
 use crate::values::DropReason;
+use ::rules::catalog::Catalog;
+use ::rules::{RuleId, RuleSet};
+
+pub use self::rules::RuleFailure;
 
 /// Handles on every metric.
 pub struct Telemetry {
     registry: Registry,
-    accept: Arc<AcceptStats>,
-    accepted: IntGauge,
-    handshakes_failed: IntGauge,
-    requests: IntCounterVec,
-    request_seconds: HistogramVec,
+    /// One text at a time: values that others count are taken over into counters of ours.
+    gathering: Mutex<()>,
+    server: ServerMetrics,
+    rules: RuleMetrics,
     source_seconds: HistogramVec,
     source_warnings: IntCounter,
     samples_dropped: IntCounterVec,
     duplicate_samples: IntCounter,
+    not_found: IntCounterVec,
     relists: IntCounterVec,
     relist_seconds: Histogram,
     relist_last_success: Gauge,
     series_queries_failing: IntGauge,
-    rule_series: GaugeVec,
-    rule_metrics: GaugeVec,
     config_success: IntGauge,
     config_last_success: Gauge,
 }
@@ -47,22 +57,14 @@ impl Telemetry {
         let registry = Registry::new();
         let r = Registrar(&registry);
         let telemetry = Telemetry {
-            accept: Arc::default(),
-            accepted: r.gauge("adapter_connections_accepted", "Connections accepted since the start."),
-            handshakes_failed: r.gauge(
-                "adapter_tls_handshakes_failed",
-                "TLS handshakes that failed or took too long since the start.",
-            ),
-            requests: r.counters("apiserver_request_total", "Requests answered.", &["group", "code"]),
-            request_seconds: r.histograms(
-                "apiserver_request_duration_seconds",
-                "Time to answer a request, in seconds.",
-                &["group"],
-            ),
+            gathering: Mutex::default(),
+            server: ServerMetrics::new(&r),
+            rules: RuleMetrics::new(&r),
             source_seconds: r.histograms(
                 "prometheus_adapter_prometheus_client_request_duration_seconds",
                 "Time for an answer of the metric source, in seconds.",
                 &["path", "server"],
+                &LATENCIES,
             ),
             source_warnings: r.counter(
                 "adapter_source_warnings_total",
@@ -77,21 +79,23 @@ impl Telemetry {
                 "adapter_duplicate_samples_total",
                 "Samples that came second for an object; the last one was shown.",
             ),
+            not_found: r.counters(
+                "adapter_metrics_not_found_total",
+                "Requests answered with 404, by the step that found nothing.",
+                &["step"],
+            ),
             relists: r.counters("adapter_relists_total", "Listings of series, by outcome.", &["outcome"]),
-            relist_seconds: r
-                .histogram("adapter_relist_duration_seconds", "Time to list all series, in seconds."),
+            relist_seconds: r.histogram(
+                "adapter_relist_duration_seconds",
+                "Time to list all series, in seconds.",
+                &LATENCIES,
+            ),
             relist_last_success: r.float_gauge(
                 "adapter_relist_last_success_timestamp_seconds",
                 "When a listing last had no failing series query; 0 before the first.",
             ),
             series_queries_failing: r
                 .gauge("adapter_series_queries_failing", "Series queries that failed in the last listing."),
-            rule_series: r.gauges("adapter_rule_series", "Series that a rule's query found last.", &["rule"]),
-            rule_metrics: r.gauges(
-                "adapter_rule_metrics",
-                "Metrics of the API that a rule makes.",
-                &["rule"],
-            ),
             config_success: r.gauge(
                 "adapter_config_last_reload_successful",
                 "1 if the rule file was valid when it was last read, else 0.",
@@ -102,20 +106,16 @@ impl Telemetry {
             ),
             registry: registry.clone(),
         };
-        for group in ["", CUSTOM_METRICS, EXTERNAL_METRICS, METRICS] {
-            telemetry.requests.with_label_values(&[group, "200"]);
-            telemetry.request_seconds.with_label_values(&[group]);
-        }
         for reason in ["infinite", "out_of_range", "not_a_number", "histogram"] {
             telemetry.samples_dropped.with_label_values(&[reason]);
+        }
+        for step in Step::ALL {
+            telemetry.not_found.with_label_values(&[step.label()]);
         }
         for outcome in ["success", "failure"] {
             telemetry.relists.with_label_values(&[outcome]);
         }
-        for rule in rules.custom.iter().chain(&rules.external) {
-            telemetry.rule_series.with_label_values(&[&rule.id.to_string()]);
-            telemetry.rule_metrics.with_label_values(&[&rule.id.to_string()]);
-        }
+        telemetry.rules.follow(rules);
         #[cfg(target_os = "linux")]
         {
             let process = prometheus::process_collector::ProcessCollector::for_self();
@@ -127,11 +127,9 @@ impl Telemetry {
 
     /// The text of `/metrics`.
     pub fn text(&self) -> String {
-        use std::sync::atomic::Ordering::Relaxed;
-        self.accepted.set(self.accept.accepted.load(Relaxed) as i64);
-        let failed =
-            self.accept.handshakes_failed.load(Relaxed) + self.accept.handshakes_timed_out.load(Relaxed);
-        self.handshakes_failed.set(failed as i64);
+        let _gathering = self.gathering.lock().unwrap_or_else(PoisonError::into_inner);
+        self.server.collect();
+        self.rules.collect();
         let mut text = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
             tracing::error!(%error, "the metrics could not be written");
@@ -141,18 +139,24 @@ impl Telemetry {
 
     /// What the listener counts into.
     pub fn accept_stats(&self) -> Arc<AcceptStats> {
-        Arc::clone(&self.accept)
+        Arc::clone(&self.server.accept)
     }
 
-    /// A request was answered; `group` is empty for paths that are no API.
-    pub fn answered(&self, group: &str, code: u16, seconds: Duration) {
-        self.requests.with_label_values(&[group, &code.to_string()]).inc();
-        self.request_seconds.with_label_values(&[group]).observe(seconds.as_secs_f64());
+    /// Shows what the audit log counts. Only the first one counts.
+    pub fn watch_audit(&self, stats: Arc<AuditStats>) {
+        let _ = self.server.audit.set(stats);
+    }
+
+    /// There is a metric source, and questions to it will be timed.
+    pub fn source_known(&self, paths: &[&str], server: &str) {
+        for path in paths {
+            self.source_seconds.with_label_values(&[*path, server]);
+        }
     }
 
     /// The metric source answered, or failed to.
-    pub fn source_asked(&self, path: &str, server: &str, seconds: Duration) {
-        self.source_seconds.with_label_values(&[path, server]).observe(seconds.as_secs_f64());
+    pub fn source_asked(&self, path: &str, server: &str, took: Duration) {
+        self.source_seconds.with_label_values(&[path, server]).observe(took.as_secs_f64());
     }
 
     /// An answer came with warnings.
@@ -180,6 +184,31 @@ impl Telemetry {
         self.duplicate_samples.inc_by(count as u64);
     }
 
+    /// A step found nothing.
+    pub fn not_found(&self, step: Step) {
+        self.not_found.with_label_values(&[step.label()]).inc();
+    }
+
+    /// A rule's series were listed.
+    pub fn rule_listed(&self, rule: RuleId, at: SystemTime) {
+        self.rules.listed(rule, at);
+    }
+
+    /// A rule's query was answered, or failed.
+    pub fn rule_queried(&self, rule: RuleId, took: Duration) {
+        self.rules.queried(rule, took);
+    }
+
+    /// A rule gave nothing.
+    pub fn rule_failed(&self, rule: RuleId, reason: RuleFailure) {
+        self.rules.failed(rule, reason);
+    }
+
+    /// Other rules are in force.
+    pub fn rules_changed(&self, rules: &RuleSet) {
+        self.rules.follow(rules);
+    }
+
     /// Series were listed; `failed` of the series queries had no answer.
     pub fn relisted(&self, catalog: &Catalog, failed: usize, took: Duration, at: SystemTime) {
         let outcome = if failed == 0 { "success" } else { "failure" };
@@ -189,12 +218,7 @@ impl Telemetry {
         if failed == 0 {
             self.relist_last_success.set(unix_seconds(at));
         }
-        self.rule_series.reset();
-        self.rule_metrics.reset();
-        for (rule, counts) in catalog.yields() {
-            self.rule_series.with_label_values(&[&rule.to_string()]).set(counts.series as f64);
-            self.rule_metrics.with_label_values(&[&rule.to_string()]).set(counts.metrics as f64);
-        }
+        self.rules.catalog(catalog);
     }
 
     /// The rule file was read.
@@ -206,52 +230,34 @@ impl Telemetry {
     }
 }
 
+/// Steps of a request that may find nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// There is no such resource, or not in the scope that was asked in.
+    Resource,
+    /// No rule makes such a metric.
+    Metric,
+    /// The selector matches no object.
+    Objects,
+    /// The object has no sample.
+    Sample,
+}
+
+impl Step {
+    /// All of them.
+    pub const ALL: [Step; 4] = [Step::Resource, Step::Metric, Step::Objects, Step::Sample];
+
+    /// As metrics and logs name it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Step::Resource => "resource",
+            Step::Metric => "metric",
+            Step::Objects => "objects",
+            Step::Sample => "sample",
+        }
+    }
+}
+
 fn unix_seconds(time: SystemTime) -> f64 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |elapsed| elapsed.as_secs_f64())
 }
-
-/// Makes and registers metrics. Names and labels are literals of this file and each is used once, so nothing of it can
-/// fail.
-struct Registrar<'a>(&'a Registry);
-
-const VALID: &str = "a literal name, registered once";
-
-impl Registrar<'_> {
-    fn add<M: prometheus::core::Collector + Clone + 'static>(&self, metric: prometheus::Result<M>) -> M {
-        let metric = metric.expect(VALID);
-        self.0.register(Box::new(metric.clone())).expect(VALID);
-        metric
-    }
-
-    fn counter(&self, name: &str, help: &str) -> IntCounter {
-        self.add(IntCounter::new(name, help))
-    }
-
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-        self.add(IntCounterVec::new(Opts::new(name, help), labels))
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> IntGauge {
-        self.add(IntGauge::new(name, help))
-    }
-
-    fn float_gauge(&self, name: &str, help: &str) -> Gauge {
-        self.add(Gauge::new(name, help))
-    }
-
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
-        self.add(GaugeVec::new(Opts::new(name, help), labels))
-    }
-
-    fn histogram(&self, name: &str, help: &str) -> Histogram {
-        self.add(Histogram::with_opts(HistogramOpts::new(name, help).buckets(BUCKETS.to_vec())))
-    }
-
-    fn histograms(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
-        self.add(HistogramVec::new(HistogramOpts::new(name, help).buckets(BUCKETS.to_vec()), labels))
-    }
-}
-
-/// In seconds: from a cached answer to the longest request there is.
-const BUCKETS: [f64; 14] =
-    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0];

@@ -15,7 +15,7 @@ use apiservice::authn::Union;
 use apiservice::authz::{AlwaysAllowPaths, Chain};
 use apiservice::discovery::DiscoveryHandle;
 use apiservice::health::Health;
-use apiservice::server::{ApiServer, RequestLimits};
+use apiservice::server::{ApiServer, RequestLimits, Unobserved};
 use axum::Router;
 use axum::body::Body;
 use http::Request;
@@ -141,7 +141,8 @@ impl Adapter {
             ]),
             limits: RequestLimits::default(),
             metrics: Arc::new(move || telemetry.text()),
-            observer: Arc::new(|_, _, _| {}),
+            observer: Arc::new(Unobserved),
+            audit: None,
         };
         Adapter { source, router: server.into_router() }
     }
@@ -369,6 +370,44 @@ async fn what_is_not_there() {
     ] {
         assert_eq!(adapter.error(&format!("{C1}{path}")).await, (code, message.to_owned()), "{path}");
     }
+}
+
+#[tokio::test]
+async fn the_step_that_finds_nothing_is_counted() {
+    let adapter = Adapter::started().await;
+    let counts = async || {
+        let text = adapter.get("/metrics").await.body;
+        let lines = text.lines().filter_map(|line| line.strip_prefix("adapter_metrics_not_found_total"));
+        let counts: Vec<String> = lines.map(str::to_owned).collect();
+        counts
+    };
+    assert_eq!(
+        counts().await,
+        [r#"{step="metric"} 0"#, r#"{step="objects"} 0"#, r#"{step="resource"} 0"#, r#"{step="sample"} 0"#]
+    );
+    adapter.source.answers(
+        r#"max(depth{namespace="default",pod="nope"}) by (pod)"#,
+        Ok(vector([(&[("pod", "another")] as &[_], 1.0)], AT)),
+    );
+    for path in [
+        // No such resource; one that is not in a namespace; one that is.
+        format!("{C1}/namespaces/default/nonsense/x/depth"),
+        format!("{C1}/namespaces/default/nodes/n1/depth"),
+        format!("{C1}/pods/x/depth"),
+        // No such metric.
+        format!("{C1}/namespaces/default/pods/x/dept"),
+        format!("{E}/namespaces/default/nonsense"),
+        // No object, no sample.
+        format!("{C1}/namespaces/default/pods/*/depth?labelSelector=app%3Dnope"),
+        format!("{C1}/namespaces/default/pods/nope/depth"),
+        format!("{C1}/namespaces/default/pods/No!Name/depth"),
+    ] {
+        assert_eq!(adapter.error(&path).await.0, 404, "{path}");
+    }
+    assert_eq!(
+        counts().await,
+        [r#"{step="metric"} 2"#, r#"{step="objects"} 1"#, r#"{step="resource"} 3"#, r#"{step="sample"} 2"#]
+    );
 }
 
 #[tokio::test]

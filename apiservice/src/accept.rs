@@ -1,5 +1,8 @@
-//! Step 1 of a request: TCP → TLS → a served connection. Connections are capped, handshakes timed, and on the way out
-//! every connection is told to finish.
+//! Step 1 of a request: TCP → TLS → a served connection. Connections and handshakes are capped, everything that a client
+//! can do slowly is timed, and on the way out every connection is told to finish.
+
+mod activity;
+mod connection;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,32 +10,39 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt as _;
 
-use crate::authn::PeerCertificates;
+use self::connection::Connection;
 use crate::lifecycle::{Phase, Shutdown};
 
+pub(crate) use self::connection::CertificateExpiry;
+
 /// Limits of the listener.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AcceptLimits {
     /// Connections open at once; further ones wait in the kernel's queue.
     pub connections: usize,
+    /// Of those, in the TLS handshake; further ones wait in the kernel's queue.
+    pub handshakes: usize,
     /// Time for a TLS handshake.
     pub handshake: Duration,
-    /// Time for the headers of a request.
+    /// Time for the headers of a request, from their first byte.
     pub headers: Duration,
-    /// Bytes of the headers of a request.
+    /// Bytes of the headers of a request; more are answered with 431 or by closing.
     pub header_bytes: usize,
+    /// Number of headers of a request in HTTP/1.1; more are answered with 431. A front proxy sends one for each group of
+    /// the caller.
+    pub headers_count: usize,
+    /// Time for a request and its answer, the client's taking of it included; then the connection is cut.
+    pub exchange: Duration,
+    /// Time without a request; then the client is told to leave.
+    pub idle: Duration,
+    /// Time for a client that was told to leave and has nothing under way; then the connection is cut.
+    pub linger: Duration,
     /// HTTP/2 streams at once in a connection.
     pub http2_streams: u32,
     /// Time for requests under way when draining.
@@ -40,13 +50,18 @@ pub struct AcceptLimits {
 }
 
 impl Default for AcceptLimits {
-    /// Upstream's limits (contract, section 9).
+    /// Upstream's limits (contract, section 9); where it has none, twice the longest request for an exchange.
     fn default() -> AcceptLimits {
         AcceptLimits {
             connections: 4096,
+            handshakes: 1024,
             handshake: Duration::from_secs(10),
             headers: Duration::from_secs(32),
             header_bytes: 1 << 20,
+            headers_count: 2048,
+            exchange: Duration::from_mins(2),
+            idle: Duration::from_secs(90),
+            linger: Duration::from_secs(10),
             http2_streams: 100,
             grace: Duration::from_mins(1),
         }
@@ -62,7 +77,22 @@ pub struct AcceptStats {
     pub handshakes_failed: AtomicU64,
     /// Of those, ended because the handshake took too long.
     pub handshakes_timed_out: AtomicU64,
+    /// Of those, told to leave because nothing was asked for too long.
+    pub idle: AtomicU64,
+    /// Of those, cut because a request's head or the taking of an answer took too long.
+    pub slow: AtomicU64,
+    /// Connections open now.
+    pub open: AtomicU64,
 }
+
+/// Where a request comes from: the other end of its connection, which may be a proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerAddress(pub SocketAddr);
+
+/// In the extensions of a response: over HTTP/2 it is the last one of its connection. Whoever shows no credential, or a
+/// bad one, shall not keep a connection on which requests cost so little (contract, section 9).
+#[derive(Debug, Clone, Copy)]
+pub struct LastAnswer;
 
 /// How serving ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,20 +114,28 @@ pub async fn serve(
 ) -> Ended {
     let acceptor = TlsAcceptor::from(tls);
     let places = Arc::new(Semaphore::new(limits.connections));
+    let handshakes = Arc::new(Semaphore::new(limits.handshakes));
     let connections = TaskTracker::new();
     loop {
-        // The semaphore is never closed, so a place is always granted in the end.
-        let (place, (stream, address)) = tokio::select! {
+        let next = async {
+            let place = Arc::clone(&places).acquire_owned().await.ok()?;
+            let handshaking = Arc::clone(&handshakes).acquire_owned().await.ok()?;
+            Some((place, handshaking, accept(&listener).await))
+        };
+        let (place, handshaking, (stream, address)) = tokio::select! {
             () = shutdown.reached(Phase::Draining) => break,
-            accepted = async { (Arc::clone(&places).acquire_owned().await, accept(&listener).await) } => accepted,
+            // The semaphores are never closed, so a place is always granted in the end.
+            accepted = next => match accepted { Some(accepted) => accepted, None => break },
         };
         stats.accepted.fetch_add(1, Ordering::Relaxed);
+        stats.open.fetch_add(1, Ordering::Relaxed);
+        let open = Open(Arc::clone(&stats));
         let connection =
             Connection { address, limits, shutdown: shutdown.clone(), stats: Arc::clone(&stats) };
         let (acceptor, router) = (acceptor.clone(), router.clone());
         connections.spawn(async move {
-            connection.run(stream, acceptor, router).await;
-            drop(place);
+            connection.run(stream, acceptor, router, handshaking).await;
+            drop((place, open));
         });
     }
     drop(listener);
@@ -122,63 +160,13 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
-struct Connection {
-    address: SocketAddr,
-    limits: AcceptLimits,
-    shutdown: Shutdown,
-    stats: Arc<AcceptStats>,
-}
+/// Counted as open until dropped.
+struct Open(Arc<AcceptStats>);
 
-impl Connection {
-    async fn run(self, stream: TcpStream, acceptor: TlsAcceptor, router: Router) {
-        let _ = stream.set_nodelay(true);
-        let tls = match tokio::time::timeout(self.limits.handshake, acceptor.accept(stream)).await {
-            Ok(Ok(tls)) => tls,
-            Ok(Err(error)) => {
-                self.stats.handshakes_failed.fetch_add(1, Ordering::Relaxed);
-                tracing::debug!(%error, peer = %self.address, "TLS handshake failed");
-                return;
-            }
-            Err(_) => {
-                self.stats.handshakes_timed_out.fetch_add(1, Ordering::Relaxed);
-                tracing::debug!(peer = %self.address, "TLS handshake timed out");
-                return;
-            }
-        };
-        let chain = tls.get_ref().1.peer_certificates().unwrap_or_default();
-        let peer = PeerCertificates(Arc::new(
-            chain.iter().map(|certificate| certificate.clone().into_owned()).collect(),
-        ));
-        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-            request.extensions_mut().insert(peer.clone());
-            router.clone().oneshot(request.map(Body::new))
-        });
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.limits.headers)
-            .max_buf_size(self.limits.header_bytes);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .max_header_list_size(u32::try_from(self.limits.header_bytes).unwrap_or(u32::MAX))
-            .max_concurrent_streams(self.limits.http2_streams)
-            .keep_alive_interval(Some(KEEP_ALIVE));
-        let connection = builder.serve_connection(TokioIo::new(tls), service);
-        let mut connection = std::pin::pin!(connection);
-        let result = tokio::select! {
-            result = connection.as_mut() => result,
-            () = self.shutdown.reached(Phase::Draining) => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        if let Err(error) = result {
-            tracing::debug!(%error, peer = %self.address, "connection ended early");
-        }
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);
-const KEEP_ALIVE: Duration = Duration::from_secs(30);

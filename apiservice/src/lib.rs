@@ -7,6 +7,7 @@
 
 pub mod accept;
 pub mod attributes;
+pub mod audit;
 pub mod authn;
 pub mod authority;
 pub mod authz;

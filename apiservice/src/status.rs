@@ -216,6 +216,16 @@ impl ApiError {
         ApiError::new(Class::Timeout, format!("Timeout: {message}"), Some(Details::default()))
     }
 
+    /// What happened.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What `details` of the Status hold.
+    pub fn details(&self) -> Option<&Details> {
+        self.details.as_deref()
+    }
+
     /// The class.
     pub fn class(&self) -> Class {
         self.class

@@ -3,24 +3,26 @@
 //! Files are polled by content, since the kubelet swaps mounted Secrets by a symbolic link, and a new pair is taken only
 //! when certificate and key belong together: between the two writes of a rotation the old pair stays.
 
-use std::net::IpAddr;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+mod serving;
+mod sni;
 
-use arc_swap::ArcSwap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring};
+use rustls::server::ResolvesServerCert;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{ClientHello, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
 use rustls::{
     DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme, SupportedProtocolVersion,
 };
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls_pki_types::{CertificateDer, UnixTime};
 
-use crate::authority::{self, AuthorityError};
+use crate::authority::AuthorityError;
+
+pub use serving::ServingCertificate;
+pub use sni::{NamedCertificate, NamedCertificates, ParseNamedError};
 
 /// Where the serving certificate comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,115 +107,12 @@ pub enum TlsError {
     Settings(#[from] rustls::Error),
 }
 
-/// The serving certificate in force.
-pub struct ServingCertificate {
-    /// `None` for a certificate that its owner replaces.
-    files: Option<(PathBuf, PathBuf)>,
-    current: ArcSwap<CertifiedKey>,
-}
-
-impl ServingCertificate {
-    /// Reads the certificate, or makes one.
-    ///
-    /// # Errors
-    /// Files that cannot be read, hold something else or do not belong together.
-    pub fn load(source: &CertificateSource) -> Result<Arc<ServingCertificate>, TlsError> {
-        let files = match source {
-            CertificateSource::Files { certificate, key } => (certificate.clone(), key.clone()),
-            CertificateSource::Generated { dir, names, addresses } => {
-                let files = (dir.join("apiserver.crt"), dir.join("apiserver.key"));
-                match (files.0.exists(), files.1.exists()) {
-                    (true, true) => {}
-                    (false, false) => authority::write_self_signed(&files.0, &files.1, names, addresses)?,
-                    (true, false) => return Err(TlsError::HalfAPair { found: files.0, missing: files.1 }),
-                    (false, true) => return Err(TlsError::HalfAPair { found: files.1, missing: files.0 }),
-                }
-                files
-            }
-        };
-        let key = read_pair(&files.0, &files.1)?;
-        Ok(Arc::new(ServingCertificate { files: Some(files), current: ArcSwap::from_pointee(key) }))
-    }
-
-    /// A certificate that does not come from files: PEM, its chain behind it.
-    ///
-    /// # Errors
-    /// Texts that hold something else or do not belong together.
-    pub fn issued(certificate: &str, key: &str) -> Result<Arc<ServingCertificate>, TlsError> {
-        let key = pair(certificate.as_bytes(), key.as_bytes(), Path::new("certificate"), Path::new("key"))?;
-        Ok(Arc::new(ServingCertificate { files: None, current: ArcSwap::from_pointee(key) }))
-    }
-
-    /// Takes another certificate for the handshakes that follow.
-    ///
-    /// # Errors
-    /// As [`ServingCertificate::issued`]; the pair in force stays.
-    pub fn replace(&self, certificate: &str, key: &str) -> Result<(), TlsError> {
-        let key = pair(certificate.as_bytes(), key.as_bytes(), Path::new("certificate"), Path::new("key"))?;
-        self.current.store(Arc::new(key));
-        Ok(())
-    }
-
-    /// Polls the files for ever and takes each new matching pair for the handshakes that follow.
-    pub async fn follow(self: Arc<Self>, every: Duration) {
-        let Some((certificate, _)) = &self.files else { return std::future::pending().await };
-        let mut reported = false;
-        loop {
-            tokio::time::sleep(every).await;
-            match self.reload() {
-                Ok(changed) => {
-                    if changed {
-                        tracing::info!(certificate = %certificate.display(), "serving certificate reloaded");
-                    }
-                    reported = false;
-                }
-                Err(error) if !reported => {
-                    tracing::warn!(%error, "the serving certificate in use stays");
-                    reported = true;
-                }
-                Err(_) => {}
-            }
-        }
-    }
-
-    /// Takes a new matching pair from the files; says whether there was one.
-    ///
-    /// # Errors
-    /// As [`ServingCertificate::load`]; the pair in force stays.
-    pub fn reload(&self) -> Result<bool, TlsError> {
-        let Some((certificate, key)) = &self.files else { return Ok(false) };
-        let key = read_pair(certificate, key)?;
-        if key.cert == self.current.load().cert {
-            return Ok(false);
-        }
-        self.current.store(Arc::new(key));
-        Ok(true)
-    }
-
-    /// The certificate in force, its own first.
-    pub fn chain(&self) -> Vec<CertificateDer<'static>> {
-        self.current.load().cert.clone()
-    }
-}
-
-impl std::fmt::Debug for ServingCertificate {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ServingCertificate").field("files", &self.files).finish_non_exhaustive()
-    }
-}
-
-impl ResolvesServerCert for ServingCertificate {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.current.load_full())
-    }
-}
-
 /// The configuration for the TLS acceptor. Client certificates are asked for, never demanded.
 ///
 /// # Errors
 /// Settings that leave nothing to speak.
 pub fn server_config(
-    certificate: Arc<ServingCertificate>,
+    certificate: Arc<dyn ResolvesServerCert>,
     settings: &TlsSettings,
 ) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(provider(settings)?);
@@ -237,52 +136,37 @@ fn provider(settings: &TlsSettings) -> Result<CryptoProvider, TlsError> {
     if settings.cipher_suites.is_empty() {
         return Ok(provider);
     }
-    // The flag names TLS 1.2 suites; those of 1.3 cannot be chosen, as in Go.
     let name = |suite: &rustls::SupportedCipherSuite| format!("{:?}", suite.suite());
     let is_tls13 = |suite: &rustls::SupportedCipherSuite| suite.tls13().is_some();
     let known: Vec<String> =
         provider.cipher_suites.iter().filter(|suite| !is_tls13(suite)).map(name).collect();
-    let wanted: Vec<&String> =
-        settings.cipher_suites.iter().filter(|wanted| known.contains(wanted)).collect();
-    for unknown in settings.cipher_suites.iter().filter(|wanted| !known.contains(wanted)) {
-        tracing::warn!(suite = %unknown, "this cipher suite is not supported and is left out");
+    let asked: Vec<&str> = settings.cipher_suites.iter().map(|suite| full_name(suite.trim())).collect();
+    // The flag chooses among suites of TLS 1.2; those of 1.3 cannot be chosen, as in Go, and are always there.
+    let (always, asked): (Vec<&str>, Vec<&str>) =
+        asked.into_iter().partition(|name| TLS13_SUITES.contains(name));
+    let (wanted, missing): (Vec<&str>, Vec<&str>) =
+        asked.into_iter().partition(|name| known.iter().any(|known| known == name));
+    for suite in missing {
+        tracing::warn!(suite, "this cipher suite is not supported and is left out");
     }
-    if wanted.is_empty() {
+    if wanted.is_empty() && always.is_empty() {
         return Err(TlsError::NoCipherSuite(settings.cipher_suites.clone(), known));
     }
-    provider.cipher_suites.retain(|suite| is_tls13(suite) || wanted.contains(&&name(suite)));
+    provider.cipher_suites.retain(|suite| is_tls13(suite) || wanted.contains(&name(suite).as_str()));
     Ok(provider)
 }
 
-fn read_pair(certificate: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
-    let read =
-        |path: &Path| std::fs::read(path).map_err(|cause| TlsError::Read { path: path.to_owned(), cause });
-    pair(&read(certificate)?, &read(key)?, certificate, key)
+/// Go takes these two names without their ending too.
+fn full_name(suite: &str) -> &str {
+    match suite {
+        "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305" => "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+        "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305" => "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+        _ => suite,
+    }
 }
 
-/// The paths are for messages.
-fn pair(
-    certificate_pem: &[u8],
-    key_pem: &[u8],
-    certificate: &Path,
-    key: &Path,
-) -> Result<CertifiedKey, TlsError> {
-    let pem = |expected, path: &Path, cause: String| TlsError::Pem { expected, path: path.to_owned(), cause };
-    let chain = CertificateDer::pem_slice_iter(certificate_pem)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| pem("a certificate", certificate, error.to_string()))?;
-    if chain.is_empty() {
-        return Err(pem("a certificate", certificate, "found none".to_owned()));
-    }
-    let private = PrivateKeyDer::from_pem_slice(key_pem)
-        .map_err(|error| pem("a private key", key, error.to_string()))?;
-    // Checks that the two belong together.
-    CertifiedKey::from_der(chain, private, &ring::default_provider()).map_err(|cause| TlsError::Mismatch {
-        certificate: certificate.to_owned(),
-        key: key.to_owned(),
-        cause,
-    })
-}
+const TLS13_SUITES: [&str; 3] =
+    ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"];
 
 /// Takes every client certificate whose holder proves to have its key; its chain is judged by the authenticators.
 #[derive(Debug)]

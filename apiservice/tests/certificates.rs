@@ -21,7 +21,7 @@ fn cipher_suites_that_are_lacking_are_left_out() {
     let offered = |names: &[&str]| {
         let cipher_suites = names.iter().map(|&name| name.to_owned()).collect();
         let settings = TlsSettings { cipher_suites, ..TlsSettings::default() };
-        let config = tls::server_config(Arc::clone(&certificate), &settings)?;
+        let config = tls::server_config(certificate.clone(), &settings)?;
         let tls12 = config.crypto_provider().cipher_suites.iter().filter(|suite| suite.tls13().is_none());
         Ok::<_, tls::TlsError>(tls12.map(|suite| format!("{:?}", suite.suite())).collect::<Vec<_>>())
     };

@@ -13,11 +13,12 @@ use rules::plan::{Plan, PlanError};
 use rules::resource::Kind;
 use rules::selector::{Operator, Requirement, Selector};
 
-use super::{Answerer, not_listed, plan_error, unix_ms, wrong_type};
+use super::{Answerer, missing, not_listed, unix_ms};
 use crate::objects::Wanted;
 use crate::relist::Snapshot;
 use crate::routes::{self, AskedObjects, CustomRequest};
 use crate::source::Samples;
+use crate::telemetry::Step;
 use crate::values::{self, Joined};
 
 impl Answerer {
@@ -27,17 +28,28 @@ impl Answerer {
         let (kind, matched) = self.find(&snapshot, &asked)?;
         let names = self.names(&asked, &kind, request).await?;
         let names: Vec<&str> = names.iter().map(|name| &**name).collect();
-        let plan = plan(&matched, &asked, &names)?;
+        let plan = self.plan(&matched, &asked, &names)?;
         let now = SystemTime::now();
         let samples = match self.ask(&plan.query, &asked.metric, now, request.deadline).await? {
             Samples::Vector(samples) => samples,
             other @ Samples::Scalar { .. } => {
-                return Err(wrong_type(&plan.query, &other, "with one sample for each object"));
+                return Err(self.wrong_type(&plan.query, &other, "with one sample for each object"));
             }
         };
         let joined = values::join(&samples, &plan.join_label, &names, matched.policy(), unix_ms(now));
         self.report(plan.query.rule, &joined.dropped);
         self.telemetry.duplicate_samples(joined.duplicates);
+        if joined.values.is_empty() && joined.dropped.is_empty() {
+            self.missing(Step::Sample, &asked, || {
+                let (rule, label) = (plan.query.rule, &plan.join_label);
+                match samples.len() {
+                    0 => format!("the query of {rule} found no sample"),
+                    count => format!(
+                        "the query of {rule} found {count} samples, and in none is the label {label} an object asked for"
+                    ),
+                }
+            });
+        }
         list(&asked, &kind, &plan, &names, joined)
     }
 
@@ -54,6 +66,11 @@ impl Answerer {
                 Some((kind, matched))
             });
         found.ok_or_else(|| {
+            if snapshot.unlisted.is_empty() {
+                let mapper = self.objects.mapper();
+                let step = missing::step(mapper, asked);
+                self.missing(step, asked, || missing::custom(&snapshot.catalog, mapper, asked));
+            }
             not_listed(snapshot, &asked.metric, ApiError::metric_not_found(&asked.metric, &asked.resource))
         })
     }
@@ -74,20 +91,26 @@ impl Answerer {
         let names: Vec<Arc<str>> =
             self.objects(wanted, request.deadline).await?.into_iter().map(|object| object.name).collect();
         if names.is_empty() {
+            self.missing(Step::Objects, asked, || {
+                format!("the selector matches none of the {}", kind.plural)
+            });
             return Err(ApiError::metric_not_found(&asked.metric, &asked.resource));
         }
         Ok(names)
     }
-}
 
-/// Step 7. A name that no Kubernetes object can have answers like an object that does not exist, and never reaches
-/// PromQL.
-fn plan(matched: &CustomMatch, asked: &CustomRequest, names: &[&str]) -> Result<Plan, ApiError> {
-    let objects = PlanObjects { namespace: asked.namespace.as_deref(), names };
-    matched.plan(&objects, &asked.metric_selector).map_err(|error| match error {
-        PlanError::NotAKubernetesName { .. } => absent(asked),
-        error => plan_error(matched.rule(), &error),
-    })
+    /// Step 7. A name that no Kubernetes object can have answers like an object that does not exist, and never reaches
+    /// PromQL.
+    fn plan(&self, matched: &CustomMatch, asked: &CustomRequest, names: &[&str]) -> Result<Plan, ApiError> {
+        let objects = PlanObjects { namespace: asked.namespace.as_deref(), names };
+        matched.plan(&objects, &asked.metric_selector).map_err(|error| match error {
+            PlanError::NotAKubernetesName { .. } => {
+                self.missing(Step::Sample, asked, || "no Kubernetes object can have this name".to_owned());
+                absent(asked)
+            }
+            error => self.plan_error(matched.rule(), &error),
+        })
+    }
 }
 
 /// The 404 of an object without a sample, or of a selector that matches nothing.

@@ -7,9 +7,10 @@ use apiservice::status::ApiError;
 use apiservice::types::{ExternalMetricValue, ExternalMetricValueList, Timestamp};
 use rules::plan::PlanError;
 
-use super::{Answerer, not_listed, plan_error, unix_ms};
+use super::{Answerer, missing, not_listed, unix_ms};
 use crate::routes;
 use crate::source::{Sample, Samples};
+use crate::telemetry::Step;
 use crate::values;
 
 impl Answerer {
@@ -17,6 +18,10 @@ impl Answerer {
         let asked = routes::external(request)?;
         let snapshot = self.catalog.load();
         let matched = snapshot.catalog.external(&asked.metric).ok_or_else(|| {
+            if snapshot.unlisted.is_empty() {
+                let why = || missing::external(&snapshot.catalog, &asked.metric);
+                self.missing(Step::Metric, &asked.metric, why);
+            }
             let not_found = ApiError::external_metric_not_found(&asked.metric, &asked.namespace);
             not_listed(&snapshot, &asked.metric, not_found)
         })?;
@@ -24,7 +29,7 @@ impl Answerer {
             Ok(query) => query,
             // A namespace that cannot exist holds no series, and its name never reaches PromQL.
             Err(PlanError::NotAKubernetesName { .. }) => return Ok(ExternalMetricValueList::default()),
-            Err(error) => return Err(plan_error(matched.rule(), &error)),
+            Err(error) => return Err(self.plan_error(matched.rule(), &error)),
         };
         let now = SystemTime::now();
         let (samples, labelled) = match self.ask(&query, &asked.metric, now, request.deadline).await? {

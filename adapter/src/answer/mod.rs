@@ -5,10 +5,11 @@
 
 mod custom;
 mod external;
+mod missing;
 mod usage;
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use apiservice::server::{Answer, ApiRequest, Handler};
 use apiservice::status::ApiError;
@@ -19,9 +20,10 @@ use rules::plan::{PlanError, Query};
 
 use crate::objects::{Object, Objects, ObjectsError, Wanted};
 use crate::relist::{CatalogHandle, Snapshot};
+use crate::repeats::Repeats;
 use crate::served::{CUSTOM_METRICS, EXTERNAL_METRICS, METRICS};
 use crate::source::{MetricSource, Samples, SourceErrorClass};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{RuleFailure, Step, Telemetry};
 use crate::values::Dropped;
 
 /// Answers the metrics APIs.
@@ -30,6 +32,10 @@ pub struct Answerer {
     objects: Arc<dyn Objects>,
     source: Arc<dyn MetricSource>,
     telemetry: Arc<Telemetry>,
+    /// Of metrics that are not there.
+    missing_said: Repeats,
+    /// Of queries that failed.
+    failures_said: Repeats,
 }
 
 impl Answerer {
@@ -40,7 +46,8 @@ impl Answerer {
         source: Arc<dyn MetricSource>,
         telemetry: Arc<Telemetry>,
     ) -> Answerer {
-        Answerer { catalog, objects, source, telemetry }
+        let (missing_said, failures_said) = (Repeats::new(SAY_MISSING), Repeats::new(SAY_FAILURE));
+        Answerer { catalog, objects, source, telemetry, missing_said, failures_said }
     }
 
     /// Step 6.
@@ -64,8 +71,16 @@ impl Answerer {
         deadline: Instant,
     ) -> Result<Samples, ApiError> {
         let Query { rule, promql, .. } = query;
-        let result = self.source.query(promql, time, deadline).await.map_err(|error| {
-            tracing::warn!(metric, %rule, promql, %error, "query failed");
+        let started = Instant::now();
+        let result = self.source.query(promql, time, deadline).await;
+        self.telemetry.rule_queried(*rule, started.elapsed());
+        let result = result.map_err(|error| {
+            self.telemetry.rule_failed(*rule, RuleFailure::Source(error.class));
+            if self.failures_said.is_due((rule, &error.message)) {
+                tracing::warn!(metric, %rule, promql, %error, "query failed");
+            } else {
+                tracing::debug!(metric, %rule, promql, %error, "query failed again");
+            }
             source_error(error.class, format!("unable to fetch metrics by {rule}: {error}"))
         })?;
         self.telemetry.source_warnings(result.warnings.len());
@@ -74,6 +89,41 @@ impl Answerer {
         }
         self.telemetry.histograms_dropped(result.histograms_dropped);
         Ok(result.value)
+    }
+
+    /// Step 7's failure: the selector's fault, or the rule's.
+    fn plan_error(&self, rule: RuleId, error: &PlanError) -> ApiError {
+        match error {
+            PlanError::UnsupportedOperator { .. } | PlanError::UnsupportedLabel { .. } => {
+                ApiError::bad_request(error.to_string())
+            }
+            _ => {
+                self.telemetry.rule_failed(rule, RuleFailure::Plan);
+                tracing::error!(%rule, %error, "the rule makes no query");
+                ApiError::internal(format!("unable to fetch metrics: {error}"))
+            }
+        }
+    }
+
+    /// The rule's query yields what makes no values.
+    fn wrong_type(&self, query: &Query, found: &Samples, expected: &str) -> ApiError {
+        self.telemetry.rule_failed(query.rule, RuleFailure::Source(SourceErrorClass::WrongType));
+        ApiError::internal(format!(
+            "unable to fetch metrics: {} yields a {}, expected an instant vector {expected}",
+            query.rule,
+            found.type_name(),
+        ))
+    }
+
+    /// A metric is not there. Why is worked out only if it is going to be said: whoever asks may ask for anything, and
+    /// often.
+    fn missing(&self, step: Step, asked: &dyn std::fmt::Display, why: impl FnOnce() -> String) {
+        self.telemetry.not_found(step);
+        let subject = asked.to_string();
+        let step_name = step.label();
+        if self.missing_said.is_due((step, &subject)) {
+            tracing::info!(asked = subject, step = step_name, why = why(), "no such metric");
+        }
     }
 
     /// Samples that were left out are counted and logged: somebody may miss them.
@@ -112,19 +162,6 @@ fn not_listed(snapshot: &Snapshot, metric: &str, not_found: ApiError) -> ApiErro
     }
 }
 
-/// Step 7's failure: the selector's fault, or the rule's.
-fn plan_error(rule: RuleId, error: &PlanError) -> ApiError {
-    match error {
-        PlanError::UnsupportedOperator { .. } | PlanError::UnsupportedLabel { .. } => {
-            ApiError::bad_request(error.to_string())
-        }
-        _ => {
-            tracing::error!(%rule, %error, "the rule makes no query");
-            ApiError::internal(format!("unable to fetch metrics: {error}"))
-        }
-    }
-}
-
 fn source_error(class: SourceErrorClass, message: String) -> ApiError {
     match class {
         SourceErrorClass::Unavailable => ApiError::unavailable(message),
@@ -133,14 +170,10 @@ fn source_error(class: SourceErrorClass, message: String) -> ApiError {
     }
 }
 
-fn wrong_type(query: &Query, found: &Samples, expected: &str) -> ApiError {
-    ApiError::internal(format!(
-        "unable to fetch metrics: {} yields a {}, expected an instant vector {expected}",
-        query.rule,
-        found.type_name(),
-    ))
-}
-
 fn unix_ms(time: SystemTime) -> i64 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis() as i64)
 }
+
+/// Autoscalers ask every fifteen seconds.
+const SAY_MISSING: Duration = Duration::from_mins(10);
+const SAY_FAILURE: Duration = Duration::from_mins(1);

@@ -12,12 +12,14 @@ use futures_util::{StreamExt as _, stream};
 use rules::plan::PlanError;
 use rules::resource::Kind;
 use rules::usage::{ResourceRules, UsagePlan};
+use rules::{RuleId, Section};
 
-use super::{Answerer, unix_ms, wrong_type};
+use super::{Answerer, unix_ms};
 use crate::objects::{Object, Wanted};
 use crate::routes::{self, UsageOf, UsageRequest};
 use crate::served::METRICS;
 use crate::source::{Sample, Samples};
+use crate::telemetry::RuleFailure;
 use crate::values::usage::{self, ObjectUsage};
 
 impl Answerer {
@@ -151,11 +153,14 @@ impl Answerer {
         asking: &Asking<'_>,
         (cpu, memory): (Result<UsagePlan, PlanError>, Result<UsagePlan, PlanError>),
     ) -> Result<BTreeMap<String, ObjectUsage>, ApiError> {
-        let rule_error = |error: PlanError| {
-            tracing::error!(%error, "resourceRules make no query");
+        let rule_error = |index, error: PlanError| {
+            let rule = RuleId { section: Section::Resource, index };
+            self.telemetry.rule_failed(rule, RuleFailure::Plan);
+            tracing::error!(%rule, %error, "the rule makes no query");
             ApiError::internal(format!("unable to fetch metrics: {error}"))
         };
-        let (cpu, memory) = (cpu.map_err(rule_error)?, memory.map_err(rule_error)?);
+        let (cpu, memory) =
+            (cpu.map_err(|error| rule_error(0, error))?, memory.map_err(|error| rule_error(1, error))?);
         let (cpu_samples, memory_samples) = futures_util::try_join!(
             self.samples(asking, &cpu, "cpu"),
             self.samples(asking, &memory, "memory")
@@ -175,7 +180,7 @@ impl Answerer {
         match self.ask(&plan.query, metric, asking.now, asking.deadline).await? {
             Samples::Vector(samples) => Ok(samples),
             other @ Samples::Scalar { .. } => {
-                Err(wrong_type(&plan.query, &other, "with one sample for each container or node"))
+                Err(self.wrong_type(&plan.query, &other, "with one sample for each container or node"))
             }
         }
     }

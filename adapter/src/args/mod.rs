@@ -3,6 +3,7 @@
 //! Flags are read as Go's pflag reads them: `--x=y` and `--x y`, switches without a value or behind `=`, `_` and `-` alike.
 //! A flag that has no effect here is taken and said once in the log, so that an unmodified deployment starts.
 
+mod audit;
 mod cluster;
 mod raw;
 mod upstream;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use apiservice::accept::AcceptLimits;
 use apiservice::server::RequestLimits;
-use apiservice::tls::TlsSettings;
+use apiservice::tls::{NamedCertificate, TlsSettings};
 use clap::Parser as _;
 use engine::scrape::{ScrapeConfig, Target};
 
@@ -22,6 +23,8 @@ use crate::cluster::ClusterConfig;
 use crate::logging;
 use crate::source::prometheus::PrometheusSettings;
 use raw::Raw;
+
+pub use audit::AuditConfig;
 
 /// A validated command line.
 #[derive(Debug)]
@@ -60,8 +63,12 @@ pub struct Serve {
     pub address: SocketAddr,
     /// How TLS is spoken.
     pub tls: TlsSettings,
+    /// Certificates for names that clients may call, besides the one for all.
+    pub named_certificates: Vec<NamedCertificate>,
     /// Paths that anybody may use.
     pub always_allow: Vec<String>,
+    /// Which requests are recorded, and where; `None` records none.
+    pub audit: Option<AuditConfig>,
     /// Limits on connections, and the time for requests under way when draining.
     pub accept: AcceptLimits,
     /// Limits on requests.
@@ -152,11 +159,29 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Config, Us
         use clap::error::ErrorKind;
         match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => UsageError::Asked(error.to_string()),
-            _ => UsageError::Faults(vec![error.to_string().trim_end().to_owned()]),
+            _ => UsageError::Faults(vec![fault(&error)]),
         }
     })?;
     raw.validate(&mut notices).map_err(UsageError::Faults)
 }
+
+/// What is wrong, as clap says it. It repeats the value at fault, which must not be shown where it may hold a credential.
+fn fault(error: &clap::Error) -> String {
+    use std::error::Error as _;
+    let flag = match error.get(clap::error::ContextKind::InvalidArg) {
+        Some(clap::error::ContextValue::String(flag)) => flag.as_str(),
+        _ => "",
+    };
+    match error.source() {
+        Some(cause) if SECRET.iter().any(|secret| flag.starts_with(secret)) => {
+            format!("error: invalid value for '{flag}': {cause}")
+        }
+        _ => error.to_string().trim_end().to_owned(),
+    }
+}
+
+/// Flags whose values may hold credentials.
+const SECRET: [&str; 3] = ["--prometheus-header", "--prometheus-url", "--scrape-target"];
 
 #[cfg(test)]
 mod tests;

@@ -7,12 +7,13 @@ use std::time::Duration;
 use apiservice::accept::AcceptLimits;
 use apiservice::go_duration;
 use apiservice::server::RequestLimits;
-use apiservice::tls::TlsSettings;
+use apiservice::tls::{NamedCertificate, TlsSettings};
 use clap::{ArgAction, Parser, Subcommand};
 use engine::scrape::{ScrapeConfig, Target};
 use http::{HeaderName, HeaderValue};
 use reqwest::Url;
 
+use super::audit::AuditFlags;
 use super::cluster::ClusterFlags;
 use super::{Command, Config, HostChoice, Logging, Serve, SourceConfig};
 use crate::logging;
@@ -22,7 +23,13 @@ use crate::source::prometheus::{PrometheusSettings, Verb};
 /// rule files. Every flag of prometheus-adapter is taken; those without effect here say so once in the log. Without a
 /// command, or with `serve`, it serves.
 #[derive(Debug, Parser)]
-#[command(name = "adapter", version, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+#[command(
+    name = "adapter",
+    version,
+    args_conflicts_with_subcommands = true,
+    args_override_self = true,
+    disable_help_subcommand = true
+)]
 pub(super) struct Raw {
     #[command(subcommand)]
     command: Option<Subcommands>,
@@ -38,7 +45,7 @@ pub(super) struct Raw {
     metrics_max_age: Duration,
 
     /// The Prometheus to ask. Without it, standalone mode scrapes for itself.
-    #[arg(long, value_name = "URL", help_heading = "Prometheus")]
+    #[arg(long, value_name = "URL", value_parser = prometheus_url, help_heading = "Prometheus")]
     prometheus_url: Option<Url>,
     /// GET or POST: how queries are sent.
     #[arg(long, value_name = "VERB", default_value = "GET", value_parser = verb, help_heading = "Prometheus")]
@@ -87,6 +94,9 @@ pub(super) struct Raw {
     #[command(flatten)]
     cluster: ClusterFlags,
 
+    #[command(flatten)]
+    audit: AuditFlags,
+
     /// The address to listen on [default: 0.0.0.0; with --standalone 127.0.0.1].
     #[arg(long, value_name = "ADDRESS", help_heading = "Serving")]
     bind_address: Option<IpAddr>,
@@ -99,6 +109,11 @@ pub(super) struct Raw {
     /// VersionTLS10, VersionTLS11, VersionTLS12 or VersionTLS13; anything below 1.2 means 1.2.
     #[arg(long, value_name = "VERSION", default_value = "VersionTLS12", help_heading = "Serving")]
     tls_min_version: String,
+    /// Another certificate, its key, and the names it is for: CERTIFICATE,KEY[:NAME,...]; a name may begin with *. for any one
+    /// label. Without names it is for those in it. A whole name beats one with a *, and a name given here beats one in a
+    /// certificate. Read again when the files change; repeatable.
+    #[arg(long, value_name = "PAIR", help_heading = "Serving")]
+    tls_sni_cert_key: Vec<NamedCertificate>,
     /// Speak HTTP/1.1 only.
     #[arg(long, alias = "disable-http2-serving", help_heading = "Serving", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = ArgAction::Set)]
     disable_http2: bool,
@@ -117,9 +132,12 @@ pub(super) struct Raw {
     /// Longest time for a request.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration, help_heading = "Serving")]
     request_timeout: Duration,
-    /// Requests under way at once.
+    /// Requests under way at once that read.
     #[arg(long, value_name = "COUNT", default_value_t = 400, help_heading = "Serving")]
     max_requests_inflight: usize,
+    /// Other requests under way at once, on their way to be refused.
+    #[arg(long, value_name = "COUNT", default_value_t = 200, help_heading = "Serving")]
+    max_mutating_requests_inflight: usize,
     /// How long to keep serving, not ready any more, after the signal to end.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, help_heading = "Serving")]
     shutdown_delay_duration: Duration,
@@ -127,11 +145,11 @@ pub(super) struct Raw {
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration, help_heading = "Serving")]
     shutdown_grace: Duration,
 
-    /// How much to log: 4 and more shows what the program does, 6 and more everything.
+    /// How much to log: 3 and more shows a line for each request, 4 and more what the program does, 6 and more everything.
     #[arg(long = "v", short = 'v', value_name = "LEVEL", default_value_t = 0, help_heading = "Logging")]
     verbosity: i32,
     /// text or json.
-    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = log_format, help_heading = "Logging")]
+    #[arg(long, alias = "logging-format", value_name = "FORMAT", default_value = "text", value_parser = log_format, help_heading = "Logging")]
     log_format: logging::Format,
 }
 
@@ -247,7 +265,12 @@ impl Raw {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let mut accept = AcceptLimits { grace: self.shutdown_grace, ..AcceptLimits::default() };
+        let mut accept = AcceptLimits {
+            grace: self.shutdown_grace,
+            // As long again for the taking of an answer as for the making of it.
+            exchange: self.request_timeout * 2,
+            ..AcceptLimits::default()
+        };
         if self.http2_max_streams_per_connection > 0 {
             accept.http2_streams = self.http2_max_streams_per_connection;
         }
@@ -263,9 +286,15 @@ impl Raw {
                 cipher_suites: self.tls_cipher_suites,
                 http1_only: self.disable_http2,
             },
+            named_certificates: self.tls_sni_cert_key,
             always_allow: self.authorization_always_allow_paths,
+            audit: self.audit.validate(notices),
             accept,
-            requests: RequestLimits { timeout: self.request_timeout, in_flight: self.max_requests_inflight },
+            requests: RequestLimits {
+                timeout: self.request_timeout,
+                in_flight: self.max_requests_inflight,
+                mutating_in_flight: self.max_mutating_requests_inflight,
+            },
             shutdown_delay: self.shutdown_delay_duration,
         })
     }
@@ -273,6 +302,14 @@ impl Raw {
 
 fn duration(text: &str) -> Result<Duration, String> {
     go_duration::parse(text).map_err(|error| format!("expected a duration like 30s, 1m30s or 1.5h: {error}"))
+}
+
+fn prometheus_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| format!("expected an http or https URL: {error}"))?;
+    match url.scheme() {
+        "http" | "https" => Ok(url),
+        _ => Err("expected an http or https URL".to_owned()),
+    }
 }
 
 fn verb(text: &str) -> Result<Verb, String> {
@@ -293,7 +330,7 @@ fn log_format(text: &str) -> Result<logging::Format, String> {
 
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
-    let name = HeaderName::try_from(name).map_err(|_| format!("expected a header's name, found {name:?}"))?;
+    let name = HeaderName::try_from(name).map_err(|_| "expected a header's name before =".to_owned())?;
     let value = HeaderValue::try_from(value).map_err(|_| "expected a header's value behind =".to_owned())?;
     Ok((name, value))
 }
@@ -306,7 +343,7 @@ fn target(text: &str) -> Result<Target, String> {
         .filter(|pair| !pair.is_empty())
         .map(|pair| {
             let (name, value) =
-                pair.split_once('=').ok_or_else(|| format!("{form}; found the label {pair:?}"))?;
+                pair.split_once('=').ok_or_else(|| format!("{form}; found a label without ="))?;
             Ok((name.trim().to_owned(), value.trim().to_owned()))
         })
         .collect::<Result<Vec<(String, String)>, String>>()?;

@@ -89,6 +89,95 @@ fn faults_are_reported_together() {
 }
 
 #[test]
+fn limits() {
+    let (defaults, _) = serve(LEAST);
+    assert_eq!(defaults.accept, AcceptLimits::default());
+    assert_eq!(defaults.requests, RequestLimits::default());
+    let (given, _) = serve(&format!(
+        "{LEAST} --http2-max-streams-per-connection=250 --request-timeout 30s --max-requests-inflight 5 \
+         --max-mutating-requests-inflight 3 --shutdown-grace 5s"
+    ));
+    assert_eq!((given.accept.http2_streams, given.accept.exchange), (250, Duration::from_mins(1)));
+    assert_eq!(given.accept.grace, Duration::from_secs(5));
+    assert_eq!((given.requests.in_flight, given.requests.mutating_in_flight), (5, 3));
+}
+
+#[test]
+fn certificates_by_name() {
+    let (given, _) = serve(&format!(
+        "{LEAST} --tls-sni-cert-key a.crt,a.key --tls-sni-cert-key=b.crt,b.key:b.org,*.c.org --tls-min-version VersionTLS13"
+    ));
+    let [first, second] = &given.named_certificates[..] else { panic!("not two") };
+    assert!(first.patterns.is_empty());
+    assert_eq!(second.patterns, ["b.org", "*.c.org"]);
+    assert!(given.tls.only_tls13);
+    let text = faults(&format!("{LEAST} --tls-sni-cert-key a.crt"));
+    assert!(text.contains("expected CERTIFICATE,KEY"), "{text}");
+    for version in ["VersionTLS10", "VersionTLS11", "VersionTLS12"] {
+        assert!(!serve(&format!("{LEAST} --tls-min-version={version}")).0.tls.only_tls13, "{version}");
+    }
+}
+
+#[test]
+fn the_audit_log() {
+    use apiservice::audit::{Rotation, Target};
+    let audit = |flags: &str| {
+        let (serve, notices) = serve(&format!("{LEAST} {flags}"));
+        (serve.audit, notices)
+    };
+    assert_eq!(audit(""), (None, vec![]));
+    let (given, _) = audit(
+        "--audit-policy-file p.yaml --audit-log-path=/var/log/a.log --audit-log-maxsize 10 --audit-log-maxbackup=3 \
+         --audit-log-maxage 2 --audit-log-format=json --audit-log-version audit.k8s.io/v1",
+    );
+    let given = given.expect("both flags");
+    let rotation = Rotation { bytes: 10 << 20, backups: 3, max_age: Some(Duration::from_hours(48)) };
+    assert_eq!(given.policy, PathBuf::from("p.yaml"));
+    assert_eq!(given.target, Target::File { path: "/var/log/a.log".into(), rotation });
+    let (given, _) = audit("--audit-policy-file p.yaml --audit-log-path -");
+    assert_eq!(given.expect("both flags").target, Target::Stdout);
+    // One without the other records nothing, as upstream, and it is said.
+    for (flag, part) in [
+        ("--audit-log-path -", "--audit-log-path has no effect: --audit-policy-file says what is recorded"),
+        ("--audit-policy-file p", "--audit-policy-file has no effect: --audit-log-path says where events go"),
+    ] {
+        assert_eq!(audit(flag), (None, vec![part.to_owned()]));
+    }
+    assert!(faults(&format!("{LEAST} --audit-log-format legacy")).contains("json"));
+}
+
+#[test]
+fn credentials_are_not_repeated() {
+    for (flag, part) in [
+        ("--prometheus-header=Authorization:hidden", "expected NAME=VALUE"),
+        ("--prometheus-header=Authorization:hidden=x", "expected a header's name before ="),
+        ("--prometheus-url=user:hidden@host:port", "expected an http or https URL"),
+        ("--prometheus-url=http://user:hidden@host:port", "invalid port number"),
+        ("--scrape-target=http://user:hidden/", "expected LABELS@URL"),
+        ("--scrape-target=hidden@http://host/", "expected LABELS@URL"),
+    ] {
+        let text = faults(&format!("--standalone --config r.yaml {flag}"));
+        assert!(text.contains(part) && !text.contains("hidden"), "{flag}: {text}");
+    }
+}
+
+#[test]
+fn of_a_flag_given_twice_the_last_counts() {
+    let (given, _) =
+        serve(&format!("{LEAST} --secure-port 1 --request-timeout 1s --secure-port=2 --request-timeout=3s"));
+    assert_eq!((given.address.port(), given.requests.timeout), (2, Duration::from_secs(3)));
+}
+
+#[test]
+fn logging_flags() {
+    for flag in ["--log-format=json", "--logging-format json", "--logging_format=json"] {
+        let config =
+            parse(arguments(&format!("{LEAST} {flag} --v=3"))).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!((config.logging.format, config.logging.verbosity), (logging::Format::Json, 3), "{flag}");
+    }
+}
+
+#[test]
 fn targets_have_labels() {
     let (serve, _) = serve(
         "--standalone --config r.yaml --scrape-target namespace=default,pod=a@http://127.0.0.1:1/metrics --scrape-interval 1s",
@@ -130,4 +219,43 @@ fn in_a_cluster() {
 fn a_clusters_flags_mean_nothing_without_one() {
     let (_, notices) = serve(&format!("{LEAST} --lister-kubeconfig k --tls-cert-file c"));
     assert_eq!(notices.len(), 2, "{notices:?}");
+}
+
+/// What deployments of prometheus-adapter pass, and every flag of its that has a value of its own.
+#[test]
+fn upstreams_flags_are_taken_all_at_once() {
+    let (serve, notices) = serve(
+        "/adapter --prometheus-url=http://p:9090/ --config=r.yaml --metrics-relist-interval=1m --metrics-max-age=2m --v=4 \
+         --vmodule=a=1 --log-flush-frequency=5s --lister-kubeconfig=k --discovery-interval=10m --client-qps=5 \
+         --client-burst=10 --bind-address=0.0.0.0 --secure-port=6443 --cert-dir=/tmp/cert --tls-cert-file=c \
+         --tls-private-key-file=k --tls-cipher-suites=TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,TLS_RSA_WITH_AES_128_CBC_SHA \
+         --tls-min-version=VersionTLS12 --tls-sni-cert-key=a,b:c.org --http2-max-streams-per-connection=0 \
+         --permit-port-sharing --permit-address-sharing=false --authentication-kubeconfig=k \
+         --authentication-token-webhook-cache-ttl=10s --authentication-skip-lookup=false \
+         --authentication-tolerate-lookup-failure --client-ca-file=ca --requestheader-username-headers=x-remote-user \
+         --requestheader-group-headers=x-remote-group --requestheader-extra-headers-prefix=x-remote-extra- \
+         --requestheader-uid-headers=x-remote-uid --requestheader-client-ca-file=ca --requestheader-allowed-names=a,b \
+         --authorization-kubeconfig=k --authorization-webhook-cache-authorized-ttl=10s \
+         --authorization-webhook-cache-unauthorized-ttl=10s --authorization-always-allow-paths=/healthz \
+         --audit-policy-file=p --audit-log-path=- --audit-log-maxage=1 --audit-log-maxbackup=1 --audit-log-maxsize=1 \
+         --audit-log-mode=blocking --audit-webhook-config-file=w --profiling=true --enable-priority-and-fairness=false \
+         --disable-http2=false --disable-http2-serving=false --prometheus-verb=POST --prometheus-header=a=b",
+    );
+    assert!(serve.audit.is_some() && serve.named_certificates.len() == 1 && !serve.tls.http1_only);
+    let said: Vec<&str> = notices.iter().filter_map(|notice| notice.split(' ').next()).collect();
+    assert_eq!(
+        said,
+        [
+            "--vmodule",
+            "--log-flush-frequency",
+            "--client-qps",
+            "--client-burst",
+            "--permit-port-sharing",
+            "--permit-address-sharing",
+            "--audit-log-mode",
+            "--audit-webhook-config-file",
+            "--profiling",
+            "--enable-priority-and-fairness",
+        ]
+    );
 }

@@ -18,6 +18,7 @@ pub struct Observed {
 impl Observed {
     /// Measures `source`.
     pub fn new(source: Arc<dyn MetricSource>, telemetry: Arc<Telemetry>) -> Observed {
+        telemetry.source_known(&[SERIES, QUERY], source.name());
         Observed { source, telemetry }
     }
 
@@ -36,7 +37,7 @@ impl MetricSource for Observed {
         since: SystemTime,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Listing, SourceError>> {
-        self.timed("/api/v1/series", self.source.series(selector, since, deadline)).boxed()
+        self.timed(SERIES, self.source.series(selector, since, deadline)).boxed()
     }
 
     fn query<'a>(
@@ -45,7 +46,7 @@ impl MetricSource for Observed {
         time: SystemTime,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<QueryResult, SourceError>> {
-        self.timed("/api/v1/query", self.source.query(promql, time, deadline)).boxed()
+        self.timed(QUERY, self.source.query(promql, time, deadline)).boxed()
     }
 
     fn ready(&self) -> BoxFuture<'_, Result<(), SourceError>> {
@@ -56,3 +57,7 @@ impl MetricSource for Observed {
         self.source.name()
     }
 }
+
+/// Engines in this process have no paths, and are timed as if they had.
+const SERIES: &str = "/api/v1/series";
+const QUERY: &str = "/api/v1/query";

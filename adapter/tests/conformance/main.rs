@@ -23,7 +23,7 @@ use apiservice::authz::{
 };
 use apiservice::discovery::DiscoveryHandle;
 use apiservice::health::{Health, Scope};
-use apiservice::server::{ApiServer, RequestLimits};
+use apiservice::server::{ApiServer, RequestLimits, Unobserved};
 use axum::Router;
 use axum::body::Body;
 use futures_util::FutureExt as _;
@@ -210,7 +210,8 @@ impl Adapter {
             ]),
             limits: RequestLimits::default(),
             metrics: Arc::new(move || telemetry.text()),
-            observer: Arc::new(|_, _, _| {}),
+            observer: Arc::new(Unobserved),
+            audit: None,
         };
         Adapter { source, router: server.into_router() }
     }

@@ -100,6 +100,13 @@ impl Authenticator for ClientCertificates {
     }
 }
 
+/// When a certificate ends; `None` when it cannot be read.
+pub(crate) fn not_after(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let seconds = u64::try_from(parsed.validity().not_after.timestamp()).ok()?;
+    Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+}
+
 /// Whom a certificate names.
 pub(super) struct Subject {
     /// Empty when there is no common name.

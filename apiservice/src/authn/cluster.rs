@@ -148,3 +148,40 @@ fn headers(data: &BTreeMap<String, String>, key: &str) -> Result<Vec<HeaderName>
 
 const NAMESPACE: &str = "kube-system";
 const NAME: &str = "extension-apiserver-authentication";
+
+#[cfg(test)]
+mod tests {
+    use rustls_pki_types::CertificateDer;
+    use rustls_pki_types::pem::PemObject as _;
+
+    use super::*;
+    use crate::authority::{Authority, write};
+
+    #[tokio::test]
+    async fn authorities_in_a_file_are_followed() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("ca.crt");
+        let (first, second) =
+            (Authority::new("first").expect("a key"), Authority::new("second").expect("a key"));
+        let vouches = |authorities: &Authorities, authority: &Authority| {
+            let issued = authority.issue_client("somebody", &[]).expect("a key");
+            let own = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).expect("a certificate");
+            authorities.verify(&[own]).is_ok()
+        };
+        let (sender, mut stored) = tokio::sync::mpsc::unbounded_channel();
+        let store = move |authorities| sender.send(authorities).expect("the test waits");
+        assert!(follow_authorities(path.clone(), Duration::ZERO, store.clone()).is_err(), "no file");
+        write(&path, first.certificate(), 0o644).expect("writable");
+        let following = follow_authorities(path.clone(), Duration::from_millis(1), store).expect("a bundle");
+        let held = stored.recv().await.expect("read at once");
+        assert!(vouches(&held, &first) && !vouches(&held, &second));
+        let following = tokio::spawn(following);
+        // Neither a broken file nor none at all changes what is in force.
+        write(&path, "no certificate", 0o644).expect("writable");
+        std::fs::remove_file(&path).expect("it is there");
+        write(&path, second.certificate(), 0o644).expect("writable");
+        let held = stored.recv().await.expect("read again");
+        assert!(!vouches(&held, &first) && vouches(&held, &second));
+        following.abort();
+    }
+}

@@ -15,6 +15,7 @@ use futures_util::future::BoxFuture;
 use http::request::Parts;
 use rustls_pki_types::CertificateDer;
 
+pub(crate) use certificates::not_after;
 pub use certificates::{Authorities, AuthoritiesHandle, ClientCertificates};
 pub use cluster::{ClusterAuthentication, follow_authorities};
 pub use front_proxy::{FrontProxy, FrontProxyHandle, FrontProxySettings};
@@ -36,6 +37,13 @@ pub struct User {
 /// The certificates that the client showed in the TLS handshake, its own first. Empty when it showed none.
 #[derive(Debug, Clone, Default)]
 pub struct PeerCertificates(pub Arc<Vec<CertificateDer<'static>>>);
+
+impl PeerCertificates {
+    /// A chain as the client showed it.
+    pub fn new(chain: Vec<CertificateDer<'static>>) -> PeerCertificates {
+        PeerCertificates(Arc::new(chain))
+    }
+}
 
 /// Why a credential that was shown is not good.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -54,24 +54,34 @@ impl Chain {
         Chain(authorizers)
     }
 
+    /// What the first judge with an opinion says; without any, the reasons of them all.
+    ///
+    /// # Errors
+    /// A judge could not be asked.
+    pub async fn judge(&self, user: &User, attributes: &Attributes) -> Result<Decision, AuthzError> {
+        let mut reasons = Vec::new();
+        for authorizer in &self.0 {
+            match authorizer.authorize(user, attributes).await? {
+                Decision::NoOpinion { reason } => reasons.extend((!reason.is_empty()).then_some(reason)),
+                opinion => return Ok(opinion),
+            }
+        }
+        Ok(Decision::NoOpinion { reason: reasons.join(", ") })
+    }
+}
+
+impl Decision {
     /// Lets a request pass or says why not, in upstream's words.
     ///
     /// # Errors
-    /// 403 when refused, 500 when a judge could not be asked.
-    pub async fn check(&self, user: &User, attributes: &Attributes) -> Result<(), ApiError> {
-        let mut reasons = Vec::new();
-        for authorizer in &self.0 {
-            match authorizer.authorize(user, attributes).await {
-                Ok(Decision::Allow) => return Ok(()),
-                Ok(Decision::Deny { reason }) => return Err(forbidden(user, attributes, &reason)),
-                Ok(Decision::NoOpinion { reason }) => reasons.extend((!reason.is_empty()).then_some(reason)),
-                Err(error) => {
-                    tracing::error!(%error, path = %attributes.path, "the request could not be authorised");
-                    return Err(ApiError::internal(format!("unable to authorize the request: {error}")));
-                }
+    /// 403 unless allowed.
+    pub fn enforce(&self, user: &User, attributes: &Attributes) -> Result<(), ApiError> {
+        match self {
+            Decision::Allow => Ok(()),
+            Decision::Deny { reason } | Decision::NoOpinion { reason } => {
+                Err(forbidden(user, attributes, reason))
             }
         }
-        Err(forbidden(user, attributes, &reasons.join(", ")))
     }
 }
 

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode, header};
 
-use super::{Answer, ApiRequest, Gate, get_only};
+use super::gate::{Gate, get_only};
+use super::{Answer, ApiRequest};
 use crate::authn::User;
 use crate::negotiate::{self, Accept, Transform};
 use crate::query::QueryParameters;

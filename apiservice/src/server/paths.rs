@@ -4,11 +4,11 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
 use super::apis::admit;
-use super::{Gate, get_only};
+use super::gate::{Gate, get_only};
 use crate::encode::gzip::CompressAbove;
 use crate::health::{Endpoint, Report};
 use crate::negotiate::{self, Accept, Form};
@@ -39,7 +39,10 @@ impl Gate {
             "/metrics" => {
                 get_only(parts)?;
                 let text = (self.server.metrics)();
-                return Ok(respond::raw(StatusCode::OK, METRICS_TEXT, text.into()));
+                let mut response = respond::raw(StatusCode::OK, METRICS_TEXT, text.into());
+                // From it a scraper tells that counters began anew.
+                response.headers_mut().insert(PROCESS_START, HeaderValue::from(self.started_unix_seconds));
+                return Ok(response);
             }
             _ => {}
         }
@@ -141,6 +144,7 @@ struct VersionInfo {
     platform: &'static str,
 }
 
+const PROCESS_START: HeaderName = HeaderName::from_static("process-start-time-unix");
 const METRICS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 const VERSION: VersionInfo = VersionInfo {
     major: "1",

@@ -21,7 +21,7 @@ use apiservice::authority::Authority;
 use apiservice::authz::{AccessReviews, AlwaysAllowPaths, Authorizer, Chain, MASTERS, PrivilegedGroup};
 use apiservice::discovery::{Discovery, DiscoveryHandle, GroupDescription};
 use apiservice::health::Health;
-use apiservice::server::{Answer, ApiRequest, ApiServer, Handler, RequestLimits};
+use apiservice::server::{Answer, ApiRequest, ApiServer, Handler, RequestLimits, Unobserved};
 use apiservice::status::ApiError;
 use apiservice::types::MetricValueList;
 use apiservice::types::usage::NodeMetrics;
@@ -162,7 +162,8 @@ impl Server {
             authorization: Chain::new(judges),
             limits: settings.limits,
             metrics: Arc::new(String::new),
-            observer: Arc::new(|_, _, _| {}),
+            observer: Arc::new(Unobserved),
+            audit: None,
         };
         Server {
             api,

@@ -12,7 +12,7 @@ use apiservice::authn::{Union, User};
 use apiservice::authz::{Authorizer, AuthzError, Chain, Decision};
 use apiservice::discovery::{Discovery, DiscoveryHandle, GroupDescription, ResourceEntry};
 use apiservice::health::Health;
-use apiservice::server::{Answer, ApiRequest, ApiServer, Handler, RequestLimits};
+use apiservice::server::{Answer, ApiRequest, ApiServer, Handler, RequestLimits, Unobserved};
 use apiservice::status::ApiError;
 use axum::Router;
 use axum::body::Body;
@@ -78,7 +78,8 @@ impl Api {
             authorization: Chain::new(vec![Arc::new(AllowAll)]),
             limits: RequestLimits::default(),
             metrics: Arc::new(String::new),
-            observer: Arc::new(|_, _, _| {}),
+            observer: Arc::new(Unobserved),
+            audit: None,
         };
         Api { router: server.into_router() }
     }

@@ -26,8 +26,8 @@ impl Target {
     /// # Errors
     /// Anything but an HTTP URL with a host.
     pub fn new(url: &str, labels: Vec<(String, String)>) -> Result<Target, TargetError> {
-        let expected =
-            || TargetError(format!("expected a URL like http://127.0.0.1:8080/metrics, found {url:?}"));
+        // What was found may hold a password.
+        let expected = || TargetError("expected a URL like http://127.0.0.1:8080/metrics".to_owned());
         let url = Url::parse(url).map_err(|_| expected())?;
         let host = url.host_str().ok_or_else(expected)?;
         if !matches!(url.scheme(), "http" | "https") {
@@ -40,8 +40,14 @@ impl Target {
     }
 }
 
+/// For logs: without what may be a credential.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.url, self.labels)
+        let mut shown = self.url.clone();
+        // Only URLs without a host cannot lose these, and every target has one.
+        let _ = shown.set_username("");
+        let _ = shown.set_password(None);
+        shown.set_query(None);
+        write!(f, "{shown} {}", self.labels)
     }
 }

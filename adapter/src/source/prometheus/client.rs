@@ -136,3 +136,54 @@ fn refuse(message: String) -> SourceError {
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const IDLE_CONNECTIONS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use apiservice::authority::Authority;
+
+    use super::*;
+    use crate::source::prometheus::Verb;
+
+    /// As if the time to look again had come.
+    async fn look_again(client: &Client) {
+        let mut state = client.state.lock().await;
+        client.refresh(&mut state);
+    }
+
+    #[tokio::test]
+    async fn files_are_followed_and_what_is_broken_is_not_taken() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let dir = tempfile::tempdir().expect("a folder");
+        let (ca, token) = (dir.path().join("ca.crt"), dir.path().join("token"));
+        let authority = |name| Authority::new(name).expect("a key").certificate().to_owned();
+        let (first, second) = (authority("first"), authority("second"));
+        fs::write(&ca, &first).expect("writable");
+        fs::write(&token, "one\n").expect("writable");
+        let client = Client::new(&PrometheusSettings {
+            url: "https://127.0.0.1:9090".parse().expect("a URL"),
+            verb: Verb::Get,
+            headers: Vec::new(),
+            token_file: Some(token.clone()),
+            ca_file: Some(ca.clone()),
+            client_pair: None,
+            timeout: Duration::from_secs(1),
+        })
+        .expect("good files");
+        let authorities = async || client.state.lock().await.files.ca.clone().expect("a bundle");
+        assert_eq!(client.token().await.expect("a token").as_deref(), Some("one"));
+
+        fs::write(&ca, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").expect("writable");
+        fs::write(&token, " \n").expect("writable");
+        look_again(&client).await;
+        assert_eq!(authorities().await, first.as_bytes());
+        assert_eq!(client.token().await.expect("a token").as_deref(), Some("one"));
+
+        fs::write(&ca, &second).expect("writable");
+        fs::write(&token, "two").expect("writable");
+        look_again(&client).await;
+        assert_eq!(authorities().await, second.as_bytes());
+        assert_eq!(client.token().await.expect("a token").as_deref(), Some("two"));
+    }
+}

@@ -1,0 +1,74 @@
+//! The flags of the audit log.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use apiservice::audit::{Rotation, Target};
+use clap::Args;
+
+/// Where requests are recorded and which.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditConfig {
+    /// The policy, `audit.k8s.io/v1`.
+    pub policy: PathBuf,
+    /// Where events go.
+    pub target: Target,
+}
+
+/// Flags of the audit log.
+#[derive(Debug, Args)]
+pub(super) struct AuditFlags {
+    /// Which requests are recorded: a policy of audit.k8s.io/v1. Without one, none is.
+    #[arg(long, value_name = "FILE", help_heading = "Audit")]
+    audit_policy_file: Option<PathBuf>,
+    /// Where requests are recorded, a JSON object a line; - is standard output. Never blocks a request: events that cannot be
+    /// written in time are left out and counted.
+    #[arg(long, value_name = "FILE", help_heading = "Audit")]
+    audit_log_path: Option<PathBuf>,
+    /// Megabytes after which another file is begun; 0 means 100.
+    #[arg(long, value_name = "MEGABYTES", default_value_t = 0, help_heading = "Audit")]
+    audit_log_maxsize: u64,
+    /// Old files kept; 0 keeps all.
+    #[arg(long, value_name = "COUNT", default_value_t = 0, help_heading = "Audit")]
+    audit_log_maxbackup: usize,
+    /// Days that old files are kept; 0 keeps them whatever their age.
+    #[arg(long, value_name = "DAYS", default_value_t = 0, help_heading = "Audit")]
+    audit_log_maxage: u64,
+    /// json is the only one.
+    #[arg(long, value_name = "FORMAT", default_value = "json", value_parser = ["json"], help_heading = "Audit")]
+    audit_log_format: String,
+    /// audit.k8s.io/v1 is the only one.
+    #[arg(long, value_name = "VERSION", default_value = "audit.k8s.io/v1", value_parser = ["audit.k8s.io/v1"], help_heading = "Audit")]
+    audit_log_version: String,
+}
+
+impl AuditFlags {
+    /// What is to be recorded; `None` without both flags, as upstream.
+    pub(super) fn validate(self, notices: &mut Vec<String>) -> Option<AuditConfig> {
+        let (policy, path) = match (self.audit_policy_file, self.audit_log_path) {
+            (Some(policy), Some(path)) => (policy, path),
+            (None, None) => return None,
+            (Some(_), None) => {
+                notices.push(
+                    "--audit-policy-file has no effect: --audit-log-path says where events go".to_owned(),
+                );
+                return None;
+            }
+            (None, Some(_)) => {
+                notices.push(
+                    "--audit-log-path has no effect: --audit-policy-file says what is recorded".to_owned(),
+                );
+                return None;
+            }
+        };
+        let megabytes = if self.audit_log_maxsize == 0 { 100 } else { self.audit_log_maxsize };
+        let days = self.audit_log_maxage;
+        let rotation = Rotation {
+            bytes: megabytes.saturating_mul(1 << 20),
+            backups: self.audit_log_maxbackup,
+            max_age: (days > 0).then(|| Duration::from_secs(days.saturating_mul(24 * 60 * 60))),
+        };
+        let target = if path.as_os_str() == "-" { Target::Stdout } else { Target::File { path, rotation } };
+        Some(AuditConfig { policy, target })
+    }
+}

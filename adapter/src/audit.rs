@@ -1,0 +1,60 @@
+//! The audit log as the command line asks for it.
+
+use std::sync::Arc;
+
+use apiservice::audit::{Audit, AuditLog, AuditStats, Policy, Target};
+
+use crate::app::AppError;
+use crate::args::AuditConfig;
+
+/// Reads the policy and opens the log.
+///
+/// # Errors
+/// A policy that cannot be used, a log that cannot be opened.
+pub fn open(config: AuditConfig) -> Result<(Arc<Audit>, Arc<AuditStats>), AppError> {
+    let AuditConfig { policy: path, target } = config;
+    let unusable = |cause: String| {
+        AppError::Audit(format!("the audit policy {} cannot be used: {cause}", path.display()))
+    };
+    let text = std::fs::read_to_string(&path).map_err(|error| unusable(error.to_string()))?;
+    let policy = Policy::parse(&text).map_err(unusable)?;
+    if policy.asks_for_bodies() {
+        tracing::warn!(
+            "the audit policy asks for the levels Request or RequestResponse: what is recorded is Metadata, without bodies"
+        );
+    }
+    let place = match &target {
+        Target::Stdout => "standard output".to_owned(),
+        Target::File { path, .. } => path.display().to_string(),
+    };
+    let log = AuditLog::open(target)
+        .map_err(|error| AppError::Audit(format!("the audit log {place} cannot be opened: {error}")))?;
+    let stats = log.stats();
+    Ok((Arc::new(Audit::new(policy, log)), stats))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_name_the_file() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let policy = dir.path().join("policy.yaml");
+        let fault = |policy: &std::path::Path, target| {
+            let config = AuditConfig { policy: policy.to_owned(), target };
+            open(config).err().expect("a fault").to_string()
+        };
+        let missing = fault(&policy, Target::Stdout);
+        assert!(missing.starts_with("the audit policy ") && missing.contains("policy.yaml"), "{missing}");
+        std::fs::write(&policy, "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n")
+            .expect("writable");
+        let rotation = apiservice::audit::Rotation { bytes: 1 << 20, backups: 0, max_age: None };
+        // A folder is no file.
+        let closed = fault(&policy, Target::File { path: dir.path().to_owned(), rotation });
+        assert!(closed.starts_with("the audit log ") && closed.contains("cannot be opened"), "{closed}");
+        let config =
+            AuditConfig { policy, target: Target::File { path: dir.path().join("a.log"), rotation } };
+        assert!(open(config).is_ok());
+    }
+}

@@ -1,0 +1,182 @@
+//! The health of each rule: whether its series are found, when they were last, what its queries take and why they fail.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use prometheus::{GaugeVec, HistogramVec, IntCounterVec};
+use rules::catalog::{Catalog, RuleYield};
+use rules::{RuleId, RuleSet, Section};
+
+use super::registrar::{ROUGH_LATENCIES, Registrar};
+use super::unix_seconds;
+use crate::source::SourceErrorClass;
+
+/// Handles on the metrics of rules. Each rule is a label value, by its place in the file.
+pub(super) struct RuleMetrics {
+    series: GaugeVec,
+    dropped: GaugeVec,
+    unmapped: GaugeVec,
+    metrics: GaugeVec,
+    last_listed: GaugeVec,
+    listing_age: GaugeVec,
+    errors: IntCounterVec,
+    query_seconds: HistogramVec,
+    /// When the series of each rule were last listed: at the start, until they are.
+    listed: Mutex<HashMap<RuleId, Instant>>,
+}
+
+impl RuleMetrics {
+    pub(super) fn new(r: &Registrar<'_>) -> RuleMetrics {
+        let rule = &["rule"];
+        RuleMetrics {
+            series: r.gauges("adapter_rule_series", "Series that a rule's query found last.", rule),
+            dropped: r.gauges(
+                "adapter_rule_series_dropped",
+                "Of a rule's series, those that its filters or its name drop.",
+                rule,
+            ),
+            unmapped: r.gauges(
+                "adapter_rule_series_unmapped",
+                "Of a rule's series, those without a label that names a resource of the cluster.",
+                rule,
+            ),
+            metrics: r.gauges("adapter_rule_metrics", "Metrics of the API that a rule makes.", rule),
+            last_listed: r.gauges(
+                "adapter_rule_listing_last_success_timestamp_seconds",
+                "When the series of a rule were last listed; 0 before the first time.",
+                rule,
+            ),
+            listing_age: r.gauges(
+                "adapter_rule_listing_age_seconds",
+                "Time since the series of a rule were last listed, or since the start while they never were.",
+                rule,
+            ),
+            errors: r.counters(
+                "adapter_rule_errors_total",
+                "Listings and queries of a rule that failed, by reason.",
+                &["rule", "reason"],
+            ),
+            query_seconds: r.histograms(
+                "adapter_rule_query_duration_seconds",
+                "Time for an answer to a rule's query, in seconds.",
+                rule,
+                &ROUGH_LATENCIES,
+            ),
+            listed: Mutex::default(),
+        }
+    }
+
+    /// Rules that are new begin at 0; those that are gone leave nothing behind.
+    pub(super) fn follow(&self, rules: &RuleSet) {
+        let listed: BTreeSet<RuleId> =
+            rules.custom.iter().chain(&rules.external).map(|rule| rule.id).collect();
+        let usage = rules.resource.iter().flat_map(|_| USAGE_RULES);
+        let known: BTreeSet<RuleId> = listed.iter().copied().chain(usage).collect();
+        let mut listings = self.listings();
+        let gone: Vec<RuleId> = listings.keys().filter(|rule| !known.contains(rule)).copied().collect();
+        for rule in gone {
+            listings.remove(&rule);
+            self.forget(rule);
+        }
+        for rule in known {
+            if listings.contains_key(&rule) {
+                continue;
+            }
+            listings.insert(rule, Instant::now());
+            let label = rule.to_string();
+            let label = label.as_str();
+            self.query_seconds.with_label_values(&[label]);
+            for reason in REASONS {
+                self.errors.with_label_values(&[label, reason]);
+            }
+            if listed.contains(&rule) {
+                for gauges in self.listing_gauges() {
+                    gauges.with_label_values(&[label]);
+                }
+            }
+        }
+    }
+
+    fn forget(&self, rule: RuleId) {
+        let label = rule.to_string();
+        // What was never there cannot be removed, which is no fault: rules about use have no listing.
+        let _ = self.query_seconds.remove_label_values(&[label.as_str()]);
+        for reason in REASONS {
+            let _ = self.errors.remove_label_values(&[label.as_str(), reason]);
+        }
+        for gauges in self.listing_gauges() {
+            let _ = gauges.remove_label_values(&[label.as_str()]);
+        }
+    }
+
+    fn listing_gauges(&self) -> [&GaugeVec; 6] {
+        [&self.series, &self.dropped, &self.unmapped, &self.metrics, &self.last_listed, &self.listing_age]
+    }
+
+    pub(super) fn catalog(&self, catalog: &Catalog) {
+        for (rule, counts) in catalog.yields() {
+            let label = rule.to_string();
+            let RuleYield { series, dropped, unmapped, metrics } = *counts;
+            for (gauges, count) in [
+                (&self.series, series),
+                (&self.dropped, dropped),
+                (&self.unmapped, unmapped),
+                (&self.metrics, metrics),
+            ] {
+                gauges.with_label_values(&[label.as_str()]).set(count as f64);
+            }
+        }
+    }
+
+    pub(super) fn listed(&self, rule: RuleId, at: SystemTime) {
+        self.listings().insert(rule, Instant::now());
+        self.last_listed.with_label_values(&[rule.to_string()]).set(unix_seconds(at));
+    }
+
+    pub(super) fn failed(&self, rule: RuleId, reason: RuleFailure) {
+        self.errors.with_label_values(&[rule.to_string().as_str(), reason.label()]).inc();
+    }
+
+    pub(super) fn queried(&self, rule: RuleId, took: Duration) {
+        self.query_seconds.with_label_values(&[rule.to_string()]).observe(took.as_secs_f64());
+    }
+
+    /// Ages are of the moment in which they are asked for.
+    pub(super) fn collect(&self) {
+        for (rule, since) in self.listings().iter().filter(|(rule, _)| rule.section != Section::Resource) {
+            let age = since.elapsed().as_secs_f64();
+            self.listing_age.with_label_values(&[rule.to_string()]).set(age);
+        }
+    }
+
+    fn listings(&self) -> MutexGuard<'_, HashMap<RuleId, Instant>> {
+        // Nobody panics while holding the lock: metrics are literals of this folder.
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why a rule gave nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RuleFailure {
+    /// No query could be made of it.
+    Plan,
+    /// The source failed.
+    Source(SourceErrorClass),
+}
+
+impl RuleFailure {
+    fn label(self) -> &'static str {
+        match self {
+            RuleFailure::Plan => "plan",
+            RuleFailure::Source(SourceErrorClass::Unavailable) => "unavailable",
+            RuleFailure::Source(SourceErrorClass::Timeout) => "timeout",
+            RuleFailure::Source(SourceErrorClass::BadQuery) => "bad_query",
+            RuleFailure::Source(SourceErrorClass::WrongType) => "wrong_type",
+        }
+    }
+}
+
+const REASONS: [&str; 5] = ["plan", "unavailable", "timeout", "bad_query", "wrong_type"];
+const USAGE_RULES: [RuleId; 2] =
+    [RuleId { section: Section::Resource, index: 0 }, RuleId { section: Section::Resource, index: 1 }];

@@ -1,0 +1,192 @@
+//! Metrics of the server, under the names that Kubernetes' own servers have for them (contract, section 9).
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use apiservice::accept::AcceptStats;
+use apiservice::audit::AuditStats;
+use apiservice::authz::Decision;
+use apiservice::server::{Authentication, Exchange, Kind, Observer};
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+
+use super::Telemetry;
+use super::registrar::{LATENCIES, Registrar};
+use super::route::{CODES, ROUTES, Route, code};
+
+/// Handles on the server's metrics.
+pub(super) struct ServerMetrics {
+    pub(super) accept: Arc<AcceptStats>,
+    pub(super) audit: OnceLock<Arc<AuditStats>>,
+    accepted: IntCounter,
+    open: IntGauge,
+    ended: IntCounterVec,
+    requests: IntCounterVec,
+    request_seconds: HistogramVec,
+    in_flight: IntGaugeVec,
+    authentication: IntCounterVec,
+    authorization: IntCounterVec,
+    certificate_seconds: Histogram,
+    audit_events: IntCounter,
+    audit_errors: IntCounterVec,
+}
+
+impl ServerMetrics {
+    pub(super) fn new(r: &Registrar<'_>) -> ServerMetrics {
+        let with_code: Vec<&str> = Route::LABELS.into_iter().chain(["code"]).collect();
+        let metrics = ServerMetrics {
+            accept: Arc::default(),
+            audit: OnceLock::new(),
+            accepted: r.counter("adapter_connections_accepted_total", "Connections accepted."),
+            open: r.gauge("adapter_connections_open", "Connections open now."),
+            ended: r.counters(
+                "adapter_connections_ended_total",
+                "Connections that the server ended or could not begin, by reason.",
+                &["reason"],
+            ),
+            requests: r.counters("apiserver_request_total", "Requests answered.", &with_code),
+            request_seconds: r.histograms(
+                "apiserver_request_duration_seconds",
+                "Time to answer a request, in seconds.",
+                &Route::LABELS,
+                &LATENCIES,
+            ),
+            in_flight: r.whole_gauges(
+                "apiserver_current_inflight_requests",
+                "Requests under way, by kind.",
+                &["request_kind"],
+            ),
+            authentication: r.counters(
+                "authentication_attempts",
+                "Requests whose caller was looked for, by result; callers without a credential are a success.",
+                &["result"],
+            ),
+            authorization: r.counters(
+                "authorization_attempts_total",
+                "Requests for which access was decided, by result.",
+                &["result"],
+            ),
+            certificate_seconds: r.histogram(
+                "apiserver_client_certificate_expiration_seconds",
+                "How long the client certificates that requests come with are still good, in seconds.",
+                &CERTIFICATE_LIFE,
+            ),
+            audit_events: r.counter("apiserver_audit_event_total", "Audit events handed over to be written."),
+            audit_errors: r.counters(
+                "apiserver_audit_error_total",
+                "Audit events that were left out or could not be written.",
+                &["plugin"],
+            ),
+        };
+        for route in &ROUTES {
+            metrics.request_seconds.with_label_values(&route.values());
+            for code in CODES {
+                metrics.requests.with_label_values(&with(route, code));
+            }
+        }
+        for kind in [Kind::ReadOnly, Kind::Mutating] {
+            metrics.in_flight.with_label_values(&[kind_name(kind)]);
+        }
+        for result in ["success", "failure", "error"] {
+            metrics.authentication.with_label_values(&[result]);
+        }
+        for result in ["allowed", "denied", "no-opinion", "error"] {
+            metrics.authorization.with_label_values(&[result]);
+        }
+        metrics.audit_errors.with_label_values(&["log"]);
+        for (reason, _) in metrics.ends() {
+            metrics.ended.with_label_values(&[reason]);
+        }
+        metrics
+    }
+
+    fn ends(&self) -> [(&'static str, &AtomicU64); 4] {
+        [
+            ("handshake_failed", &self.accept.handshakes_failed),
+            ("handshake_timeout", &self.accept.handshakes_timed_out),
+            ("idle", &self.accept.idle),
+            ("slow", &self.accept.slow),
+        ]
+    }
+
+    /// Takes over what others count. Not to be called twice at the same time.
+    pub(super) fn collect(&self) {
+        let raise = |counter: &IntCounter, to: u64| counter.inc_by(to.saturating_sub(counter.get()));
+        raise(&self.accepted, self.accept.accepted.load(Ordering::Relaxed));
+        self.open.set(self.accept.open.load(Ordering::Relaxed) as i64);
+        for (reason, count) in self.ends() {
+            raise(&self.ended.with_label_values(&[reason]), count.load(Ordering::Relaxed));
+        }
+        if let Some(audit) = self.audit.get() {
+            raise(&self.audit_events, audit.events.load(Ordering::Relaxed));
+            let lost = audit.dropped.load(Ordering::Relaxed) + audit.failed.load(Ordering::Relaxed);
+            raise(&self.audit_errors.with_label_values(&["log"]), lost);
+        }
+    }
+}
+
+impl Observer for Telemetry {
+    fn in_flight(&self, kind: Kind, count: usize) {
+        self.server.in_flight.with_label_values(&[kind_name(kind)]).set(count as i64);
+    }
+
+    fn authenticated(&self, outcome: Authentication, certificate_left: Option<Duration>) {
+        let result = match outcome {
+            Authentication::Success => "success",
+            Authentication::Error => "error",
+        };
+        self.server.authentication.with_label_values(&[result]).inc();
+        if let Some(left) = certificate_left {
+            self.server.certificate_seconds.observe(left.as_secs_f64());
+        }
+    }
+
+    fn authorized(&self, decision: Option<&Decision>) {
+        let result = match decision {
+            Some(Decision::Allow) => "allowed",
+            Some(Decision::Deny { .. }) => "denied",
+            Some(Decision::NoOpinion { .. }) => "no-opinion",
+            None => "error",
+        };
+        self.server.authorization.with_label_values(&[result]).inc();
+    }
+
+    fn answered(&self, exchange: &Exchange<'_>) {
+        let route = Route::of(exchange);
+        self.server.requests.with_label_values(&with(&route, code(exchange.code))).inc();
+        let seconds = self.server.request_seconds.with_label_values(&route.values());
+        seconds.observe(exchange.took.as_secs_f64());
+    }
+}
+
+fn with(route: &Route, code: &'static str) -> [&'static str; 8] {
+    let [verb, group, version, resource, subresource, scope, component] = route.values();
+    [verb, group, version, resource, subresource, scope, component, code]
+}
+
+fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::ReadOnly => "readOnly",
+        Kind::Mutating => "mutating",
+    }
+}
+
+const HOUR: f64 = 3600.0;
+const DAY: f64 = 24.0 * HOUR;
+/// In seconds, from over to a year, as Kubernetes' servers have them.
+const CERTIFICATE_LIFE: [f64; 14] = [
+    0.0,
+    HOUR / 2.0,
+    HOUR,
+    2.0 * HOUR,
+    6.0 * HOUR,
+    12.0 * HOUR,
+    DAY,
+    2.0 * DAY,
+    4.0 * DAY,
+    7.0 * DAY,
+    30.0 * DAY,
+    90.0 * DAY,
+    180.0 * DAY,
+    365.0 * DAY,
+];

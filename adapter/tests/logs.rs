@@ -1,0 +1,244 @@
+//! The program's log, read from its standard error: a line for each request, causes of failures, and no secret.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::get;
+use base64::Engine as _;
+use reqwest::{Certificate, Client, Identity};
+use serde_json::Value;
+
+const RULES: &str = "
+rules:
+- seriesQuery: depth
+  resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}
+  metricsQuery: 'max(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)'
+";
+const METRIC: &str = "/apis/custom.metrics.k8s.io/v1beta1/namespaces/default/pods/a/depth";
+/// Everything that nobody may read in a log.
+const SECRETS: [&str; 7] = [
+    "metrics-user-secret",
+    "metrics-password-secret",
+    "query-secret",
+    "header-secret",
+    "token-file-secret",
+    "caller-token-secret",
+    "scrape-password-secret",
+];
+
+/// A running program; ended when dropped.
+struct Program {
+    child: Child,
+    lines: Receiver<String>,
+    seen: Vec<String>,
+    url: String,
+    client: Client,
+}
+
+impl Program {
+    fn start(dir: &Path, flags: &[&str]) -> Program {
+        std::fs::write(dir.join("rules.yaml"), RULES).expect("writable");
+        std::fs::write(dir.join("token"), "token-file-secret").expect("writable");
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::default();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_adapter"))
+            .args(["--standalone", "--secure-port=0", "--prometheus-header=X-Api-Key=header-secret"])
+            .arg(format!("--standalone-dir={}", dir.display()))
+            .arg(format!("--config={}", dir.join("rules.yaml").display()))
+            .arg(format!("--prometheus-token-file={}", dir.join("token").display()))
+            .args(flags)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program was built");
+        let (sender, lines) = channel();
+        let errors = BufReader::new(child.stderr.take().expect("piped"));
+        std::thread::spawn(move || {
+            for line in errors.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut program = Program { child, lines, seen: Vec::new(), url: String::new(), client };
+        program.wait("kubeconfig");
+        let kubeconfig = std::fs::read_to_string(dir.join("kubeconfig")).expect("written before it is said");
+        let kubeconfig: Value = serde_json::from_str(&kubeconfig).expect("JSON");
+        let decode = |text: &Value| {
+            base64::engine::general_purpose::STANDARD.decode(text.as_str().expect("a text")).expect("base64")
+        };
+        let (cluster, user) = (&kubeconfig["clusters"][0]["cluster"], &kubeconfig["users"][0]["user"]);
+        let root = Certificate::from_pem(&decode(&cluster["certificate-authority-data"])).expect("PEM");
+        let pair = [decode(&user["client-certificate-data"]), decode(&user["client-key-data"])].concat();
+        program.client = Client::builder()
+            .tls_certs_only([root])
+            .identity(Identity::from_pem(&pair).expect("PEM"))
+            .build()
+            .expect("a client");
+        cluster["server"].as_str().expect("a text").clone_into(&mut program.url);
+        program
+    }
+
+    /// Waits for a line with a text in it, unless there was one.
+    fn wait(&mut self, text: &str) {
+        while !self.seen.iter().any(|line| line.contains(text)) {
+            let line = self.lines.recv_timeout(Duration::from_mins(1));
+            let line = line.unwrap_or_else(|_| panic!("{text} is not in {:#?}", self.seen));
+            self.seen.push(line);
+        }
+    }
+
+    async fn get(&self, path: &str) -> u16 {
+        let request = self.client.get(format!("{}{path}", self.url)).header("user-agent", "kubectl/v1.33");
+        let request = request.header("audit-id", "b1946ac9").bearer_auth("caller-token-secret");
+        request.send().await.expect("an answer").status().as_u16()
+    }
+
+    /// Ends it; every line that it wrote.
+    fn end(mut self) -> Vec<String> {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+        self.seen.extend(self.lines.iter());
+        std::mem::take(&mut self.seen)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn without_secrets(lines: &[String]) {
+    assert!(!lines.is_empty());
+    for secret in SECRETS {
+        let found: Vec<_> = lines.iter().filter(|line| line.contains(secret)).collect();
+        assert!(found.is_empty(), "{secret} is in {found:#?}");
+    }
+    // What credentials look like in base64 is no better.
+    let basic =
+        base64::engine::general_purpose::STANDARD.encode("metrics-user-secret:metrics-password-secret");
+    assert!(!lines.iter().any(|line| line.contains(&basic) || line.to_lowercase().contains("bearer")));
+}
+
+/// Lists a series, and fails at every query with a cause; only for whoever shows what it was given.
+async fn failing_prometheus() -> u16 {
+    let known = |headers: &HeaderMap| {
+        headers.get("x-api-key").is_some_and(|key| key == "header-secret")
+            && headers.get_all("authorization").iter().any(|one| one == "Bearer token-file-secret")
+    };
+    let series = move |headers: HeaderMap| async move {
+        assert!(known(&headers), "{headers:?}");
+        r#"{"status":"success","data":[{"__name__":"depth","namespace":"default","pod":"a"}]}"#
+    };
+    let query = async || {
+        let body = r#"{"status":"error","errorType":"execution","error":"the storage is on fire"}"#;
+        (StatusCode::UNPROCESSABLE_ENTITY, body)
+    };
+    let router = Router::new().route("/api/v1/series", get(series)).route("/api/v1/query", get(query));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    port
+}
+
+fn prometheus_at(port: u16) -> String {
+    format!(
+        "--prometheus-url=http://metrics-user-secret:metrics-password-secret@127.0.0.1:{port}/?key=query-secret"
+    )
+}
+
+/// A port where nobody listens: its listener is gone.
+async fn closed_port() -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_and_causes_show_and_secrets_do_not() {
+    let port = failing_prometheus().await;
+    for format in ["text", "json"] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let format_flag = format!("--logging-format={format}");
+        let program = Program::start(dir.path(), &[&prometheus_at(port), &format_flag, "-v=10"]);
+        // 503 until the first listing is done.
+        let mut code = program.get(METRIC).await;
+        while code == 503 {
+            code = program.get(METRIC).await;
+        }
+        assert_eq!(code, 500);
+        for _ in 0..3 {
+            assert_eq!(program.get(&METRIC.replace("depth", "dept")).await, 404);
+            assert_eq!(program.get(&METRIC.replace("pods", "podz")).await, 404);
+        }
+        let lines = program.end();
+        without_secrets(&lines);
+        // Said once, whatever is asked how often.
+        let missing: Vec<_> = lines.iter().filter(|line| line.contains("no such metric")).collect();
+        assert_eq!(missing.len(), 2, "{missing:#?}");
+        for (line, parts) in missing.iter().zip([
+            ["namespaces/default/pods/a/dept", "no rule makes dept for pods; near are depth"],
+            ["namespaces/default/podz/a/depth", "there is no resource podz; near are pods"],
+        ]) {
+            assert!(parts.iter().all(|part| line.contains(part)), "{parts:?} are not in {line}");
+        }
+        let failed = lines.iter().find(|line| line.contains("query failed")).expect("a line for the failure");
+        for part in ["rules[0]", "the storage is on fire", "max(depth{"] {
+            assert!(failed.contains(part), "{part} is not in {failed}");
+        }
+        let is_request = |line: &&String| {
+            line.contains("HTTP") && (line.contains("resp=500") || line.contains("\"resp\":500"))
+        };
+        let request = lines.iter().find(is_request).expect("a line for the request");
+        let parts = if format == "json" {
+            let line: Value = serde_json::from_str(request).expect("an object a line");
+            assert_eq!(
+                (&line["message"], &line["verb"], &line["resp"]),
+                (&"HTTP".into(), &"GET".into(), &500.into())
+            );
+            [METRIC, "kubectl/v1.33", "b1946ac9", "\"latency\":", "\"srcIP\":\"127.0.0.1:"]
+        } else {
+            assert!(request.contains("HTTP verb=GET") && request.contains("resp=500"), "{request}");
+            [METRIC, "userAgent=\"kubectl/v1.33\"", "audit-ID=\"b1946ac9\"", "latency=", "srcIP=127.0.0.1:"]
+        };
+        for part in parts {
+            assert!(request.contains(part), "{part} is not in {request}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn secrets_do_not_show_when_nobody_answers() {
+    let port = closed_port().await;
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut program = Program::start(dir.path(), &[&prometheus_at(port), "-v=10"]);
+    program.wait("series query failed");
+    assert_eq!(program.get(METRIC).await, 503);
+    without_secrets(&program.end());
+    let target = format!(
+        "--scrape-target=namespace=default,pod=a@http://me:scrape-password-secret@127.0.0.1:{port}/metrics"
+    );
+    let mut program = Program::start(dir.path(), &[&target, "-v=10"]);
+    program.wait("scrape failed");
+    without_secrets(&program.end());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_show_from_level_three_on() {
+    let port = failing_prometheus().await;
+    for (flag, shown) in [("-v=2", false), ("--v=3", true)] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let program = Program::start(dir.path(), &[&prometheus_at(port), flag]);
+        // The line is written before the answer is.
+        assert_eq!(program.get("/version").await, 200);
+        let lines = program.end();
+        let line = lines.iter().any(|line| line.contains("HTTP verb=GET URI=\"/version\""));
+        assert_eq!(line, shown, "{flag}: {lines:#?}");
+    }
+}

@@ -1,0 +1,308 @@
+//! Which requests are recorded: Kubernetes' audit policy (`audit.k8s.io/v1`, kind Policy), read by its rules: the first
+//! one that matches decides, and without any a request is not recorded.
+
+use serde::Deserialize;
+
+use crate::attributes::Attributes;
+use crate::authn::User;
+
+/// How much of a request is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub enum Level {
+    /// Nothing.
+    None,
+    /// Who, what, when and how it ended.
+    Metadata,
+    /// As [`Level::Metadata`]: requests have no bodies here.
+    Request,
+    /// As [`Level::Metadata`]: what is answered is not recorded.
+    RequestResponse,
+}
+
+/// A moment of a request. Fields of an event name it as it is written here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize)]
+pub enum Stage {
+    /// It came, and who sent it is known.
+    RequestReceived,
+    /// It was refused before anybody knew who sent it.
+    ResponseStarted,
+    /// It is over.
+    ResponseComplete,
+    /// It failed by a fault of this server's.
+    Panic,
+}
+
+/// An audit policy.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Policy {
+    api_version: String,
+    kind: String,
+    #[serde(default, rename = "metadata")]
+    _metadata: Option<serde::de::IgnoredAny>,
+    rules: Vec<Rule>,
+    #[serde(default)]
+    omit_stages: Vec<Stage>,
+    /// Of objects in bodies, which are not recorded.
+    #[serde(default, rename = "omitManagedFields")]
+    _omit_managed_fields: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Rule {
+    level: Level,
+    #[serde(default)]
+    users: Vec<String>,
+    #[serde(default)]
+    user_groups: Vec<String>,
+    #[serde(default)]
+    verbs: Vec<String>,
+    #[serde(default)]
+    resources: Vec<GroupResources>,
+    #[serde(default)]
+    namespaces: Vec<String>,
+    #[serde(default, rename = "nonResourceURLs")]
+    non_resource_urls: Vec<String>,
+    #[serde(default)]
+    omit_stages: Vec<Stage>,
+    #[serde(default, rename = "omitManagedFields")]
+    _omit_managed_fields: Option<bool>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct GroupResources {
+    /// Empty for the core group.
+    #[serde(default)]
+    group: String,
+    #[serde(default)]
+    resources: Vec<String>,
+    #[serde(default)]
+    resource_names: Vec<String>,
+}
+
+/// What a policy says of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Verdict {
+    pub(super) level: Level,
+    pub(super) omitted: Vec<Stage>,
+}
+
+impl Policy {
+    /// Reads a policy, YAML or JSON.
+    ///
+    /// # Errors
+    /// What is wrong with it, and where.
+    pub fn parse(text: &str) -> Result<Policy, String> {
+        let policy: Policy = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+        if policy.api_version != "audit.k8s.io/v1" || policy.kind != "Policy" {
+            return Err(format!(
+                "expected apiVersion audit.k8s.io/v1 and kind Policy, found {} and {}",
+                policy.api_version, policy.kind
+            ));
+        }
+        if policy.rules.is_empty() {
+            return Err("expected at least one rule: without any, nothing is recorded".to_owned());
+        }
+        for (position, rule) in policy.rules.iter().enumerate() {
+            rule.check().map_err(|fault| format!("rules[{position}]: {fault}"))?;
+        }
+        Ok(policy)
+    }
+
+    /// Whether a rule asks for more than is recorded here.
+    pub fn asks_for_bodies(&self) -> bool {
+        self.rules.iter().any(|rule| rule.level > Level::Metadata)
+    }
+
+    /// `user` is absent for a request whose caller could not be made out.
+    pub(super) fn judge(&self, user: Option<&User>, attributes: &Attributes) -> Verdict {
+        let rule = self.rules.iter().find(|rule| rule.matches(user, attributes));
+        let omitted = rule.map_or(&[][..], |rule| &rule.omit_stages);
+        Verdict {
+            level: rule.map_or(Level::None, |rule| rule.level),
+            omitted: self.omit_stages.iter().chain(omitted).copied().collect(),
+        }
+    }
+}
+
+impl Rule {
+    /// What Kubernetes refuses in a rule too.
+    fn check(&self) -> Result<(), String> {
+        let of_resources = !self.resources.is_empty() || !self.namespaces.is_empty();
+        if of_resources && !self.non_resource_urls.is_empty() {
+            return Err("expected nonResourceURLs, or resources and namespaces, found both".to_owned());
+        }
+        let is_url = |url: &&String| *url == "*" || url.starts_with('/');
+        if let Some(url) = self.non_resource_urls.iter().find(|url| !is_url(url)) {
+            return Err(format!("expected / in front of a nonResourceURL, found {url:?}"));
+        }
+        let star_inside = |url: &&String| url.trim_end_matches('*').contains('*') || url.ends_with("**");
+        if let Some(url) = self.non_resource_urls.iter().find(star_inside) {
+            return Err(format!("expected * only at the end of a nonResourceURL, found {url:?}"));
+        }
+        let names_alone = |of: &&GroupResources| !of.resource_names.is_empty() && of.resources.is_empty();
+        if self.resources.iter().any(|of| names_alone(&of)) {
+            return Err("expected resources beside resourceNames".to_owned());
+        }
+        Ok(())
+    }
+
+    /// An empty list takes everything.
+    fn matches(&self, user: Option<&User>, attributes: &Attributes) -> bool {
+        let takes = |list: &[String], text: &str| list.is_empty() || list.iter().any(|one| one == text);
+        let by_user = match user {
+            Some(user) => {
+                takes(&self.users, &user.name)
+                    && (self.user_groups.is_empty()
+                        || user.groups.iter().any(|group| self.user_groups.contains(group)))
+            }
+            None => self.users.is_empty() && self.user_groups.is_empty(),
+        };
+        if !by_user || !takes(&self.verbs, &attributes.verb) {
+            return false;
+        }
+        if !self.namespaces.is_empty() || !self.resources.is_empty() {
+            return attributes.resource.as_ref().is_some_and(|asked| {
+                takes(&self.namespaces, &asked.namespace)
+                    && (self.resources.is_empty() || self.resources.iter().any(|of| of.matches(asked)))
+            });
+        }
+        if self.non_resource_urls.is_empty() {
+            return true;
+        }
+        attributes.resource.is_none()
+            && self.non_resource_urls.iter().any(|pattern| match pattern.strip_suffix('*') {
+                Some(prefix) => attributes.path.starts_with(prefix),
+                None => attributes.path == *pattern,
+            })
+    }
+}
+
+impl GroupResources {
+    fn matches(&self, asked: &crate::attributes::ResourceAttributes) -> bool {
+        if self.group != asked.group {
+            return false;
+        }
+        let by_name = self.resource_names.is_empty() || self.resource_names.contains(&asked.name);
+        let full = match asked.subresource.as_str() {
+            "" => asked.resource.clone(),
+            subresource => format!("{}/{subresource}", asked.resource),
+        };
+        let by_resource = |pattern: &String| {
+            *pattern == full
+                || pattern == "*"
+                || pattern.strip_prefix("*/").is_some_and(|subresource| subresource == asked.subresource)
+                || pattern.strip_suffix("/*").is_some_and(|resource| resource == asked.resource)
+        };
+        self.resources.is_empty() || by_name && self.resources.iter().any(by_resource)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::*;
+    use crate::attributes::segments;
+    use crate::query::QueryParameters;
+
+    const POLICY: &str = r#"
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: None
+  users: ["system:kube-probe"]
+- level: None
+  nonResourceURLs: ["/healthz*", "/version"]
+- level: Request
+  userGroups: [auditors]
+  verbs: [list]
+  omitStages: [Panic]
+- level: Metadata
+  namespaces: [default]
+  resources:
+  - group: custom.metrics.k8s.io
+    resources: ["pods/depth", "*/latency", "services/*"]
+- level: Metadata
+  resources:
+  - group: custom.metrics.k8s.io
+    resources: ["nodes/load"]
+    resourceNames: [n1]
+- level: Metadata
+  verbs: [create]
+"#;
+
+    fn level(name: &str, groups: &[&str], method: &Method, path: &str) -> Level {
+        let policy = Policy::parse(POLICY).expect("a policy");
+        let groups = groups.iter().map(|&group| group.to_owned()).collect();
+        let user = User { name: name.to_owned(), groups, ..User::default() };
+        let segments = segments(path).expect("a path");
+        let attributes = Attributes::of(method, path, &segments, &QueryParameters::default());
+        policy.judge(Some(&user), &attributes).level
+    }
+
+    #[test]
+    fn the_first_rule_that_matches_decides() {
+        let custom = "/apis/custom.metrics.k8s.io/v1beta1";
+        for (name, groups, path, expected) in [
+            ("system:kube-probe", &[][..], "/metrics".to_owned(), Level::None),
+            ("a", &[], "/healthz/ping".to_owned(), Level::None),
+            ("a", &[], "/metrics".to_owned(), Level::None),
+            ("a", &[], format!("{custom}/namespaces/default/pods/x/depth"), Level::Metadata),
+            ("a", &[], format!("{custom}/namespaces/other/pods/x/depth"), Level::None),
+            ("a", &[], format!("{custom}/namespaces/default/pods/x/other"), Level::None),
+            ("a", &[], format!("{custom}/namespaces/default/pods/x/latency"), Level::Metadata),
+            ("a", &[], format!("{custom}/namespaces/default/services/x/any"), Level::Metadata),
+            ("a", &[], format!("{custom}/nodes/n1/load"), Level::Metadata),
+            ("a", &[], format!("{custom}/nodes/n2/load"), Level::None),
+            (
+                "a",
+                &["auditors"],
+                "/apis/external.metrics.k8s.io/v1beta1/namespaces/d/q".to_owned(),
+                Level::Request,
+            ),
+            (
+                "a",
+                &["others"],
+                "/apis/external.metrics.k8s.io/v1beta1/namespaces/d/q".to_owned(),
+                Level::None,
+            ),
+        ] {
+            assert_eq!(level(name, groups, &Method::GET, &path), expected, "{name} {path}");
+        }
+        assert_eq!(level("a", &[], &Method::POST, &format!("{custom}/nodes/n2/load")), Level::Metadata);
+    }
+
+    #[test]
+    fn stages_are_left_out_by_policy_and_by_rule() {
+        let policy = Policy::parse(POLICY).expect("a policy");
+        let user = User { groups: vec!["auditors".to_owned()], ..User::default() };
+        let attributes = Attributes { verb: "list".to_owned(), path: "/x".to_owned(), resource: None };
+        let verdict = policy.judge(Some(&user), &attributes);
+        assert_eq!(verdict.omitted, [Stage::RequestReceived, Stage::Panic]);
+        assert!(policy.asks_for_bodies());
+        // Rules about callers say nothing of a request whose caller is not known.
+        assert_eq!(policy.judge(None, &attributes).level, Level::None);
+    }
+
+    #[test]
+    fn faults_are_named() {
+        let policy = |rule: &str| format!("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- {rule}\n");
+        for (text, part) in [
+            (policy("{level: Everything}"), "Everything"),
+            (policy("{level: None, user: [a]}"), "user"),
+            (policy("{level: None, nonResourceURLs: [healthz]}"), "rules[0]: expected / in front"),
+            (policy("{level: None, nonResourceURLs: [/a*b]}"), "rules[0]: expected * only at the end"),
+            (policy("{level: None, nonResourceURLs: [/a], namespaces: [b]}"), "found both"),
+            (policy("{level: None, resources: [{group: a, resourceNames: [b]}]}"), "beside resourceNames"),
+            ("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: []\n".to_owned(), "at least one rule"),
+            ("apiVersion: v1\nkind: Policy\nrules: []\n".to_owned(), "expected apiVersion audit.k8s.io/v1"),
+        ] {
+            let error = Policy::parse(&text).expect_err(&text);
+            assert!(error.contains(part), "{part} is not in {error}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! A certificate to serve with: read from files and followed there, made once, or replaced by its owner.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rustls::crypto::ring;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use super::{CertificateSource, TlsError};
+use crate::authority;
+
+/// The serving certificate in force.
+pub struct ServingCertificate {
+    /// `None` for a certificate that its owner replaces.
+    files: Option<(PathBuf, PathBuf)>,
+    current: ArcSwap<Pair>,
+}
+
+/// A certificate with its key, and the names in it.
+struct Pair {
+    key: Arc<CertifiedKey>,
+    names: Vec<String>,
+}
+
+impl ServingCertificate {
+    /// Reads the certificate, or makes one.
+    ///
+    /// # Errors
+    /// Files that cannot be read, hold something else or do not belong together.
+    pub fn load(source: &CertificateSource) -> Result<Arc<ServingCertificate>, TlsError> {
+        let files = match source {
+            CertificateSource::Files { certificate, key } => (certificate.clone(), key.clone()),
+            CertificateSource::Generated { dir, names, addresses } => {
+                let files = (dir.join("apiserver.crt"), dir.join("apiserver.key"));
+                match (files.0.exists(), files.1.exists()) {
+                    (true, true) => {}
+                    (false, false) => authority::write_self_signed(&files.0, &files.1, names, addresses)?,
+                    (true, false) => return Err(TlsError::HalfAPair { found: files.0, missing: files.1 }),
+                    (false, true) => return Err(TlsError::HalfAPair { found: files.1, missing: files.0 }),
+                }
+                files
+            }
+        };
+        let key = read_pair(&files.0, &files.1)?;
+        Ok(Arc::new(ServingCertificate { files: Some(files), current: ArcSwap::from_pointee(key) }))
+    }
+
+    /// A certificate that does not come from files: PEM, its chain behind it.
+    ///
+    /// # Errors
+    /// Texts that hold something else or do not belong together.
+    pub fn issued(certificate: &str, key: &str) -> Result<Arc<ServingCertificate>, TlsError> {
+        let key = pair(certificate.as_bytes(), key.as_bytes(), Path::new("certificate"), Path::new("key"))?;
+        Ok(Arc::new(ServingCertificate { files: None, current: ArcSwap::from_pointee(key) }))
+    }
+
+    /// Takes another certificate for the handshakes that follow.
+    ///
+    /// # Errors
+    /// As [`ServingCertificate::issued`]; the pair in force stays.
+    pub fn replace(&self, certificate: &str, key: &str) -> Result<(), TlsError> {
+        let key = pair(certificate.as_bytes(), key.as_bytes(), Path::new("certificate"), Path::new("key"))?;
+        self.current.store(Arc::new(key));
+        Ok(())
+    }
+
+    /// Polls the files for ever and takes each new matching pair for the handshakes that follow.
+    pub async fn follow(self: Arc<Self>, every: Duration) {
+        let Some((certificate, _)) = &self.files else { return std::future::pending().await };
+        let mut reported = false;
+        loop {
+            tokio::time::sleep(every).await;
+            match self.reload() {
+                Ok(changed) => {
+                    if changed {
+                        tracing::info!(certificate = %certificate.display(), "serving certificate reloaded");
+                    }
+                    reported = false;
+                }
+                Err(error) if !reported => {
+                    tracing::warn!(%error, "the serving certificate in use stays");
+                    reported = true;
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Takes a new matching pair from the files; says whether there was one.
+    ///
+    /// # Errors
+    /// As [`ServingCertificate::load`]; the pair in force stays.
+    pub fn reload(&self) -> Result<bool, TlsError> {
+        let Some((certificate, key)) = &self.files else { return Ok(false) };
+        let key = read_pair(certificate, key)?;
+        if key.key.cert == self.current.load().key.cert {
+            return Ok(false);
+        }
+        self.current.store(Arc::new(key));
+        Ok(true)
+    }
+
+    pub(super) fn key(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.current.load().key)
+    }
+
+    /// Whether a name, in lower case, is among those in the certificate.
+    pub(super) fn names(&self, name: &str) -> bool {
+        self.current.load().names.iter().any(|other| other == name)
+    }
+
+    /// The certificate in force, its own first.
+    pub fn chain(&self) -> Vec<CertificateDer<'static>> {
+        self.current.load().key.cert.clone()
+    }
+}
+
+impl std::fmt::Debug for ServingCertificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServingCertificate").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
+impl ResolvesServerCert for ServingCertificate {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.key())
+    }
+}
+
+fn read_pair(certificate: &Path, key: &Path) -> Result<Pair, TlsError> {
+    let read =
+        |path: &Path| std::fs::read(path).map_err(|cause| TlsError::Read { path: path.to_owned(), cause });
+    pair(&read(certificate)?, &read(key)?, certificate, key)
+}
+
+/// The paths are for messages.
+fn pair(certificate_pem: &[u8], key_pem: &[u8], certificate: &Path, key: &Path) -> Result<Pair, TlsError> {
+    let pem = |expected, path: &Path, cause: String| TlsError::Pem { expected, path: path.to_owned(), cause };
+    let chain = CertificateDer::pem_slice_iter(certificate_pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| pem("a certificate", certificate, error.to_string()))?;
+    if chain.is_empty() {
+        return Err(pem("a certificate", certificate, "found none".to_owned()));
+    }
+    let private = PrivateKeyDer::from_pem_slice(key_pem)
+        .map_err(|error| pem("a private key", key, error.to_string()))?;
+    // Checks that the two belong together.
+    let checked = CertifiedKey::from_der(chain, private, &ring::default_provider());
+    let key = checked.map_err(|cause| TlsError::Mismatch {
+        certificate: certificate.to_owned(),
+        key: key.to_owned(),
+        cause,
+    })?;
+    Ok(Pair { names: names(&key), key: Arc::new(key) })
+}
+
+/// The DNS names in a certificate, in lower case: its alternative names, and its common name as Kubernetes still reads it.
+fn names(key: &CertifiedKey) -> Vec<String> {
+    let parsed = key.cert.first().and_then(|own| X509Certificate::from_der(own).ok());
+    let Some((_, own)) = parsed else { return Vec::new() };
+    let common = own.subject().iter_common_name().filter_map(|name| name.as_str().ok());
+    let alternative = own.subject_alternative_name().ok().flatten();
+    let alternative = alternative.iter().flat_map(|names| &names.value.general_names);
+    let alternative = alternative.filter_map(|name| match name {
+        GeneralName::DNSName(name) => Some(*name),
+        _ => None,
+    });
+    common.chain(alternative).map(str::to_lowercase).collect()
+}

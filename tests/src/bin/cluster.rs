@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use e2e::Failure;
 use e2e::cluster::Cluster;
 use e2e::tutorial::Tutorial;
+use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -30,7 +31,7 @@ async fn empty() -> Result<(), Failure> {
     println!("starting etcd, kube-apiserver and kube-controller-manager");
     let cluster = Cluster::start_own().await?.ok_or(MISSING)?;
     println!("\nit is up: kubectl --kubeconfig {}\n\nControl-C ends it", cluster.kubeconfig().display());
-    tokio::signal::ctrl_c().await?;
+    told_to_end().await?;
     cluster.stop();
     Ok(())
 }
@@ -43,7 +44,7 @@ async fn tutorial() -> Result<(), Failure> {
         started = Tutorial::start() => {
             started?.ok_or(MISSING)?
         }
-        interrupted = tokio::signal::ctrl_c() => return Ok(interrupted?),
+        told = told_to_end() => return told,
     };
     let kubectl = format!("kubectl --kubeconfig {}", tutorial.cluster.kubeconfig().display());
     println!("\nit is up; from another terminal:\n");
@@ -55,9 +56,18 @@ async fn tutorial() -> Result<(), Failure> {
     println!("the model servers, for load of your own: {}", tutorial.kubelet.addresses().join(" "));
     println!("Prometheus: {}", tutorial.prometheus.url());
     println!("\nControl-C ends it");
-    tokio::signal::ctrl_c().await?;
+    told_to_end().await?;
     tutorial.cluster.stop();
     Ok(())
+}
+
+/// Control-C, or SIGTERM: the processes are ended before this program is.
+async fn told_to_end() -> Result<(), Failure> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => Ok(interrupted?),
+        _ = terminate.recv() => Ok(()),
+    }
 }
 
 const MISSING: &str = "a component is missing: scripts/components says which, and why it cannot be built";

@@ -51,6 +51,7 @@ async fn run() -> Result<(), Failure> {
             }
         }
     }
+    world.cluster.stop();
     report.print();
     report.write()
 }

@@ -71,6 +71,8 @@ impl<'a> Iterator for Samples<'a> {
             if self.rest.is_empty() {
                 self.done = true;
                 if self.format == Format::OpenMetrics && !self.ended {
+                    // An empty text has a first line all the same.
+                    self.line = self.line.max(1);
                     return Some(Err(
                         self.error(1, "expected \"# EOF\" at the end, found the end of the text")
                     ));
@@ -308,6 +310,11 @@ mod tests {
             ("<html>\n", Format::Text, "line 1, column 1: expected a metric's name, found \"<html>\""),
             (
                 "a 1\n",
+                Format::OpenMetrics,
+                "line 1, column 1: expected \"# EOF\" at the end, found the end of the text",
+            ),
+            (
+                "",
                 Format::OpenMetrics,
                 "line 1, column 1: expected \"# EOF\" at the end, found the end of the text",
             ),

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 pub use json::Json;
+use percent_encoding::percent_decode_str;
 pub use report::Report;
 
 use crate::api::Answer;
@@ -48,29 +49,9 @@ impl Request {
     /// The segments of the path.
     fn segments(&self) -> Vec<String> {
         let path = self.path.split_once('?').map_or(self.path.as_str(), |(path, _)| path);
-        let decoded = |segment: &str| {
-            let decoded: Vec<u8> = percent_decoded(segment);
-            String::from_utf8_lossy(&decoded).into_owned()
-        };
+        let decoded = |segment: &str| percent_decode_str(segment).decode_utf8_lossy().into_owned();
         path.trim_matches('/').split('/').map(decoded).collect()
     }
-}
-
-fn percent_decoded(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let [first, behind @ ..] = rest {
-        let escaped = match behind {
-            [high, low, ..] if *first == b'%' => {
-                let digits = [*high, *low];
-                std::str::from_utf8(&digits).ok().and_then(|hex| u8::from_str_radix(hex, 16).ok())
-            }
-            _ => None,
-        };
-        bytes.push(escaped.unwrap_or(*first));
-        rest = if escaped.is_some() { &behind[2..] } else { behind };
-    }
-    bytes
 }
 
 /// What one server did with a request.

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::Failure;
 use crate::api::Api;
 use crate::process::Process;
@@ -34,6 +36,16 @@ pub struct Adapter {
 /// The folder of the repository.
 pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Writes `target/reports/NAME.json`.
+///
+/// # Errors
+/// It cannot be written.
+pub fn write_report(name: &str, report: &Value) -> Result<(), Failure> {
+    let dir = repository().join("target/reports");
+    std::fs::create_dir_all(&dir)?;
+    Ok(std::fs::write(dir.join(format!("{name}.json")), format!("{report:#}\n"))?)
 }
 
 /// A program of this workspace, built with optimisation: beside this one if that was, else in `target/release`.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use apiservice::authority::Issued;
-use e2e::cluster::{Cluster, ClusterAdapter};
+use e2e::cluster::{CALLERS, Cluster, ClusterAdapter};
 use e2e::component::left_out;
 use e2e::tutorial::{Tutorial, V1, V2};
 use e2e::{Failure, until};
@@ -127,28 +127,6 @@ impl Caller {
     }
 }
 
-const ACCOUNTS: &str = r"
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: reader, namespace: default}
----
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: nobody, namespace: default}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: reader, namespace: default}
-rules:
-- {apiGroups: [custom.metrics.k8s.io], resources: [pods/request_queue_depth], verbs: [get, list]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: reader, namespace: default}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: reader}
-subjects: [{kind: ServiceAccount, name: reader, namespace: default}]
-";
-
 #[tokio::test(flavor = "multi_thread")]
 async fn callers_are_who_the_cluster_says_and_may_what_it_says() -> Result<(), Failure> {
     let Some(deployed) = Tutorial::start().await? else { return left_out("kube-apiserver") };
@@ -158,7 +136,7 @@ async fn callers_are_who_the_cluster_says_and_may_what_it_says() -> Result<(), F
         return Ok(());
     }
     let (cluster, adapter) = (&deployed.cluster, &deployed.adapter);
-    cluster.apply(ACCOUNTS)?;
+    cluster.apply(CALLERS)?;
     let depth = depth_of(&deployed.cluster);
     let gpu = format!("{C1}/namespaces/default/pods/*/gpu_utilization_percent");
     let forbidden = |user: &str, metric: &str| {

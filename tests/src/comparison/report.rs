@@ -64,9 +64,8 @@ impl Report {
         if let (Some(report), Some(more)) = (report.as_object_mut(), more.as_object()) {
             report.extend(more.clone());
         }
+        stack::write_report(name, &report)?;
         let dir = stack::repository().join("target/reports");
-        std::fs::create_dir_all(&dir)?;
-        std::fs::write(dir.join(format!("{name}.json")), format!("{report:#}\n"))?;
         Ok(std::fs::write(dir.join(self.unexplained_file()), unexplained.join("\n"))?)
     }
 

@@ -99,9 +99,7 @@ async fn every_recorded_fault_is_an_error_with_its_cause() -> Result<(), Failure
         rows.push(row);
     }
     stage.proxy.set_fault(None).await?;
-    let dir = stack::repository().join("target/reports");
-    std::fs::create_dir_all(&dir)?;
-    std::fs::write(dir.join("faults.json"), format!("{:#}\n", json!({"rows": rows})))?;
+    stack::write_report("faults", &json!({"rows": rows}))?;
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(rows.len(), 162);
     stage.cluster.stop();

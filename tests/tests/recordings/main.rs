@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use e2e::api::Api;
-use e2e::cluster::{Cluster, ClusterAdapter};
+use e2e::cluster::{CALLERS, Cluster, ClusterAdapter};
 use e2e::comparison::{Exchange, Report, Request, Seen};
 use e2e::component::{component, left_out};
 use e2e::prometheus::Prometheus;
@@ -57,7 +57,7 @@ impl Stage {
         })
         .await?;
         cluster.apply(&std::fs::read_to_string(recordings.join("objects.yaml"))?)?;
-        cluster.apply(world::CALLERS)?;
+        cluster.apply(CALLERS)?;
         for pod in ["model-a", "model-b", "model-c", "silent"] {
             let running = json!({"status": {"phase": "Running"}}).to_string();
             cluster.kubectl(&[

@@ -46,26 +46,3 @@ pub(crate) fn exposition(tick: u32) -> String {
     let _ = writeln!(text, r#"cluster_wide_jobs{{tier="gold",{TARGET}}} 42"#);
     text
 }
-
-/// Who asked, besides an administrator and nobody; and what our own account may, which is not all that it may elsewhere.
-pub(crate) const CALLERS: &str = r"
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: reader, namespace: default}
----
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: nobody, namespace: default}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: reader, namespace: default}
-rules:
-- {apiGroups: [custom.metrics.k8s.io], resources: [pods/request_queue_depth], verbs: [get, list]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: reader, namespace: default}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: reader}
-subjects: [{kind: ServiceAccount, name: reader, namespace: default}]
-";

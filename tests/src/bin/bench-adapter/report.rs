@@ -149,10 +149,7 @@ impl Report {
                 Some((server, json!({"ready_ms": ready * 1e3, "idle_rss_bytes": bytes})))
             })
             .collect();
-        let dir = stack::repository().join("target/reports");
-        std::fs::create_dir_all(&dir)?;
-        let report = json!({"rows": rows, "starts": starts});
-        Ok(std::fs::write(dir.join("adapter.json"), format!("{report:#}\n"))?)
+        stack::write_report("adapter", &json!({"rows": rows, "starts": starts}))
     }
 }
 

@@ -10,6 +10,8 @@ mod world;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::Parser;
+use clap::builder::PossibleValuesParser;
 use e2e::Failure;
 
 use measure::{Measured, measure};
@@ -28,24 +30,25 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Failure> {
-    let settings = Settings::from_arguments()?;
-    if settings.servers.is_empty() {
-        return Err(format!("expected servers among {}", world::SERVERS.join(",")).into());
-    }
+    let settings = Settings::parse();
     println!("starting a control plane, Prometheus and {} pods", world::SIZES.iter().sum::<usize>());
     let world = World::start().await?;
     let mut report = Report::default();
     for round in 1..=settings.rounds {
-        for server in settings.servers.iter().copied() {
+        for server in
+            world::SERVERS.iter().copied().filter(|server| settings.servers.iter().any(|name| name == server))
+        {
             let target = world.start_server(server).await?;
             if let Some(ready) = target.ready {
                 report.started(server, ready, target.resident_bytes());
             }
             println!("round {round} of {}: {server}", settings.rounds);
-            for question in world::questions(server) {
-                for concurrency in [1, 8, 32] {
+            for question in
+                world::questions(server).iter().filter(|question| settings.pods.contains(&question.pods))
+            {
+                for concurrency in settings.concurrency.iter().copied() {
                     let key = Key { server, path: question.path.clone(), pods: question.pods, concurrency };
-                    let measured = measured(&world, &target, &question, concurrency, settings.time).await?;
+                    let measured = measured(&world, &target, question, concurrency, settings.seconds).await?;
                     report.add(key, measured);
                 }
             }
@@ -68,33 +71,32 @@ async fn measured(
     measure(world, target, question, concurrency, time).await
 }
 
-/// `--rounds N`, `--seconds N` for each measurement, and `--servers NAME,NAME` for only these.
+/// Measures the adapter beside prometheus-adapter, and Prometheus asked directly as the ceiling.
+///
+/// Prints a line for each measurement and writes them all to target/reports/adapter.json.
+#[derive(Debug, Parser)]
+#[command(name = "bench-adapter", verbatim_doc_comment)]
 struct Settings {
+    /// How often each server is measured; the report has the medians.
+    #[arg(long, value_name = "N", default_value_t = 3)]
     rounds: usize,
-    time: Duration,
-    servers: Vec<&'static str>,
+    /// How long each measurement takes.
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
+    seconds: Duration,
+    /// Which servers are measured.
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', default_values = world::SERVERS, value_parser = PossibleValuesParser::new(world::SERVERS))]
+    servers: Vec<String>,
+    /// How many pods a question is about: the sizes that are measured.
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = world::SIZES)]
+    pods: Vec<usize>,
+    /// How many clients ask at a time.
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [1, 8, 32])]
+    concurrency: Vec<usize>,
 }
 
-impl Settings {
-    fn from_arguments() -> Result<Settings, Failure> {
-        let mut settings =
-            Settings { rounds: 3, time: Duration::from_secs(2), servers: world::SERVERS.to_vec() };
-        let mut arguments = std::env::args().skip(1);
-        while let Some(name) = arguments.next() {
-            let value = arguments.next().ok_or_else(|| format!("expected a value behind {name}"))?;
-            match name.as_str() {
-                "--rounds" => settings.rounds = value.parse()?,
-                "--seconds" => settings.time = Duration::from_secs_f64(value.parse()?),
-                "--servers" => settings.servers.retain(|server| value.split(',').any(|name| name == *server)),
-                _ => {
-                    return Err(
-                        format!("expected --rounds N, --seconds N or --servers NAMES, found {name}").into()
-                    );
-                }
-            }
-        }
-        Ok(settings)
-    }
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
 const WARM_UP: Duration = Duration::from_millis(300);

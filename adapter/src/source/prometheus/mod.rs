@@ -49,6 +49,8 @@ pub enum Verb {
 /// A Prometheus.
 pub struct Prometheus {
     settings: PrometheusSettings,
+    series: Url,
+    query: Url,
     client: Client,
     name: String,
 }
@@ -62,16 +64,18 @@ impl Prometheus {
         let client = Client::new(&settings)?;
         // What dashboards tell servers apart by: never credentials or paths.
         let name = settings.url.host_str().unwrap_or_default().to_owned();
-        Ok(Prometheus { settings, client, name })
+        let (series, query) =
+            (endpoint(&settings.url, "/api/v1/series"), endpoint(&settings.url, "/api/v1/query"));
+        Ok(Prometheus { settings, series, query, client, name })
     }
 
     async fn ask(
         &self,
-        endpoint: &str,
+        endpoint: &Url,
         parameters: &[(&str, &str)],
         deadline: Instant,
     ) -> Result<Response, SourceError> {
-        let url = self.url(endpoint);
+        let url = endpoint.clone();
         let client = self.client.current().await?;
         let mut request: RequestBuilder = match self.settings.verb {
             Verb::Get => client.get(url).query(parameters),
@@ -86,13 +90,6 @@ impl Prometheus {
         within(deadline, request.send()).await?.map_err(|error| transport(&error))
     }
 
-    fn url(&self, endpoint: &str) -> Url {
-        let mut url = self.settings.url.clone();
-        let base = url.path().trim_end_matches('/').to_owned();
-        url.set_path(&format!("{base}{endpoint}"));
-        url
-    }
-
     async fn list(
         &self,
         selector: &str,
@@ -100,8 +97,7 @@ impl Prometheus {
         deadline: Instant,
     ) -> Result<Listing, SourceError> {
         let start = unix_seconds(since);
-        let response =
-            self.ask("/api/v1/series", &[("match[]", selector), ("start", &start)], deadline).await?;
+        let response = self.ask(&self.series, &[("match[]", selector), ("start", &start)], deadline).await?;
         within(deadline, stream::listing(response)).await?
     }
 
@@ -118,7 +114,7 @@ impl Prometheus {
             ("time", &unix_seconds(time)),
             ("timeout", &format!("{}ms", left.as_millis().max(1))),
         ];
-        let response = self.ask("/api/v1/query", &parameters, deadline).await?;
+        let response = self.ask(&self.query, &parameters, deadline).await?;
         let (status, body) = within(deadline, answer::body(response)).await??;
         answer::query(status, &body)
     }
@@ -151,6 +147,13 @@ impl MetricSource for Prometheus {
     fn name(&self) -> &str {
         &self.name
     }
+}
+
+/// An endpoint of the API below a base URL, whose parameters it keeps.
+fn endpoint(base: &Url, path: &str) -> Url {
+    let mut url = base.clone();
+    url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
+    url
 }
 
 async fn within<T>(deadline: Instant, answer: impl Future<Output = T>) -> Result<T, SourceError> {

@@ -12,12 +12,12 @@ fn serialise(criterion: &mut Criterion) {
     let items = (0..100)
         .map(|index| MetricValue {
             described_object: ObjectReference {
-                kind: "Pod".to_owned(),
-                namespace: Some("default".to_owned()),
-                name: format!("model-server-7c9f8d6b5-{index:05}"),
-                api_version: "v1".to_owned(),
+                kind: "Pod".into(),
+                namespace: Some("default".into()),
+                name: format!("model-server-7c9f8d6b5-{index:05}").into(),
+                api_version: "v1".into(),
             },
-            metric_name: "request_queue_depth".to_owned(),
+            metric_name: "request_queue_depth".into(),
             selector: None,
             timestamp: Timestamp::from_unix_ms(1_795_472_555_500),
             window_seconds: None,

@@ -11,6 +11,7 @@ mod external;
 mod wire;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
@@ -27,15 +28,15 @@ pub struct MetricValueList {
     pub items: Vec<MetricValue>,
 }
 
-/// The value of a metric for one object.
+/// The value of a metric for one object. What all values of a list have in common they share.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MetricValue {
     /// The object.
     pub described_object: ObjectReference,
     /// The metric's name.
-    pub metric_name: String,
+    pub metric_name: Arc<str>,
     /// The metric selector of the request; `None` is written as `null`.
-    pub selector: Option<LabelSelector>,
+    pub selector: Option<Arc<LabelSelector>>,
     /// When the sample was taken.
     pub timestamp: Timestamp,
     /// What time the sample spans, in seconds; `None` leaves the field out.
@@ -49,14 +50,14 @@ pub struct MetricValue {
 #[serde(rename_all = "camelCase")]
 pub struct ObjectReference {
     /// `Pod`, `Deployment`.
-    pub kind: String,
+    pub kind: Arc<str>,
     /// `None` for cluster-scoped objects: the field is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<String>,
+    pub namespace: Option<Arc<str>>,
     /// The object's name.
-    pub name: String,
+    pub name: Arc<str>,
     /// `v1`, `apps/v1`.
-    pub api_version: String,
+    pub api_version: Arc<str>,
 }
 
 /// A label selector as an object, the form in which an answer repeats the selector of a request.

@@ -26,8 +26,8 @@ impl Answerer {
         let asked = routes::custom(request)?;
         let snapshot = self.catalog.load();
         let (kind, matched) = self.find(&snapshot, &asked)?;
-        let names = self.names(&asked, &kind, request).await?;
-        let names: Vec<&str> = names.iter().map(|name| &**name).collect();
+        let objects = self.names(&asked, &kind, request).await?;
+        let names: Vec<&str> = objects.iter().map(|name| &**name).collect();
         let plan = self.plan(&matched, &asked, &names)?;
         let now = SystemTime::now();
         let samples = match self.ask(&plan.query, &asked.metric, now, request.deadline).await? {
@@ -50,7 +50,7 @@ impl Answerer {
                 }
             });
         }
-        list(&asked, &kind, &plan, &names, joined)
+        list(&asked, &kind, &plan, &objects, joined)
     }
 
     /// Step 5. A metric that is not there is 404 and nothing else is touched; a metric that may only be not listed
@@ -128,7 +128,7 @@ fn list(
     asked: &CustomRequest,
     kind: &Kind,
     plan: &Plan,
-    names: &[&str],
+    names: &[Arc<str>],
     joined: Joined,
 ) -> Result<MetricValueList, ApiError> {
     if joined.values.is_empty() {
@@ -142,18 +142,22 @@ fn list(
             return Err(absent(asked));
         }
     }
-    let selector = echo(&asked.metric_selector);
+    let selector = echo(&asked.metric_selector).map(Arc::new);
+    let metric_name: Arc<str> = Arc::from(&*asked.metric);
+    let object_kind: Arc<str> = Arc::from(&*kind.kind);
+    let api_version: Arc<str> = kind.api_version().into();
+    let namespace: Option<Arc<str>> = asked.namespace.as_deref().map(Arc::from);
     let items = joined
         .values
         .into_iter()
         .map(|(position, value)| MetricValue {
             described_object: ObjectReference {
-                kind: kind.kind.clone(),
-                namespace: asked.namespace.clone(),
-                name: names[position].to_owned(),
-                api_version: kind.api_version(),
+                kind: Arc::clone(&object_kind),
+                namespace: namespace.clone(),
+                name: Arc::clone(&names[position]),
+                api_version: Arc::clone(&api_version),
             },
-            metric_name: asked.metric.clone(),
+            metric_name: Arc::clone(&metric_name),
             selector: selector.clone(),
             timestamp: Timestamp::from_unix_ms(value.timestamp_ms),
             window_seconds: plan.query.window.map(|window| window.as_secs() as i64),

@@ -139,14 +139,14 @@ impl Encode for Wire<'_, MetricValue> {
         }
         message.message(5, &value.value);
         if let (MetricsVersion::V1Beta1, Some(selector)) = (self.version, &value.selector) {
-            message.message(6, selector);
+            message.message(6, &**selector);
         }
     }
 }
 
 impl MetricValue {
     fn identifier(&self) -> MetricIdentifier<'_> {
-        MetricIdentifier { name: &self.metric_name, selector: self.selector.as_ref() }
+        MetricIdentifier { name: &self.metric_name, selector: self.selector.as_deref() }
     }
 }
 

@@ -32,13 +32,13 @@ fn custom() -> Answer {
     Answer::MetricValues(MetricValueList {
         items: vec![MetricValue {
             described_object: ObjectReference {
-                kind: "Deployment".to_owned(),
-                namespace: Some("default".to_owned()),
-                name: "web".to_owned(),
-                api_version: "apps/v1".to_owned(),
+                kind: "Deployment".into(),
+                namespace: Some("default".into()),
+                name: "web".into(),
+                api_version: "apps/v1".into(),
             },
-            metric_name: "depth".to_owned(),
-            selector: Some(selector),
+            metric_name: "depth".into(),
+            selector: Some(selector.into()),
             timestamp: at(),
             window_seconds: Some(120),
             value: Quantity::from_milli(7500),

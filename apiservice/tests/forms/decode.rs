@@ -37,13 +37,13 @@ fn metric_value(item: &Value) -> Result<MetricValue, ParseQuantityError> {
     let window = if metric.is_null() { &item["window"] } else { &item["windowSeconds"] };
     Ok(MetricValue {
         described_object: ObjectReference {
-            kind: text(&object["kind"]),
-            namespace: object["namespace"].as_str().map(str::to_owned),
-            name: text(&object["name"]),
-            api_version: text(&object["apiVersion"]),
+            kind: text(&object["kind"]).into(),
+            namespace: object["namespace"].as_str().map(Into::into),
+            name: text(&object["name"]).into(),
+            api_version: text(&object["apiVersion"]).into(),
         },
-        metric_name: text(if metric.is_null() { &item["metricName"] } else { &metric["name"] }),
-        selector: selector.is_object().then(|| label_selector(selector)),
+        metric_name: text(if metric.is_null() { &item["metricName"] } else { &metric["name"] }).into(),
+        selector: selector.is_object().then(|| label_selector(selector).into()),
         timestamp: timestamp(&item["timestamp"]),
         window_seconds: window.as_i64(),
         value: Quantity::parse(&text(&item["value"]))?,

@@ -59,12 +59,12 @@ impl Handler for Slow {
 fn value() -> MetricValue {
     MetricValue {
         described_object: ObjectReference {
-            kind: "Pod".to_owned(),
-            namespace: Some("default".to_owned()),
-            name: "a-pod-with-a-rather-long-name".to_owned(),
-            api_version: "v1".to_owned(),
+            kind: "Pod".into(),
+            namespace: Some("default".into()),
+            name: "a-pod-with-a-rather-long-name".into(),
+            api_version: "v1".into(),
         },
-        metric_name: "a_metric_with_a_rather_long_name".to_owned(),
+        metric_name: "a_metric_with_a_rather_long_name".into(),
         selector: None,
         timestamp: Timestamp::from_unix_ms(0),
         window_seconds: None,

@@ -1,4 +1,5 @@
-//! Every metric of our own: names, units and handles in one place. All of them exist from the start, at 0.
+//! Every metric of our own: names, units and handles in one place. They exist from the start, at 0: only requests that
+//! are no question for metrics are counted from their first on.
 //!
 //! Names that dashboards of upstream know are kept (contract, section 9).
 

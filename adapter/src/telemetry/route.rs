@@ -26,6 +26,11 @@ impl Route {
         [verb, group, version, resource, subresource, scope, component]
     }
 
+    /// Whether it is a question for metrics, which somebody waits on.
+    pub(super) fn is_for_metrics(&self) -> bool {
+        !self.group.is_empty() && self.verb != OTHER
+    }
+
     pub(super) fn of(exchange: &Exchange<'_>) -> Route {
         let attributes = exchange.attributes;
         let verb = attributes.verb.as_str();

@@ -1,5 +1,6 @@
 //! `adapter serve`: makes the parts that the configuration asks for and runs them.
 
+use std::num::NonZero;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -20,7 +21,8 @@ use crate::telemetry::Telemetry;
 pub(super) fn run(config: Serve) -> ExitCode {
     // The one crypto provider of the process, for clients too.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads()).enable_all().build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(%error, "no runtime can be started");
@@ -41,6 +43,13 @@ pub(super) fn run(config: Serve) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Threads that serve. Prometheus works longer on a query than this server on its answer, so that few are enough, and
+/// each costs memory of its own and wakes the others.
+fn threads() -> usize {
+    let available = std::thread::available_parallelism().map_or(1, NonZero::get);
+    available.div_ceil(2).min(MOST_THREADS)
 }
 
 fn parts(config: Serve) -> Result<Parts, AppError> {
@@ -97,3 +106,5 @@ fn parts(config: Serve) -> Result<Parts, AppError> {
         leave_delay: shutdown_delay,
     })
 }
+
+const MOST_THREADS: usize = 4;

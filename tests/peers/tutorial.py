@@ -1,5 +1,5 @@
-"""The tutorial's server, as its readers build it: FastAPI with its body models, inference on the event loop, a gauge raised and
-lowered around it, and a histogram of what the model alone took.
+"""The tutorial's server, as its readers build it: FastAPI with its body models, inference on the event loop, a gauge raised
+and lowered around it, and a histogram of what the model alone took.
 
     uvicorn --app-dir tests/peers tutorial:app
 """

@@ -1,4 +1,5 @@
-//! Clients that leave at any moment: whether the gauges return to zero and every request is counted once.
+//! Clients that leave at any moment: whether the gauges return to zero and every request is counted once. Some leave before the
+//! server begins with their request: those are not counted.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -56,8 +57,9 @@ async fn measure(servers: &Servers, model: Model, name: &str) -> Result<Value, F
     tokio::time::sleep(SETTLING).await;
     let text = servers.metrics(&server).await?;
     let counted = sum(&text, TOTAL);
-    let mut row = json!({"model": name, "sent": sent, "counted": counted});
-    print!("{name}: sent {sent}, counted {counted}:");
+    let not_counted = sent as f64 - counted;
+    let mut row = json!({"model": name, "sent": sent, "counted": counted, "not_counted": not_counted});
+    print!("{name}: sent {sent}, counted {counted}, not counted {not_counted}:");
     for outcome in OUTCOMES {
         let count = value(&text, &format!("{TOTAL}{{model=\"default\",outcome=\"{outcome}\"}}"))?;
         print!(" {outcome} {count}");
@@ -73,7 +75,8 @@ async fn measure(servers: &Servers, model: Model, name: &str) -> Result<Value, F
     Ok(row)
 }
 
-/// Sends requests, each on a connection of its own, and leaves in the middle of the body, at some time after it, or with the answer.
+/// Sends requests, each on a connection of its own, and leaves in the middle of the body, some time after it, or with the
+/// answer.
 async fn leave_often(
     address: String,
     mut random: fastrand::Rng,

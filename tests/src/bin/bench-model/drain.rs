@@ -1,5 +1,5 @@
-//! A rolling restart under load, as a Deployment does it: a new pod gets ready, the old one is told to end, and clients hear of that a
-//! little later. Also what a cold start takes.
+//! A rolling restart under load, as a Deployment does it: a new pod gets ready, the old one is told to end, and clients hear
+//! of that a little later. Also what a cold start takes.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -23,8 +23,8 @@ pub(crate) async fn run(settings: &Settings, dir: &Path) -> Result<(), Failure> 
     let kinds = settings.among(&[OURS, TUTORIAL])?;
     let servers = Servers::new(&kinds, dir)?;
     println!(
-        "{PODS} pods restarted one after the other under {PER_SECOND} requests a second on kept connections; a pod that was told \
-         to end is still sent requests for {ENDPOINTS_LAG:?}"
+        "{PODS} pods restarted one after the other under {PER_SECOND} requests a second on kept connections; \
+         one that was told to end is still sent requests for {ENDPOINTS_LAG:?}"
     );
     println!(
         "{:14} {:>9} {:>8} {:>9} {:>9} {:>8} {:>13}",

@@ -1,5 +1,5 @@
-//! Three times the load that a server can bear: what is still answered and how fast, how fast the rest is refused, and what memory
-//! does.
+//! Three times the load that a server can bear: what is still answered and how fast, how fast the rest is refused, and what
+//! memory does.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ const WARM_UP: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) async fn run(settings: &Settings, dir: &Path) -> Result<(), Failure> {
-    let time = settings.seconds.unwrap_or(Duration::from_secs(15));
+    let time = settings.seconds.unwrap_or(Duration::from_secs(10));
     let kinds = settings.among(&[OURS, TUTORIAL])?;
     let servers = Servers::new(&kinds, dir)?;
     println!(

@@ -1,5 +1,5 @@
-//! Whether a server's signals are true: the depth it exports against the requests that its clients have open, its latency against
-//! what they waited. A slow model, and as many clients all the time.
+//! Whether a server's signals are true: the depth it exports against the requests that its clients have open, its latency
+//! against what they waited. A slow model, and as many clients all the time.
 
 use std::path::Path;
 use std::time::Duration;
@@ -21,7 +21,7 @@ const CASES: [(Kind, usize, &[&str]); 3] =
     [(OURS, 1, &["--max-batch-size=1"]), (OURS, CLIENTS, &["--max-batch-size=32"]), (TUTORIAL, 1, &[])];
 
 pub(crate) async fn run(settings: &Settings, dir: &Path) -> Result<(), Failure> {
-    let time = settings.seconds.unwrap_or(Duration::from_secs(15));
+    let time = settings.seconds.unwrap_or(Duration::from_secs(10));
     let kinds = settings.among(&[OURS, TUTORIAL])?;
     let servers = Servers::new(&kinds, dir)?;
     println!(

@@ -177,6 +177,36 @@ fn a_signal_drains_and_a_second_one_ends() {
 }
 
 #[test]
+fn clients_that_keep_asking_notice_no_restart() {
+    let (mut old, mut new) = (Program::start(&["--drain-delay=10m"]), Program::start(&[]));
+    let (from, to) = (old.ready(), new.ready());
+    let ask_until_sent_elsewhere = || {
+        let mut client = Client::new(from);
+        loop {
+            let answer = client.ask("POST", "/predict", FEATURES);
+            assert_eq!(answer.code, 200, "{answer:?}");
+            if answer.close {
+                break;
+            }
+        }
+        let answer = Client::new(to).ask("POST", "/predict", FEATURES);
+        assert_eq!((answer.code, answer.close), (200, false), "{answer:?}");
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(ask_until_sent_elsewhere);
+        }
+        old.signal("TERM");
+    });
+    let metrics = Client::new(from).ask("GET", "/metrics", "").body;
+    for series in ["request_queue_depth", r#"inference_requests_total{model="default",outcome="draining"}"#] {
+        assert_eq!(metric(&metrics, series), 0.0, "{series}");
+    }
+    old.signal("TERM");
+    assert_eq!(old.end().code(), Some(0));
+}
+
+#[test]
 fn requests_under_way_end_before_the_server_does() {
     // The request waits for another one to fill its batch, for a while.
     let mut program = Program::start(&[
@@ -253,10 +283,38 @@ fn clients_that_leave_are_gone_at_once_and_each_counts_once() {
     assert_eq!(metric(&metrics, "request_queue_depth_peak"), 300.0);
 }
 
+#[test]
+fn clients_that_leave_in_the_middle_of_a_body_count_once_too() {
+    let mut program = Program::start(&[]);
+    let address = program.ready();
+    for sent in 0..FEATURES.len() {
+        let mut client = Client::new(address);
+        let head =
+            format!("POST /predict HTTP/1.1\r\nhost: test\r\ncontent-length: {}\r\n\r\n", FEATURES.len());
+        client.0.get_mut().write_all(head.as_bytes()).expect("open");
+        client.0.get_mut().write_all(&FEATURES.as_bytes()[..sent]).expect("open");
+    }
+    let mut observer = Client::new(address);
+    let cancelled = r#"inference_requests_total{model="default",outcome="cancelled"}"#;
+    wait_for(&mut observer, cancelled, FEATURES.len() as f64);
+    let metrics = observer.ask("GET", "/metrics", "").body;
+    for gauge in ["request_queue_depth", "inference_requests_waiting", "inference_requests_running"] {
+        assert_eq!(metric(&metrics, gauge), 0.0, "{gauge}");
+    }
+}
+
 fn wait_for_depth(client: &mut Client, expected: f64) {
+    wait_for(client, "request_queue_depth", expected);
+}
+
+fn wait_for(client: &mut Client, series: &str, expected: f64) {
     let deadline = Instant::now() + PATIENCE;
-    while metric(&client.ask("GET", "/metrics", "").body, "request_queue_depth") != expected {
-        assert!(Instant::now() < deadline, "the depth is not {expected}");
+    loop {
+        let metrics = client.ask("GET", "/metrics", "").body;
+        if metric(&metrics, series) == expected {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{series} is not {expected}:\n{metrics}");
     }
 }
 

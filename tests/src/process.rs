@@ -22,16 +22,25 @@ impl Process {
     /// # Errors
     /// What the operating system refuses.
     pub fn start(name: &str, program: &Path, arguments: &[String], dir: &Path) -> Result<Process, Failure> {
+        let mut command = Command::new(program);
+        command.args(arguments);
+        Process::start_command(name, command, dir)
+    }
+
+    /// As [`Process::start`], for a command that needs more than arguments.
+    ///
+    /// # Errors
+    /// What the operating system refuses.
+    pub fn start_command(name: &str, mut command: Command, dir: &Path) -> Result<Process, Failure> {
         let log = dir.join(format!("{name}.log"));
         let file = File::create(&log)?;
         let started = Instant::now();
-        let child = Command::new(program)
-            .args(arguments)
+        let child = command
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file)
             .spawn()
-            .map_err(|error| format!("cannot start {}: {error}", program.display()))?;
+            .map_err(|error| format!("cannot start {}: {error}", command.get_program().display()))?;
         Ok(Process { name: name.to_owned(), child, log, started })
     }
 
@@ -68,11 +77,10 @@ impl Process {
         self.started.elapsed()
     }
 
-    /// Resident memory in bytes; `None` once it ended.
+    /// Resident memory in bytes, of the processes that it started too; `None` once it ended.
     pub fn resident_bytes(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-        line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+        let own = resident_bytes(self.child.id())?;
+        Some(own + descendants(self.child.id()).into_iter().filter_map(resident_bytes).sum::<u64>())
     }
 
     /// Asks it to end: SIGTERM.
@@ -131,9 +139,35 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        let others = descendants(self.child.id());
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if !others.is_empty() {
+            // Those that have ended by themselves since are none of our concern.
+            let ids = others.iter().map(u32::to_string);
+            let _ = Command::new("kill").arg("-KILL").args(ids).stderr(Stdio::null()).status();
+        }
     }
+}
+
+fn resident_bytes(process: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+}
+
+/// What a process started, and what those started.
+fn descendants(process: u32) -> Vec<u32> {
+    let mut found = Vec::new();
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    for thread in threads {
+        let children = std::fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+        for child in children.split_whitespace().filter_map(|id| id.parse().ok()) {
+            found.push(child);
+            found.extend(descendants(child));
+        }
+    }
+    found
 }
 
 const POLL: Duration = Duration::from_millis(10);

@@ -1,4 +1,5 @@
-//! TorchScript models, made here by tracing: what they compute, and what is said of files that are none.
+//! TorchScript models, as PyTorch wrote them or traced here: what they compute, and what is said of files that are none.
+//! `parity.rs` compares what they compute with PyTorch.
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -49,6 +50,11 @@ fn expected(row: &[f32], weights: &[[f32; 3]; 2], bias: [f32; 2]) -> Vec<f64> {
     scores.into_iter().map(|score| score / sum).collect()
 }
 
+/// A file that PyTorch wrote.
+fn pytorch(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pytorch").join(name)
+}
+
 fn load(path: &Path, config: &ModelConfig) -> Box<dyn Model> {
     choose(path, config).expect("a backend").loader.load().expect("it loads")
 }
@@ -73,6 +79,21 @@ fn a_traced_model_computes_what_it_should() {
 }
 
 #[test]
+fn predictions_are_those_of_libtorch_to_the_bit() {
+    let path = pytorch("linear.pt");
+    let mut model = load(&path, &config(Backend::Auto, Device::Auto));
+    // The width is found in the weights.
+    assert_eq!((model.shape().input.width, model.shape().output.width), (768, 2));
+    let module = CModule::load(&path).expect("it loads");
+    for rows in [1, 2, 32, 33] {
+        let input: Vec<f32> = (0..rows * 768).map(|n| ((n * 7919) % 2003) as f32 / 1000.0 - 1.0).collect();
+        let tensor = Tensor::from_slice(&input).view([rows as i64, 768]);
+        let wanted = Vec::<f32>::try_from(module.forward_ts(&[tensor]).expect("it computes").view([-1]));
+        assert_eq!(model.infer(input, rows).expect("it computes"), wanted.expect("numbers"), "{rows} rows");
+    }
+}
+
+#[test]
 fn a_width_that_the_model_does_not_take_is_told() {
     let dir = tempfile::tempdir().expect("a folder");
     let (path, ..) = linear(dir.path());
@@ -89,13 +110,42 @@ fn a_width_that_the_model_does_not_take_is_told() {
 
 #[test]
 fn other_files_are_told_by_what_they_are() {
-    let dir = tempfile::tempdir().expect("a folder");
-    let path = dir.path().join("model");
-    std::fs::write(&path, b"\x80\x02}q").expect("writable");
-    let error = choose(&path, &config(Backend::Torch, Device::Cpu)).err().expect("refused");
-    assert!(error.to_string().starts_with("expected a TorchScript file, found a Python pickle"), "{error}");
-    let error = choose(&path, &config(Backend::Auto, Device::Cpu)).err().expect("refused");
+    let onnx = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/linear.onnx");
+    let garbage = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(garbage.path(), b"no model").expect("writable");
+    let damaged = tempfile::NamedTempFile::new().expect("a file");
+    let whole = std::fs::read(pytorch("linear.pt")).expect("readable");
+    std::fs::write(damaged.path(), &whole[..whole.len() / 2]).expect("writable");
+    for (path, found) in [
+        (pytorch("weights.pt").as_path(), "PyTorch weights without a program (torch.save"),
+        (&pytorch("weights-1.5.pt"), "a Python pickle, which is never read"),
+        (&pytorch("program.pt2"), "a torch.export archive"),
+        (&onnx, "something that may be ONNX"),
+        (garbage.path(), "something that may be ONNX"),
+        (damaged.path(), "a zip archive that is no model"),
+    ] {
+        let error = choose(path, &config(Backend::Torch, Device::Cpu)).err().expect("refused").to_string();
+        assert!(error.starts_with(&format!("expected a TorchScript file, found {found}")), "{error}");
+        assert!(error.ends_with(&format!(" in {}", path.display())), "{error}");
+    }
+    let error = choose(&pytorch("weights.pt"), &config(Backend::Auto, Device::Cpu)).err().expect("refused");
     assert!(error.to_string().starts_with("expected an ONNX or TorchScript file, found"), "{error}");
+}
+
+#[test]
+fn a_damaged_program_is_told() {
+    let mut content = std::fs::read(pytorch("linear.pt")).expect("readable");
+    let place = content.windows(7).position(|window| window == b"forward").expect("a program");
+    content[place..place + 7].copy_from_slice(b"forwarx");
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), content).expect("writable");
+    let chosen = choose(file.path(), &config(Backend::Auto, Device::Cpu)).expect("a backend");
+    let error = chosen.loader.load().err().expect("refused").to_string();
+    assert!(
+        error.starts_with(&format!("{} is not usable as a TorchScript model: ", file.path().display())),
+        "{error}"
+    );
+    assert!(!error.contains('\n'), "{error}");
 }
 
 #[test]
@@ -127,27 +177,30 @@ fn a_gpu_that_is_asked_for_is_used_or_its_absence_told() {
 }
 
 #[test]
-fn the_program_serves_it() {
-    let dir = tempfile::tempdir().expect("a folder");
-    let (path, ..) = linear(dir.path());
-    let path = path.to_str().expect("text");
-    let run = |device: &str| {
-        let arguments = ["check", "--model", path, "--input-width=3", "--device", device, "--workers=2"];
-        std::process::Command::new(env!("CARGO_BIN_EXE_model-server"))
-            .args(arguments)
-            .output()
-            .expect("it runs")
-    };
-    let output = run("cpu");
+fn the_program_checks_it() {
+    let path = pytorch("linear.pt");
+    let output = program(&["check", "--device=cpu", "--workers=2"], &path);
     let text = String::from_utf8(output.stdout).expect("text");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(
-        text.contains(r#"by torch on cpu: input "input__0" [-1, 3], output "output__0" [-1, 2]: ok"#),
+        text.contains(r#"by torch on cpu: input "input__0" [-1, 768], output "output__0" [-1, 2]: ok"#),
         "{text}"
     );
-    // A device that is not there is never replaced by another.
-    let output = run("cuda:1000");
-    let errors = String::from_utf8(output.stderr).expect("text");
-    assert_eq!(output.status.code(), Some(2), "{errors}");
-    assert!(errors.contains("expected a GPU"), "{errors}");
+}
+
+#[test]
+fn a_device_that_is_not_there_is_never_replaced_by_another() {
+    for command in [vec!["check"], vec!["--listen=127.0.0.1:0"]] {
+        let output = program(&[command, vec!["--device=cuda:1000"]].concat(), &pytorch("linear.pt"));
+        let errors = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(2), "{errors}");
+        assert!(errors.contains("expected a GPU"), "{errors}");
+        assert!(!errors.contains("listening"), "{errors}");
+    }
+}
+
+/// What the program says of a model, and how it ends.
+fn program(arguments: &[&str], model: &Path) -> std::process::Output {
+    let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_model-server"));
+    program.args(arguments).arg("--model").arg(model).output().expect("it runs")
 }

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use model_server::config::{Backend, Device, ModelConfig, ModelSource};
 use model_server::model::backend::{self, Chosen};
-use model_server::model::{Model, ModelError};
+use model_server::model::{InferError, Model, ModelError};
 use model_server::repository::Found;
-use tch::{CModule, Tensor};
+use tch::{CModule, Kind, Tensor};
 
 fn config(backend: Backend, device: Device) -> ModelConfig {
     ModelConfig {
@@ -31,7 +31,7 @@ fn linear(dir: &Path) -> (PathBuf, [[f32; 3]; 2], [f32; 2]) {
     let (weights, bias) = ([[0.5, -1.0, 0.25], [1.5, 0.0, -0.75]], [0.125, -0.5]);
     // Made before the trace, which would take down how they are made, but not their numbers.
     let (w, b) = (Tensor::from_slice2(&weights), Tensor::from_slice(&bias));
-    let mut trained = |inputs: &[Tensor]| vec![inputs[0].linear(&w, Some(&b)).softmax(-1, tch::Kind::Float)];
+    let mut trained = |inputs: &[Tensor]| vec![inputs[0].linear(&w, Some(&b)).softmax(-1, Kind::Float)];
     let example = Tensor::from_slice(&[1.0_f32, 2.0, 3.0]).view([1, 3]);
     let module =
         CModule::create_by_tracing("Linear", "forward", &[example], &mut trained).expect("it traces");
@@ -106,6 +106,31 @@ fn a_width_that_the_model_does_not_take_is_told() {
     config.input_width = None;
     let error = choose(&path, &config).expect("a backend").loader.load().err().expect("refused");
     assert!(error.to_string().contains("--input-width says it"), "{error}");
+}
+
+#[test]
+fn a_lack_of_memory_is_told_from_other_trouble() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("greedy.pt");
+    // As much again as there is for each row but the first: no machine has it.
+    let mut greedy = |inputs: &[Tensor]| {
+        let rows = &inputs[0];
+        let spread = rows.slice(0, 1, None, 1).sum_dim_intlist([1_i64].as_slice(), true, Kind::Float);
+        let much = spread.expand([-1, 1 << 50], false) + 1.0;
+        vec![rows + much.sum(Kind::Float)]
+    };
+    let example = Tensor::from_slice(&[1.0_f32, 2.0]).view([1, 2]);
+    CModule::create_by_tracing("Greedy", "forward", &[example], &mut greedy)
+        .expect("it traces")
+        .save(&path)
+        .expect("writable");
+    let mut config = config(Backend::Torch, Device::Cpu);
+    config.input_width = NonZeroUsize::new(2);
+    let mut model = load(&path, &config);
+    assert_eq!(model.infer(vec![1.0, 2.0], 1), Ok(vec![1.0, 2.0]));
+    let error = model.infer(vec![1.0; 4], 2).expect_err("no memory");
+    assert!(matches!(&error, InferError::OutOfMemory(text) if text.contains("memory")), "{error}");
+    assert_eq!(model.infer(vec![3.0, 4.0], 1), Ok(vec![3.0, 4.0]));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! [`v2`], and KServe's first one in [`v1`].
 
 mod body;
+mod coding;
 mod features;
 mod inference;
 mod observe;

@@ -65,9 +65,9 @@ pub fn router(served: Arc<Served>) -> Router {
     inference.merge(observing()).with_state(served)
 }
 
-/// Metrics and probes only.
+/// Metrics, probes, and the list of models.
 pub fn admin_router(served: Arc<Served>) -> Router {
-    observing().with_state(served)
+    observing().merge(v2::repository()).with_state(served)
 }
 
 fn observing() -> Router<Arc<Served>> {

@@ -116,6 +116,7 @@ async fn every_metric_is_there_from_the_first_scrape() {
         "inference_worker_busy_seconds_total",
         "inference_duty_cycle_percent",
         "inference_inputs_truncated_total",
+        "inference_out_of_memory_total",
         "gpu_metrics_up",
         r#"model_ready{model="m",version="3"}"#,
         r#"model_load_seconds{model="m",version="3"}"#,
@@ -188,6 +189,41 @@ async fn the_admin_router_observes_and_computes_nothing() {
         assert_eq!(server.send("GET", path, "").await.code, 200, "{path}");
     }
     assert_eq!(server.send("POST", "/predict", r#"{"features":[1]}"#).await.code, 404);
+}
+
+#[tokio::test]
+async fn the_admin_router_lists_the_model_and_exchanges_none() {
+    let options = Options::default();
+    let mut loading = Server::loading(options);
+    loading.server.router = model_server::routes::admin_router(Arc::clone(&loading.server.served));
+    let index = async |body: &str| loading.server.send("POST", "/v2/repository/index", body).await;
+    let entry = |state: &str, reason: &str| serde_json::json!([{"name": "m", "version": "3", "state": state, "reason": reason}]);
+    assert_eq!(index("").await.json(), entry("LOADING", "model not loaded"));
+    assert_eq!(index(r#"{"ready":true}"#).await.json(), serde_json::json!([]));
+    loading.load(&options);
+    assert_eq!(index(r#"{"ready":true}"#).await.json(), entry("READY", ""));
+    let answer = index(r#"{"ready":1}"#).await;
+    assert_eq!(answer.code, 400, "{}", answer.text());
+    assert!(
+        answer.text().starts_with(r#"{"error":"expected {\"ready\": true or false}: "#),
+        "{}",
+        answer.text()
+    );
+    for (path, code, expected) in [
+        ("m/load", 501, "expected no model to be loaded or unloaded: a server serves one for life"),
+        ("m/unload", 501, "expected no model to be loaded or unloaded: a server serves one for life"),
+        ("n/load", 404, r#"expected model "m", found "n""#),
+    ] {
+        let answer = loading.server.send("POST", &format!("/v2/repository/models/{path}"), "{}").await;
+        assert_eq!(answer.code, code, "{path}");
+        assert!(answer.json()["error"].as_str().expect("text").starts_with(expected), "{}", answer.text());
+    }
+    loading.server.served.life.drain();
+    assert_eq!(index("{}").await.json(), entry("UNAVAILABLE", "shutting down"));
+    // On the listener for everybody there is none of it.
+    let everybody = model_server::routes::router(Arc::clone(&loading.server.served));
+    let request = Request::post("/v2/repository/index").body(Body::empty()).expect("valid");
+    assert_eq!(support::ask(everybody, request).await.code, 404);
 }
 
 #[test]

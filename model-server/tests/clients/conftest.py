@@ -22,8 +22,9 @@ ROWS = 512
 @pytest.fixture(scope="session")
 def server():
     program = os.environ.get("MODEL_SERVER", ROOT / "target/debug/model-server")
-    flags = ["--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", f"--model-name={MODEL}", f"--max-batch-size={ROWS}"]
-    process = subprocess.Popen([program, *flags, "--log-format=json"], stderr=subprocess.PIPE, text=True)
+    flags = ["--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--drain-delay=0", "--log-format=json"]
+    flags += [f"--model-name={MODEL}", f"--max-batch-size={ROWS}"]
+    process = subprocess.Popen([program, *flags], stderr=subprocess.PIPE, text=True)
     addresses = {}
     for line in process.stderr:
         event = json.loads(line)

@@ -1,5 +1,7 @@
 """Triton's client, with its defaults and with everything it can be told that concerns one model over HTTP."""
 
+import urllib.request
+
 import numpy
 import pytest
 from conftest import INPUT, MODEL, OUTPUT, ROWS, assert_close
@@ -94,15 +96,31 @@ def test_datatypes(client, linear, name, binary):
 @pytest.mark.parametrize("binary", [True, False])
 def test_compression(client, rows, linear, request_algorithm, response_algorithm, binary):
     numbers = rows(ROWS if binary else 100)
-    # The answer is compressed when it is large: always here, but for JSON of a hundred rows.
     outputs = [output(binary)]
     result = client.infer(
         MODEL,
         [tensor(numbers, binary=binary)],
-        outputs=outputs,
+        outputs=[output(binary)],
         request_compression_algorithm=request_algorithm,
         response_compression_algorithm=response_algorithm,
     )
+    assert_close(result.as_numpy(OUTPUT), linear(numbers))
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+@pytest.mark.parametrize("count, compressed", [(1, False), (ROWS, True)])
+def test_only_large_answers_are_compressed(server, rows, linear, coding, count, compressed):
+    numbers = rows(count)
+    body, header_length = InferenceServerClient.generate_request_body([tensor(numbers)], outputs=[output(True)])
+    headers = {"Inference-Header-Content-Length": str(header_length), "Accept-Encoding": coding}
+    request = urllib.request.Request(f"http://{server.address}/v2/models/{MODEL}/infer", bytes(body), headers)
+    with urllib.request.urlopen(request) as answer:
+        assert answer.headers["Content-Encoding"] == (coding if compressed else None)
+        result = InferenceServerClient.parse_response_body(
+            answer.read(),
+            header_length=int(answer.headers["Inference-Header-Content-Length"]),
+            content_encoding=answer.headers["Content-Encoding"],
+        )
     assert_close(result.as_numpy(OUTPUT), linear(numbers))
 
 

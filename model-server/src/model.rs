@@ -14,8 +14,8 @@ pub trait Model: Send {
     /// The outputs of `rows` rows that lie behind one another in `input`; as many rows of outputs.
     ///
     /// # Errors
-    /// What the model refuses.
-    fn infer(&mut self, input: Vec<f32>, rows: usize) -> Result<Vec<f32>, ModelError>;
+    /// What the model refuses, or has no memory for.
+    fn infer(&mut self, input: Vec<f32>, rows: usize) -> Result<Vec<f32>, InferError>;
 }
 
 /// What a model takes and gives: rows of numbers, any number of them at a time.
@@ -40,6 +40,23 @@ pub struct TensorShape {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ModelError(pub String);
+
+/// Why a model does not compute.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InferError {
+    /// It refuses these rows, alone or together.
+    #[error(transparent)]
+    Refused(#[from] ModelError),
+    /// There is no memory for so many rows; fewer may do.
+    #[error("out of memory: {0}")]
+    OutOfMemory(String),
+}
+
+impl From<InferError> for ModelError {
+    fn from(error: InferError) -> ModelError {
+        ModelError(error.to_string())
+    }
+}
 
 /// Makes a model for each worker, and a new one after a panic.
 pub trait Loader: Send + Sync + 'static {

@@ -2,6 +2,7 @@
 //! [`v2`], and KServe's first one in [`v1`].
 
 mod body;
+mod coding;
 mod features;
 mod inference;
 mod observe;
@@ -64,9 +65,9 @@ pub fn router(served: Arc<Served>) -> Router {
     inference.merge(observing()).with_state(served)
 }
 
-/// Metrics and probes only.
+/// Metrics, probes, and the list of models.
 pub fn admin_router(served: Arc<Served>) -> Router {
-    observing().with_state(served)
+    observing().merge(v2::repository()).with_state(served)
 }
 
 fn observing() -> Router<Arc<Served>> {

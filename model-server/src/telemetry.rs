@@ -38,6 +38,7 @@ pub struct Telemetry {
     busy_seconds: Counter,
     duty_cycle: Gauge,
     truncated: IntCounter,
+    out_of_memory: IntCounter,
     model_ready: IntGauge,
     model_load_seconds: Gauge,
     model_warmup_seconds: Gauge,
@@ -150,6 +151,10 @@ impl Telemetry {
                 "inference_inputs_truncated_total",
                 "Requests with more features than the model has inputs; the rest was cut off.",
             ),
+            out_of_memory: r.counter(
+                "inference_out_of_memory_total",
+                "Executions that there was no memory for; each was tried once more, in halves.",
+            ),
             model_ready: r
                 .gauges("model_ready", "1 once the model is loaded and warm, else 0.", &of_model)
                 .with_label_values(&model_and_version),
@@ -220,6 +225,11 @@ impl Telemetry {
     /// An input was longer than the model's.
     pub fn truncated(&self) {
         self.truncated.inc();
+    }
+
+    /// There was no memory for an execution.
+    pub(crate) fn out_of_memory(&self) {
+        self.out_of_memory.inc();
     }
 
     /// The signal to end came.

@@ -238,6 +238,39 @@ async fn what_the_model_cannot_bear_fails_alone() {
 }
 
 #[tokio::test]
+async fn a_batch_without_memory_is_halved_once() {
+    for (steps, expected) in [
+        // Together, then a row and two rows.
+        (vec![Step::OutOfMemory, Step::Answer, Step::Answer], [200, 200, 200, 200]),
+        (vec![Step::OutOfMemory, Step::Answer, Step::OutOfMemory], [200, 503, 503, 503]),
+    ] {
+        let server = Server::start(Options { max_batch_size: 8, ..Options::default() });
+        let first = server.predict();
+        server.until("inference_requests_running", 1.0).await;
+        let others: Vec<_> = (0..3).map(|_| server.predict()).collect();
+        server.until("inference_requests_waiting", 3.0).await;
+        server.next(Step::Answer);
+        let without = steps.iter().filter(|step| matches!(step, Step::OutOfMemory)).count();
+        for step in steps {
+            server.next(step);
+        }
+        let mut codes = vec![first.await.expect("no panic")];
+        for client in others {
+            codes.push(client.await.expect("no panic"));
+        }
+        assert_eq!(codes, expected);
+        server.assert_empty();
+        assert_eq!(server.metric("inference_out_of_memory_total"), without as f64);
+        assert_eq!(server.send("GET", "/v2/health/live", "").await.code, 200);
+    }
+    // One row has no halves.
+    let server = Server::start(Options::default());
+    let client = server.predict();
+    server.next(Step::OutOfMemory);
+    assert_eq!(client.await.expect("no panic"), 503);
+}
+
+#[tokio::test]
 async fn one_that_fails_is_not_tried_again() {
     let server = Server::start(Options::default());
     for step in [Step::Fail, Step::Panic] {

@@ -116,6 +116,7 @@ async fn every_metric_is_there_from_the_first_scrape() {
         "inference_worker_busy_seconds_total",
         "inference_duty_cycle_percent",
         "inference_inputs_truncated_total",
+        "inference_out_of_memory_total",
         "gpu_metrics_up",
         r#"model_ready{model="m",version="3"}"#,
         r#"model_load_seconds{model="m",version="3"}"#,
@@ -190,28 +191,39 @@ async fn the_admin_router_observes_and_computes_nothing() {
     assert_eq!(server.send("POST", "/predict", r#"{"features":[1]}"#).await.code, 404);
 }
 
-#[test]
-fn the_built_in_model_computes_what_it_should() {
-    #[derive(serde::Deserialize)]
-    struct Golden {
-        features: Vec<f32>,
-        prediction: Vec<f64>,
+#[tokio::test]
+async fn the_admin_router_lists_the_model_and_exchanges_none() {
+    let options = Options::default();
+    let mut loading = Server::loading(options);
+    loading.server.router = model_server::routes::admin_router(Arc::clone(&loading.server.served));
+    let index = async |body: &str| loading.server.send("POST", "/v2/repository/index", body).await;
+    let entry = |state: &str, reason: &str| serde_json::json!([{"name": "m", "version": "3", "state": state, "reason": reason}]);
+    assert_eq!(index("").await.json(), entry("LOADING", "model not loaded"));
+    assert_eq!(index(r#"{"ready":true}"#).await.json(), serde_json::json!([]));
+    loading.load(&options);
+    assert_eq!(index(r#"{"ready":true}"#).await.json(), entry("READY", ""));
+    let answer = index(r#"{"ready":1}"#).await;
+    assert_eq!(answer.code, 400, "{}", answer.text());
+    assert!(
+        answer.text().starts_with(r#"{"error":"expected {\"ready\": true or false}: "#),
+        "{}",
+        answer.text()
+    );
+    for (path, code, expected) in [
+        ("m/load", 501, "expected no model to be loaded or unloaded: a server serves one for life"),
+        ("m/unload", 501, "expected no model to be loaded or unloaded: a server serves one for life"),
+        ("n/load", 404, r#"expected model "m", found "n""#),
+    ] {
+        let answer = loading.server.send("POST", &format!("/v2/repository/models/{path}"), "{}").await;
+        assert_eq!(answer.code, code, "{path}");
+        assert!(answer.json()["error"].as_str().expect("text").starts_with(expected), "{}", answer.text());
     }
-    let golden: Vec<Golden> = serde_json::from_str(include_str!("../models/golden.json")).expect("valid");
-    let mut model = OnnxLoader::new(None).load().expect("the built-in model loads");
-    let shape = model.shape().clone();
-    assert_eq!((shape.input.name.as_str(), shape.input.width), ("features", 768));
-    assert_eq!((shape.output.name.as_str(), shape.output.width), ("prediction", 2));
-    // One by one and all together.
-    let rows: Vec<f32> = golden.iter().flat_map(|golden| golden.features.iter().copied()).collect();
-    let together = model.infer(rows, golden.len()).expect("it computes");
-    for (golden, together) in golden.iter().zip(together.chunks(2)) {
-        let alone = model.infer(golden.features.clone(), 1).expect("it computes");
-        for ((expected, alone), together) in golden.prediction.iter().zip(&alone).zip(together) {
-            assert!((f64::from(*alone) - expected).abs() < 1e-5, "{alone} {expected}");
-            assert!((f64::from(*together) - expected).abs() < 1e-5, "{together} {expected}");
-        }
-    }
+    loading.server.served.life.drain();
+    assert_eq!(index("{}").await.json(), entry("UNAVAILABLE", "shutting down"));
+    // On the listener for everybody there is none of it.
+    let everybody = model_server::routes::router(Arc::clone(&loading.server.served));
+    let request = Request::post("/v2/repository/index").body(Body::empty()).expect("valid");
+    assert_eq!(support::ask(everybody, request).await.code, 404);
 }
 
 #[test]
@@ -225,7 +237,7 @@ fn the_models_are_what_the_script_writes() {
         return;
     };
     assert!(status.success());
-    for name in ["linear.onnx", "demo-mlp.onnx", "golden.json"] {
+    for name in ["linear.onnx", "demo-mlp.onnx"] {
         let (kept, made) = (std::fs::read(models.join(name)), std::fs::read(dir.path().join(name)));
         assert!(kept.expect("readable") == made.expect("readable"), "{name} is not what the script writes");
     }

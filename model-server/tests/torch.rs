@@ -1,13 +1,14 @@
-//! TorchScript models, made here by tracing: what they compute, and what is said of files that are none.
+//! TorchScript models, as PyTorch wrote them or traced here: what they compute, and what is said of files that are none.
+//! `parity.rs` compares what they compute with PyTorch.
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use model_server::config::{Backend, Device, ModelConfig, ModelSource};
 use model_server::model::backend::{self, Chosen};
-use model_server::model::{Model, ModelError};
+use model_server::model::{InferError, Model, ModelError};
 use model_server::repository::Found;
-use tch::{CModule, Tensor};
+use tch::{CModule, Kind, Tensor};
 
 fn config(backend: Backend, device: Device) -> ModelConfig {
     ModelConfig {
@@ -30,7 +31,7 @@ fn linear(dir: &Path) -> (PathBuf, [[f32; 3]; 2], [f32; 2]) {
     let (weights, bias) = ([[0.5, -1.0, 0.25], [1.5, 0.0, -0.75]], [0.125, -0.5]);
     // Made before the trace, which would take down how they are made, but not their numbers.
     let (w, b) = (Tensor::from_slice2(&weights), Tensor::from_slice(&bias));
-    let mut trained = |inputs: &[Tensor]| vec![inputs[0].linear(&w, Some(&b)).softmax(-1, tch::Kind::Float)];
+    let mut trained = |inputs: &[Tensor]| vec![inputs[0].linear(&w, Some(&b)).softmax(-1, Kind::Float)];
     let example = Tensor::from_slice(&[1.0_f32, 2.0, 3.0]).view([1, 3]);
     let module =
         CModule::create_by_tracing("Linear", "forward", &[example], &mut trained).expect("it traces");
@@ -47,6 +48,11 @@ fn expected(row: &[f32], weights: &[[f32; 3]; 2], bias: [f32; 2]) -> Vec<f64> {
         weights.iter().zip(bias).map(|(weights, bias)| (product(weights) + f64::from(bias)).exp()).collect();
     let sum: f64 = scores.iter().sum();
     scores.into_iter().map(|score| score / sum).collect()
+}
+
+/// A file that PyTorch wrote.
+fn pytorch(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pytorch").join(name)
 }
 
 fn load(path: &Path, config: &ModelConfig) -> Box<dyn Model> {
@@ -73,6 +79,21 @@ fn a_traced_model_computes_what_it_should() {
 }
 
 #[test]
+fn predictions_are_those_of_libtorch_to_the_bit() {
+    let path = pytorch("linear.pt");
+    let mut model = load(&path, &config(Backend::Auto, Device::Auto));
+    // The width is found in the weights.
+    assert_eq!((model.shape().input.width, model.shape().output.width), (768, 2));
+    let module = CModule::load(&path).expect("it loads");
+    for rows in [1, 2, 32, 33] {
+        let input: Vec<f32> = (0..rows * 768).map(|n| ((n * 7919) % 2003) as f32 / 1000.0 - 1.0).collect();
+        let tensor = Tensor::from_slice(&input).view([rows as i64, 768]);
+        let wanted = Vec::<f32>::try_from(module.forward_ts(&[tensor]).expect("it computes").view([-1]));
+        assert_eq!(model.infer(input, rows).expect("it computes"), wanted.expect("numbers"), "{rows} rows");
+    }
+}
+
+#[test]
 fn a_width_that_the_model_does_not_take_is_told() {
     let dir = tempfile::tempdir().expect("a folder");
     let (path, ..) = linear(dir.path());
@@ -88,14 +109,68 @@ fn a_width_that_the_model_does_not_take_is_told() {
 }
 
 #[test]
-fn other_files_are_told_by_what_they_are() {
+fn a_lack_of_memory_is_told_from_other_trouble() {
     let dir = tempfile::tempdir().expect("a folder");
-    let path = dir.path().join("model");
-    std::fs::write(&path, b"\x80\x02}q").expect("writable");
-    let error = choose(&path, &config(Backend::Torch, Device::Cpu)).err().expect("refused");
-    assert!(error.to_string().starts_with("expected a TorchScript file, found a Python pickle"), "{error}");
-    let error = choose(&path, &config(Backend::Auto, Device::Cpu)).err().expect("refused");
+    let path = dir.path().join("greedy.pt");
+    // As much again as there is for each row but the first: no machine has it.
+    let mut greedy = |inputs: &[Tensor]| {
+        let rows = &inputs[0];
+        let spread = rows.slice(0, 1, None, 1).sum_dim_intlist([1_i64].as_slice(), true, Kind::Float);
+        let much = spread.expand([-1, 1 << 50], false) + 1.0;
+        vec![rows + much.sum(Kind::Float)]
+    };
+    let example = Tensor::from_slice(&[1.0_f32, 2.0]).view([1, 2]);
+    CModule::create_by_tracing("Greedy", "forward", &[example], &mut greedy)
+        .expect("it traces")
+        .save(&path)
+        .expect("writable");
+    let mut config = config(Backend::Torch, Device::Cpu);
+    config.input_width = NonZeroUsize::new(2);
+    let mut model = load(&path, &config);
+    assert_eq!(model.infer(vec![1.0, 2.0], 1), Ok(vec![1.0, 2.0]));
+    let error = model.infer(vec![1.0; 4], 2).expect_err("no memory");
+    assert!(matches!(&error, InferError::OutOfMemory(text) if text.contains("memory")), "{error}");
+    assert_eq!(model.infer(vec![3.0, 4.0], 1), Ok(vec![3.0, 4.0]));
+}
+
+#[test]
+fn other_files_are_told_by_what_they_are() {
+    let onnx = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/linear.onnx");
+    let garbage = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(garbage.path(), b"no model").expect("writable");
+    let damaged = tempfile::NamedTempFile::new().expect("a file");
+    let whole = std::fs::read(pytorch("linear.pt")).expect("readable");
+    std::fs::write(damaged.path(), &whole[..whole.len() / 2]).expect("writable");
+    for (path, found) in [
+        (pytorch("weights.pt").as_path(), "PyTorch weights without a program (torch.save"),
+        (&pytorch("weights-1.5.pt"), "a Python pickle, which is never read"),
+        (&pytorch("program.pt2"), "a torch.export archive"),
+        (&onnx, "something that may be ONNX"),
+        (garbage.path(), "something that may be ONNX"),
+        (damaged.path(), "a zip archive that is no model"),
+    ] {
+        let error = choose(path, &config(Backend::Torch, Device::Cpu)).err().expect("refused").to_string();
+        assert!(error.starts_with(&format!("expected a TorchScript file, found {found}")), "{error}");
+        assert!(error.ends_with(&format!(" in {}", path.display())), "{error}");
+    }
+    let error = choose(&pytorch("weights.pt"), &config(Backend::Auto, Device::Cpu)).err().expect("refused");
     assert!(error.to_string().starts_with("expected an ONNX or TorchScript file, found"), "{error}");
+}
+
+#[test]
+fn a_damaged_program_is_told() {
+    let mut content = std::fs::read(pytorch("linear.pt")).expect("readable");
+    let place = content.windows(7).position(|window| window == b"forward").expect("a program");
+    content[place..place + 7].copy_from_slice(b"forwarx");
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), content).expect("writable");
+    let chosen = choose(file.path(), &config(Backend::Auto, Device::Cpu)).expect("a backend");
+    let error = chosen.loader.load().err().expect("refused").to_string();
+    assert!(
+        error.starts_with(&format!("{} is not usable as a TorchScript model: ", file.path().display())),
+        "{error}"
+    );
+    assert!(!error.contains('\n'), "{error}");
 }
 
 #[test]
@@ -127,27 +202,30 @@ fn a_gpu_that_is_asked_for_is_used_or_its_absence_told() {
 }
 
 #[test]
-fn the_program_serves_it() {
-    let dir = tempfile::tempdir().expect("a folder");
-    let (path, ..) = linear(dir.path());
-    let path = path.to_str().expect("text");
-    let run = |device: &str| {
-        let arguments = ["check", "--model", path, "--input-width=3", "--device", device, "--workers=2"];
-        std::process::Command::new(env!("CARGO_BIN_EXE_model-server"))
-            .args(arguments)
-            .output()
-            .expect("it runs")
-    };
-    let output = run("cpu");
+fn the_program_checks_it() {
+    let path = pytorch("linear.pt");
+    let output = program(&["check", "--device=cpu", "--workers=2"], &path);
     let text = String::from_utf8(output.stdout).expect("text");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(
-        text.contains(r#"by torch on cpu: input "input__0" [-1, 3], output "output__0" [-1, 2]: ok"#),
+        text.contains(r#"by torch on cpu: input "input__0" [-1, 768], output "output__0" [-1, 2]: ok"#),
         "{text}"
     );
-    // A device that is not there is never replaced by another.
-    let output = run("cuda:1000");
-    let errors = String::from_utf8(output.stderr).expect("text");
-    assert_eq!(output.status.code(), Some(2), "{errors}");
-    assert!(errors.contains("expected a GPU"), "{errors}");
+}
+
+#[test]
+fn a_device_that_is_not_there_is_never_replaced_by_another() {
+    for command in [vec!["check"], vec!["--listen=127.0.0.1:0"]] {
+        let output = program(&[command, vec!["--device=cuda:1000"]].concat(), &pytorch("linear.pt"));
+        let errors = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(2), "{errors}");
+        assert!(errors.contains("expected a GPU"), "{errors}");
+        assert!(!errors.contains("listening"), "{errors}");
+    }
+}
+
+/// What the program says of a model, and how it ends.
+fn program(arguments: &[&str], model: &Path) -> std::process::Output {
+    let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_model-server"));
+    program.args(arguments).arg("--model").arg(model).output().expect("it runs")
 }

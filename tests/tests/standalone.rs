@@ -162,6 +162,32 @@ async fn a_broken_rule_file_is_refused_with_every_fault() -> Result<(), Failure>
 }
 
 #[tokio::test]
+async fn promtool_finds_no_fault_in_the_metrics_of_both() -> Result<(), Failure> {
+    let Some(promtool) = component("promtool") else { return left_out("promtool") };
+    let dir = tempfile::tempdir()?;
+    let pods = pods(1, dir.path()).await?;
+    let adapter = stack::start_adapter(&stack::targets(&pods), dir.path()).await?;
+    let model_server = format!("http://{}/metrics", pods[0].address);
+    let mut load = Load::new(&[pods[0].address.clone()]);
+    load.set(4);
+    until("requests", || async { Ok(load.counts().0 > 100) }).await?;
+    let (code, _) = adapter.api.get(&format!("{C1}/namespaces/default/pods/*/request_queue_depth")).await?;
+    assert_eq!(code, 200);
+    let (code, text) = adapter.api.text("/metrics").await?;
+    assert_eq!(code, 200, "{text}");
+    // Kubernetes' own name, which its users know.
+    let kubernetes = "authentication_attempts counter metrics should have \"_total\" suffix\n";
+    for (text, expected) in [(reqwest::get(model_server).await?.text().await?, ""), (text, kubernetes)] {
+        let path = dir.path().join("metrics");
+        std::fs::write(&path, &text)?;
+        let output =
+            Command::new(&promtool).args(["check", "metrics"]).stdin(std::fs::File::open(&path)?).output()?;
+        assert_eq!(String::from_utf8(output.stderr)?, expected, "{text}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn it_ends_without_a_failed_request() -> Result<(), Failure> {
     let dir = tempfile::tempdir()?;
     let pods = pods(1, dir.path()).await?;

@@ -7,7 +7,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid as _;
 use tract_onnx::tract_hir::internal::DimLike as _;
 
-use super::{Loader, Model, ModelError, Shape, TensorShape};
+use super::{InferError, Loader, Model, ModelError, Shape, TensorShape};
 
 /// Loads ONNX files: one row of numbers in, one row out, the first dimension being the batch. The file is read once; all that
 /// is loaded shares its weights.
@@ -85,7 +85,7 @@ impl Model for Onnx {
         &self.shape
     }
 
-    fn infer(&mut self, input: Vec<f32>, rows: usize) -> Result<Vec<f32>, ModelError> {
+    fn infer(&mut self, input: Vec<f32>, rows: usize) -> Result<Vec<f32>, InferError> {
         let text = |error: TractError| ModelError(format!("{error:#}"));
         let input = Tensor::from_shape(&[rows, self.shape.input.width], &input).map_err(text)?;
         let output = self.plan.run(tvec!(input.into())).map_err(text)?;
@@ -95,7 +95,7 @@ impl Model for Onnx {
         if numbers.len() == expected {
             Ok(numbers)
         } else {
-            Err(ModelError(format!("expected {expected} outputs, found {}", numbers.len())))
+            Err(ModelError(format!("expected {expected} outputs, found {}", numbers.len())).into())
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tch::{CModule, Device, Kind, Tensor};
 
 use super::backend::Chosen;
-use super::{Loader, Model, ModelError, Shape, TensorShape};
+use super::{InferError, Loader, Model, ModelError, Shape, TensorShape};
 use crate::config::{self, ModelConfig};
 use crate::repository::Found;
 
@@ -127,23 +127,36 @@ impl Model for Torch {
         &self.shape
     }
 
-    fn infer(&mut self, input: Vec<f32>, rows: usize) -> Result<Vec<f32>, ModelError> {
-        let error = |error: tch::TchError| ModelError(first_line(&error));
-        let output =
-            forward(&self.module, self.device, &input, rows, self.shape.input.width).map_err(error)?;
+    fn infer(&mut self, input: Vec<f32>, rows: usize) -> Result<Vec<f32>, InferError> {
+        let output = forward(&self.module, self.device, &input, rows, self.shape.input.width)
+            .map_err(|error| infer_error(&error))?;
         let expected = [rows as i64, self.shape.output.width as i64];
         if output.size() != expected {
             return Err(ModelError(format!(
                 "expected outputs of shape {expected:?}, found {:?}",
                 output.size()
-            )));
+            ))
+            .into());
         }
         let mut numbers = vec![0.0; rows * self.shape.output.width];
         let count = numbers.len();
-        output.f_copy_data(&mut numbers, count).map_err(error)?;
+        output.f_copy_data(&mut numbers, count).map_err(|error| infer_error(&error))?;
         Ok(numbers)
     }
 }
+
+/// libtorch has no class of errors for a lack of memory: its allocators say so, each in its own words.
+fn infer_error(error: &tch::TchError) -> InferError {
+    let text = error.to_string();
+    let line = text.lines().find(|line| OUT_OF_MEMORY.iter().any(|words| line.contains(words)));
+    match line {
+        Some(line) => InferError::OutOfMemory(line.to_owned()),
+        None => ModelError(first_line(error)).into(),
+    }
+}
+
+/// On a GPU, and twice on the CPU.
+const OUT_OF_MEMORY: [&str; 3] = ["out of memory", "can't allocate memory", "not enough memory"];
 
 /// The rest is a stack of libtorch's own.
 fn first_line(error: &tch::TchError) -> String {

@@ -18,6 +18,8 @@ pub type Reply = Result<Vec<f32>, Failure>;
 pub enum Failure {
     /// The model refused these rows, computed no number, or panicked; the log says which.
     Model,
+    /// There was no memory to compute it, not even for half of its batch.
+    OutOfMemory,
     /// It waited longer than it may.
     Expired,
     /// The worker that executed it does not come back.

@@ -27,7 +27,9 @@ impl Refusal {
             Refusal::Loading | Refusal::Full(_) => Outcome::Rejected,
             Refusal::Failed(Failure::Expired) => Outcome::Expired,
             Refusal::Failed(Failure::Draining) => Outcome::Draining,
-            Refusal::Failed(Failure::Model | Failure::Stalled | Failure::NoWorker) => Outcome::Error,
+            Refusal::Failed(Failure::Model | Failure::OutOfMemory | Failure::Stalled | Failure::NoWorker) => {
+                Outcome::Error
+            }
         }
     }
 
@@ -36,9 +38,10 @@ impl Refusal {
             Refusal::Full(_) => overload,
             Refusal::Failed(Failure::Expired) => StatusCode::GATEWAY_TIMEOUT,
             Refusal::Failed(Failure::Model) => StatusCode::INTERNAL_SERVER_ERROR,
-            Refusal::Loading | Refusal::Failed(Failure::Stalled | Failure::NoWorker | Failure::Draining) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Refusal::Loading
+            | Refusal::Failed(
+                Failure::OutOfMemory | Failure::Stalled | Failure::NoWorker | Failure::Draining,
+            ) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -48,6 +51,7 @@ impl Refusal {
             Refusal::Full(_) => "too many requests are waiting",
             Refusal::Failed(Failure::Expired) => "the request waited longer than it may",
             Refusal::Failed(Failure::Model) => "the model failed on this request",
+            Refusal::Failed(Failure::OutOfMemory) => "there is no memory to compute the request",
             Refusal::Failed(Failure::Stalled) => "the worker does not answer",
             Refusal::Failed(Failure::NoWorker) => "no worker is left",
             Refusal::Failed(Failure::Draining) => "the server is shutting down",

@@ -1,4 +1,5 @@
 //! KServe's first protocol, `POST /v1/models/{model}:predict`: what its client speaks when it is not told otherwise.
+//! It asks for life at `/`.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,9 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use super::body::{self, BodyLimits};
 use super::inference::{compute, room};
-use super::problem::Problem;
+use super::problem::{Problem, error};
 use super::v2::Numbers;
 use super::{Served, write};
+use crate::lifecycle::NotReady;
 
 #[derive(Deserialize)]
 struct Instances {
@@ -27,7 +29,19 @@ struct Predictions<'a> {
 }
 
 pub(super) fn router() -> Router<Arc<Served>> {
-    Router::new().route("/v1/models/{model}", get(ready).post(predict))
+    Router::new().route("/", get(live)).route("/v1/models/{model}", get(ready).post(predict))
+}
+
+async fn live(State(served): State<Arc<Served>>) -> Response {
+    #[derive(Serialize)]
+    struct Live {
+        status: &'static str,
+    }
+    if served.life.is_live() {
+        write(StatusCode::OK, &Live { status: "alive" })
+    } else {
+        error(StatusCode::SERVICE_UNAVAILABLE, NotReady::Stuck.message())
+    }
 }
 
 async fn ready(State(served): State<Arc<Served>>, Path(model): Path<String>) -> Response {

@@ -5,6 +5,7 @@
 mod describe;
 mod infer;
 mod numbers;
+mod repository;
 mod request;
 mod response;
 
@@ -18,6 +19,7 @@ use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::numbers::Numbers;
+pub(super) use self::repository::router as repository;
 use super::problem::error;
 use super::{Served, write};
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::panic_text;
-use crate::model::{Loader, Model, ModelError};
+use crate::model::{InferError, Loader, Model, ModelError};
 use crate::queue::{Failure, Job};
 use crate::telemetry::Telemetry;
 
@@ -24,6 +24,7 @@ pub(super) struct Lost;
 
 enum Trouble {
     Refused(ModelError),
+    OutOfMemory,
     Lost,
 }
 
@@ -43,7 +44,7 @@ impl Executor {
     }
 
     /// Computes a batch and answers all of it. When the model fails on several requests together each is tried alone, once:
-    /// one that the model cannot bear does not take others with it.
+    /// one that the model cannot bear does not take others with it. When there is no memory for it, each half is tried, once.
     ///
     /// # Errors
     /// The model is lost; whatever is not answered then never will be by this worker.
@@ -54,6 +55,7 @@ impl Executor {
         match self.infer(batch) {
             Ok(output) => self.answer(batch, &output),
             Err(Trouble::Lost) => return Err(Lost),
+            Err(Trouble::OutOfMemory) => batch.iter().for_each(|job| job.answer(Err(Failure::OutOfMemory))),
             Err(Trouble::Refused(error)) if batch.len() == 1 => refuse(&batch[0], &error),
             Err(Trouble::Refused(error)) => {
                 tracing::warn!(%error, requests = batch.len(), "the model failed on a batch; each of it is tried alone");
@@ -62,6 +64,7 @@ impl Executor {
                     match self.infer(std::slice::from_ref(job)) {
                         Ok(output) => self.answer(std::slice::from_ref(job), &output),
                         Err(Trouble::Refused(error)) => refuse(job, &error),
+                        Err(Trouble::OutOfMemory) => job.answer(Err(Failure::OutOfMemory)),
                         Err(Trouble::Lost) => return Err(Lost),
                     }
                 }
@@ -72,20 +75,36 @@ impl Executor {
 
     fn infer(&mut self, batch: &[Arc<Job>]) -> Result<Vec<f32>, Trouble> {
         let rows = batch.iter().map(|job| job.row_count()).sum();
-        let mut input = Vec::with_capacity(batch.iter().map(|job| job.input().len()).sum());
-        for job in batch {
-            input.extend_from_slice(job.input());
+        match self.run(batch.len(), input_of(batch), rows) {
+            Err(Trouble::OutOfMemory) if rows > 1 => {
+                let half = rows / 2;
+                let mut first = input_of(batch);
+                let second = first.split_off(half * (first.len() / rows));
+                let mut output = self.run(batch.len(), first, half)?;
+                output.extend(self.run(batch.len(), second, rows - half)?);
+                Ok(output)
+            }
+            result => result,
         }
+    }
+
+    fn run(&mut self, requests: usize, input: Vec<f32>, rows: usize) -> Result<Vec<f32>, Trouble> {
         let began = Instant::now();
         self.telemetry.execution_begins(self.worker, began);
         let result = catch_unwind(AssertUnwindSafe(|| self.model.infer(input, rows)));
         let ended = Instant::now();
-        self.telemetry.executed(self.worker, (began, ended), batch.len(), rows);
+        self.telemetry.executed(self.worker, (began, ended), requests, rows);
         let took = ended - began;
         self.typical =
             Some(self.typical.map_or(took, |typical| (typical * (OF_LATEST - 1) + took) / OF_LATEST));
         match result {
-            Ok(result) => result.map_err(Trouble::Refused),
+            Ok(Ok(output)) => Ok(output),
+            Ok(Err(InferError::Refused(error))) => Err(Trouble::Refused(error)),
+            Ok(Err(InferError::OutOfMemory(text))) => {
+                tracing::error!(error = text, rows, "there is no memory for an execution");
+                self.telemetry.out_of_memory();
+                Err(Trouble::OutOfMemory)
+            }
             Err(panic) => {
                 let text = panic_text(&*panic);
                 // It may be in any state.
@@ -118,6 +137,15 @@ impl Executor {
 
 /// The share of the latest execution in what is typical.
 const OF_LATEST: u32 = 8;
+
+/// All rows of a batch, behind one another.
+fn input_of(batch: &[Arc<Job>]) -> Vec<f32> {
+    let mut input = Vec::with_capacity(batch.iter().map(|job| job.input().len()).sum());
+    for job in batch {
+        input.extend_from_slice(job.input());
+    }
+    input
+}
 
 fn refuse(job: &Job, error: &ModelError) {
     tracing::error!(%error, rows = job.row_count(), "the model failed on a request");

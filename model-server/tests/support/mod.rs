@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use model_server::config::Timeouts;
 use model_server::lifecycle::Lifecycle;
-use model_server::model::{Loader, Model, ModelError, Shape, TensorShape};
+use model_server::model::{InferError, Loader, Model, ModelError, Shape, TensorShape};
 use model_server::queue::Queue;
 use model_server::queue::waiting::Limits;
 use model_server::routes::{self, Served, Settings};
@@ -26,6 +26,8 @@ pub enum Step {
     Answer,
     /// Refuses.
     Fail,
+    /// Finds no memory.
+    OutOfMemory,
     /// Computes no number for rows whose first number is negative.
     NoNumber,
     Panic,
@@ -60,7 +62,7 @@ impl Model for Held {
         &self.shape
     }
 
-    fn infer(&mut self, input: Vec<f32>, rows: usize) -> Result<Vec<f32>, ModelError> {
+    fn infer(&mut self, input: Vec<f32>, rows: usize) -> Result<Vec<f32>, InferError> {
         self.ran_on.lock().expect("not poisoned").push(std::thread::current().id());
         // The lock is let go before anything is done: a panic must not poison it.
         let step = self.steps.lock().expect("not poisoned").recv();
@@ -70,9 +72,10 @@ impl Model for Held {
             Ok(Step::NoNumber) => {
                 Ok(input.chunks(2).map(|row| if row[0] < 0.0 { f32::NAN } else { compute(row) }).collect())
             }
-            Ok(Step::Fail) => Err(ModelError(format!("refused {rows} rows"))),
+            Ok(Step::OutOfMemory) => Err(InferError::OutOfMemory(format!("{rows} rows"))),
+            Ok(Step::Fail) => Err(ModelError(format!("refused {rows} rows")).into()),
             Ok(Step::Panic) => panic!("as the test asked"),
-            Err(_) => Err(ModelError("the test is over".to_owned())),
+            Err(_) => Err(ModelError("the test is over".to_owned()).into()),
         }
     }
 }

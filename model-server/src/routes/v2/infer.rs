@@ -11,6 +11,7 @@ use super::request::{self, Asked};
 use super::response::response;
 use crate::routes::Served;
 use crate::routes::body::{self, BodyLimits};
+use crate::routes::coding::Coding;
 use crate::routes::inference::{compute, room};
 use crate::routes::problem::Problem;
 
@@ -37,7 +38,8 @@ async fn answer(served: &Served, named: &Named, request: Request) -> Result<Resp
     let Asked { id, input, rows, timeout, output } =
         request::parse(&head.headers, &body, shape, settings.max_batch_size).map_err(Problem::Invalid)?;
     let numbers = compute(served, input, rows, timeout, received).await.map_err(Problem::Refused)?;
-    let response = response(&settings.identity, id.as_deref(), &shape.output, rows, &numbers, output);
+    let coding = Coding::asked(&head.headers);
+    let response = response(&settings.identity, id.as_deref(), &shape.output, &numbers, output, coding);
     served.telemetry.answered(received.elapsed());
     Ok(response)
 }

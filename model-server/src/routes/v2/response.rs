@@ -1,11 +1,12 @@
 //! The answer to a request to infer: JSON, with the output inside or, in binary, behind it.
 
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::request::{HEADER_LENGTH, Wanted};
 use crate::model::TensorShape;
+use crate::routes::coding::Coding;
 use crate::telemetry::Identity;
 
 #[derive(Serialize)]
@@ -37,9 +38,9 @@ pub(super) fn response(
     identity: &Identity,
     id: Option<&str>,
     tensor: &TensorShape,
-    rows: usize,
     numbers: &[f32],
     wanted: Wanted,
+    coding: Option<Coding>,
 ) -> Response {
     let (parameters, data) = match wanted {
         Wanted::Json => (None, Some(numbers)),
@@ -52,21 +53,29 @@ pub(super) fn response(
         outputs: [Output {
             name: &tensor.name,
             datatype: "FP32",
-            shape: [rows, tensor.width],
+            shape: [numbers.len() / tensor.width, tensor.width],
             parameters,
             data,
         }],
     };
-    if wanted == Wanted::Json {
-        return crate::routes::write(StatusCode::OK, &answer);
-    }
     // Numbers and strings can always be written.
     let mut body = serde_json::to_vec(&answer).unwrap_or_default();
+    let content_type = match wanted {
+        Wanted::Json => HeaderValue::from_static("application/json"),
+        Wanted::Binary => HeaderValue::from_static("application/octet-stream"),
+    };
     let header_length = HeaderValue::from(body.len());
-    body.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
-        (HeaderName::from_static(HEADER_LENGTH), header_length),
-    ];
-    (headers, body).into_response()
+    if wanted == Wanted::Binary {
+        body.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+    }
+    let (body, coding) = Coding::compress(coding, body);
+    let mut response = ([(header::CONTENT_TYPE, content_type)], body).into_response();
+    if wanted == Wanted::Binary {
+        response.headers_mut().insert(HeaderName::from_static(HEADER_LENGTH), header_length);
+    }
+    if let Some(coding) = coding {
+        response.headers_mut().insert(header::CONTENT_ENCODING, coding);
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    }
+    response
 }

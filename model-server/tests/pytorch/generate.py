@@ -7,7 +7,7 @@
     weights-1.5.pt    the same as PyTorch before 1.6 wrote them, a bare pickle
     program.pt2       its program, as torch.export.save writes it
 
-The vectors are made by the generator of models/generate.py, seed VECTORS_SEED; parity.rs makes the same.
+The vectors are numbers from 0 to 1 of the generator of models/generate.py, seed VECTORS_SEED; parity.rs makes the same.
 
     python3 -m pip install torch==2.11.0 && python3 generate.py
 """
@@ -43,7 +43,7 @@ def main():
     random = models.Random(VECTORS_SEED)
     with open(HERE / "predictions.f32", "wb") as file, torch.inference_mode():
         for _ in range(VECTORS):
-            vector = torch.tensor([random.uniform(1.0) for _ in range(models.FEATURES)])
+            vector = torch.tensor([random.uniform(0.5) + 0.5 for _ in range(models.FEATURES)])
             file.write(linear(vector).numpy().astype("<f4").tobytes())
 
 

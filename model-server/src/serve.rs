@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use axum::Router;
@@ -86,11 +87,11 @@ async fn connection(
     let _ = stream.set_nodelay(true);
     let closing = stage.clone();
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        let (router, version) = (router.clone(), request.version());
+        let version = request.version();
         let closing = closing.clone();
+        let answer = begun(router.clone().oneshot(request.map(Body::new)));
         async move {
-            let Ok(mut response): Result<Response<Body>, Infallible> =
-                router.oneshot(request.map(Body::new)).await;
+            let Ok(mut response): Result<Response<Body>, Infallible> = answer.await;
             // Keep-alive connections would keep feeding a server that ends. HTTP/2 has a frame of its own for this.
             if version <= Version::HTTP_11 && *closing.borrow() >= Stage::Closing {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -113,6 +114,19 @@ async fn connection(
         () = reached(&mut stage, Stage::Stopping) => {
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;
+        }
+    }
+}
+
+/// A future that has begun already. When a client leaves at once, hyper drops what answers it without ever polling it: its
+/// request would be counted nowhere.
+fn begun<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    let mut future = Box::pin(future);
+    let first = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    async move {
+        match first {
+            Poll::Ready(output) => output,
+            Poll::Pending => future.await,
         }
     }
 }

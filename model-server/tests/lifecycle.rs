@@ -303,6 +303,33 @@ fn clients_that_leave_in_the_middle_of_a_body_count_once_too() {
     }
 }
 
+#[test]
+fn clients_that_leave_with_their_request_count_once_too() {
+    let mut program = Program::start(&[]);
+    let address = program.ready();
+    let request = format!(
+        "POST /predict HTTP/1.1\r\nhost: test\r\ncontent-length: {}\r\n\r\n{FEATURES}",
+        FEATURES.len()
+    );
+    for _ in 0..LEAVING {
+        Client::new(address).0.get_mut().write_all(request.as_bytes()).expect("open");
+    }
+    let mut observer = Client::new(address);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let metrics = observer.ask("GET", "/metrics", "").body;
+        let ended = ["ok", "cancelled"].map(|outcome| {
+            metric(&metrics, &format!(r#"inference_requests_total{{model="default",outcome="{outcome}"}}"#))
+        });
+        if ended.iter().sum::<f64>() == f64::from(LEAVING) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "of {LEAVING}, {ended:?} were answered and cancelled");
+    }
+}
+
+const LEAVING: u32 = 500;
+
 fn wait_for_depth(client: &mut Client, expected: f64) {
     wait_for(client, "request_queue_depth", expected);
 }

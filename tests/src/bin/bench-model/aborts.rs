@@ -1,5 +1,4 @@
-//! Clients that leave at any moment: whether the gauges return to zero and every request is counted once. Some leave before the
-//! server begins with their request: those are not counted.
+//! Clients that leave at any moment: whether the gauges return to zero and every request is counted once.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -27,6 +27,8 @@ async fn fills_up(server: &Server, clients: Vec<reqwest::Client>) {
         assert_eq!(refused.headers()["retry-after"], "1");
         let text = refused.text().await.expect("a body");
         assert!(text.contains(r#""message":"Too many requests, please try again later.""#), "{text}");
+        // client-go asks the body, not the header, how long to wait.
+        assert!(text.contains(r#""details":{"retryAfterSeconds":1}"#), "{text}");
     }
     assert_eq!(late.get(format!("{}/healthz", server.url)).send().await.expect("an answer").status(), 200);
     assert_eq!(server.admin().get(&path).send().await.expect("an answer").status(), 200);

@@ -1,13 +1,13 @@
-//! The objects in the cluster and the series in Prometheus that both servers are asked about.
+//! The objects in the cluster, and the series about them.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 /// Objects of each kind are called alike, so that a label of any kind leads to one.
-pub(crate) const NAMES: [&str; 3] = ["model-a", "model-b", "model-c"];
+pub const NAMES: [&str; 3] = ["model-a", "model-b", "model-c"];
 
 /// Pods, Services and Deployments of three names, a pod without metrics, two nodes, a second namespace.
-pub(crate) fn objects() -> String {
+pub(super) fn objects() -> String {
     let mut text =
         String::from("apiVersion: v1\nkind: Namespace\nmetadata: {name: other, labels: {team: x}}\n");
     for (node, zone) in [("node0", "a"), ("node1", "b")] {
@@ -40,10 +40,10 @@ pub(crate) fn objects() -> String {
 }
 
 /// One series of a rule file: its name and its labels' names.
-pub(crate) type Shape = (String, Vec<String>);
+pub type Shape = (String, Vec<String>);
 
 /// What Prometheus scrapes: the series of our own rules, and three for each shape. `tick` makes counters grow.
-pub(crate) fn exposition(shapes: &BTreeSet<Shape>, tick: u32) -> String {
+pub(super) fn exposition(shapes: &BTreeSet<Shape>, tick: u32) -> String {
     let mut text = String::new();
     let grown = f64::from(tick);
     for (index, name) in NAMES.into_iter().enumerate() {

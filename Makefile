@@ -1,5 +1,5 @@
 # Thin names for what cargo and the scripts do; each line can be run by hand.
-.PHONY: help programs demo test cluster bench bench-adapter
+.PHONY: help programs demo test cluster bench bench-adapter soak
 
 help:
 	@echo "make demo           three model servers under load, read and judged as an autoscaler would (about 4 minutes)"
@@ -7,6 +7,7 @@ help:
 	@echo "make cluster        a control plane on loopback with the tutorial's stack in it, until interrupted"
 	@echo "make bench          the time of every hot step, gathered in target/reports/bench.json"
 	@echo "make bench-adapter  ours and prometheus-adapter in turn, gathered in target/reports/adapter.json (about 20 minutes)"
+	@echo "make soak           an hour of load while everything around the adapter changes, judged in target/reports/soak.json"
 
 programs:
 	cargo build --release --locked -p adapter -p model-server -p e2e --bins
@@ -25,3 +26,6 @@ bench:
 
 bench-adapter: programs
 	target/release/bench-adapter
+
+soak: programs
+	target/release/soak

@@ -1,5 +1,5 @@
 # Thin names for what cargo and the scripts do; each line can be run by hand.
-.PHONY: help programs demo test cluster bench bench-adapter bench-model
+.PHONY: help programs demo test cluster bench bench-adapter bench-model soak
 
 help:
 	@echo "make demo           three model servers under load, read and judged as an autoscaler would (about 4 minutes)"
@@ -8,6 +8,7 @@ help:
 	@echo "make bench          the time of every hot step, gathered in target/reports/bench.json"
 	@echo "make bench-adapter  ours and prometheus-adapter in turn, gathered in target/reports/adapter.json (about 20 minutes)"
 	@echo "make bench-model    ours, the tutorial's FastAPI server and others in turn, in target/reports (about 10 minutes)"
+	@echo "make soak           an hour of load while everything around the adapter changes, judged in target/reports/soak.json"
 
 programs:
 	cargo build --release --locked -p adapter -p model-server -p e2e --bins
@@ -29,3 +30,6 @@ bench-adapter: programs
 
 bench-model: programs
 	target/release/bench-model
+
+soak: programs
+	target/release/soak

@@ -3,6 +3,7 @@
 
 mod activity;
 mod connection;
+mod frames;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,6 +35,10 @@ pub struct AcceptLimits {
     pub headers: Duration,
     /// Bytes of the headers of a request; more are answered with 431 or by closing.
     pub header_bytes: usize,
+    /// Bytes for the long headers of all requests together that are not answered yet: over HTTP/1.1 those beyond the first
+    /// [`FREE_HEAD_BYTES`] of each, over HTTP/2 [`PACKED_HEAD_BYTES`] for each that takes more than one frame. Whoever sends more
+    /// is cut: with as many connections as there may be, each within `header_bytes`, the memory would not do.
+    pub all_header_bytes: usize,
     /// Number of headers of a request in HTTP/1.1; more are answered with 431. A front proxy sends one for each group of
     /// the caller.
     pub headers_count: usize,
@@ -58,6 +63,7 @@ impl Default for AcceptLimits {
             handshake: Duration::from_secs(10),
             headers: Duration::from_secs(32),
             header_bytes: 1 << 20,
+            all_header_bytes: 32 << 20,
             headers_count: 2048,
             exchange: Duration::from_mins(2),
             idle: Duration::from_secs(90),
@@ -115,6 +121,7 @@ pub async fn serve(
     let acceptor = TlsAcceptor::from(tls);
     let places = Arc::new(Semaphore::new(limits.connections));
     let handshakes = Arc::new(Semaphore::new(limits.handshakes));
+    let heads = Arc::new(Semaphore::new(limits.all_header_bytes));
     let connections = TaskTracker::new();
     loop {
         let next = async {
@@ -130,8 +137,13 @@ pub async fn serve(
         stats.accepted.fetch_add(1, Ordering::Relaxed);
         stats.open.fetch_add(1, Ordering::Relaxed);
         let open = Open(Arc::clone(&stats));
-        let connection =
-            Connection { address, limits, shutdown: shutdown.clone(), stats: Arc::clone(&stats) };
+        let connection = Connection {
+            address,
+            limits,
+            heads: Arc::clone(&heads),
+            shutdown: shutdown.clone(),
+            stats: Arc::clone(&stats),
+        };
         let (acceptor, router) = (acceptor.clone(), router.clone());
         connections.spawn(async move {
             connection.run(stream, acceptor, router, handshaking).await;
@@ -169,4 +181,8 @@ impl Drop for Open {
     }
 }
 
+/// More than the headers of a request usually are; a token is some thousand bytes.
+pub const FREE_HEAD_BYTES: usize = 8 << 10;
+/// What one may come to over HTTP/2, where few bytes stand for many.
+pub const PACKED_HEAD_BYTES: usize = 2 << 20;
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);

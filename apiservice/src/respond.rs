@@ -36,14 +36,11 @@ fn encoded(code: StatusCode, body: Result<Bytes, serde_json::Error>, form: Form)
 pub(crate) fn error(error: &ApiError, form: Form) -> Response<Bytes> {
     let mut response = object(error.code(), &error.status(), form);
     let headers = response.headers_mut();
-    match error.class() {
-        Class::Forbidden => {
-            headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        }
-        Class::TooManyRequests => {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        _ => {}
+    if error.class() == Class::Forbidden {
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    }
+    if let Some(seconds) = error.details().and_then(|details| details.retry_after_seconds) {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }

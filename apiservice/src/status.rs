@@ -82,6 +82,9 @@ pub struct Details {
     /// What led to the failure.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<Cause>,
+    /// When to try again. `None` for errors that say nothing of it.
+    #[serde(rename = "retryAfterSeconds", skip_serializing_if = "Option::is_none")]
+    pub retry_after_seconds: Option<u16>,
 }
 
 /// One cause in [`Details`]. Empty fields are not written.
@@ -205,6 +208,12 @@ impl ApiError {
         ApiError::new(Class::Internal, message, Some(details))
     }
 
+    /// D46: there is no room. Clients wait as long as `details` say.
+    pub fn too_many_requests() -> ApiError {
+        let details = Details { retry_after_seconds: Some(1), ..Details::default() };
+        ApiError::new(Class::TooManyRequests, "Too many requests, please try again later.", Some(details))
+    }
+
     /// D27: what we depend on is away. Never with `Retry-After`: the Go client would retry up to ten times and hold
     /// one of the autoscaler's workers meanwhile.
     pub fn unavailable(message: impl Into<String>) -> ApiError {
@@ -296,8 +305,8 @@ impl Encode for Details {
         message.string(2, &self.group);
         message.string(3, &self.kind);
         message.messages(4, &self.causes);
-        // Seconds to wait before another try, and the object's UID.
-        message.integer(5, 0);
+        message.integer(5, self.retry_after_seconds.unwrap_or_default().into());
+        // The object's UID.
         message.string(6, "");
     }
 }

@@ -14,6 +14,7 @@ pub mod proxy;
 pub mod signals;
 pub mod stack;
 pub mod tutorial;
+pub mod world;
 
 use std::time::{Duration, Instant};
 

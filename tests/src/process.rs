@@ -83,6 +83,16 @@ impl Process {
         Some(own + descendants(self.child.id()).into_iter().filter_map(resident_bytes).sum::<u64>())
     }
 
+    /// The most resident memory that it ever had, in bytes; `None` once it ended.
+    pub fn peak_resident_bytes(&self) -> Option<u64> {
+        status_bytes(self.child.id(), "VmHWM:")
+    }
+
+    /// How many files, sockets among them, it has open; `None` once it ended.
+    pub fn open_files(&self) -> Option<usize> {
+        Some(std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).ok()?.count())
+    }
+
     /// Asks it to end: SIGTERM.
     ///
     /// # Errors
@@ -151,8 +161,12 @@ impl Drop for Process {
 }
 
 fn resident_bytes(process: u32) -> Option<u64> {
+    status_bytes(process, "VmRSS:")
+}
+
+fn status_bytes(process: u32, field: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    let line = status.lines().find(|line| line.starts_with(field))?;
     line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }
 

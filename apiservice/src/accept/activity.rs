@@ -14,10 +14,11 @@ use axum::body::Body;
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::AcceptLimits;
+use super::frames::Frames;
+use super::{AcceptLimits, FREE_HEAD_BYTES, PACKED_HEAD_BYTES};
 
 /// What has been going on for too long, or must be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,8 +37,8 @@ pub(super) enum Due {
 pub(super) struct Activity {
     state: Mutex<State>,
     changed: Notify,
-    /// Bytes mean a request only in HTTP/1.1: HTTP/2 has frames of its own.
-    bytes_are_heads: bool,
+    /// Bytes of headers that all connections together may still send.
+    heads: Arc<Semaphore>,
 }
 
 struct State {
@@ -46,21 +47,30 @@ struct State {
     next: u64,
     idle_since: Instant,
     head_since: Option<Instant>,
+    /// Bytes over HTTP/1.1 since the last request began: those of the next one's head.
+    head_bytes: usize,
+    /// Bytes mean a request only in HTTP/1.1: HTTP/2 has frames.
+    frames: Option<Frames>,
+    /// The room that the next head takes of that for all connections.
+    head_place: Option<OwnedSemaphorePermit>,
     last_answer: bool,
     leaving: bool,
 }
 
 impl Activity {
-    pub(super) fn new(bytes_are_heads: bool) -> Arc<Activity> {
+    pub(super) fn new(is_http2: bool, heads: Arc<Semaphore>) -> Arc<Activity> {
         let state = State {
             exchanges: BTreeMap::new(),
             next: 0,
             idle_since: Instant::now(),
             head_since: None,
+            head_bytes: 0,
+            frames: is_http2.then(Frames::new),
+            head_place: None,
             last_answer: false,
             leaving: false,
         };
-        Arc::new(Activity { state: Mutex::new(state), changed: Notify::new(), bytes_are_heads })
+        Arc::new(Activity { state: Mutex::new(state), changed: Notify::new(), heads })
     }
 
     /// A request has come. It is under way until what this gives is dropped.
@@ -70,9 +80,11 @@ impl Activity {
         state.next += 1;
         state.exchanges.insert(number, Instant::now());
         state.head_since = None;
+        state.head_bytes = 0;
+        let head_place = state.head_place.take();
         drop(state);
         self.changed.notify_one();
-        Exchange { activity: Arc::clone(self), number }
+        Exchange { activity: Arc::clone(self), number, _head_place: head_place }
     }
 
     /// Nothing more is wanted of this connection once its requests are answered.
@@ -89,13 +101,24 @@ impl Activity {
         state.idle_since = Instant::now();
     }
 
-    fn bytes_came(&self) {
+    /// Whether there is room for what they mean.
+    fn bytes_came(&self, bytes: &[u8]) -> bool {
         let mut state = self.state();
-        if self.bytes_are_heads && state.exchanges.is_empty() && state.head_since.is_none() {
+        let taken = state.room_for(bytes);
+        if taken > 0 {
+            let taken = u32::try_from(taken).unwrap_or(u32::MAX);
+            let Ok(place) = Arc::clone(&self.heads).try_acquire_many_owned(taken) else { return false };
+            match &mut state.head_place {
+                Some(places) => places.merge(place),
+                none => *none = Some(place),
+            }
+        }
+        if state.frames.is_none() && state.exchanges.is_empty() && state.head_since.is_none() {
             state.head_since = Some(Instant::now());
             drop(state);
             self.changed.notify_one();
         }
+        true
     }
 
     /// Waits until something is due.
@@ -116,6 +139,21 @@ impl Activity {
 }
 
 impl State {
+    /// How much more room a head takes with these bytes.
+    fn room_for(&mut self, bytes: &[u8]) -> usize {
+        match &mut self.frames {
+            None => {
+                let free = FREE_HEAD_BYTES.saturating_sub(self.head_bytes);
+                self.head_bytes += bytes.len();
+                bytes.len().saturating_sub(free)
+            }
+            Some(frames) => {
+                let is_long = frames.take(bytes);
+                if is_long && self.head_place.is_none() { PACKED_HEAD_BYTES } else { 0 }
+            }
+        }
+    }
+
     fn next_due(&self, limits: &AcceptLimits) -> (Due, Instant) {
         if self.last_answer && !self.leaving {
             return (Due::Leave, Instant::now());
@@ -135,6 +173,7 @@ impl State {
 pub(super) struct Exchange {
     activity: Arc<Activity>,
     number: u64,
+    _head_place: Option<OwnedSemaphorePermit>,
 }
 
 impl Drop for Exchange {
@@ -173,7 +212,7 @@ impl hyper::body::Body for Sending {
     }
 }
 
-/// A stream that tells when bytes come.
+/// A stream that tells when bytes come, and ends where there is no room for them.
 pub(super) struct Watched<S> {
     pub(super) stream: S,
     pub(super) activity: Arc<Activity>,
@@ -187,8 +226,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if buffer.filled().len() > before {
-            self.activity.bytes_came();
+        let bytes = &buffer.filled()[before..];
+        if !bytes.is_empty() && !self.activity.bytes_came(bytes) {
+            return Poll::Ready(Err(io::Error::other("the headers of all requests together take too much")));
         }
         polled
     }
@@ -228,14 +268,18 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 mod tests {
     use super::*;
 
+    fn heads() -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(AcceptLimits::default().all_header_bytes))
+    }
+
     #[test]
     fn each_state_has_its_own_limit() {
         let limits = AcceptLimits::default();
-        let activity = Activity::new(true);
+        let activity = Activity::new(false, heads());
         let due = || activity.state().next_due(&limits);
         let idle_since = || activity.state().idle_since;
         assert_eq!(due(), (Due::Idle, idle_since() + limits.idle));
-        activity.bytes_came();
+        activity.bytes_came(b"x");
         let head_since = activity.state().head_since.expect("a head has begun");
         assert_eq!(due(), (Due::Head, head_since + limits.headers));
         let first = activity.begin();
@@ -244,7 +288,7 @@ mod tests {
         assert_eq!(due(), (Due::Exchange, began[&0] + limits.exchange));
         drop(first);
         assert_eq!(due(), (Due::Exchange, began[&1] + limits.exchange));
-        activity.bytes_came();
+        activity.bytes_came(b"x");
         assert_eq!(due().0, Due::Exchange, "a body, or the next request in line");
         drop(second);
         assert_eq!(due(), (Due::Idle, idle_since() + limits.idle));
@@ -256,15 +300,15 @@ mod tests {
 
     #[test]
     fn frames_of_http2_are_no_heads() {
-        let activity = Activity::new(false);
-        activity.bytes_came();
+        let activity = Activity::new(true, heads());
+        activity.bytes_came(b"x");
         assert_eq!(activity.state().next_due(&AcceptLimits::default()).0, Due::Idle);
     }
 
     #[tokio::test]
     async fn a_change_is_noticed_while_waiting() {
         let limits = AcceptLimits::default();
-        let activity = Activity::new(false);
+        let activity = Activity::new(true, heads());
         let (due, ()) = tokio::join!(activity.due(&limits), async { activity.last_answer() });
         assert_eq!(due, Due::Leave);
     }

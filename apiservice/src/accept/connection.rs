@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt as _;
@@ -27,6 +27,8 @@ use crate::lifecycle::{Phase, Shutdown};
 pub(super) struct Connection {
     pub(super) address: SocketAddr,
     pub(super) limits: AcceptLimits,
+    /// Bytes of headers that all connections together may still send.
+    pub(super) heads: Arc<Semaphore>,
     pub(super) shutdown: Shutdown,
     pub(super) stats: Arc<AcceptStats>,
 }
@@ -71,7 +73,7 @@ impl Connection {
         let peer = PeerCertificates::new(chain.iter().map(|one| one.clone().into_owned()).collect());
         let expires = chain.first().and_then(not_after).map(CertificateExpiry);
         let address = PeerAddress(self.address);
-        let activity = Activity::new(!is_http2);
+        let activity = Activity::new(is_http2, self.heads);
         let watch = Arc::clone(&activity);
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
             let exchange = watch.begin();

@@ -308,9 +308,15 @@ fn texts(description: &str) -> Value {
     json!({"description": description, "type": "object", "additionalProperties": {"type": "string", "default": ""}})
 }
 
-/// A reference with a description of its own: beside `$ref` it would not count.
+/// A reference with a description of its own. In version 3 nothing counts beside `$ref`; what reads version 2 for Kubernetes
+/// takes the description there, and knows no `allOf`.
 fn described(reference: &Value, description: &str) -> Value {
-    json!({"description": description, "allOf": [reference]})
+    match reference["$ref"].as_str() {
+        Some(target) if target.starts_with("#/definitions/") => {
+            json!({"description": description, "$ref": target})
+        }
+        _ => json!({"description": description, "allOf": [reference]}),
+    }
 }
 
 const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";

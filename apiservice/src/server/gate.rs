@@ -219,11 +219,7 @@ impl Gate {
         // A server with much to do is not a broken one: its health must show all the same.
         let is_health = || received.path().strip_prefix('/').and_then(Endpoint::parse).is_some();
         if before >= limit && !user.groups.iter().any(|group| group == MASTERS) && !is_health() {
-            return Err(ApiError::new(
-                Class::TooManyRequests,
-                "Too many requests, please try again later.",
-                None,
-            ));
+            return Err(ApiError::too_many_requests());
         }
         Ok(room)
     }

@@ -27,6 +27,8 @@ async fn fills_up(server: &Server, clients: Vec<reqwest::Client>) {
         assert_eq!(refused.headers()["retry-after"], "1");
         let text = refused.text().await.expect("a body");
         assert!(text.contains(r#""message":"Too many requests, please try again later.""#), "{text}");
+        // client-go asks the body, not the header, how long to wait.
+        assert!(text.contains(r#""details":{"retryAfterSeconds":1}"#), "{text}");
     }
     assert_eq!(late.get(format!("{}/healthz", server.url)).send().await.expect("an answer").status(), 200);
     assert_eq!(server.admin().get(&path).send().await.expect("an answer").status(), 200);
@@ -88,6 +90,60 @@ async fn a_head_without_end_is_cut_and_takes_no_memory() {
     let grown = resident().saturating_sub(before);
     assert!(grown < 128 << 20, "48 heads of up to 64 MiB left {grown} bytes in memory");
     assert_eq!(server.admin().get(format!("{}/healthz", server.url)).send().await.expect("ok").status(), 200);
+}
+
+#[tokio::test]
+async fn headers_of_all_connections_share_one_room() {
+    let accept = AcceptLimits { all_header_bytes: 200 << 10, ..AcceptLimits::default() };
+    let server = Server::with(Options { accept, ..Options::default() }).await;
+    let long = |kib: usize| {
+        format!("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Long: {}", "a".repeat(kib << 10))
+    };
+    let mut first = Raw::connect(&server, &["http/1.1"], None).await;
+    first.send(&long(100)).await;
+    // Together they would take more than there is.
+    let mut second = Raw::connect(&server, &["http/1.1"], None).await;
+    // It may be cut before it has said everything.
+    let _ = in_time(second.0.write_all(long(300).as_bytes())).await;
+    assert_eq!(second.rest().await, "");
+    // What was taken is given back with the answer.
+    first.send("\r\n\r\n").await;
+    assert!(first.rest().await.starts_with("HTTP/1.1 200 "));
+    let client = server.builder(Some(&server.reader())).http1_only().build().expect("a client");
+    for _ in 0..5 {
+        let request = client.get(format!("{}/healthz", server.url)).header("x-long", "a".repeat(150 << 10));
+        assert_eq!(request.send().await.expect("an answer").status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn long_headers_of_http2_share_that_room_too() {
+    let accept = AcceptLimits { all_header_bytes: 3 << 20, ..AcceptLimits::default() };
+    let server = Server::with(Options { accept, ..Options::default() }).await;
+    // `GET https://x/healthz`, by HPACK's static table; it goes on in another frame.
+    let begin = [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".as_slice(),
+        b"\0\0\x0f\x01\x01\0\0\0\x01\x82\x87\x41\x01x\x04\x08/healthz",
+    ]
+    .concat();
+    let mut first = Raw::connect(&server, &["h2"], None).await;
+    first.0.write_all(&begin).await.expect("the server reads");
+    first.0.flush().await.expect("the server reads");
+    // It is known of once its settings are answered.
+    let mut settings = [0; 9];
+    in_time(first.0.read_exact(&mut settings)).await.expect("a frame");
+    let mut second = Raw::connect(&server, &["h2"], None).await;
+    second.0.write_all(&begin).await.expect("the server reads");
+    second.rest().await;
+    // Usual requests take none of it. With the answer the room is there again.
+    assert_eq!(
+        server.admin().get(format!("{}/healthz", server.url)).send().await.expect("an answer").status(),
+        200
+    );
+    first.0.write_all(b"\0\0\0\x09\x04\0\0\0\x01").await.expect("the server reads");
+    assert!(first.rest().await.contains("ok"));
+    let long = server.admin().get(format!("{}/healthz", server.url)).header("x-long", "a".repeat(150 << 10));
+    assert_eq!(long.send().await.expect("an answer").status(), 200);
 }
 
 #[tokio::test]

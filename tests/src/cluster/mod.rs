@@ -260,7 +260,9 @@ impl Cluster {
     /// # Errors
     /// There is no such account.
     pub fn token(&self, namespace: &str, account: &str) -> Result<String, Failure> {
-        Ok(self.kubectl(&["create", "token", "-n", namespace, account])?.trim().to_owned())
+        // The hour that is usual ends before a long test does.
+        let command = ["create", "token", "--duration=24h", "-n", namespace, account];
+        Ok(self.kubectl(&command)?.trim().to_owned())
     }
 
     /// Waits until an APIService is available, which means that the aggregator reaches and verifies what it names.

@@ -10,21 +10,17 @@
 mod corpus;
 mod requests;
 mod strata;
-mod world;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use e2e::api::Api;
 use e2e::cluster::{Cluster, ClusterAdapter};
 use e2e::comparison::{Exchange, Report, Request, Seen};
 use e2e::component::{component, left_out};
-use e2e::prometheus::Prometheus;
 use e2e::proxy::QueryProxy;
-use e2e::signals::Signals;
+use e2e::world::{self, Metrics, Shape};
 use e2e::{Failure, free_port, until};
 use serde_json::Value;
 
@@ -32,8 +28,6 @@ use requests::{ADMIN, ANONYMOUS, Asking, C1, C2, EXTERNAL, STRANGER, USAGE};
 use strata::Strata;
 
 const MINUTE: Duration = Duration::from_mins(1);
-/// Scrapes before the moment that is asked about; rates need two.
-const SCRAPES: f64 = 6.0;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_equal_prometheus_adapters() -> Result<(), Failure> {
@@ -49,9 +43,8 @@ async fn answers_equal_prometheus_adapters() -> Result<(), Failure> {
     let bench = Bench::start(cluster, program, &prometheus, shapes).await?;
     let mut compared = Compared { report: Report::new("differential"), strata: Strata::default() };
 
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/differential/rules.yaml");
     let of_every_form = |_: &Value, _: &Value, _| requests::of_every_form();
-    bench.compare(&own, of_every_form, &mut compared).await?;
+    bench.compare(&world::rules(), of_every_form, &mut compared).await?;
     for (position, (file, _)) in files.iter().enumerate() {
         println!("{} of {}: {}", position + 1, files.len(), file.display());
         bench.compare(file, requests::of_listed, &mut compared).await?;
@@ -70,7 +63,7 @@ struct Compared {
 }
 
 /// Public files that upstream loads, those with most series first, and the series that their rules are about.
-fn public_files() -> Vec<(PathBuf, BTreeSet<world::Shape>)> {
+fn public_files() -> Vec<(PathBuf, BTreeSet<Shape>)> {
     let Some(dir) = corpus::find() else { return Vec::new() };
     let mut files: Vec<_> = corpus::expected(&dir)
         .into_iter()
@@ -99,8 +92,7 @@ struct Bench {
     program: PathBuf,
     proxy: QueryProxy,
     certificate: [String; 2],
-    _prometheus: Prometheus,
-    _signals: Arc<Signals>,
+    _metrics: Metrics,
 }
 
 /// One server, as each caller asks it.
@@ -115,14 +107,9 @@ impl Bench {
         cluster: Cluster,
         program: PathBuf,
         prometheus: &Path,
-        shapes: BTreeSet<world::Shape>,
+        shapes: BTreeSet<Shape>,
     ) -> Result<Bench, Failure> {
         cluster.deploy("base", free_port()?)?;
-        until("the cluster gives pods an identity", MINUTE, || async {
-            Ok(cluster.kubectl(&["get", "serviceaccount", "default"]).is_ok())
-        })
-        .await?;
-        cluster.apply(&world::objects())?;
         // Upstream reads whole objects, which ours needs no leave for.
         cluster.kubectl(&[
             "create",
@@ -131,19 +118,11 @@ impl Bench {
             "--clusterrole=view",
             "--serviceaccount=monitoring:adapter",
         ])?;
-        let signals = Arc::new(Signals::start().await?);
-        let prometheus = Prometheus::start(prometheus, &[signals.target()], cluster.dir()).await?;
-        let tick = AtomicU32::new(0);
-        until("Prometheus has scraped often enough", MINUTE, || async {
-            signals.set(world::exposition(&shapes, tick.fetch_add(1, Ordering::Relaxed)));
-            let counted = prometheus.query("count_over_time(depth{pod=\"model-a\"}[1m])").await?;
-            Ok(counted.first().is_some_and(|(_, count)| *count >= SCRAPES))
-        })
-        .await?;
-        let proxy = QueryProxy::start(&prometheus.url()).await?;
+        let metrics = Metrics::start(&cluster, prometheus, shapes).await?;
+        let proxy = QueryProxy::start(&metrics.prometheus.url()).await?;
         proxy.pin(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64());
         let certificate = cluster.serving_certificate()?;
-        Ok(Bench { cluster, program, proxy, certificate, _prometheus: prometheus, _signals: signals })
+        Ok(Bench { cluster, program, proxy, certificate, _metrics: metrics })
     }
 
     /// Both servers with a rule file; `None` where upstream does not start with it, and why.

@@ -37,8 +37,11 @@ pub(super) async fn body(mut response: Response) -> Result<(StatusCode, Vec<u8>)
     Ok((response.status(), body))
 }
 
-/// The result of a query.
-pub(super) fn query(status: StatusCode, body: &[u8]) -> Result<QueryResult, SourceError> {
+/// The result of a query in the body of an answer with this status.
+///
+/// # Errors
+/// The body is an error, or none of Prometheus', or the result is of a kind that makes no values.
+pub fn read_result(status: StatusCode, body: &[u8]) -> Result<QueryResult, SourceError> {
     check_status(status)?;
     let envelope: Envelope<QueryData> =
         serde_json::from_slice(body).map_err(|error| no_answer(status, &error))?;

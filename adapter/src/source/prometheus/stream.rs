@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes};
-use reqwest::Response;
+use reqwest::{Response, StatusCode};
 use rules::catalog::Series;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use tokio::sync::mpsc;
@@ -23,7 +23,8 @@ pub(super) async fn listing(mut response: Response) -> Result<Listing, SourceErr
     let status = response.status();
     check_status(status)?;
     let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
-    let parser = tokio::task::spawn_blocking(move || parse(Chunks { receiver, current: Bytes::new() }));
+    let parser =
+        tokio::task::spawn_blocking(move || read_listing(status, Chunks { receiver, current: Bytes::new() }));
     let mut received = 0;
     loop {
         match response.chunk().await {
@@ -44,14 +45,18 @@ pub(super) async fn listing(mut response: Response) -> Result<Listing, SourceErr
         }
     }
     drop(sender);
-    match parser.await {
-        Ok(Ok(envelope)) => {
-            let envelope = envelope.checked(status)?;
-            Ok(Listing { series: envelope.data.unwrap_or_default().0, warnings: envelope.warnings })
-        }
-        Ok(Err(error)) => Err(no_answer(status, &error)),
-        Err(error) => Err(unavailable(format!("the listing of series could not be read: {error}"))),
-    }
+    parser.await.map_err(|error| unavailable(format!("the listing of series could not be read: {error}")))?
+}
+
+/// The series in the body of an answer with this status.
+///
+/// # Errors
+/// The body is an error, or none of Prometheus'.
+pub fn read_listing(status: StatusCode, body: impl Read) -> Result<Listing, SourceError> {
+    let envelope: Envelope<Found> = serde_json::from_reader(io::BufReader::with_capacity(READ_AHEAD, body))
+        .map_err(|error| no_answer(status, &error))?;
+    let envelope = envelope.checked(status)?;
+    Ok(Listing { series: envelope.data.unwrap_or_default().0, warnings: envelope.warnings })
 }
 
 /// Chunks of a body as a reader.
@@ -72,10 +77,6 @@ impl Read for Chunks {
         self.current.copy_to_slice(&mut buffer[..count]);
         Ok(count)
     }
-}
-
-fn parse(chunks: Chunks) -> Result<Envelope<Found>, serde_json::Error> {
-    serde_json::from_reader(io::BufReader::with_capacity(READ_AHEAD, chunks))
 }
 
 /// The distinct series of an answer.

@@ -1,0 +1,136 @@
+//! Whatever others send, what must hold of it: one function for each fuzz target. Each takes any bytes, and panics where what
+//! must hold does not.
+//!
+//! `corpus/TARGET` holds the inputs that together reach everything that fuzzing reached; tests try them again.
+
+use std::io::{self, Read};
+
+use adapter::source::Samples;
+use adapter::source::prometheus::{read_listing, read_result};
+use apiservice::attributes::{Attributes, segments};
+use apiservice::negotiate::Accept;
+use apiservice::query::QueryParameters;
+use engine::exposition::{Format, samples};
+use http::{Method, Request, StatusCode};
+use rules::selector::{Operator, Requirement, Selector};
+
+/// What a caller accepts: a form that the header names, or none.
+pub fn accept(header: &[u8]) {
+    let Ok(request) = Request::get("/").header("accept", header).body(()) else { return };
+    let (parts, ()) = request.into_parts();
+    let accept = Accept::of(&parts, &QueryParameters::parse(""));
+    let text = String::from_utf8_lossy(header);
+    if let Some(form) = accept.form() {
+        let (kind, _) = form.media_type().split_once('/').unwrap_or_default();
+        assert!(text.is_empty() || text.contains('*') || text.contains(kind), "{text:?} → {form:?}");
+    }
+    let _ = (accept.transformed(), accept.aggregated(), accept.admits_openapi());
+}
+
+/// What a scraped target exposes, in both formats: an error has its place in the text.
+pub fn exposition(text: &[u8]) {
+    let Ok(text) = str::from_utf8(text) else { return };
+    for format in [Format::Text, Format::OpenMetrics] {
+        for sample in samples(text, format) {
+            match sample {
+                Ok(sample) => assert!(!sample.name.is_empty()),
+                Err(error) => assert!(error.line >= 1 && error.line <= text.lines().count() + 1, "{error}"),
+            }
+        }
+    }
+}
+
+/// The path and the query that a caller asks for: segments hold nothing that a second parser could read otherwise, and access
+/// control sees the very segments that are answered.
+pub fn path(target: &[u8]) {
+    let Ok(target) = str::from_utf8(target) else { return };
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let Ok(segments) = segments(path) else { return };
+    for segment in &segments {
+        assert!(!matches!(segment.as_str(), "" | "." | ".."), "{path:?}");
+        assert!(!segment.chars().any(char::is_control), "{path:?}");
+    }
+    let attributes = Attributes::of(&Method::GET, path, &segments, &QueryParameters::parse(query));
+    if let Some(resource) = attributes.resource {
+        assert!(segments.contains(&resource.resource), "{path:?}");
+        assert!(resource.namespace.is_empty() || segments.contains(&resource.namespace), "{path:?}");
+    }
+}
+
+/// What Prometheus answers to a query: samples whose labels are sorted and each there once, or an error with a cause; and never
+/// samples in an answer that is a failure.
+pub fn prometheus_result(body: &[u8]) {
+    for status in STATUSES {
+        match read_result(status, body) {
+            Ok(result) => {
+                assert!(status.is_success(), "{status} with samples");
+                if let Samples::Vector(samples) = result.value {
+                    let mut labels = samples.iter().map(|sample| &sample.labels);
+                    assert!(labels.all(|labels| labels.is_sorted_by(|left, right| left.0 < right.0)));
+                }
+            }
+            Err(error) => assert!(!error.message.is_empty(), "{status} without a cause"),
+        }
+    }
+}
+
+/// What Prometheus answers to a series query: each series once, with its labels' names sorted, or an error with a cause; the
+/// same however the text arrives.
+pub fn prometheus_series(body: &[u8]) {
+    for status in STATUSES {
+        let listing = read_listing(status, body);
+        assert_eq!(listing, read_listing(status, Trickle(body)), "{status}");
+        match listing {
+            Ok(listing) => {
+                assert!(status.is_success(), "{status} with series");
+                assert!(listing.series.is_sorted_by(|left, right| left < right));
+                assert!(listing.series.iter().all(|series| series.label_names.is_sorted()));
+            }
+            Err(error) => assert!(!error.message.is_empty(), "{status} without a cause"),
+        }
+    }
+}
+
+/// What stands in a rule file: rules, or faults with their places.
+pub fn rule_file(text: &[u8]) {
+    let Ok(text) = str::from_utf8(text) else { return };
+    if let Err(faults) = rules::load(text) {
+        assert!(!faults.to_string().is_empty(), "refused without a reason: {text:?}");
+    }
+}
+
+/// What a caller sends as a selector: refused, or read the same again when it is written anew.
+pub fn selector(text: &[u8]) {
+    let Ok(text) = str::from_utf8(text) else { return };
+    let Ok(selector) = Selector::parse(text) else { return };
+    let written: Vec<String> = selector.requirements().iter().map(written).collect();
+    assert_eq!(Selector::parse(&written.join(",")), Ok(selector), "{text:?}");
+}
+
+fn written(requirement: &Requirement) -> String {
+    let Requirement { key, operator, values } = requirement;
+    let values = values.join(",");
+    match operator {
+        Operator::Equals => format!("{key}={values}"),
+        Operator::NotEquals => format!("{key}!={values}"),
+        Operator::In => format!("{key} in ({values})"),
+        Operator::NotIn => format!("{key} notin ({values})"),
+        Operator::Exists => key.clone(),
+        Operator::DoesNotExist => format!("!{key}"),
+        Operator::GreaterThan => format!("{key}>{values}"),
+        Operator::LessThan => format!("{key}<{values}"),
+    }
+}
+
+/// Gives a text a few bytes at a time.
+struct Trickle<'a>(&'a [u8]);
+
+impl Read for Trickle<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let few = buffer.len().min(3);
+        self.0.read(&mut buffer[..few])
+    }
+}
+
+const STATUSES: [StatusCode; 3] =
+    [StatusCode::OK, StatusCode::UNPROCESSABLE_ENTITY, StatusCode::SERVICE_UNAVAILABLE];

@@ -380,7 +380,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<QueryResult, SourceError> {
-        query(StatusCode::OK, text.as_bytes())
+        read_result(StatusCode::OK, text.as_bytes())
     }
 
     fn sample(labels: &[(&str, &str)], timestamp_ms: i64, value: f64) -> Sample {

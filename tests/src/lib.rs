@@ -47,3 +47,12 @@ pub async fn until<F: Future<Output = Result<bool, Failure>>>(
     }
     Ok(())
 }
+
+/// A number of seconds as a program's argument.
+///
+/// # Errors
+/// It is none.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}

@@ -3,6 +3,7 @@
 
 use std::process::ExitCode;
 
+use clap::Parser;
 use e2e::Failure;
 use e2e::cluster::Cluster;
 use e2e::tutorial::Tutorial;
@@ -20,11 +21,16 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Failure> {
-    match std::env::args().nth(1).as_deref() {
-        None => tutorial().await,
-        Some("--empty") => empty().await,
-        Some(other) => Err(format!("expected --empty or nothing, found {other}").into()),
-    }
+    if Settings::parse().empty { empty().await } else { tutorial().await }
+}
+
+/// Leaves a control plane on loopback with the tutorial's stack running, until it is interrupted.
+#[derive(Debug, Parser)]
+#[command(name = "cluster")]
+struct Settings {
+    /// The control plane alone.
+    #[arg(long)]
+    empty: bool,
 }
 
 async fn empty() -> Result<(), Failure> {

@@ -81,7 +81,7 @@ struct Settings {
     #[arg(long, value_name = "N", default_value_t = 3)]
     rounds: usize,
     /// How long each measurement takes.
-    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = e2e::seconds)]
     seconds: Duration,
     /// Which servers are measured.
     #[arg(long, value_name = "NAME,...", value_delimiter = ',', default_values = world::SERVERS, value_parser = PossibleValuesParser::new(world::SERVERS))]
@@ -92,11 +92,6 @@ struct Settings {
     /// How many clients ask at a time.
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [1, 8, 32])]
     concurrency: Vec<usize>,
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
 const WARM_UP: Duration = Duration::from_millis(300);

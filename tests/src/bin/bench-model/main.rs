@@ -19,6 +19,8 @@ mod wrk;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::Parser;
+use clap::builder::PossibleValuesParser;
 use e2e::Failure;
 
 use servers::{KINDS, Kind, NOOP};
@@ -46,7 +48,7 @@ async fn run() -> Result<(), Failure> {
     {
         return noop::serve(address).await;
     }
-    let settings = Settings::parse(&arguments)?;
+    let settings = Settings::parse();
     let dir = tempfile::tempdir()?;
     for part in &settings.parts {
         println!("\n=== {part}");
@@ -62,51 +64,29 @@ async fn run() -> Result<(), Failure> {
     Ok(())
 }
 
-/// What to measure; all of it when nothing is named.
 const PARTS: [&str; 6] = ["throughput", "truth", "overload", "probes", "aborts", "drain"];
 
-/// Parts by name; `--rounds N` of throughput, `--seconds N` for each measurement, `--servers NAME,NAME` for only these.
+/// Measures the model server beside the tutorial's, a tuned one in Python and one that does nothing.
+///
+/// Prints a table for each part and writes it to target/reports/PART.json, throughput to model.json.
+#[derive(Debug, Parser)]
+#[command(name = "bench-model", verbatim_doc_comment)]
 struct Settings {
+    /// What to measure.
+    #[arg(value_name = "PART", default_values = PARTS, value_parser = PossibleValuesParser::new(PARTS))]
     parts: Vec<String>,
+    /// How often each server's throughput is measured; the report has the medians.
+    #[arg(long, value_name = "N", default_value_t = 3)]
     rounds: usize,
-    /// `None`: as long as each part thinks right.
+    /// How long each measurement takes; as long as each part thinks right if not given.
+    #[arg(long, value_name = "SECONDS", value_parser = e2e::seconds)]
     seconds: Option<Duration>,
+    /// Which servers are measured, where a part has them.
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = PossibleValuesParser::new(KINDS.map(|kind| kind.name)))]
     servers: Option<Vec<String>>,
 }
 
 impl Settings {
-    fn parse(arguments: &[String]) -> Result<Settings, Failure> {
-        let mut settings = Settings { parts: Vec::new(), rounds: 3, seconds: None, servers: None };
-        let mut arguments = arguments.iter();
-        while let Some(argument) = arguments.next() {
-            if PARTS.contains(&argument.as_str()) {
-                settings.parts.push(argument.clone());
-                continue;
-            }
-            if !["--rounds", "--seconds", "--servers"].contains(&argument.as_str()) {
-                let parts = PARTS.join(", ");
-                return Err(format!(
-                    "expected {parts}, --rounds N, --seconds N or --servers NAMES, found {argument}"
-                )
-                .into());
-            }
-            let value = arguments.next().ok_or_else(|| format!("expected a value behind {argument}"))?;
-            let number = || value.parse::<u32>().ok().filter(|number| *number > 0);
-            let expected = || format!("{argument}: expected a whole number from 1 on, found {value:?}");
-            match argument.as_str() {
-                "--rounds" => settings.rounds = number().ok_or_else(expected)? as usize,
-                "--seconds" => {
-                    settings.seconds = Some(Duration::from_secs(number().ok_or_else(expected)?.into()));
-                }
-                _ => settings.servers = Some(names(value)?),
-            }
-        }
-        if settings.parts.is_empty() {
-            settings.parts = PARTS.map(str::to_owned).to_vec();
-        }
-        Ok(settings)
-    }
-
     /// Those of a part's servers that were asked for.
     fn among(&self, kinds: &[Kind]) -> Result<Vec<Kind>, Failure> {
         let wanted = |kind: &Kind| {
@@ -118,18 +98,6 @@ impl Settings {
         }
         Ok(found)
     }
-}
-
-fn names(value: &str) -> Result<Vec<String>, Failure> {
-    value
-        .split(',')
-        .map(|name| {
-            if KINDS.iter().any(|kind| kind.name == name) {
-                return Ok(name.to_owned());
-            }
-            Err(format!("--servers: expected names among {}, found {name:?}", list(&KINDS)).into())
-        })
-        .collect()
 }
 
 fn list(kinds: &[Kind]) -> String {

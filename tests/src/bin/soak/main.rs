@@ -9,6 +9,7 @@ mod traffic;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use clap::Parser;
 use e2e::Failure;
 use e2e::world::World;
 
@@ -30,7 +31,7 @@ async fn main() -> ExitCode {
 
 /// Whether all was well.
 async fn run() -> Result<bool, Failure> {
-    let settings = Settings::from_arguments()?;
+    let settings = Settings::parse();
     println!("starting etcd, kube-apiserver, kube-controller-manager, Prometheus and the adapter");
     let mut world =
         World::start().await?.ok_or("a component is missing: scripts/components says which, and why")?;
@@ -72,29 +73,23 @@ async fn run() -> Result<bool, Failure> {
     Ok(good)
 }
 
-/// `--minutes N` and `--rate N` requests a second.
+/// Puts the adapter under steady load while everything around it changes, and judges what became of it.
+///
+/// Writes target/reports/soak.json. The exit status is 0 if all was well.
+#[derive(Debug, Parser)]
+#[command(name = "soak", verbatim_doc_comment)]
 struct Settings {
+    /// How long.
+    #[arg(long = "minutes", value_name = "MINUTES", default_value = "60", value_parser = minutes)]
     length: Duration,
+    /// Requests a second.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     rate: u32,
 }
 
-impl Settings {
-    fn from_arguments() -> Result<Settings, Failure> {
-        let mut settings = Settings { length: Duration::from_hours(1), rate: 50 };
-        let mut arguments = std::env::args().skip(1);
-        while let Some(name) = arguments.next() {
-            let value = arguments.next().ok_or_else(|| format!("expected a value behind {name}"))?;
-            match name.as_str() {
-                "--minutes" => settings.length = Duration::from_secs_f64(value.parse::<f64>()? * 60.0),
-                "--rate" => settings.rate = value.parse()?,
-                _ => return Err(format!("expected --minutes or --rate, found {name}").into()),
-            }
-        }
-        if settings.rate == 0 {
-            return Err("expected a --rate above 0".into());
-        }
-        Ok(settings)
-    }
+fn minutes(text: &str) -> Result<Duration, String> {
+    let minutes: f64 = text.parse().map_err(|_| "expected a number of minutes".to_owned())?;
+    Duration::try_from_secs_f64(minutes * 60.0).map_err(|error| error.to_string())
 }
 
 const SAMPLING: Duration = Duration::from_secs(10);

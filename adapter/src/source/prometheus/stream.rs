@@ -176,6 +176,6 @@ impl Visitor<'_> for TextSeed<'_> {
 }
 
 const CHUNKS_AHEAD: usize = 8;
-const READ_AHEAD: usize = 64 << 10;
+const READ_AHEAD: usize = 16 << 10;
 /// About ten million series; a rule that lists more is a mistake.
 const LARGEST_BODY: usize = 4 << 30;

@@ -3,8 +3,8 @@
 //! Twice, as upstream: the route looks only whether it makes any media type that is named ([`Accept::admits`]); the
 //! object's form is chosen when there is an object, by weight and parameters ([`Accept::form`] and its siblings).
 
-use http::header;
 use http::request::Parts;
+use http::{HeaderValue, header};
 
 use crate::discovery::AggregatedVersion;
 use crate::query::QueryParameters;
@@ -47,7 +47,7 @@ pub enum MetaVersion {
 /// What a request says about the form of its answer.
 #[derive(Debug, Clone)]
 pub struct Accept<'a> {
-    header: &'a str,
+    header: &'a [u8],
     /// In the order in which they are tried.
     clauses: Vec<Clause<'a>>,
     pretty: bool,
@@ -97,10 +97,9 @@ impl MetaVersion {
 impl<'a> Accept<'a> {
     /// Reads the `Accept` header, `?pretty` and the user agent.
     pub fn of(request: &'a Parts, query: &QueryParameters) -> Accept<'a> {
-        let header =
-            request.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let header = request.headers.get(header::ACCEPT).map(HeaderValue::as_bytes).unwrap_or_default();
         let mut clauses: Vec<Clause<'a>> =
-            header.split(',').filter_map(Clause::parse).take(MOST_CLAUSES).collect();
+            texts(header).filter_map(Clause::parse).take(MOST_CLAUSES).collect();
         // Inserted one by one, as upstream does: its order has cycles (a wildcard of more weight against a media type
         // of less), so that the outcome depends on how it is sorted, and a sorting function may answer with a panic.
         for end in 1..clauses.len() {
@@ -116,7 +115,7 @@ impl<'a> Accept<'a> {
     /// Whether a route that makes these media types takes the request: only the names count here.
     pub fn admits(&self, produces: &[&str]) -> bool {
         self.header.is_empty()
-            || self.header.split(',').any(|clause| {
+            || texts(self.header).any(|clause| {
                 let media_type = clause.split(';').next().unwrap_or_default().trim_matches(' ');
                 media_type == "*/*" || produces.contains(&media_type)
             })
@@ -315,6 +314,11 @@ pub const LISTS: &[&str] = &[
 /// What `/version` makes.
 pub const JSON_ONLY: &[&str] = &[JSON];
 
+/// The clauses of a header, without those that are no text: they name nothing that is made here.
+fn texts(header: &[u8]) -> impl Iterator<Item = &str> {
+    header.split(|byte| *byte == b',').filter_map(|clause| str::from_utf8(clause).ok())
+}
+
 /// Clauses of an `Accept` header that are looked at: bounds the work that a header can make.
 const MOST_CLAUSES: usize = 64;
 
@@ -465,6 +469,23 @@ mod tests {
         ] {
             let (parts, query) = request(accept, "", "");
             assert_eq!(Accept::of(&parts, &query).admits_openapi(), admits, "{accept:?}");
+        }
+    }
+
+    /// Bytes that are no text are no absence of a header.
+    #[test]
+    fn a_clause_that_is_no_text_names_nothing() {
+        for (accept, expected) in [
+            (b"application/\xf7".as_slice(), None),
+            (b"\xf7", None),
+            (b"\xf7/json, application/yaml", Some(Form::Yaml)),
+        ] {
+            let request =
+                http::Request::builder().header(header::ACCEPT, accept).body(()).expect("a request");
+            let (parts, ()) = request.into_parts();
+            let accept = Accept::of(&parts, &QueryParameters::parse(""));
+            assert_eq!(accept.form(), expected);
+            assert!(!accept.admits(&["application/json"]));
         }
     }
 

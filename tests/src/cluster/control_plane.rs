@@ -17,10 +17,12 @@ use crate::{Failure, free_port};
 pub(super) struct ControlPlane {
     etcd: Process,
     api_server: Option<Process>,
-    controller_manager: Process,
+    /// Not before kube-apiserver is ready: it would wait for some seconds only.
+    controller_manager: Option<Process>,
     dir: PathBuf,
     port: u16,
     program: PathBuf,
+    controllers: PathBuf,
     pub(super) authority: Authority,
     pub(super) front_proxy: Authority,
 }
@@ -36,7 +38,7 @@ const SHORT_WAITS: [&str; 4] = [
 impl ControlPlane {
     /// Starts one whose files are in `dir`; `None` where a component is neither there nor can be built.
     pub(super) fn start(dir: &Path) -> Result<Option<ControlPlane>, Failure> {
-        let (Some(etcd), Some(program), Some(controller_manager)) =
+        let (Some(etcd), Some(program), Some(controllers)) =
             (component("etcd"), component("kube-apiserver"), component("kube-controller-manager"))
         else {
             return Ok(None);
@@ -64,18 +66,25 @@ impl ControlPlane {
         prepare(dir, &authority, &front_proxy, port)?;
         std::fs::write(dir.join("etcd.url"), etcd_url)?;
         let api_server = start_api_server(&program, dir, port)?;
-        let flags = controller_manager_flags(dir);
-        let controller_manager = Process::start("kube-controller-manager", &controller_manager, &flags, dir)?;
         Ok(Some(ControlPlane {
             etcd,
             api_server: Some(api_server),
-            controller_manager,
+            controller_manager: None,
             dir: dir.to_owned(),
             port,
             program,
+            controllers,
             authority,
             front_proxy,
         }))
+    }
+
+    /// Starts kube-controller-manager.
+    pub(super) fn start_controllers(&mut self) -> Result<(), Failure> {
+        let flags = controller_manager_flags(&self.dir);
+        let process = Process::start("kube-controller-manager", &self.controllers, &flags, &self.dir)?;
+        self.controller_manager = Some(process);
+        Ok(())
     }
 
     /// The log of kube-apiserver.
@@ -107,7 +116,7 @@ impl ControlPlane {
 
     /// Name and end of the log of each process.
     pub(super) fn tails(&self) -> Vec<(String, String)> {
-        let processes = [Some(&self.etcd), self.api_server.as_ref(), Some(&self.controller_manager)];
+        let processes = [Some(&self.etcd), self.api_server.as_ref(), self.controller_manager.as_ref()];
         processes.into_iter().flatten().map(|process| (process.name().to_owned(), process.tail())).collect()
     }
 }

@@ -80,8 +80,10 @@ impl Cluster {
         let namespaces = Namespaces { workloads: "default".to_owned(), adapter: "monitoring".to_owned() };
         let client = client(&kubeconfig).await?;
         let control_plane = Some(control_plane);
-        let cluster = Cluster { dir, kubectl, kubeconfig, namespaces, control_plane, client, stopped: false };
+        let mut cluster =
+            Cluster { dir, kubectl, kubeconfig, namespaces, control_plane, client, stopped: false };
         cluster.wait_until_ready().await?;
+        cluster.control_plane_mut()?.start_controllers()?;
         Ok(Some(cluster))
     }
 
@@ -198,7 +200,7 @@ impl Cluster {
     }
 
     async fn wait_until_ready(&self) -> Result<(), Failure> {
-        let ready = until("kube-apiserver is ready", Duration::from_mins(1), || async {
+        let ready = until("kube-apiserver is ready", Duration::from_mins(3), || async {
             let request = http::Request::get("/readyz").body(Vec::new())?;
             Ok(self.client.request_text(request).await.is_ok_and(|text| text == "ok"))
         });

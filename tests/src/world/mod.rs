@@ -61,7 +61,7 @@ impl Metrics {
         prometheus: &Path,
         shapes: BTreeSet<Shape>,
     ) -> Result<Metrics, Failure> {
-        until("the cluster gives pods an identity", MINUTE * 3, || async {
+        until("the cluster gives pods an identity", MINUTE, || async {
             Ok(cluster.kubectl(&["get", "serviceaccount", "default"]).is_ok())
         })
         .await?;

@@ -1,7 +1,7 @@
 //! Whatever others send, what must hold of it: one function for each fuzz target. Each takes any bytes, and panics where what
 //! must hold does not.
 //!
-//! `corpus/TARGET` holds the inputs that together reach everything that fuzzing reached; tests try them again.
+//! `corpus/TARGET` holds the few inputs that together reach most of what fuzzing reached; tests try them again.
 
 use std::io::{self, Read};
 
@@ -52,7 +52,8 @@ pub fn path(target: &[u8]) {
     }
     let attributes = Attributes::of(&Method::GET, path, &segments, &QueryParameters::parse(query));
     if let Some(resource) = attributes.resource {
-        assert!(segments.contains(&resource.resource), "{path:?}");
+        // `watch` alone names no resource.
+        assert!(resource.resource.is_empty() || segments.contains(&resource.resource), "{path:?}");
         assert!(resource.namespace.is_empty() || segments.contains(&resource.namespace), "{path:?}");
     }
 }

@@ -1,3 +1,5 @@
+//! [`fuzz::selector`].
+
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| fuzz::selector(input));

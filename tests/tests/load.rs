@@ -159,8 +159,9 @@ struct Server {
     port: u16,
     roots: RootCertStore,
     identity: (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>),
-    /// All at once would take a small machine longer than the server gives them.
-    handshakes: Semaphore,
+    /// Connections at once on their way: more would overflow the kernel's queue, or take a small machine longer to shake hands
+    /// with than the server gives them.
+    connecting: Semaphore,
 }
 
 impl Server {
@@ -178,7 +179,7 @@ impl Server {
             .add(CertificateDer::from_pem_slice(&pem("/clusters/0/cluster/certificate-authority-data")?)?)?;
         let certificate = CertificateDer::from_pem_slice(&pem("/users/0/user/client-certificate-data")?)?;
         let key = PrivateKeyDer::from_pem_slice(&pem("/users/0/user/client-key-data")?)?;
-        Ok(Server { port, roots, identity: (vec![certificate], key), handshakes: Semaphore::new(8) })
+        Ok(Server { port, roots, identity: (vec![certificate], key), connecting: Semaphore::new(8) })
     }
 
     /// A TCP connection that takes in little.
@@ -190,7 +191,7 @@ impl Server {
 
     /// A TLS connection of somebody who may do anything.
     async fn raw(&self, protocol: &str) -> Result<Raw, Failure> {
-        let _place = self.handshakes.acquire().await?;
+        let _place = self.connecting.acquire().await?;
         let (chain, key) = &self.identity;
         let mut config = ClientConfig::builder()
             .with_root_certificates(self.roots.clone())
@@ -325,7 +326,10 @@ async fn untaken(server: &Server) -> Result<Answers, Failure> {
 
 async fn half_open(server: &Server) -> Result<Answers, Failure> {
     let answers = counted((0..900).map(|number| async move {
-        let mut stream = server.connect().await?;
+        let mut stream = {
+            let _place = server.connecting.acquire().await?;
+            server.connect().await?
+        };
         // Some say the beginning of a handshake.
         if number % 2 == 0 {
             stream.write_all(&[22, 3, 1, 2]).await?;

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::text::Text;
 use super::transport;
 use crate::source::{QueryResult, Sample, Samples, SourceError, SourceErrorClass};
 
@@ -293,8 +294,9 @@ impl<'de> Visitor<'de> for LabelsSeed<'_> {
         let mut labels: Vec<Label> = Vec::with_capacity(self.0.len());
         loop {
             let before = self.0.get(labels.len());
-            let Some(name) = map.next_key_seed(TextSeed(before.map(|(name, _)| name)))? else { break };
-            labels.push((name, map.next_value_seed(TextSeed(before.map(|(_, value)| value)))?));
+            let (name_before, value_before) = before.map(|(name, value)| (name, value)).unzip();
+            let Some(name) = map.next_key_seed(Text(|text: &str| like(name_before, text)))? else { break };
+            labels.push((name, map.next_value_seed(Text(|text: &str| like(value_before, text)))?));
         }
         // Prometheus sorts them; others may not, and a name that comes twice has its last value, as in any JSON object.
         if !labels.is_sorted_by(|(one, _), (next, _)| one < next) {
@@ -305,28 +307,10 @@ impl<'de> Visitor<'de> for LabelsSeed<'_> {
 }
 
 /// A text, shared with one that may be equal.
-struct TextSeed<'a>(Option<&'a Arc<str>>);
-
-impl<'de> DeserializeSeed<'de> for TextSeed<'_> {
-    type Value = Arc<str>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Arc<str>, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for TextSeed<'_> {
-    type Value = Arc<str>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string")
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Arc<str>, E> {
-        Ok(match self.0 {
-            Some(known) if **known == *text => Arc::clone(known),
-            _ => Arc::from(text),
-        })
+fn like(before: Option<&Arc<str>>, text: &str) -> Arc<str> {
+    match before {
+        Some(before) if **before == *text => Arc::clone(before),
+        _ => Arc::from(text),
     }
 }
 

@@ -6,6 +6,7 @@
 mod answer;
 mod client;
 mod stream;
+mod text;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};

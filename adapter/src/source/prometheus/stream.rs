@@ -1,11 +1,9 @@
 //! The answer to a series query, read while it arrives: of each series only its name and the names of its labels are kept,
 //! and each combination once. A listing of a million series needs the memory of a few hundred combinations.
 
-use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::io::{self, Read};
-use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes};
@@ -15,6 +13,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use tokio::sync::mpsc;
 
 use super::answer::{Envelope, check_status, no_answer, unavailable};
+use super::text::Text;
 use super::transport;
 use crate::source::{Listing, SourceError};
 
@@ -100,9 +99,9 @@ impl<'de> serde::Deserialize<'de> for Found {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Found, A::Error> {
-                let texts = Rc::new(RefCell::new(HashSet::new()));
+                let mut texts = HashSet::new();
                 let mut distinct = BTreeSet::new();
-                while let Some(series) = sequence.next_element_seed(SeriesSeed(&texts))? {
+                while let Some(series) = sequence.next_element_seed(SeriesSeed(&mut texts))? {
                     distinct.insert(series);
                 }
                 Ok(Found(distinct.into_iter().collect()))
@@ -113,7 +112,7 @@ impl<'de> serde::Deserialize<'de> for Found {
 }
 
 /// One series: an object of labels, of which `__name__` is the name.
-struct SeriesSeed<'a>(&'a RefCell<HashSet<Arc<str>>>);
+struct SeriesSeed<'a>(&'a mut HashSet<Arc<str>>);
 
 impl<'de> DeserializeSeed<'de> for SeriesSeed<'_> {
     type Value = Series;
@@ -133,9 +132,9 @@ impl<'de> Visitor<'de> for SeriesSeed<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Series, A::Error> {
         let mut name = None;
         let mut labels = Vec::new();
-        while let Some(label) = map.next_key_seed(TextSeed(self.0))? {
+        while let Some(label) = map.next_key_seed(Text(|text: &str| interned(self.0, text)))? {
             if &*label == "__name__" {
-                name = Some(map.next_value_seed(TextSeed(self.0))?);
+                name = Some(map.next_value_seed(Text(|text: &str| interned(self.0, text)))?);
             } else {
                 map.next_value::<IgnoredAny>()?;
                 labels.push(label);
@@ -147,32 +146,13 @@ impl<'de> Visitor<'de> for SeriesSeed<'_> {
 }
 
 /// A text, shared with every equal one before it.
-struct TextSeed<'a>(&'a RefCell<HashSet<Arc<str>>>);
-
-impl<'de> DeserializeSeed<'de> for TextSeed<'_> {
-    type Value = Arc<str>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Arc<str>, D::Error> {
-        deserializer.deserialize_str(self)
+fn interned(texts: &mut HashSet<Arc<str>>, text: &str) -> Arc<str> {
+    if let Some(known) = texts.get(text) {
+        return Arc::clone(known);
     }
-}
-
-impl Visitor<'_> for TextSeed<'_> {
-    type Value = Arc<str>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string")
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Arc<str>, E> {
-        let mut texts = self.0.borrow_mut();
-        if let Some(known) = texts.get(text) {
-            return Ok(Arc::clone(known));
-        }
-        let text: Arc<str> = Arc::from(text);
-        texts.insert(Arc::clone(&text));
-        Ok(text)
-    }
+    let text: Arc<str> = Arc::from(text);
+    texts.insert(Arc::clone(&text));
+    text
 }
 
 const CHUNKS_AHEAD: usize = 8;

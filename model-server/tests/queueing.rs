@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use model_server::config::Timeouts;
 
 use support::{Options, PATIENCE, Server, Step};
+use tokio::task::JoinHandle;
 
 #[tokio::test]
 async fn depth_counts_what_is_admitted_and_not_finished() {
@@ -30,13 +31,19 @@ async fn depth_counts_what_is_admitted_and_not_finished() {
     assert_eq!(server.metric(r#"inference_queue_seconds_count{model="m"}"#), 5.0);
 }
 
+/// The clients of a request that runs, and of three that wait meanwhile: the next batch.
+async fn one_runs_and_three_wait(server: &Server) -> (JoinHandle<u16>, Vec<JoinHandle<u16>>) {
+    let first = server.predict();
+    server.until("inference_requests_running", 1.0).await;
+    let others = (0..3).map(|_| server.predict()).collect();
+    server.until("inference_requests_waiting", 3.0).await;
+    (first, others)
+}
+
 #[tokio::test]
 async fn a_batch_is_what_is_waiting() {
     let server = Server::start(Options { max_batch_size: 8, ..Options::default() });
-    let first = server.predict();
-    server.until("inference_requests_running", 1.0).await;
-    let others: Vec<_> = (0..3).map(|_| server.predict()).collect();
-    server.until("inference_requests_waiting", 3.0).await;
+    let (first, others) = one_runs_and_three_wait(&server).await;
     server.next(Step::Answer);
     server.until("inference_requests_running", 3.0).await;
     server.next(Step::Answer);
@@ -212,10 +219,7 @@ async fn a_client_may_wait_less_than_the_default_but_not_longer_than_the_most() 
 async fn what_the_model_cannot_bear_fails_alone() {
     for trouble in [|| Step::Fail, || Step::Panic] {
         let server = Server::start(Options { max_batch_size: 8, ..Options::default() });
-        let first = server.predict();
-        server.until("inference_requests_running", 1.0).await;
-        let others: Vec<_> = (0..3).map(|_| server.predict()).collect();
-        server.until("inference_requests_waiting", 3.0).await;
+        let (first, others) = one_runs_and_three_wait(&server).await;
         server.next(Step::Answer);
         // All three together, then one by one: the second is the one.
         for step in [trouble(), Step::Answer, trouble(), Step::Answer] {
@@ -245,10 +249,7 @@ async fn a_batch_without_memory_is_halved_once() {
         (vec![Step::OutOfMemory, Step::Answer, Step::OutOfMemory], [200, 503, 503, 503]),
     ] {
         let server = Server::start(Options { max_batch_size: 8, ..Options::default() });
-        let first = server.predict();
-        server.until("inference_requests_running", 1.0).await;
-        let others: Vec<_> = (0..3).map(|_| server.predict()).collect();
-        server.until("inference_requests_waiting", 3.0).await;
+        let (first, others) = one_runs_and_three_wait(&server).await;
         server.next(Step::Answer);
         let without = steps.iter().filter(|step| matches!(step, Step::OutOfMemory)).count();
         for step in steps {

@@ -48,6 +48,13 @@ pub async fn until<F: Future<Output = Result<bool, Failure>>>(
     Ok(())
 }
 
+/// The middle one of some figures; NaN for none.
+pub fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
 /// A number of seconds as a program's argument.
 ///
 /// # Errors

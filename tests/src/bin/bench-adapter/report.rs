@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use e2e::{Failure, stack};
+use e2e::{Failure, median, stack};
 use serde_json::json;
 
 use crate::measure::Measured;
@@ -151,10 +151,4 @@ impl Report {
             .collect();
         stack::write_report("adapter", &json!({"rows": rows, "starts": starts}))
     }
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_unstable_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

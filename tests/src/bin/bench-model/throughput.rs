@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use e2e::{Failure, stack};
+use e2e::{Failure, median, stack};
 use serde_json::json;
 
+use crate::Settings;
 use crate::servers::{KINDS, Kind, Model, NOOP, OURS, Servers, TUNED, TUTORIAL, TUTORIAL_TWICE};
 use crate::wrk::{self, Measured, TUTORIAL_FEATURES, Wrk};
-use crate::{Settings, median};
 
 const FEATURES: [usize; 2] = [TUTORIAL_FEATURES, 768];
 const CONCURRENCIES: [usize; 4] = [1, 16, 64, 256];

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use e2e::process::Process;
-use e2e::{Failure, stack};
+use e2e::{Failure, median, stack};
 use serde_json::{Value, json};
 
 use crate::Settings;
@@ -78,8 +78,9 @@ impl Report {
         };
         let (first, last) = halves(&warm).ok_or("too short: no samples after the warm-up")?;
         let slope = bytes_per_hour(&warm);
-        let resident = |samples: &[Sample]| median(samples.iter().map(|sample| sample.resident_bytes));
-        let files = |samples: &[Sample]| median(samples.iter().map(|sample| sample.open_files as u64));
+        let resident =
+            |samples: &[Sample]| median(samples.iter().map(|sample| sample.resident_bytes as f64)) as u64;
+        let files = |samples: &[Sample]| median(samples.iter().map(|sample| sample.open_files as f64)) as u64;
         let (resident_before, resident_after) = (resident(first), resident(last));
         let (files_before, files_after) = (files(first), files(last));
         let answered: u64 = answers.values().map(|count| count.answers).sum();
@@ -154,12 +155,6 @@ impl Report {
 fn halves(samples: &[Sample]) -> Option<(&[Sample], &[Sample])> {
     let (first, last) = samples.split_at(samples.len() / 2);
     (!first.is_empty() && !last.is_empty()).then_some((first, last))
-}
-
-fn median(numbers: impl Iterator<Item = u64>) -> u64 {
-    let mut numbers: Vec<u64> = numbers.collect();
-    numbers.sort_unstable();
-    numbers.get(numbers.len() / 2).copied().unwrap_or_default()
 }
 
 /// The line that fits resident memory best.

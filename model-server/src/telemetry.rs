@@ -4,11 +4,13 @@
 //! No label value comes from a client, and pod or namespace are left to whoever scrapes.
 
 mod busy;
+mod depth;
 mod gpu;
 mod openmetrics;
 mod outcome;
 mod peak;
 mod registrar;
+mod tally;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,25 +18,23 @@ use std::time::{Duration, Instant};
 use prometheus::{Counter, Encoder as _, Gauge, Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 
 use self::busy::{Busy, BusyTime};
+use self::depth::Depth;
 pub use self::gpu::GpuMetrics;
 pub use self::openmetrics::Format;
 use self::outcome::Outcomes;
 pub use self::outcome::{Counted, Outcome};
 use self::peak::Peak;
 use self::registrar::{Registrar, VALID};
+use self::tally::{PerRequest, Tallies};
 
 /// Handles on every metric.
 pub struct Telemetry {
     registry: Registry,
-    outcomes: Outcomes,
-    latency: Histogram,
+    tallies: Tallies,
     depth: IntGauge,
     waiting: IntGauge,
     running: IntGauge,
     depth_peak: IntGauge,
-    queue_seconds: Histogram,
-    compute_seconds: Histogram,
-    batch_size: Histogram,
     busy_seconds: Counter,
     duty_cycle: Gauge,
     truncated: IntCounter,
@@ -44,6 +44,7 @@ pub struct Telemetry {
     model_warmup_seconds: Gauge,
     draining: IntGauge,
     gpu: GpuMetrics,
+    requests: Depth,
     peak: Peak,
     /// One for each worker, which writes it; a scrape reads them.
     workers: Vec<Mutex<Busy>>,
@@ -111,20 +112,12 @@ impl Telemetry {
         let of_model = ["model", "version"];
         let model_and_version = [model.as_str(), version.as_str()];
         let origin = Instant::now();
-        let telemetry = Telemetry {
+        let tallies = Tallies::new(PerRequest {
             outcomes: Outcomes::new(&requests, model),
             latency: r.histogram(
                 "inference_latency_seconds",
                 "Time from the body of a request received to its answer ready, in seconds; successes only.",
                 latency_buckets,
-            ),
-            depth: r
-                .gauge("request_queue_depth", "Requests admitted and not finished: waiting or in flight."),
-            waiting: r.gauge("inference_requests_waiting", "Requests admitted and not executing yet."),
-            running: r.gauge("inference_requests_running", "Requests executing."),
-            depth_peak: r.gauge(
-                "request_queue_depth_peak",
-                "Largest request_queue_depth of the last seconds, for what happens between two scrapes.",
             ),
             queue_seconds: r.histogram_of(
                 "inference_queue_seconds",
@@ -139,6 +132,17 @@ impl Telemetry {
                 model,
             ),
             batch_size: r.histogram_of("inference_batch_size", "Rows of an execution.", &BATCHES, model),
+        });
+        let telemetry = Telemetry {
+            tallies,
+            depth: r
+                .gauge("request_queue_depth", "Requests admitted and not finished: waiting or in flight."),
+            waiting: r.gauge("inference_requests_waiting", "Requests admitted and not executing yet."),
+            running: r.gauge("inference_requests_running", "Requests executing."),
+            depth_peak: r.gauge(
+                "request_queue_depth_peak",
+                "Largest request_queue_depth of the last seconds, for what happens between two scrapes.",
+            ),
             busy_seconds: r.float_counter(
                 "inference_worker_busy_seconds_total",
                 "Time that workers spent executing, in seconds, all workers together.",
@@ -170,6 +174,7 @@ impl Telemetry {
                 .with_label_values(&model_and_version),
             draining: r.gauge("server_draining", "1 from the signal to end on, else 0."),
             gpu: GpuMetrics::new(&r),
+            requests: Depth::default(),
             peak: Peak::new(capacity.window, origin),
             workers: (0..capacity.workers).map(|_| Mutex::new(Busy::new(capacity.window, origin))).collect(),
             origin,
@@ -214,12 +219,12 @@ impl Telemetry {
 
     /// A request to compute something came; it counts as one whose client left until it says how it ends.
     pub fn count(&self) -> Counted<'_> {
-        Counted { outcomes: &self.outcomes, outcome: Outcome::Cancelled }
+        Counted { telemetry: self, outcome: Outcome::Cancelled }
     }
 
     /// A request was answered, so long after its body was received.
     pub fn answered(&self, took: Duration) {
-        self.latency.observe(took.as_secs_f64());
+        self.tallies.mine().latency.observe(took.as_secs_f64());
     }
 
     /// An input was longer than the model's.
@@ -243,8 +248,8 @@ impl Telemetry {
     }
 
     /// Requests admitted and not finished.
-    pub fn depth(&self) -> usize {
-        usize::try_from(self.depth.get()).unwrap_or(0)
+    pub fn depth(&self) -> u32 {
+        self.requests.now().all()
     }
 
     /// When a request that finds no room should come again: in the time that the workers need for what is there.
@@ -256,7 +261,7 @@ impl Telemetry {
             (time.total, time.requests.max(1))
         };
         let mean = busy.as_secs_f64() / requests as f64;
-        let seconds = self.depth() as f64 * mean / self.workers.len().max(1) as f64;
+        let seconds = f64::from(self.depth()) * mean / self.workers.len().max(1) as f64;
         Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
     }
 
@@ -265,50 +270,33 @@ impl Telemetry {
         let sums = |histogram: &Histogram| (histogram.get_sample_count(), histogram.get_sample_sum());
         let failures =
             [Outcome::Invalid, Outcome::Rejected, Outcome::Expired, Outcome::Error, Outcome::Draining];
+        let counted = self.tallies.flush();
         Totals {
-            answered: self.outcomes.so_far(Outcome::Ok),
-            failed: failures.into_iter().map(|outcome| self.outcomes.so_far(outcome)).sum(),
-            executions: self.batch_size.get_sample_count(),
-            rows: self.batch_size.get_sample_sum(),
-            queue: sums(&self.queue_seconds),
-            compute: sums(&self.compute_seconds),
-            latency: sums(&self.latency),
+            answered: counted.outcomes.so_far(Outcome::Ok),
+            failed: failures.into_iter().map(|outcome| counted.outcomes.so_far(outcome)).sum(),
+            executions: counted.batch_size.get_sample_count(),
+            rows: counted.batch_size.get_sample_sum(),
+            queue: sums(&counted.queue_seconds),
+            compute: sums(&counted.compute_seconds),
+            latency: sums(&counted.latency),
         }
     }
 
     /// A request is admitted: it waits.
     pub(crate) fn admitted(&self, now: Instant) {
-        self.waiting.inc();
-        self.depth.inc();
-        self.peak.see(now, self.depth.get());
+        self.peak.see(now, self.requests.arrives().all());
     }
 
-    /// A request is about to execute. Counted before it is known whether its client is still there, so that no gauge is ever
-    /// below what is true.
-    pub(crate) fn starting(&self) {
-        self.running.inc();
-    }
-
-    /// It executes.
+    /// A request that waited so long executes.
     pub(crate) fn started(&self, waited: Duration) {
-        self.waiting.dec();
-        self.queue_seconds.observe(waited.as_secs_f64());
-    }
-
-    /// It does not: its client had left.
-    pub(crate) fn not_started(&self) {
-        self.running.dec();
+        self.requests.starts();
+        self.tallies.mine().queue_seconds.observe(waited.as_secs_f64());
     }
 
     /// An admitted request is over.
     pub(crate) fn left(&self, now: Instant, was_running: bool) {
-        self.peak.see(now, self.depth.get());
-        if was_running {
-            self.running.dec();
-        } else {
-            self.waiting.dec();
-        }
-        self.depth.dec();
+        let with_it = if was_running { self.requests.stops_running() } else { self.requests.stops_waiting() };
+        self.peak.see(now, with_it.all());
     }
 
     /// A worker begins to execute.
@@ -321,9 +309,10 @@ impl Telemetry {
         let (began, ended) = times;
         lock(&self.workers[worker]).end(ended, requests);
         let took = ended.saturating_duration_since(began).as_secs_f64();
-        self.batch_size.observe(rows as f64);
+        let tally = self.tallies.mine();
+        tally.batch_size.observe(rows as f64);
         for _ in 0..requests {
-            self.compute_seconds.observe(took);
+            tally.compute_seconds.observe(took);
         }
     }
 
@@ -339,10 +328,15 @@ impl Telemetry {
         self.model_ready.set(0);
     }
 
-    /// Writes what is computed from windows, at each scrape: several that scrape do not disturb one another.
+    /// Writes what is kept elsewhere or computed from windows, at each scrape: several that scrape do not disturb one another.
     fn refresh(&self, now: Instant) {
         let _scrape = lock(&self.scrape);
-        self.depth_peak.set(self.peak.over_window(now, self.depth.get()));
+        self.tallies.flush();
+        let requests = self.requests.now();
+        self.depth.set(i64::from(requests.all()));
+        self.waiting.set(i64::from(requests.waiting));
+        self.running.set(i64::from(requests.running()));
+        self.depth_peak.set(i64::from(self.peak.over_window(now, requests.all())));
         let time = self.time(now);
         // A computation that ended between two looks is counted by its end; the counter never goes back.
         self.busy_seconds.inc_by((time.total.as_secs_f64() - self.busy_seconds.get()).max(0.0));

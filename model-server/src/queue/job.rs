@@ -79,14 +79,11 @@ impl Job {
 
     /// From waiting to executing, unless the client left meanwhile.
     pub(super) fn start(&self, now: Instant, telemetry: &Telemetry) -> bool {
-        telemetry.starting();
-        if self.move_on(WAITING, RUNNING) {
+        let starts = self.move_on(WAITING, RUNNING);
+        if starts {
             telemetry.started(now.saturating_duration_since(self.admitted));
-            true
-        } else {
-            telemetry.not_started();
-            false
         }
+        starts
     }
 
     fn move_on(&self, from: u8, to: u8) -> bool {

@@ -1,6 +1,9 @@
 //! How requests end, and the guard that counts each of them once.
 
+use prometheus::local::LocalIntCounter;
 use prometheus::{IntCounter, IntCounterVec};
+
+use super::Telemetry;
 
 /// How a request ended. Every request to compute something ends in exactly one way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,8 +56,8 @@ impl Outcomes {
         Outcomes(Outcome::ALL.map(|outcome| requests.with_label_values(&[model, outcome.label()])))
     }
 
-    pub(super) fn count(&self, outcome: Outcome) {
-        self.0[outcome as usize].inc();
+    pub(super) fn local(&self) -> LocalOutcomes {
+        LocalOutcomes(self.0.each_ref().map(IntCounter::local))
     }
 
     pub(super) fn so_far(&self, outcome: Outcome) -> u64 {
@@ -62,9 +65,22 @@ impl Outcomes {
     }
 }
 
+/// What some threads counted since the last look.
+pub(super) struct LocalOutcomes([LocalIntCounter; Outcome::ALL.len()]);
+
+impl LocalOutcomes {
+    pub(super) fn count(&self, outcome: Outcome) {
+        self.0[outcome as usize].inc();
+    }
+
+    pub(super) fn flush(&self) {
+        self.0.iter().for_each(LocalIntCounter::flush);
+    }
+}
+
 /// A request under way, from its head to its answer. Dropped without an outcome, its client left.
 pub struct Counted<'a> {
-    pub(super) outcomes: &'a Outcomes,
+    pub(super) telemetry: &'a Telemetry,
     pub(super) outcome: Outcome,
 }
 
@@ -77,6 +93,6 @@ impl Counted<'_> {
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.outcomes.count(self.outcome);
+        self.telemetry.tallies.mine().outcomes.count(self.outcome);
     }
 }

@@ -17,8 +17,8 @@ impl Peak {
         Peak { origin, slot, slots: std::array::from_fn(|_| AtomicU64::new(0)) }
     }
 
-    pub(super) fn see(&self, now: Instant, value: i64) {
-        let (number, value) = (self.number(now), (value.max(0) as u64).min(LARGEST));
+    pub(super) fn see(&self, now: Instant, value: u32) {
+        let (number, value) = (self.number(now), u64::from(value).min(LARGEST));
         let slot = &self.slots[number as usize % SLOTS];
         // Whoever is late by a whole window must not put an old value in a new slot.
         let _ = slot.fetch_update(Ordering::AcqRel, Ordering::Acquire, |held| {
@@ -28,17 +28,17 @@ impl Peak {
     }
 
     /// The largest value from a window ago until now; `current` is the value now.
-    pub(super) fn over_window(&self, now: Instant, current: i64) -> i64 {
+    pub(super) fn over_window(&self, now: Instant, current: u32) -> u32 {
         let newest = self.number(now);
         let oldest = newest.saturating_sub(SLOTS as u64 - 1).max(1);
         let held = self.slots.iter().map(|slot| unpack(slot.load(Ordering::Acquire)));
-        let peaks = held.filter(|(of, _)| (oldest..=newest).contains(of)).map(|(_, peak)| peak as i64);
-        peaks.fold(current, i64::max)
+        let peaks = held.filter(|(of, _)| (oldest..=newest).contains(of)).map(|(_, peak)| peak as u32);
+        peaks.fold(current, u32::max)
     }
 
     /// The number of the slot of a time; 0 stands for a slot that was never used.
     fn number(&self, now: Instant) -> u64 {
-        (now.saturating_duration_since(self.origin).as_nanos() / self.slot.as_nanos()) as u64 + 1
+        now.saturating_duration_since(self.origin).as_nanos() as u64 / self.slot.as_nanos() as u64 + 1
     }
 }
 

@@ -182,7 +182,7 @@ pub fn check(config: &Config) -> Result<String, AppError> {
     let mut model = loader.load()?;
     let shape = model.shape().clone();
     for rows in [1, config.max_batch_size.get()] {
-        let output = model.infer(vec![0.0; rows * shape.input.width], rows).map_err(ModelError::from)?;
+        let output = model.infer(&vec![0.0; rows * shape.input.width], rows).map_err(ModelError::from)?;
         if let Some(number) = output.iter().find(|number| !number.is_finite()) {
             return Err(
                 ModelError(format!("{name} computes {number} from zeros, expected finite numbers")).into()

@@ -15,7 +15,7 @@ pub trait Model: Send {
     ///
     /// # Errors
     /// What the model refuses, or has no memory for.
-    fn infer(&mut self, input: Vec<f32>, rows: usize) -> Result<Vec<f32>, InferError>;
+    fn infer(&mut self, input: &[f32], rows: usize) -> Result<Vec<f32>, InferError>;
 }
 
 /// What a model takes and gives: rows of numbers, any number of them at a time.

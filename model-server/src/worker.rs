@@ -65,7 +65,7 @@ impl Pool {
             for rows in [1, settings.max_batch_size] {
                 for _ in 0..settings.warmup_iterations {
                     let inputs = model.shape().input.width;
-                    model.infer(vec![0.0; rows * inputs], rows)?;
+                    model.infer(&vec![0.0; rows * inputs], rows)?;
                 }
             }
         }

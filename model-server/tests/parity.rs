@@ -38,9 +38,7 @@ fn pytorch(name: &str) -> PathBuf {
 /// What a model computes for all vectors, so many at a time.
 fn computed(model: &mut dyn Model, vectors: &[f32], rows: usize) -> Vec<f32> {
     let batches = vectors.chunks(rows * FEATURES);
-    batches
-        .flat_map(|batch| model.infer(batch.to_vec(), batch.len() / FEATURES).expect("it computes"))
-        .collect()
+    batches.flat_map(|batch| model.infer(batch, batch.len() / FEATURES).expect("it computes")).collect()
 }
 
 fn largest_difference(some: &[f32], others: &[f32]) -> f32 {

@@ -70,7 +70,7 @@ fn a_traced_model_computes_what_it_should() {
     let mut model = chosen.loader.load().expect("it loads");
     assert_eq!((model.shape().input.width, model.shape().output.width), (3, 2));
     let rows = [1.0, 2.0, 3.0, -0.5, 0.25, 8.0, 0.0, 0.0, 0.0];
-    let output = model.infer(rows.to_vec(), 3).expect("it computes");
+    let output = model.infer(&rows, 3).expect("it computes");
     let wanted: Vec<f64> = rows.chunks(3).flat_map(|row| expected(row, &weights, bias)).collect();
     assert_eq!(output.len(), wanted.len());
     for (found, wanted) in output.iter().zip(&wanted) {
@@ -89,7 +89,7 @@ fn predictions_are_those_of_libtorch_to_the_bit() {
         let input: Vec<f32> = (0..rows * 768).map(|n| ((n * 7919) % 2003) as f32 / 1000.0 - 1.0).collect();
         let tensor = Tensor::from_slice(&input).view([rows as i64, 768]);
         let wanted = Vec::<f32>::try_from(module.forward_ts(&[tensor]).expect("it computes").view([-1]));
-        assert_eq!(model.infer(input, rows).expect("it computes"), wanted.expect("numbers"), "{rows} rows");
+        assert_eq!(model.infer(&input, rows).expect("it computes"), wanted.expect("numbers"), "{rows} rows");
     }
 }
 
@@ -127,10 +127,10 @@ fn a_lack_of_memory_is_told_from_other_trouble() {
     let mut config = config(Backend::Torch, Device::Cpu);
     config.input_width = NonZeroUsize::new(2);
     let mut model = load(&path, &config);
-    assert_eq!(model.infer(vec![1.0, 2.0], 1), Ok(vec![1.0, 2.0]));
-    let error = model.infer(vec![1.0; 4], 2).expect_err("no memory");
+    assert_eq!(model.infer(&[1.0, 2.0], 1), Ok(vec![1.0, 2.0]));
+    let error = model.infer(&[1.0; 4], 2).expect_err("no memory");
     assert!(matches!(&error, InferError::OutOfMemory(text) if text.contains("memory")), "{error}");
-    assert_eq!(model.infer(vec![3.0, 4.0], 1), Ok(vec![3.0, 4.0]));
+    assert_eq!(model.infer(&[3.0, 4.0], 1), Ok(vec![3.0, 4.0]));
 }
 
 #[test]
@@ -184,8 +184,8 @@ fn a_gpu_that_is_asked_for_is_used_or_its_absence_told() {
             assert_eq!(chosen.device, "cuda:0");
             config.device = Device::Cpu;
             let rows = vec![1.0, 2.0, 3.0];
-            let on_gpu = chosen.loader.load().expect("it loads").infer(rows.clone(), 1).expect("it computes");
-            let on_cpu = load(&path, &config).infer(rows, 1).expect("it computes");
+            let on_gpu = chosen.loader.load().expect("it loads").infer(&rows, 1).expect("it computes");
+            let on_cpu = load(&path, &config).infer(&rows, 1).expect("it computes");
             for (gpu, cpu) in on_gpu.iter().zip(&on_cpu) {
                 assert!((gpu - cpu).abs() < 1e-5, "{gpu} {cpu}");
             }

@@ -19,6 +19,8 @@ pub struct OnnxLoader {
 #[derive(Clone)]
 struct Onnx {
     plan: Arc<TypedRunnableModel>,
+    /// For one row alone, if it is worth a second copy of the weights.
+    plan_of_one: Option<Arc<TypedRunnableModel>>,
     shape: Arc<Shape>,
 }
 
@@ -51,7 +53,7 @@ impl Loader for OnnxLoader {
 
 fn parse(bytes: &[u8]) -> Result<Onnx, String> {
     let text = |error: TractError| format!("{error:#}");
-    let mut model = tract_onnx::onnx().model_for_read(&mut &*bytes).map_err(text)?;
+    let model = tract_onnx::onnx().model_for_read(&mut &*bytes).map_err(text)?;
     let (inputs, outlets) = (model.inputs.len(), model.outputs.len());
     if inputs != 1 || outlets != 1 {
         return Err(format!("expected one input and one output, found {inputs} and {outlets}"));
@@ -68,16 +70,35 @@ fn parse(bytes: &[u8]) -> Result<Onnx, String> {
         }
     };
     let inputs = width(model.input_fact(0).map_err(text)?, "input")?;
+    let of_one = model.clone();
     let batch = model.symbols.sym("N");
-    model.set_input_fact(0, f32::fact([batch.to_dim(), inputs.to_dim()]).into()).map_err(text)?;
-    model.analyse(false).map_err(text)?;
-    let outputs = width(model.output_fact(0).map_err(text)?, "output")?;
-    let plan = model.into_optimized().and_then(IntoRunnable::into_runnable).map_err(text)?;
+    let model = optimised(model, batch.into(), inputs).map_err(text)?;
+    let outputs = width(&InferenceFact::from(model.output_fact(0).map_err(text)?), "output")?;
+    let plan_of_one = if weights(&model) <= SMALL {
+        Some(optimised(of_one, 1.into(), inputs).and_then(IntoRunnable::into_runnable).map_err(text)?)
+    } else {
+        None
+    };
+    let plan = model.into_runnable().map_err(text)?;
     let shape = Shape {
         input: TensorShape { name: input_name, width: inputs },
         output: TensorShape { name: output_name, width: outputs },
     };
-    Ok(Onnx { plan, shape: Arc::new(shape) })
+    Ok(Onnx { plan, plan_of_one, shape: Arc::new(shape) })
+}
+
+/// For batches of so many rows: the library chooses how to compute by the sizes that it knows.
+fn optimised(mut model: InferenceModel, rows: TDim, inputs: usize) -> TractResult<TypedModel> {
+    model.set_input_fact(0, f32::fact([rows, inputs.to_dim()]).into())?;
+    model.analyse(false)?;
+    model.into_optimized()
+}
+
+/// Bytes of all constants.
+fn weights(model: &TypedModel) -> usize {
+    let constants =
+        model.nodes.iter().flat_map(|node| &node.outputs).filter_map(|output| output.fact.konst.as_ref());
+    constants.map(|constant| constant.len() * constant.datum_type().size_of()).sum()
 }
 
 impl Model for Onnx {
@@ -85,10 +106,11 @@ impl Model for Onnx {
         &self.shape
     }
 
-    fn infer(&mut self, input: Vec<f32>, rows: usize) -> Result<Vec<f32>, InferError> {
+    fn infer(&mut self, input: &[f32], rows: usize) -> Result<Vec<f32>, InferError> {
         let text = |error: TractError| ModelError(format!("{error:#}"));
-        let input = Tensor::from_shape(&[rows, self.shape.input.width], &input).map_err(text)?;
-        let output = self.plan.run(tvec!(input.into())).map_err(text)?;
+        let input = Tensor::from_shape(&[rows, self.shape.input.width], input).map_err(text)?;
+        let plan = self.plan_of_one.as_ref().filter(|_| rows == 1).unwrap_or(&self.plan);
+        let output = plan.run(tvec!(input.into())).map_err(text)?;
         let numbers = output[0].to_plain_array_view::<f32>().map_err(text)?;
         let numbers: Vec<f32> = numbers.iter().copied().collect();
         let expected = rows * self.shape.output.width;
@@ -99,6 +121,9 @@ impl Model for Onnx {
         }
     }
 }
+
+/// Bytes of weights up to which a model gets a plan for one row. Beyond them the computation outweighs all that the plan saves.
+const SMALL: usize = 1 << 20;
 
 /// `torch.nn.Linear(768, 2)`, what the tutorial serves.
 const LINEAR: &[u8] = include_bytes!("../../models/linear.onnx");

@@ -127,8 +127,8 @@ impl Model for Torch {
         &self.shape
     }
 
-    fn infer(&mut self, input: Vec<f32>, rows: usize) -> Result<Vec<f32>, InferError> {
-        let output = forward(&self.module, self.device, &input, rows, self.shape.input.width)
+    fn infer(&mut self, input: &[f32], rows: usize) -> Result<Vec<f32>, InferError> {
+        let output = forward(&self.module, self.device, input, rows, self.shape.input.width)
             .map_err(|error| infer_error(&error))?;
         let expected = [rows as i64, self.shape.output.width as i64];
         if output.size() != expected {

@@ -1,5 +1,6 @@
 //! Computes batches, and contains what goes wrong in a model.
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -53,7 +54,7 @@ impl Executor {
             return Err(Lost);
         }
         match self.infer(batch) {
-            Ok(output) => self.answer(batch, &output),
+            Ok(output) => self.answer(batch, output),
             Err(Trouble::Lost) => return Err(Lost),
             Err(Trouble::OutOfMemory) => batch.iter().for_each(|job| job.answer(Err(Failure::OutOfMemory))),
             Err(Trouble::Refused(error)) if batch.len() == 1 => refuse(&batch[0], &error),
@@ -62,7 +63,7 @@ impl Executor {
                 for job in batch.iter().filter(|job| !job.is_over()) {
                     beat();
                     match self.infer(std::slice::from_ref(job)) {
-                        Ok(output) => self.answer(std::slice::from_ref(job), &output),
+                        Ok(output) => self.answer(std::slice::from_ref(job), output),
                         Err(Trouble::Refused(error)) => refuse(job, &error),
                         Err(Trouble::OutOfMemory) => job.answer(Err(Failure::OutOfMemory)),
                         Err(Trouble::Lost) => return Err(Lost),
@@ -75,11 +76,14 @@ impl Executor {
 
     fn infer(&mut self, batch: &[Arc<Job>]) -> Result<Vec<f32>, Trouble> {
         let rows = batch.iter().map(|job| job.row_count()).sum();
-        match self.run(batch.len(), input_of(batch), rows) {
+        let input = match batch {
+            [only] => Cow::Borrowed(only.input()),
+            _ => Cow::Owned(batch.iter().map(|job| job.input()).collect::<Vec<_>>().concat()),
+        };
+        match self.run(batch.len(), &input, rows) {
             Err(Trouble::OutOfMemory) if rows > 1 => {
                 let half = rows / 2;
-                let mut first = input_of(batch);
-                let second = first.split_off(half * (first.len() / rows));
+                let (first, second) = input.split_at(half * (input.len() / rows));
                 let mut output = self.run(batch.len(), first, half)?;
                 output.extend(self.run(batch.len(), second, rows - half)?);
                 Ok(output)
@@ -88,15 +92,14 @@ impl Executor {
         }
     }
 
-    fn run(&mut self, requests: usize, input: Vec<f32>, rows: usize) -> Result<Vec<f32>, Trouble> {
+    fn run(&mut self, requests: usize, input: &[f32], rows: usize) -> Result<Vec<f32>, Trouble> {
         let began = Instant::now();
         self.telemetry.execution_begins(self.worker, began);
         let result = catch_unwind(AssertUnwindSafe(|| self.model.infer(input, rows)));
         let ended = Instant::now();
         self.telemetry.executed(self.worker, (began, ended), requests, rows);
         let took = ended - began;
-        self.typical =
-            Some(self.typical.map_or(took, |typical| (typical * (OF_LATEST - 1) + took) / OF_LATEST));
+        self.typical = Some(self.typical.map_or(took, |typical| expected(typical, took)));
         match result {
             Ok(Ok(output)) => Ok(output),
             Ok(Err(InferError::Refused(error))) => Err(Trouble::Refused(error)),
@@ -118,36 +121,57 @@ impl Executor {
         }
     }
 
-    fn answer(&self, batch: &[Arc<Job>], output: &[f32]) {
+    fn answer(&self, batch: &[Arc<Job>], output: Vec<f32>) {
         let width = self.model.shape().output.width;
-        let mut rest = output;
+        if let [only] = batch {
+            return answer_one(only, output, width);
+        }
+        let mut rest = &output[..];
         for job in batch {
             let (rows, others) = rest.split_at((job.row_count() * width).min(rest.len()));
             rest = others;
-            if rows.len() != job.row_count() * width {
-                refuse(job, &ModelError(format!("expected {width} outputs for each row, found fewer")));
-            } else if rows.iter().all(|number| number.is_finite()) {
-                job.answer(Ok(rows.to_vec()));
-            } else {
-                refuse(job, &ModelError("it computed something that is no finite number".to_owned()));
-            }
+            answer_one(job, rows.to_vec(), width);
         }
     }
+}
+
+fn answer_one(job: &Job, rows: Vec<f32>, width: usize) {
+    let expected = job.row_count() * width;
+    if rows.len() != expected {
+        refuse(job, &ModelError(format!("expected {expected} outputs, found {}", rows.len())));
+    } else if rows.iter().all(|number| number.is_finite()) {
+        job.answer(Ok(rows));
+    } else {
+        refuse(job, &ModelError("it computed something that is no finite number".to_owned()));
+    }
+}
+
+/// How long an execution takes typically, after one more took so long. One that was interrupted, however long, says little of
+/// the next ones.
+fn expected(typical: Duration, took: Duration) -> Duration {
+    (typical * (OF_LATEST - 1) + took.min(typical * 2)) / OF_LATEST
 }
 
 /// The share of the latest execution in what is typical.
 const OF_LATEST: u32 = 8;
 
-/// All rows of a batch, behind one another.
-fn input_of(batch: &[Arc<Job>]) -> Vec<f32> {
-    let mut input = Vec::with_capacity(batch.iter().map(|job| job.input().len()).sum());
-    for job in batch {
-        input.extend_from_slice(job.input());
-    }
-    input
-}
-
 fn refuse(job: &Job, error: &ModelError) {
     tracing::error!(%error, rows = job.row_count(), "the model failed on a request");
     job.answer(Err(Failure::Model));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_typical_follows_what_lasts_and_not_what_happens_once() {
+        let (quick, slow) = (Duration::from_micros(2), Duration::from_millis(1));
+        let once = expected(quick, Duration::from_secs(1));
+        assert!(once < quick * 2, "{once:?}");
+        let back = (0..30).fold(once, |typical, _| expected(typical, quick));
+        assert!(back < quick + quick / 50, "{back:?}");
+        let slower = (0..100).fold(quick, |typical, _| expected(typical, slow));
+        assert!(slower > slow * 49 / 50, "{slower:?}");
+    }
 }

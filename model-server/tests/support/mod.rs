@@ -62,7 +62,7 @@ impl Model for Held {
         &self.shape
     }
 
-    fn infer(&mut self, input: Vec<f32>, rows: usize) -> Result<Vec<f32>, InferError> {
+    fn infer(&mut self, input: &[f32], rows: usize) -> Result<Vec<f32>, InferError> {
         self.ran_on.lock().expect("not poisoned").push(std::thread::current().id());
         // The lock is let go before anything is done: a panic must not poison it.
         let step = self.steps.lock().expect("not poisoned").recv();

@@ -147,9 +147,9 @@ impl Queue {
     }
 
     /// Takes what is due for whom works at this place, without waiting; says whether something is left.
-    pub fn take(&self, place: usize) -> (Vec<Arc<Job>>, bool) {
+    pub fn take(&self, place: usize, now: Instant) -> (Vec<Arc<Job>>, bool) {
         let mut shared = self.lock();
-        let (batch, _) = shared.take(place, Instant::now(), &self.telemetry);
+        let (batch, _) = shared.take(place, now, &self.telemetry);
         (batch, !shared.waiting.is_empty())
     }
 

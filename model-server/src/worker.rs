@@ -5,7 +5,7 @@ mod executor;
 mod vitals;
 
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -108,29 +108,51 @@ impl Pool {
         }
     }
 
-    /// Whether this took what is due, or found that somebody else had.
+    /// Whether no worker has to be called: this took what was due, or somebody is at work who looks for more at the end.
     fn help(&self, queue: &Queue) -> bool {
-        for (worker, executor) in self.executors.iter().enumerate() {
-            // Whoever holds it computes.
-            let Ok(mut executor) = executor.try_lock() else { continue };
-            if !executor.is_quicker_than(self.inline_below) {
-                continue;
-            }
+        for _ in 0..MOST_HELP {
+            let (worker, mut executor) = match self.quick_model() {
+                Found::Quick(worker, executor) => (worker, executor),
+                Found::NoneFree => return true,
+                Found::NoneQuick => return false,
+            };
             let place = self.executors.len() + worker;
+            let now = Instant::now();
+            self.vitals.beat(place, now);
             let beat = || self.vitals.beat(place, Instant::now());
-            beat();
-            let (batch, more) = queue.take(place);
+            let (batch, more) = queue.take(place, now);
             if !batch.is_empty() && executor.execute(&batch, &beat).is_err() {
                 // The worker finds out by the next request.
                 queue.give_up_on(place, Failure::NoWorker);
             }
             self.vitals.rest(place);
-            if more {
-                queue.wake();
+            // Whoever came meanwhile found nobody free and relies on a look at the queue after this.
+            drop(executor);
+            if queue.is_empty() {
+                return true;
             }
-            return true;
+            if batch.is_empty() && more {
+                // Not due yet: a worker waits until it is.
+                return false;
+            }
         }
         false
+    }
+
+    fn quick_model(&self) -> Found<'_> {
+        let mut found = Found::NoneFree;
+        for (worker, executor) in self.executors.iter().enumerate() {
+            let executor = match executor.try_lock() {
+                Ok(executor) => executor,
+                Err(TryLockError::Poisoned(executor)) => executor.into_inner(),
+                Err(TryLockError::WouldBlock) => continue,
+            };
+            if executor.is_quicker_than(self.inline_below) {
+                return Found::Quick(worker, executor);
+            }
+            found = Found::NoneQuick;
+        }
+        found
     }
 
     /// What the model takes and gives.
@@ -143,6 +165,17 @@ impl Pool {
         self.vitals.all_alive(Instant::now())
     }
 }
+
+/// The models that nobody computes with at the moment.
+enum Found<'a> {
+    /// One that is quick, and whose it is.
+    Quick(usize, MutexGuard<'a, Executor>),
+    NoneQuick,
+    NoneFree,
+}
+
+/// Executions that one request does for others at most: its client waits meanwhile.
+const MOST_HELP: usize = 8;
 
 fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<(), ModelError> {
     let spawned = thread::Builder::new().name(name).spawn(run);

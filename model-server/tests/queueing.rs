@@ -378,6 +378,26 @@ async fn a_quick_model_is_run_by_whoever_brings_a_request() {
     assert_eq!(ran_here(&never, 3).await, [false, false, false]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whoever_runs_a_quick_model_runs_it_for_those_who_came_meanwhile() {
+    let server = Server::start(Options { inline_below: Duration::from_hours(1), ..Options::default() });
+    let before = until_it_runs_here(&server).await;
+    let first = server.predict();
+    server.until("inference_requests_running", 1.0).await;
+    let others = [server.predict(), server.predict()];
+    server.until("inference_requests_waiting", 2.0).await;
+    for _ in 0..3 {
+        server.next(Step::Answer);
+    }
+    for client in others.into_iter().chain([first]) {
+        assert_eq!(client.await.expect("no panic"), 200);
+    }
+    let ran = server.ran_on.lock().expect("not poisoned")[before..].to_vec();
+    assert_eq!(ran.len(), 3);
+    assert!(ran.iter().all(|thread| *thread == ran[0]), "{ran:?}");
+    server.assert_empty();
+}
+
 #[tokio::test]
 async fn what_goes_wrong_in_a_quick_model_stays_there_too() {
     let inline_below = Duration::from_hours(1);

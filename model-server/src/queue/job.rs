@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use futures_util::future::poll_immediate;
 use tokio::sync::oneshot;
 
 use super::{Ask, waiting};
@@ -132,6 +133,10 @@ impl Ticket {
         let Ticket { job, mut answer } = self;
         // A sender that is dropped without an answer was lost with its worker.
         let or_lost = |reply: Result<Reply, _>| reply.unwrap_or(Err(Failure::Stalled));
+        // What was computed by whoever brought it is there already.
+        if let Some(reply) = poll_immediate(&mut answer).await {
+            return or_lost(reply);
+        }
         let Some(deadline) = job.ask.deadline else { return or_lost(answer.await) };
         match tokio::time::timeout_at(deadline.into(), &mut answer).await {
             Ok(reply) => or_lost(reply),

@@ -1,12 +1,14 @@
 //! Reads the body of a request: as large as it may be, as slow as it may be, compressed or not.
 
 use std::io::Read;
+use std::pin::pin;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::Bytes;
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
+use futures_util::future::poll_immediate;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use crate::telemetry::Outcome;
@@ -58,18 +60,18 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, limits: BodyLimits) ->
         return Err(BodyProblem::TooLarge(limits.bytes));
     }
     let encoding = headers.get(header::CONTENT_ENCODING).map(http::HeaderValue::as_bytes);
-    let whole = Limited::new(body, limits.bytes).collect();
-    let collected = tokio::time::timeout(limits.time, whole)
-        .await
-        .map_err(|_| BodyProblem::TooSlow(limits.time))?
-        .map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                BodyProblem::TooLarge(limits.bytes)
-            } else {
-                BodyProblem::Broken
-            }
-        })?
-        .to_bytes();
+    let mut whole = pin!(Limited::new(body, limits.bytes).collect());
+    // A small body usually came with its head; a timer costs more than to look.
+    let collected = match poll_immediate(&mut whole).await {
+        Some(collected) => collected,
+        None => {
+            tokio::time::timeout(limits.time, whole).await.map_err(|_| BodyProblem::TooSlow(limits.time))?
+        }
+    };
+    let collected = collected.map_err(|error| {
+        if error.is::<LengthLimitError>() { BodyProblem::TooLarge(limits.bytes) } else { BodyProblem::Broken }
+    })?;
+    let collected = collected.to_bytes();
     match encoding.map(<[u8]>::to_ascii_lowercase).as_deref() {
         None | Some(b"identity" | b"") => Ok(collected),
         Some(b"gzip" | b"x-gzip") => decompress(MultiGzDecoder::new(&*collected), limits.bytes),

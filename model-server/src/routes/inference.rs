@@ -1,11 +1,15 @@
-//! What every way to ask for a computation has in common, after its body was understood and before its answer is written.
+//! What every way to ask for a computation has in common: a request is read before it is understood, and computed after.
 
 use std::time::{Duration, Instant};
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::extract::Request;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
+use bytes::Bytes;
 
 use super::Served;
+use super::body::{self, BodyLimits, BodyProblem};
 use crate::model::Shape;
 use crate::queue::{Ask, Failure, Refused};
 use crate::telemetry::Outcome;
@@ -75,11 +79,31 @@ impl Refusal {
 /// Nothing learned from a few slow requests should keep clients away for longer.
 const LONGEST_RETRY: Duration = Duration::from_mins(2);
 
-/// The model's shape, if a request would find room: asked before it is worth parsing.
-pub(super) fn room(served: &Served) -> Result<&Shape, Refusal> {
-    let Some(pool) = served.life.pool() else { return Err(Refusal::Loading) };
+/// A request that came whole and would find room: worth parsing.
+pub(super) struct Received<'a> {
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    /// When the body was there: what is waited for counts from here on.
+    pub(super) at: Instant,
+    /// What the model takes and gives.
+    pub(super) shape: &'a Shape,
+}
+
+/// Reads a request.
+///
+/// # Errors
+/// There is no body, or no room.
+pub(super) async fn receive<E>(served: &Served, request: Request) -> Result<Received<'_>, E>
+where
+    E: From<BodyProblem> + From<Refusal>,
+{
+    let (Parts { headers, .. }, body) = request.into_parts();
+    let limits = BodyLimits { bytes: served.settings.max_body_bytes, time: served.settings.body_timeout };
+    let body = body::read(&headers, body, limits).await?;
+    let at = Instant::now();
+    let Some(pool) = served.life.pool() else { return Err(Refusal::Loading.into()) };
     served.queue.has_room().map_err(|refused| refusal(served, refused))?;
-    Ok(pool.shape())
+    Ok(Received { headers, body, at, shape: pool.shape() })
 }
 
 /// Computes rows, however many others compute at the same time; `timeout` is what the client asked for.

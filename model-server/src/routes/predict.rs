@@ -1,7 +1,6 @@
 //! `POST /predict`: the tutorial's body in, its answer out, FastAPI's error bodies.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -9,9 +8,9 @@ use axum::response::Response;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::body::{self, BodyLimits, BodyProblem};
+use super::body::BodyProblem;
 use super::features;
-use super::inference::{Refusal, compute, room};
+use super::inference::{Received, Refusal, compute, receive};
 use super::{Served, write};
 use crate::telemetry::Outcome;
 
@@ -42,6 +41,18 @@ enum Problem {
     Refused(Refusal),
 }
 
+impl From<BodyProblem> for Problem {
+    fn from(problem: BodyProblem) -> Problem {
+        Problem::Body(problem)
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Problem {
+        Problem::Refused(refusal)
+    }
+}
+
 pub(super) async fn predict(State(served): State<Arc<Served>>, request: Request) -> Response {
     let counted = served.telemetry.count();
     let (outcome, response) = match answer(&served, request).await {
@@ -60,18 +71,14 @@ pub(super) async fn predict(State(served): State<Arc<Served>>, request: Request)
 }
 
 async fn answer(served: &Served, request: Request) -> Result<Response, Problem> {
-    let (head, body) = request.into_parts();
-    let limits = BodyLimits { bytes: served.settings.max_body_bytes, time: served.settings.body_timeout };
-    let body = body::read(&head.headers, body, limits).await.map_err(Problem::Body)?;
-    let received = Instant::now();
-    let shape = room(served).map_err(Problem::Refused)?;
+    let Received { body, at: received, shape, .. } = receive::<Problem>(served, request).await?;
     let mut row = features::parse(&body).map_err(Problem::Invalid)?;
     // As the tutorial: what is missing is zero, what is too much is cut off.
     if row.len() > shape.input.width {
         served.telemetry.truncated();
     }
     row.resize(shape.input.width, 0.0);
-    let output = compute(served, row, 1, None, received).await.map_err(Problem::Refused)?;
+    let output = compute(served, row, 1, None, received).await?;
     let took = received.elapsed();
     let prediction = Prediction {
         prediction: Doubles(&output),

@@ -17,6 +17,18 @@ pub(super) enum Problem {
     Refused(Refusal),
 }
 
+impl From<BodyProblem> for Problem {
+    fn from(problem: BodyProblem) -> Problem {
+        Problem::Body(problem)
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Problem {
+        Problem::Refused(refusal)
+    }
+}
+
 impl Problem {
     /// How a request ends, and its answer.
     pub(super) fn settle(result: Result<Response, Problem>, served: &Served) -> (Outcome, Response) {

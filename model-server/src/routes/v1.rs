@@ -2,7 +2,6 @@
 //! It asks for life at `/`.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{Path, Request, State};
@@ -11,8 +10,7 @@ use axum::response::Response;
 use axum::routing::get;
 use serde::{Deserialize, Serialize};
 
-use super::body::{self, BodyLimits};
-use super::inference::{compute, room};
+use super::inference::{Received, compute, receive};
 use super::problem::{Problem, error};
 use super::v2::Numbers;
 use super::{Served, write};
@@ -75,14 +73,10 @@ async fn answer(served: &Served, target: &str, request: Request) -> Result<Respo
         return Err(Problem::Unknown(format!("expected MODEL:predict, found {target:?}")));
     };
     check(served, model)?;
-    let settings = &served.settings;
-    let (head, body) = request.into_parts();
-    let limits = BodyLimits { bytes: settings.max_body_bytes, time: settings.body_timeout };
-    let body = body::read(&head.headers, body, limits).await.map_err(Problem::Body)?;
-    let received = Instant::now();
-    let shape = room(served).map_err(Problem::Refused)?;
-    let (input, rows) = parse(&body, shape.input.width, settings.max_batch_size).map_err(Problem::Invalid)?;
-    let numbers = compute(served, input, rows, None, received).await.map_err(Problem::Refused)?;
+    let Received { body, at: received, shape, .. } = receive::<Problem>(served, request).await?;
+    let (input, rows) =
+        parse(&body, shape.input.width, served.settings.max_batch_size).map_err(Problem::Invalid)?;
+    let numbers = compute(served, input, rows, None, received).await?;
     let predictions = numbers.chunks(shape.output.width).collect();
     let response = write(StatusCode::OK, &Predictions { predictions });
     served.telemetry.answered(received.elapsed());

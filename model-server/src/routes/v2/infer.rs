@@ -1,7 +1,6 @@
 //! `POST /v2/models/{model}/infer`.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
@@ -10,9 +9,8 @@ use super::Named;
 use super::request::{self, Asked};
 use super::response::response;
 use crate::routes::Served;
-use crate::routes::body::{self, BodyLimits};
 use crate::routes::coding::Coding;
-use crate::routes::inference::{compute, room};
+use crate::routes::inference::{Received, compute, receive};
 use crate::routes::problem::Problem;
 
 pub(super) async fn infer(
@@ -30,15 +28,11 @@ pub(super) async fn infer(
 async fn answer(served: &Served, named: &Named, request: Request) -> Result<Response, Problem> {
     named.check(served).map_err(Problem::Unknown)?;
     let settings = &served.settings;
-    let (head, body) = request.into_parts();
-    let limits = BodyLimits { bytes: settings.max_body_bytes, time: settings.body_timeout };
-    let body = body::read(&head.headers, body, limits).await.map_err(Problem::Body)?;
-    let received = Instant::now();
-    let shape = room(served).map_err(Problem::Refused)?;
+    let Received { headers, body, at: received, shape } = receive::<Problem>(served, request).await?;
     let Asked { id, input, rows, timeout, output } =
-        request::parse(&head.headers, &body, shape, settings.max_batch_size).map_err(Problem::Invalid)?;
-    let numbers = compute(served, input, rows, timeout, received).await.map_err(Problem::Refused)?;
-    let coding = Coding::asked(&head.headers);
+        request::parse(&headers, &body, shape, settings.max_batch_size).map_err(Problem::Invalid)?;
+    let numbers = compute(served, input, rows, timeout, received).await?;
+    let coding = Coding::asked(&headers);
     let response = response(&settings.identity, id.as_deref(), &shape.output, &numbers, output, coding);
     served.telemetry.answered(received.elapsed());
     Ok(response)

@@ -20,6 +20,10 @@ rules:
   metricsQuery: 'max(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)'
 ";
 const METRIC: &str = "/apis/custom.metrics.k8s.io/v1beta1/namespaces/default/pods/a/depth";
+const FAILURE: (StatusCode, &str) = (
+    StatusCode::UNPROCESSABLE_ENTITY,
+    r#"{"status":"error","errorType":"execution","error":"the storage is on fire"}"#,
+);
 /// Everything that nobody may read in a log.
 const SECRETS: [&str; 7] = [
     "metrics-user-secret",
@@ -99,6 +103,16 @@ impl Program {
         request.send().await.expect("an answer").status().as_u16()
     }
 
+    /// Until the first listing is done there is 503.
+    async fn get_listed(&self, path: &str) -> u16 {
+        loop {
+            let code = self.get(path).await;
+            if code != 503 {
+                return code;
+            }
+        }
+    }
+
     /// Ends it; every line that it wrote.
     fn end(mut self) -> Vec<String> {
         self.child.kill().expect("it runs");
@@ -127,8 +141,8 @@ fn without_secrets(lines: &[String]) {
     assert!(!lines.iter().any(|line| line.contains(&basic) || line.to_lowercase().contains("bearer")));
 }
 
-/// Lists a series, and fails at every query with a cause; only for whoever shows what it was given.
-async fn failing_prometheus() -> u16 {
+/// Lists a series, and answers every query alike; only for whoever shows what it was given.
+async fn prometheus(answer: (StatusCode, &'static str)) -> u16 {
     let known = |headers: &HeaderMap| {
         headers.get("x-api-key").is_some_and(|key| key == "header-secret")
             && headers.get_all("authorization").iter().any(|one| one == "Bearer token-file-secret")
@@ -137,11 +151,8 @@ async fn failing_prometheus() -> u16 {
         assert!(known(&headers), "{headers:?}");
         r#"{"status":"success","data":[{"__name__":"depth","namespace":"default","pod":"a"}]}"#
     };
-    let query = async || {
-        let body = r#"{"status":"error","errorType":"execution","error":"the storage is on fire"}"#;
-        (StatusCode::UNPROCESSABLE_ENTITY, body)
-    };
-    let router = Router::new().route("/api/v1/series", get(series)).route("/api/v1/query", get(query));
+    let query = get(async move || answer);
+    let router = Router::new().route("/api/v1/series", get(series)).route("/api/v1/query", query);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
     tokio::spawn(async move { axum::serve(listener, router).await });
@@ -161,18 +172,34 @@ async fn closed_port() -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_answer_lacks_is_said_once() {
+    let port = prometheus((
+        StatusCode::OK,
+        r#"{"status":"success","warnings":["a store did not answer"],"data":{"resultType":"vector","result":[
+            {"metric":{"pod":"a"},"value":[1764000000,"+Inf"]}]}}"#,
+    ))
+    .await;
+    let dir = tempfile::tempdir().expect("a folder");
+    let program = Program::start(dir.path(), &[&prometheus_at(port)]);
+    let code = program.get_listed(METRIC).await;
+    for _ in 0..3 {
+        assert_eq!(program.get(METRIC).await, code);
+    }
+    let lines = program.end();
+    for text in ["the sample of a is +Inf", "a store did not answer"] {
+        let said: Vec<_> = lines.iter().filter(|line| line.contains("WARN") && line.contains(text)).collect();
+        assert_eq!(said.len(), 1, "{text}: {lines:#?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_and_causes_show_and_secrets_do_not() {
-    let port = failing_prometheus().await;
+    let port = prometheus(FAILURE).await;
     for format in ["text", "json"] {
         let dir = tempfile::tempdir().expect("a folder");
         let format_flag = format!("--logging-format={format}");
         let program = Program::start(dir.path(), &[&prometheus_at(port), &format_flag, "-v=10"]);
-        // 503 until the first listing is done.
-        let mut code = program.get(METRIC).await;
-        while code == 503 {
-            code = program.get(METRIC).await;
-        }
-        assert_eq!(code, 500);
+        assert_eq!(program.get_listed(METRIC).await, 500);
         for _ in 0..3 {
             assert_eq!(program.get(&METRIC.replace("depth", "dept")).await, 404);
             assert_eq!(program.get(&METRIC.replace("pods", "podz")).await, 404);
@@ -231,7 +258,7 @@ async fn secrets_do_not_show_when_nobody_answers() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_show_from_level_three_on() {
-    let port = failing_prometheus().await;
+    let port = prometheus(FAILURE).await;
     for (flag, shown) in [("-v=2", false), ("--v=3", true)] {
         let dir = tempfile::tempdir().expect("a folder");
         let program = Program::start(dir.path(), &[&prometheus_at(port), flag]);

@@ -36,6 +36,8 @@ pub struct Answerer {
     missing_said: Repeats,
     /// Of queries that failed.
     failures_said: Repeats,
+    /// Of answers that may lack something.
+    gaps_said: Repeats,
 }
 
 impl Answerer {
@@ -46,8 +48,8 @@ impl Answerer {
         source: Arc<dyn MetricSource>,
         telemetry: Arc<Telemetry>,
     ) -> Answerer {
-        let (missing_said, failures_said) = (Repeats::new(SAY_MISSING), Repeats::new(SAY_FAILURE));
-        Answerer { catalog, objects, source, telemetry, missing_said, failures_said }
+        let [missing_said, failures_said, gaps_said] = [SAY_MISSING, SAY_FAILURE, SAY_GAP].map(Repeats::new);
+        Answerer { catalog, objects, source, telemetry, missing_said, failures_said, gaps_said }
     }
 
     /// Step 6.
@@ -85,7 +87,9 @@ impl Answerer {
         })?;
         self.telemetry.source_warnings(result.warnings.len());
         for warning in &result.warnings {
-            tracing::warn!(metric, %rule, %warning, "the answer may be partial");
+            if self.gaps_said.is_due((rule, warning)) {
+                tracing::warn!(metric, %rule, %warning, "the answer may be partial");
+            }
         }
         self.telemetry.histograms_dropped(result.histograms_dropped);
         Ok(result.value)
@@ -130,7 +134,9 @@ impl Answerer {
     fn report(&self, rule: RuleId, dropped: &[Dropped]) {
         for dropped in dropped {
             self.telemetry.sample_dropped(dropped.reason);
-            tracing::warn!(%rule, "{dropped}");
+            if self.gaps_said.is_due((rule, &dropped.object, dropped.reason)) {
+                tracing::warn!(%rule, "{dropped}");
+            }
         }
     }
 }
@@ -177,3 +183,4 @@ fn unix_ms(time: SystemTime) -> i64 {
 /// Autoscalers ask every fifteen seconds.
 const SAY_MISSING: Duration = Duration::from_mins(10);
 const SAY_FAILURE: Duration = Duration::from_mins(1);
+const SAY_GAP: Duration = Duration::from_mins(1);

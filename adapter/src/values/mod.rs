@@ -44,7 +44,7 @@ pub struct Dropped {
 }
 
 /// Why a sample was not shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DropReason {
     /// `+Inf` or `-Inf`.
     Infinite,

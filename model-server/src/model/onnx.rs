@@ -72,14 +72,14 @@ fn parse(bytes: &[u8]) -> Result<Onnx, String> {
     let inputs = width(model.input_fact(0).map_err(text)?, "input")?;
     let of_one = model.clone();
     let batch = model.symbols.sym("N");
-    let model = optimised(model, batch.into(), inputs).map_err(text)?;
+    let model = typed(model, batch.into(), inputs).map_err(text)?;
     let outputs = width(&InferenceFact::from(model.output_fact(0).map_err(text)?), "output")?;
-    let plan_of_one = if weights(&model) <= SMALL {
-        Some(optimised(of_one, 1.into(), inputs).and_then(IntoRunnable::into_runnable).map_err(text)?)
+    let plan_of_one = if weights(&model).map_err(text)? <= SMALL {
+        Some(typed(of_one, 1.into(), inputs).and_then(plan).map_err(text)?)
     } else {
         None
     };
-    let plan = model.into_runnable().map_err(text)?;
+    let plan = plan(model).map_err(text)?;
     let shape = Shape {
         input: TensorShape { name: input_name, width: inputs },
         output: TensorShape { name: output_name, width: outputs },
@@ -88,17 +88,25 @@ fn parse(bytes: &[u8]) -> Result<Onnx, String> {
 }
 
 /// For batches of so many rows: the library chooses how to compute by the sizes that it knows.
-fn optimised(mut model: InferenceModel, rows: TDim, inputs: usize) -> TractResult<TypedModel> {
+fn typed(mut model: InferenceModel, rows: TDim, inputs: usize) -> TractResult<TypedModel> {
     model.set_input_fact(0, f32::fact([rows, inputs.to_dim()]).into())?;
     model.analyse(false)?;
-    model.into_optimized()
+    model.into_typed()?.into_decluttered()
 }
 
-/// Bytes of all constants.
-fn weights(model: &TypedModel) -> usize {
-    let constants =
-        model.nodes.iter().flat_map(|node| &node.outputs).filter_map(|output| output.fact.konst.as_ref());
-    constants.map(|constant| constant.len() * constant.datum_type().size_of()).sum()
+fn plan(model: TypedModel) -> TractResult<Arc<TypedRunnableModel>> {
+    model.into_optimized()?.into_runnable()
+}
+
+/// Bytes of all constants, as often as they are used: a plan has a copy for each use.
+fn weights(model: &TypedModel) -> TractResult<usize> {
+    let mut bytes = 0;
+    for input in model.nodes.iter().flat_map(|node| &node.inputs) {
+        if let Some(constant) = &model.outlet_fact(*input)?.konst {
+            bytes += constant.len() * constant.datum_type().size_of();
+        }
+    }
+    Ok(bytes)
 }
 
 impl Model for Onnx {
@@ -127,3 +135,16 @@ const SMALL: usize = 1 << 20;
 
 /// `torch.nn.Linear(768, 2)`, what the tutorial serves.
 const LINEAR: &[u8] = include_bytes!("../../models/linear.onnx");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_has_its_weights_twice_only_if_they_are_few() {
+        assert!(parse(LINEAR).expect("a model").plan_of_one.is_some());
+        // Its file holds one matrix, which it multiplies by again and again.
+        let again = include_bytes!("../../models/demo-mlp.onnx");
+        assert!(again.len() < SMALL && parse(again).expect("a model").plan_of_one.is_none());
+    }
+}

@@ -362,6 +362,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// How many slots of a window passed in a time. Centuries of nanoseconds fit; dividing twice as many digits would be a call.
+fn slot_number(time: Duration, slot: Duration) -> u64 {
+    time.as_nanos() as u64 / slot.as_nanos() as u64
+}
+
 /// The tutorial's bounds in seconds, and finer ones below for models that are fast.
 pub const LATENCY_BUCKETS: [f64; 16] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];

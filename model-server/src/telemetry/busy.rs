@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::slot_number;
+
 /// One worker's time. A computation under way counts up to now: a worker that is stuck is busy.
 pub(super) struct Busy {
     slot: Duration,
@@ -110,17 +112,12 @@ impl Busy {
     }
 
     fn number(&self, at: Instant) -> u64 {
-        nanos(at.saturating_duration_since(self.origin)) / nanos(self.slot)
+        slot_number(at.saturating_duration_since(self.origin), self.slot)
     }
 
     fn start_of(&self, number: u64) -> Instant {
-        self.origin + Duration::from_nanos(nanos(self.slot).saturating_mul(number))
+        self.origin + Duration::from_nanos((self.slot.as_nanos() as u64).saturating_mul(number))
     }
-}
-
-/// Centuries of them fit; dividing twice as many digits would be a call.
-fn nanos(time: Duration) -> u64 {
-    time.as_nanos() as u64
 }
 
 const SLOTS: u32 = 60;

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::slot_number;
+
 /// The trailing maximum of a gauge. It is exact to a slot, an eighth of a second at the default window, when it sees every
 /// value after a rise and before a fall: a slot without either holds what the gauge was all along.
 pub(super) struct Peak {
@@ -38,7 +40,7 @@ impl Peak {
 
     /// The number of the slot of a time; 0 stands for a slot that was never used.
     fn number(&self, now: Instant) -> u64 {
-        now.saturating_duration_since(self.origin).as_nanos() as u64 / self.slot.as_nanos() as u64 + 1
+        slot_number(now.saturating_duration_since(self.origin), self.slot) + 1
     }
 }
 

@@ -12,22 +12,16 @@ use super::lock;
 use super::outcome::{LocalOutcomes, Outcomes};
 
 /// The metrics that every request changes. What is counted is in them after [`flush`](Tallies::flush).
-pub(super) struct PerRequest {
-    pub(super) outcomes: Outcomes,
-    pub(super) latency: Histogram,
-    pub(super) queue_seconds: Histogram,
-    pub(super) compute_seconds: Histogram,
-    pub(super) batch_size: Histogram,
+pub(super) struct PerRequest<O = Outcomes, H = Histogram> {
+    pub(super) outcomes: O,
+    pub(super) latency: H,
+    pub(super) queue_seconds: H,
+    pub(super) compute_seconds: H,
+    pub(super) batch_size: H,
 }
 
-/// What some threads counted since the last look, in the same metrics.
-pub(super) struct Tally {
-    pub(super) outcomes: LocalOutcomes,
-    pub(super) latency: LocalHistogram,
-    pub(super) queue_seconds: LocalHistogram,
-    pub(super) compute_seconds: LocalHistogram,
-    pub(super) batch_size: LocalHistogram,
-}
+/// What some threads counted since the last look.
+pub(super) type Tally = PerRequest<LocalOutcomes, LocalHistogram>;
 
 /// A tally for every thread that serves, as far as threads are not more than expected.
 pub(super) struct Tallies {
@@ -77,6 +71,6 @@ impl Tallies {
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    /// Threads in the order in which they first metrics.
+    /// Threads in the order in which they first counted.
     static NUMBER: usize = THREADS.fetch_add(1, Ordering::Relaxed);
 }

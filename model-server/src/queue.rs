@@ -146,11 +146,9 @@ impl Queue {
         }
     }
 
-    /// Takes what is due for whom works at this place, without waiting; says whether something is left.
-    pub fn take(&self, place: usize, now: Instant) -> (Vec<Arc<Job>>, bool) {
-        let mut shared = self.lock();
-        let (batch, _) = shared.take(place, now, &self.telemetry);
-        (batch, !shared.waiting.is_empty())
+    /// Takes what is due for whom works at this place, without waiting.
+    pub fn take(&self, place: usize, now: Instant) -> Vec<Arc<Job>> {
+        self.lock().take(place, now, &self.telemetry).0
     }
 
     /// Calls a worker that waits for requests.

@@ -120,7 +120,7 @@ impl Pool {
             let now = Instant::now();
             self.vitals.beat(place, now);
             let beat = || self.vitals.beat(place, Instant::now());
-            let (batch, more) = queue.take(place, now);
+            let batch = queue.take(place, now);
             if !batch.is_empty() && executor.execute(&batch, &beat).is_err() {
                 // The worker finds out by the next request.
                 queue.give_up_on(place, Failure::NoWorker);
@@ -131,7 +131,7 @@ impl Pool {
             if queue.is_empty() {
                 return true;
             }
-            if batch.is_empty() && more {
+            if batch.is_empty() {
                 // Not due yet: a worker waits until it is.
                 return false;
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::body::BodyProblem;
@@ -21,18 +21,9 @@ struct Detail<T> {
 }
 
 #[derive(Serialize)]
-struct Prediction<'a> {
-    prediction: Doubles<'a>,
+struct Prediction {
+    prediction: Vec<f64>,
     latency_ms: f64,
-}
-
-/// Written with all digits of the double, as Python does.
-struct Doubles<'a>(&'a [f32]);
-
-impl Serialize for Doubles<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().copied().map(f64::from))
-    }
 }
 
 enum Problem {
@@ -81,7 +72,7 @@ async fn answer(served: &Served, request: Request) -> Result<Response, Problem> 
     let output = compute(served, row, 1, None, received).await?;
     let took = received.elapsed();
     let prediction = Prediction {
-        prediction: Doubles(&output),
+        prediction: output.into_iter().map(f64::from).collect(),
         latency_ms: (took.as_secs_f64() * 100_000.0).round() / 100.0,
     };
     let response = write(StatusCode::OK, &prediction);

@@ -54,7 +54,7 @@ impl Executor {
             return Err(Lost);
         }
         match self.infer(batch) {
-            Ok(output) => self.answer(batch, output),
+            Ok(output) => self.answer(batch, &output),
             Err(Trouble::Lost) => return Err(Lost),
             Err(Trouble::OutOfMemory) => batch.iter().for_each(|job| job.answer(Err(Failure::OutOfMemory))),
             Err(Trouble::Refused(error)) if batch.len() == 1 => refuse(&batch[0], &error),
@@ -63,7 +63,7 @@ impl Executor {
                 for job in batch.iter().filter(|job| !job.is_over()) {
                     beat();
                     match self.infer(std::slice::from_ref(job)) {
-                        Ok(output) => self.answer(std::slice::from_ref(job), output),
+                        Ok(output) => self.answer(std::slice::from_ref(job), &output),
                         Err(Trouble::Refused(error)) => refuse(job, &error),
                         Err(Trouble::OutOfMemory) => job.answer(Err(Failure::OutOfMemory)),
                         Err(Trouble::Lost) => return Err(Lost),
@@ -121,28 +121,20 @@ impl Executor {
         }
     }
 
-    fn answer(&self, batch: &[Arc<Job>], output: Vec<f32>) {
+    fn answer(&self, batch: &[Arc<Job>], output: &[f32]) {
         let width = self.model.shape().output.width;
-        if let [only] = batch {
-            return answer_one(only, output, width);
-        }
-        let mut rest = &output[..];
+        let mut rest = output;
         for job in batch {
             let (rows, others) = rest.split_at((job.row_count() * width).min(rest.len()));
             rest = others;
-            answer_one(job, rows.to_vec(), width);
+            if rows.len() != job.row_count() * width {
+                refuse(job, &ModelError(format!("expected {width} outputs for each row, found fewer")));
+            } else if rows.iter().all(|number| number.is_finite()) {
+                job.answer(Ok(rows.to_vec()));
+            } else {
+                refuse(job, &ModelError("it computed something that is no finite number".to_owned()));
+            }
         }
-    }
-}
-
-fn answer_one(job: &Job, rows: Vec<f32>, width: usize) {
-    let expected = job.row_count() * width;
-    if rows.len() != expected {
-        refuse(job, &ModelError(format!("expected {expected} outputs, found {}", rows.len())));
-    } else if rows.iter().all(|number| number.is_finite()) {
-        job.answer(Ok(rows));
-    } else {
-        refuse(job, &ModelError("it computed something that is no finite number".to_owned()));
     }
 }
 

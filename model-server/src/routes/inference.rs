@@ -14,6 +14,50 @@ use crate::model::Shape;
 use crate::queue::{Ask, Failure, Refused};
 use crate::telemetry::Outcome;
 
+/// Why a request gets no outputs, whatever its protocol and its content.
+pub(super) enum Unserved {
+    Body(BodyProblem),
+    Refused(Refusal),
+}
+
+impl From<BodyProblem> for Unserved {
+    fn from(problem: BodyProblem) -> Unserved {
+        Unserved::Body(problem)
+    }
+}
+
+impl From<Refusal> for Unserved {
+    fn from(refusal: Refusal) -> Unserved {
+        Unserved::Refused(refusal)
+    }
+}
+
+impl Unserved {
+    pub(super) fn outcome(&self) -> Outcome {
+        match self {
+            Unserved::Body(problem) => problem.outcome(),
+            Unserved::Refused(refusal) => refusal.outcome(),
+        }
+    }
+
+    /// The answer, as `error` writes errors.
+    pub(super) fn response(
+        self,
+        served: &Served,
+        error: impl FnOnce(StatusCode, String) -> Response,
+    ) -> Response {
+        match self {
+            Unserved::Body(problem) => error(problem.status(), problem.to_string()),
+            Unserved::Refused(refusal) => {
+                let status = refusal.status(served.settings.overload_status);
+                let mut response = error(status, refusal.message().to_owned());
+                refusal.announce(&mut response);
+                response
+            }
+        }
+    }
+}
+
 /// Why a request that can be understood is not answered with outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
@@ -93,10 +137,7 @@ pub(super) struct Received<'a> {
 ///
 /// # Errors
 /// There is no body, or no room.
-pub(super) async fn receive<E>(served: &Served, request: Request) -> Result<Received<'_>, E>
-where
-    E: From<BodyProblem> + From<Refusal>,
-{
+pub(super) async fn receive(served: &Served, request: Request) -> Result<Received<'_>, Unserved> {
     let (Parts { headers, .. }, body) = request.into_parts();
     let limits = BodyLimits { bytes: served.settings.max_body_bytes, time: served.settings.body_timeout };
     let body = body::read(&headers, body, limits).await?;
@@ -113,7 +154,7 @@ pub(super) async fn compute(
     rows: usize,
     timeout: Option<Duration>,
     received: Instant,
-) -> Result<Vec<f32>, Refusal> {
+) -> Result<Vec<f32>, Unserved> {
     let deadline = served.settings.timeouts.of(timeout).map(|time| received + time);
     let ticket = served
         .queue
@@ -122,7 +163,7 @@ pub(super) async fn compute(
     if let Some(pool) = served.life.pool() {
         pool.serve(&served.queue);
     }
-    ticket.wait().await.map_err(Refusal::Failed)
+    Ok(ticket.wait().await.map_err(Refusal::Failed)?)
 }
 
 fn refusal(served: &Served, refused: Refused) -> Refusal {

@@ -8,9 +8,8 @@ use axum::response::Response;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::body::BodyProblem;
 use super::features;
-use super::inference::{Received, Refusal, compute, receive};
+use super::inference::{Received, Unserved, compute, receive};
 use super::{Served, write};
 use crate::telemetry::Outcome;
 
@@ -27,49 +26,31 @@ struct Prediction {
 }
 
 enum Problem {
-    Body(BodyProblem),
     Invalid(Value),
-    Refused(Refusal),
-}
-
-impl From<BodyProblem> for Problem {
-    fn from(problem: BodyProblem) -> Problem {
-        Problem::Body(problem)
-    }
-}
-
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Problem {
-        Problem::Refused(refusal)
-    }
+    Unserved(Unserved),
 }
 
 pub(super) async fn predict(State(served): State<Arc<Served>>, request: Request) -> Response {
     let counted = served.telemetry.count();
     let (outcome, response) = match answer(&served, request).await {
         Ok(response) => (Outcome::Ok, response),
-        Err(Problem::Body(problem)) => (problem.outcome(), detail(problem.status(), problem.to_string())),
         Err(Problem::Invalid(errors)) => (Outcome::Invalid, detail(StatusCode::UNPROCESSABLE_ENTITY, errors)),
-        Err(Problem::Refused(refusal)) => {
-            let status = refusal.status(served.settings.overload_status);
-            let mut response = detail(status, refusal.message());
-            refusal.announce(&mut response);
-            (refusal.outcome(), response)
-        }
+        Err(Problem::Unserved(why)) => (why.outcome(), why.response(&served, detail)),
     };
     counted.ends(outcome);
     response
 }
 
 async fn answer(served: &Served, request: Request) -> Result<Response, Problem> {
-    let Received { body, at: received, shape, .. } = receive::<Problem>(served, request).await?;
+    let Received { body, at: received, shape, .. } =
+        receive(served, request).await.map_err(Problem::Unserved)?;
     let mut row = features::parse(&body).map_err(Problem::Invalid)?;
     // As the tutorial: what is missing is zero, what is too much is cut off.
     if row.len() > shape.input.width {
         served.telemetry.truncated();
     }
     row.resize(shape.input.width, 0.0);
-    let output = compute(served, row, 1, None, received).await?;
+    let output = compute(served, row, 1, None, received).await.map_err(Problem::Unserved)?;
     let took = received.elapsed();
     let prediction = Prediction {
         prediction: output.into_iter().map(f64::from).collect(),

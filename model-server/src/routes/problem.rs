@@ -4,29 +4,15 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
 
-use super::body::BodyProblem;
-use super::inference::Refusal;
+use super::inference::Unserved;
 use super::{Served, write};
 use crate::telemetry::Outcome;
 
 pub(super) enum Problem {
     /// No such model or version.
     Unknown(String),
-    Body(BodyProblem),
     Invalid(String),
-    Refused(Refusal),
-}
-
-impl From<BodyProblem> for Problem {
-    fn from(problem: BodyProblem) -> Problem {
-        Problem::Body(problem)
-    }
-}
-
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Problem {
-        Problem::Refused(refusal)
-    }
+    Unserved(Unserved),
 }
 
 impl Problem {
@@ -41,21 +27,15 @@ impl Problem {
     fn outcome(&self) -> Outcome {
         match self {
             Problem::Unknown(_) | Problem::Invalid(_) => Outcome::Invalid,
-            Problem::Body(problem) => problem.outcome(),
-            Problem::Refused(refusal) => refusal.outcome(),
+            Problem::Unserved(why) => why.outcome(),
         }
     }
 
     pub(super) fn response(self, served: &Served) -> Response {
         match self {
             Problem::Unknown(text) => error(StatusCode::NOT_FOUND, text),
-            Problem::Body(problem) => error(problem.status(), problem.to_string()),
             Problem::Invalid(text) => error(StatusCode::BAD_REQUEST, text),
-            Problem::Refused(refusal) => {
-                let mut response = error(refusal.status(served.settings.overload_status), refusal.message());
-                refusal.announce(&mut response);
-                response
-            }
+            Problem::Unserved(why) => why.response(served, error),
         }
     }
 }

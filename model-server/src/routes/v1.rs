@@ -73,10 +73,11 @@ async fn answer(served: &Served, target: &str, request: Request) -> Result<Respo
         return Err(Problem::Unknown(format!("expected MODEL:predict, found {target:?}")));
     };
     check(served, model)?;
-    let Received { body, at: received, shape, .. } = receive::<Problem>(served, request).await?;
+    let Received { body, at: received, shape, .. } =
+        receive(served, request).await.map_err(Problem::Unserved)?;
     let (input, rows) =
         parse(&body, shape.input.width, served.settings.max_batch_size).map_err(Problem::Invalid)?;
-    let numbers = compute(served, input, rows, None, received).await?;
+    let numbers = compute(served, input, rows, None, received).await.map_err(Problem::Unserved)?;
     let predictions = numbers.chunks(shape.output.width).collect();
     let response = write(StatusCode::OK, &Predictions { predictions });
     served.telemetry.answered(received.elapsed());

@@ -28,10 +28,11 @@ pub(super) async fn infer(
 async fn answer(served: &Served, named: &Named, request: Request) -> Result<Response, Problem> {
     named.check(served).map_err(Problem::Unknown)?;
     let settings = &served.settings;
-    let Received { headers, body, at: received, shape } = receive::<Problem>(served, request).await?;
+    let Received { headers, body, at: received, shape } =
+        receive(served, request).await.map_err(Problem::Unserved)?;
     let Asked { id, input, rows, timeout, output } =
         request::parse(&headers, &body, shape, settings.max_batch_size).map_err(Problem::Invalid)?;
-    let numbers = compute(served, input, rows, timeout, received).await?;
+    let numbers = compute(served, input, rows, timeout, received).await.map_err(Problem::Unserved)?;
     let coding = Coding::asked(&headers);
     let response = response(&settings.identity, id.as_deref(), &shape.output, &numbers, output, coding);
     served.telemetry.answered(received.elapsed());

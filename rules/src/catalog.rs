@@ -361,5 +361,5 @@ fn sample_window(rule: &Rule, series: &str, label: Option<&str>) -> Option<Durat
         parts.objects(label, &["x"]).ok()?;
     }
     let text = parts.render(rule.id, &rule.metrics_query, series, label.as_slice()).ok()?;
-    promql_parser::parser::parse(&text).ok().as_ref().and_then(widest_range)
+    promql::parse(&text).ok().as_ref().and_then(widest_range)
 }

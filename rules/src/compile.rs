@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use gotmpl::Template;
+use promql::regexp;
 use regex::Regex;
 
 use crate::config::{Config, DiscoveryRule, Place, Placed, ResourceRule, SeriesFilter};
 use crate::fault::Fault;
-use crate::name::{self, NameRule};
+use crate::name::NameRule;
 use crate::plan::QueryParts;
 use crate::policy::Policy;
 use crate::resource::ResourceLabels;
@@ -177,7 +178,7 @@ impl Compiler<'_> {
     }
 
     fn regex(&mut self, pattern: &Placed<String>) -> Option<Regex> {
-        match name::compile(&pattern.value) {
+        match regexp::compile(&pattern.value) {
             Ok(regex) => Some(regex),
             Err(error) => self.refuse(&pattern.place, error.to_string()),
         }
@@ -227,7 +228,7 @@ impl Compiler<'_> {
         }
         match parts.render(id, query, "series", &["label"]) {
             Ok(text) => {
-                if let Err(reason) = promql_parser::parser::parse(&text) {
+                if let Err(reason) = promql::parse(&text) {
                     self.warnings.push(place.fault(format!(
                         "this renders text that is no PromQL, {text:?}: {reason}; it is sent as it is"
                     )));

@@ -1,5 +1,6 @@
 //! A series' name becomes the metric's name in the API: `name.matches` and `name.as`.
 
+use promql::regexp::{self, RegexpError};
 use regex::Regex;
 
 /// A compiled name mapping.
@@ -12,14 +13,9 @@ pub struct NameRule {
 /// Why a name mapping does not compile.
 #[derive(Debug, thiserror::Error)]
 pub enum NameRuleError {
-    /// `matches` is no regular expression.
-    #[error("expected a regular expression, found {pattern:?}: {cause}")]
-    Regex {
-        /// The text of `matches`.
-        pattern: String,
-        /// The parser's reason.
-        cause: String,
-    },
+    /// `matches` is not a regular expression.
+    #[error(transparent)]
+    Regex(#[from] RegexpError),
     /// With several groups there is no obvious default for `as`.
     #[error("{pattern:?} has {groups} capture groups: expected \"as\" to say which of them make the name")]
     AsNeeded {
@@ -35,7 +31,7 @@ impl NameRule {
     /// the whole match when there is none (upstream `pkg/naming/metric_namer.go`).
     pub fn new(matches: Option<&str>, r#as: &str) -> Result<NameRule, NameRuleError> {
         let pattern = matches.unwrap_or(".*");
-        let matches = compile(pattern)?;
+        let matches = regexp::compile(pattern)?;
         let r#as = match (r#as, matches.captures_len() - 1) {
             ("", 0) => "$0".to_owned(),
             ("", 1) => "$1".to_owned(),
@@ -53,14 +49,6 @@ impl NameRule {
             Group::Name(name) => captures.name(name).map(|found| found.as_str()),
         }))
     }
-}
-
-/// Compiles a regular expression, with the reason in one line.
-pub(crate) fn compile(pattern: &str) -> Result<Regex, NameRuleError> {
-    Regex::new(pattern).map_err(|error| NameRuleError::Regex {
-        pattern: pattern.to_owned(),
-        cause: error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned(),
-    })
 }
 
 enum Group<'a> {

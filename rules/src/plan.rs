@@ -90,8 +90,8 @@ pub enum PlanError {
 
 impl Query {
     /// The query's tree; the parser's reason when the text is no PromQL.
-    pub fn tree(&self) -> Result<Expr, String> {
-        promql_parser::parser::parse(&self.promql)
+    pub fn tree(&self) -> Result<Expr, promql::ParseError> {
+        promql::parse(&self.promql)
     }
 }
 

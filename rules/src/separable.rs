@@ -8,9 +8,7 @@ use promql_parser::parser::{BinModifier, Expr, LabelModifier, VectorSelector};
 /// Whether `limited`, a query for the objects that `label` names, gives these objects the same samples when the matchers of
 /// their names are left out, and whether `unlimited` is that query.
 pub(crate) fn is_limited_only_by_names(limited: &str, unlimited: &str, label: &str, names: &str) -> bool {
-    let (Ok(mut limited), Ok(unlimited)) =
-        (promql_parser::parser::parse(limited), promql_parser::parser::parse(unlimited))
-    else {
+    let (Ok(mut limited), Ok(unlimited)) = (promql::parse(limited), promql::parse(unlimited)) else {
         return false;
     };
     let objects = Objects { label, names };

@@ -13,7 +13,7 @@ mod eval;
 use std::sync::Arc;
 use std::time::Duration;
 
-use promql_parser::parser::{self, Expr};
+use promql_parser::parser::Expr;
 
 use crate::eval::Evaluator;
 use crate::labels::Labels;
@@ -124,8 +124,8 @@ impl Engine {
 }
 
 fn parse(promql: &str) -> Result<Expr, QueryError> {
-    let expr =
-        parser::parse(promql).map_err(|message| QueryError::Parse { query: promql.to_owned(), message })?;
+    let expr = promql::parse(promql)
+        .map_err(|error| QueryError::Parse { query: promql.to_owned(), message: error.to_string() })?;
     eval::check(&expr).map_err(|message| QueryError::Parse { query: promql.to_owned(), message })?;
     Ok(expr)
 }

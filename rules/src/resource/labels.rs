@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use gotmpl::{Template, Value};
+use promql::regexp;
 use regex::Regex;
 
 use super::{GroupResource, Kind, ResourceMapper};
@@ -134,7 +135,8 @@ impl LabelTemplate {
         if !filled.contains("(?P<resource>") {
             return Err(ResourceLabelsError::NoResource(text.to_owned()));
         }
-        let extract = Regex::new(&format!("^{filled}$")).map_err(|error| no_pattern(error.to_string()))?;
+        let extract =
+            regexp::compile(&format!("^{filled}$")).map_err(|error| no_pattern(error.to_string()))?;
         Ok(LabelTemplate { template, extract })
     }
 

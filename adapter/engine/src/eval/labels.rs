@@ -1,8 +1,8 @@
 //! `label_replace`, `label_join`, and the labels that an absent series would have.
 
+use promql::regexp;
 use promql_parser::label::MatchOp;
 use promql_parser::parser::Expr;
-use regex::Regex;
 
 use super::{Result, refuse_duplicates};
 use crate::QueryError;
@@ -17,7 +17,7 @@ pub(super) fn replace(
     source: &str,
     pattern: &str,
 ) -> Result<Vec<Sample>> {
-    let regex = Regex::new(&format!("^(?s:{pattern})$")).map_err(|_| {
+    let regex = regexp::compile(&format!("^(?s:{pattern})$")).map_err(|_| {
         QueryError::Execution(format!("invalid regular expression in label_replace(): {pattern}"))
     })?;
     valid_target(target, "label_replace")?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use engine::labels::{Labels, METRIC_NAME};
 use promql_parser::label::MatchOp;
-use promql_parser::parser::{self, Expr};
+use promql_parser::parser::Expr;
 
 /// One command of a file, and its line.
 pub(crate) struct Command {
@@ -201,7 +201,7 @@ fn labels(text: &str) -> Result<Labels, String> {
     if text.replace(' ', "") == "{}" {
         return Ok(Labels::empty());
     }
-    let Ok(Expr::VectorSelector(selector)) = parser::parse(text) else {
+    let Ok(Expr::VectorSelector(selector)) = promql::parse(text) else {
         return Err(format!("expected a series, found {text:?}"));
     };
     let name = selector.name.iter().map(|name| (METRIC_NAME, name.as_str()));
@@ -293,7 +293,7 @@ fn millis(text: &str) -> Result<i64, String> {
 }
 
 fn unquote(text: &str) -> Result<String, String> {
-    match parser::parse(text) {
+    match promql::parse(text) {
         Ok(Expr::StringLiteral(literal)) => Ok(literal.val),
         _ => Err(format!("expected a quoted text, found {text:?}")),
     }

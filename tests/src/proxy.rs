@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
@@ -35,6 +36,8 @@ struct Shared {
     prometheus: String,
     http: reqwest::Client,
     fault: watch::Sender<Option<Fault>>,
+    /// Queries that wait for an answer that never comes.
+    hanging: AtomicUsize,
     kept: Mutex<Kept>,
 }
 
@@ -43,6 +46,8 @@ struct Kept {
     /// The time of every query, in seconds since the epoch; the asker's own without.
     time: Option<f64>,
     asked: BTreeMap<String, Asked>,
+    /// When each asker was last given a listing of series.
+    listed: BTreeMap<String, Instant>,
 }
 
 /// How queries fail; listings pass while anybody listens.
@@ -80,6 +85,7 @@ impl QueryProxy {
             prometheus: prometheus.to_owned(),
             http: reqwest::Client::new(),
             fault: watch::Sender::new(None),
+            hanging: AtomicUsize::new(0),
             kept: Mutex::default(),
         });
         let router = Router::new()
@@ -112,6 +118,16 @@ impl QueryProxy {
         .await
     }
 
+    /// How many queries wait for an answer that never comes ([`Fault::Hang`]).
+    pub fn hanging(&self) -> usize {
+        self.shared.hanging.load(Ordering::Relaxed)
+    }
+
+    /// How long ago an asker was last given a listing of series; `None` if it never was.
+    pub fn since_listing(&self, asker: &str) -> Option<Duration> {
+        self.shared.kept().listed.get(asker).map(Instant::elapsed)
+    }
+
     /// What an asker queried since this was last asked, and the samples that it was given.
     pub fn take(&self, asker: &str) -> (Vec<String>, Vec<Sample>) {
         self.shared.kept().asked.remove(asker).unwrap_or_default()
@@ -121,6 +137,22 @@ impl QueryProxy {
 impl Drop for QueryProxy {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// Counts a hanging query until its asker goes away.
+struct Hanging(Arc<Shared>);
+
+impl Hanging {
+    fn new(shared: Arc<Shared>) -> Hanging {
+        shared.hanging.fetch_add(1, Ordering::Relaxed);
+        Hanging(shared)
+    }
+}
+
+impl Drop for Hanging {
+    fn drop(&mut self) {
+        self.0.hanging.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -206,7 +238,10 @@ async fn forward(
             cut.notify_one();
             return std::future::pending().await;
         }
-        Some(Fault::Hang | Fault::Refused) => return std::future::pending().await,
+        Some(Fault::Hang | Fault::Refused) => {
+            let _hanging = Hanging::new(shared);
+            return std::future::pending().await;
+        }
     }
     let form = format!("{}&{}", query.unwrap_or_default(), String::from_utf8_lossy(&body));
     match ask(&shared, asker, &endpoint, &form).await {
@@ -237,8 +272,11 @@ async fn ask(shared: &Shared, asker: String, endpoint: &str, form: &str) -> Resu
         headers.insert(header::CONTENT_TYPE, kind.clone());
     }
     let body = answer.bytes().await?;
+    let mut kept = shared.kept();
+    if endpoint == "series" {
+        kept.listed.insert(asker.clone(), Instant::now());
+    }
     if let Some(promql) = promql {
-        let mut kept = shared.kept();
         let (queries, samples) = kept.asked.entry(asker).or_default();
         queries.push(promql);
         samples.extend(samples_of(&body));

@@ -214,8 +214,9 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
     let (trigger, shutdown) = lifecycle();
     tokio::spawn(trigger.follow_signals(leave_delay));
     tasks.spawn("readiness", stop_being_ready(shutdown.clone(), staying));
-    if let Some(standalone) = standalone {
-        let kubeconfig = standalone.write_kubeconfig(address)?;
+    // Kept until the end: it removes its folder.
+    if let Some(standalone) = &standalone {
+        let kubeconfig = standalone.write_client_files(address)?;
         tracing::info!(%address, kubeconfig = %kubeconfig.display(), "serving");
     } else {
         tracing::info!(%address, "serving");

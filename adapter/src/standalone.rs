@@ -1,8 +1,9 @@
-//! What standalone mode leaves on disk: its own certificate authority, a serving certificate for loopback, and a
-//! kubeconfig with a client certificate, so that plain `kubectl --kubeconfig FILE get --raw ...` works.
+//! The files of standalone mode: a serving certificate for loopback with its key, and what a client needs: a kubeconfig for
+//! `kubectl --kubeconfig FILE get --raw ...`, and for other clients the authority's certificate and a client certificate with
+//! its key, `curl --cacert ca.crt --cert client.crt --key client.key ...`.
 //!
-//! Everything is made anew at each start, so a kubeconfig of an earlier run stops working with its server. The kubeconfig
-//! and the keys are readable by their owner only.
+//! Each start makes a new authority, so the files of an earlier run stop working with its server. The kubeconfig and the
+//! keys are readable by their owner only. Without a given folder they lie in a temporary one, which is removed at the end.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use apiservice::tls::{CertificateSource, ServingCertificate};
 use arc_swap::ArcSwapOption;
 use futures_util::FutureExt as _;
 use serde_json::json;
+use tempfile::TempDir;
 use tokio::sync::watch;
 
 use crate::app::{AppError, Host};
@@ -24,16 +26,28 @@ use crate::source::MetricSource;
 /// The files of one standalone run.
 pub struct Standalone {
     dir: PathBuf,
+    /// The same folder, where it is removed at the end.
+    _temporary: Option<TempDir>,
     authority: Authority,
 }
 
 impl Standalone {
-    /// Makes an authority and a serving certificate in `dir`.
+    /// Makes an authority and a serving certificate in `dir`, or in a new temporary folder.
     ///
     /// # Errors
     /// What cannot be written.
-    pub fn prepare(dir: &Path) -> Result<Standalone, AuthorityError> {
-        let standalone = Standalone { dir: dir.to_owned(), authority: Authority::new("standalone-ca")? };
+    pub fn prepare(dir: Option<&Path>) -> Result<Standalone, AuthorityError> {
+        let (dir, temporary) = if let Some(dir) = dir {
+            (dir.to_owned(), None)
+        } else {
+            let temporary = tempfile::Builder::new()
+                .prefix("adapter-standalone-")
+                .tempdir()
+                .map_err(|cause| AuthorityError::Write { path: std::env::temp_dir(), cause })?;
+            (temporary.path().to_owned(), Some(temporary))
+        };
+        let authority = Authority::new("standalone-ca")?;
+        let standalone = Standalone { dir, _temporary: temporary, authority };
         let addresses = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
         let serving = standalone.authority.issue_server("adapter", &["localhost".to_owned()], &addresses)?;
         write(&standalone.certificate(), &serving.certificate, PUBLIC)?;
@@ -61,11 +75,11 @@ impl Standalone {
         })
     }
 
-    /// Writes the kubeconfig for a server that listens on `address`; returns its path.
+    /// Writes the client's files for a server that listens on `address`; returns the path of the kubeconfig.
     ///
     /// # Errors
     /// What cannot be written.
-    pub fn write_kubeconfig(&self, address: SocketAddr) -> Result<PathBuf, AuthorityError> {
+    pub fn write_client_files(&self, address: SocketAddr) -> Result<PathBuf, AuthorityError> {
         let user = self.authority.issue_client("standalone-admin", &[MASTERS])?;
         // JSON is YAML, and leaves no quoting to get wrong.
         let kubeconfig = json!({
@@ -82,6 +96,9 @@ impl Standalone {
             "contexts": [{"name": NAME, "context": {"cluster": NAME, "user": NAME}}],
             "current-context": NAME,
         });
+        write(&self.dir.join("ca.crt"), self.authority.certificate(), PUBLIC)?;
+        write(&self.dir.join("client.crt"), &user.certificate, PUBLIC)?;
+        write(&self.dir.join("client.key"), &user.key, PRIVATE)?;
         let path = self.dir.join("kubeconfig");
         write(&path, &format!("{kubeconfig:#}\n"), PRIVATE)?;
         Ok(path)

@@ -82,8 +82,8 @@ pub struct Serve {
 pub enum HostChoice {
     /// Nobody's: no Kubernetes API.
     Standalone {
-        /// Where the files for callers go.
-        dir: PathBuf,
+        /// Where the files for callers go; a temporary folder when not given.
+        dir: Option<PathBuf>,
     },
     /// A cluster's.
     Cluster(Box<ClusterConfig>),

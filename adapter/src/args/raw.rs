@@ -72,7 +72,7 @@ pub(super) struct Raw {
     /// Serve without a Kubernetes API: on loopback only, with an own authority and a kubeconfig to use it by.
     #[arg(long, help_heading = "Standalone", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = ArgAction::Set)]
     standalone: bool,
-    /// Where the kubeconfig and the certificates are written [default: a folder below the system's for temporary files].
+    /// Where the kubeconfig, ca.crt, client.crt and client.key are written [default: a temporary folder, removed at the end].
     #[arg(long, value_name = "DIR", help_heading = "Standalone")]
     standalone_dir: Option<PathBuf>,
     /// What to scrape, and the labels of its series: namespace=default,pod=a,app=b@http://127.0.0.1:8080/metrics; repeatable.
@@ -138,9 +138,9 @@ pub(super) struct Raw {
     /// Other requests under way at once, on their way to be refused.
     #[arg(long, value_name = "COUNT", default_value_t = 200, help_heading = "Serving")]
     max_mutating_requests_inflight: usize,
-    /// How long to keep serving, not ready any more, after the signal to end.
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, help_heading = "Serving")]
-    shutdown_delay_duration: Duration,
+    /// How long to keep serving, not ready any more, after the signal to end [default: 10s, 0s with --standalone].
+    #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Serving")]
+    shutdown_delay_duration: Option<Duration>,
     /// How long requests under way may take to end.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration, help_heading = "Serving")]
     shutdown_grace: Duration,
@@ -254,11 +254,7 @@ impl Raw {
         };
         let host = if self.standalone {
             self.cluster.without_effect(notices);
-            HostChoice::Standalone {
-                dir: self.standalone_dir.unwrap_or_else(|| {
-                    std::env::temp_dir().join(format!("adapter-standalone-{}", std::process::id()))
-                }),
-            }
+            HostChoice::Standalone { dir: self.standalone_dir }
         } else {
             HostChoice::Cluster(Box::new(self.cluster.validate(address, &mut faults)))
         };
@@ -295,7 +291,12 @@ impl Raw {
                 in_flight: self.max_requests_inflight,
                 mutating_in_flight: self.max_mutating_requests_inflight,
             },
-            shutdown_delay: self.shutdown_delay_duration,
+            // Without a Service in front, no client has to learn first that the server leaves.
+            shutdown_delay: self.shutdown_delay_duration.unwrap_or(if self.standalone {
+                Duration::ZERO
+            } else {
+                SHUTDOWN_DELAY
+            }),
         })
     }
 }
@@ -349,3 +350,6 @@ fn target(text: &str) -> Result<Target, String> {
         .collect::<Result<Vec<(String, String)>, String>>()?;
     Target::new(url, labels).map_err(|error| error.to_string())
 }
+
+/// As long as kube-proxy may need to learn that an endpoint leaves.
+const SHUTDOWN_DELAY: Duration = Duration::from_secs(10);

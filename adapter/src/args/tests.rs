@@ -35,6 +35,17 @@ fn defaults_are_upstreams_where_it_has_them() {
 }
 
 #[test]
+fn the_leave_delay_is_for_services_and_not_for_standalone() {
+    assert_eq!(serve(LEAST).0.shutdown_delay, Duration::ZERO);
+    assert_eq!(
+        serve(&format!("{LEAST} --shutdown-delay-duration=3s")).0.shutdown_delay,
+        Duration::from_secs(3)
+    );
+    let in_cluster = "--config r.yaml --prometheus-url http://p:9090";
+    assert_eq!(serve(in_cluster).0.shutdown_delay, Duration::from_secs(10));
+}
+
+#[test]
 fn notations_of_pflag() {
     let (serve, notices) = serve(
         "/adapter --standalone=true -c r.yaml --prometheus_url=http://p:9090 --secure-port 0 --metrics-relist-interval=1m \

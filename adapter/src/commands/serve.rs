@@ -93,7 +93,9 @@ fn parts(config: Serve) -> Result<Parts, AppError> {
         source_ready,
         relist: RelistSettings { interval: relist_interval, max_age, timeout: requests.timeout },
         host: match host {
-            HostChoice::Standalone { dir } => HostConfig::Standalone(Box::new(Standalone::prepare(&dir)?)),
+            HostChoice::Standalone { dir } => {
+                HostConfig::Standalone(Box::new(Standalone::prepare(dir.as_deref())?))
+            }
             HostChoice::Cluster(config) => HostConfig::Cluster(config),
         },
         address,

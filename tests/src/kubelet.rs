@@ -59,8 +59,16 @@ impl Kubelet {
 
     /// Where the model servers listen.
     pub fn addresses(&self) -> Vec<String> {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        running.values().map(|pod| pod.address.clone()).collect()
+        self.follow_addresses()()
+    }
+
+    /// Says at any later time where the model servers listen.
+    pub fn follow_addresses(&self) -> impl Fn() -> Vec<String> + Send + Sync + 'static {
+        let running = Arc::clone(&self.running);
+        move || {
+            let running = running.lock().unwrap_or_else(PoisonError::into_inner);
+            running.values().map(|pod| pod.address.clone()).collect()
+        }
     }
 }
 
@@ -82,8 +90,7 @@ async fn tend(pods: &Api<Pod>, settings: &Settings, running: &Running, dir: &Pat
     let before: Vec<String> = lock().keys().cloned().collect();
     lock().retain(|name, _| names.contains(name));
     for name in names.iter().filter(|name| !before.contains(name)) {
-        let arguments: Vec<&str> = settings.arguments.iter().map(String::as_str).collect();
-        let pod = stack::start_pod(name, &arguments, dir).await?;
+        let pod = stack::start_pod(name, &settings.arguments, dir).await?;
         lock().insert(name.clone(), pod);
         let status = json!({"status": {
             "phase": "Running",

@@ -11,6 +11,7 @@ pub mod load;
 pub mod process;
 pub mod prometheus;
 pub mod proxy;
+pub mod service;
 pub mod signals;
 pub mod stack;
 pub mod tutorial;

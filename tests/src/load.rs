@@ -87,5 +87,6 @@ fn pick(urls: &Urls, position: usize) -> Option<String> {
     (!urls.is_empty()).then(|| urls[position % urls.len()].clone())
 }
 
-const BODY: &str = r#"{"features": [0.1, 0.2, 0.3, 0.4, 0.5]}"#;
+/// A request that every model here takes.
+pub const BODY: &str = r#"{"features": [0.1, 0.2, 0.3, 0.4, 0.5]}"#;
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);

@@ -62,11 +62,22 @@ pub fn program(name: &str) -> Result<PathBuf, Failure> {
     })
 }
 
+/// Arguments of a model server with a model of about 20 ms of arithmetic a request, one request at a time: enough for a few
+/// dozen clients to cross the targets of the tutorial's autoscaler.
+///
+/// # Errors
+/// The repository's path is not text.
+pub fn slow_model() -> Result<Vec<String>, Failure> {
+    let model = repository().join("model-server/models/demo-mlp.onnx");
+    let model = model.to_str().ok_or("the repository's path is not text")?;
+    Ok(["--model", model, "--max-batch-size", "1"].map(str::to_owned).to_vec())
+}
+
 /// Starts model servers and waits until they are healthy.
 ///
 /// # Errors
 /// One did not start.
-pub async fn start_pods(count: usize, arguments: &[&str], dir: &Path) -> Result<Vec<Pod>, Failure> {
+pub async fn start_pods(count: usize, arguments: &[String], dir: &Path) -> Result<Vec<Pod>, Failure> {
     let mut pods = Vec::new();
     for number in 0..count {
         pods.push(start_pod(&format!("model-{number}"), arguments, dir).await?);
@@ -78,9 +89,9 @@ pub async fn start_pods(count: usize, arguments: &[&str], dir: &Path) -> Result<
 ///
 /// # Errors
 /// It did not start.
-pub async fn start_pod(name: &str, arguments: &[&str], dir: &Path) -> Result<Pod, Failure> {
+pub async fn start_pod(name: &str, arguments: &[String], dir: &Path) -> Result<Pod, Failure> {
     let mut all = vec!["--listen".to_owned(), "127.0.0.1:0".to_owned()];
-    all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+    all.extend_from_slice(arguments);
     let mut process = Process::start(name, &program("model-server")?, &all, dir)?;
     let address = process.wait_for_log("listening address=", START).await?;
     process.wait_for_log("model ready inputs=", START).await?;

@@ -26,11 +26,12 @@ pub struct Tutorial {
 }
 
 impl Tutorial {
-    /// Starts it and waits until all of it is ready; `None` where a component is neither there nor can be built.
+    /// Starts it, model servers with `arguments`, and waits until all of it is ready; `None` where a component is neither
+    /// there nor can be built.
     ///
     /// # Errors
     /// Something did not start.
-    pub async fn start() -> Result<Option<Tutorial>, Failure> {
+    pub async fn start(arguments: Vec<String>) -> Result<Option<Tutorial>, Failure> {
         let (Some(prometheus), Some(cluster)) = (component("prometheus"), Cluster::start().await?) else {
             return Ok(None);
         };
@@ -40,7 +41,7 @@ impl Tutorial {
         let pods = Settings {
             namespace: cluster.namespace().to_owned(),
             app: "model-server",
-            arguments: Vec::new(),
+            arguments,
             targets_file: prometheus.targets_file(),
             other_targets: Vec::new(),
         };

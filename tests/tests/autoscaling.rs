@@ -65,11 +65,10 @@ async fn the_tutorials_autoscaler_follows_real_load() -> Result<(), Failure> {
         "scaleDown": {"stabilizationWindowSeconds": 5, "policies": [{"type": "Percent", "value": 100, "periodSeconds": 5}]},
     }}});
     cluster.kubectl(&["patch", "hpa", "model-server-hpa", "--type=merge", "-p", &behavior.to_string()])?;
-    let model = stack::repository().join("model-server/models/demo-mlp.onnx");
     let pods = Settings {
         namespace: cluster.namespace().to_owned(),
         app: "model-server",
-        arguments: vec![format!("--model={}", model.display()), "--max-batch-size=1".to_owned()],
+        arguments: stack::slow_model()?,
         targets_file: prometheus.targets_file(),
         other_targets: Vec::new(),
     };

@@ -18,7 +18,7 @@ fn depth_of(cluster: &Cluster) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn aggregated_by_a_real_kube_apiserver() -> Result<(), Failure> {
-    let Some(deployed) = Tutorial::start().await? else { return left_out("kube-apiserver") };
+    let Some(deployed) = Tutorial::start(Vec::new()).await? else { return left_out("kube-apiserver") };
     let cluster = &deployed.cluster;
     // Verified: the adapter published its own authority, and nothing is skipped.
     for name in [V1, V2] {
@@ -129,7 +129,7 @@ impl Caller {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn callers_are_who_the_cluster_says_and_may_what_it_says() -> Result<(), Failure> {
-    let Some(deployed) = Tutorial::start().await? else { return left_out("kube-apiserver") };
+    let Some(deployed) = Tutorial::start(Vec::new()).await? else { return left_out("kube-apiserver") };
     if !deployed.cluster.is_own() {
         println!("not run: this needs the keys and the processes of a control plane of our own");
         deployed.cluster.stop();
@@ -194,7 +194,7 @@ async fn callers_are_who_the_cluster_says_and_may_what_it_says() -> Result<(), F
 
 #[tokio::test(flavor = "multi_thread")]
 async fn outages_are_told_and_survived() -> Result<(), Failure> {
-    let Some(mut deployed) = Tutorial::start().await? else { return left_out("kube-apiserver") };
+    let Some(mut deployed) = Tutorial::start(Vec::new()).await? else { return left_out("kube-apiserver") };
     if !deployed.cluster.is_own() {
         println!("not run: this needs the keys and the processes of a control plane of our own");
         deployed.cluster.stop();

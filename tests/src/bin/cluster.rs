@@ -4,9 +4,11 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use e2e::Failure;
 use e2e::cluster::Cluster;
+use e2e::load::BODY;
+use e2e::service::Service;
 use e2e::tutorial::Tutorial;
+use e2e::{Failure, stack};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
@@ -47,11 +49,12 @@ async fn tutorial() -> Result<(), Failure> {
         "starting etcd, kube-apiserver, kube-controller-manager, Prometheus, two model servers and the adapter"
     );
     let tutorial = tokio::select! {
-        started = Tutorial::start() => {
+        started = Tutorial::start(stack::slow_model()?) => {
             started?.ok_or(MISSING)?
         }
         told = told_to_end() => return told,
     };
+    let service = Service::start(tutorial.kubelet.follow_addresses()).await?;
     let kubectl = format!("kubectl --kubeconfig {}", tutorial.cluster.kubeconfig().display());
     println!("\nit is up; from another terminal:\n");
     println!("  {kubectl} get --raw /apis/custom.metrics.k8s.io/v1beta1 | jq -r '.resources[].name'");
@@ -59,8 +62,16 @@ async fn tutorial() -> Result<(), Failure> {
         "  {kubectl} get --raw '/apis/custom.metrics.k8s.io/v1beta2/namespaces/default/pods/*/request_queue_depth'"
     );
     println!("  {kubectl} describe hpa model-server-hpa\n");
-    println!("the model servers, for load of your own: {}", tutorial.kubelet.addresses().join(" "));
+    println!("load that makes the autoscaler add pods, and reaches them as they come:\n");
+    println!(
+        "  $(scripts/components hey) -z 3m -c 50 -disable-keepalive -m POST -T application/json -d '{BODY}' http://{}/predict\n",
+        service.address()
+    );
     println!("Prometheus: {}", tutorial.prometheus.url());
+    println!(
+        "\nThere is no node and no kubelet: the programs of the model servers and of the adapter run as processes of this \
+         machine. The model servers' pods are marked as running; the adapter's stay Pending."
+    );
     println!("\nControl-C ends it");
     told_to_end().await?;
     tutorial.cluster.stop();

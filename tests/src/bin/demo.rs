@@ -44,9 +44,7 @@ async fn main() -> ExitCode {
 async fn demo() -> Result<(), Failure> {
     let dir = tempfile::tempdir()?;
     println!("starting {PODS} model servers, about 20 ms of arithmetic a request");
-    let model = stack::repository().join("model-server/models/demo-mlp.onnx");
-    let model = model.to_str().ok_or("the repository's path is no text")?;
-    let pods = stack::start_pods(PODS, &["--model", model, "--max-batch-size", "1"], dir.path()).await?;
+    let pods = stack::start_pods(PODS, &stack::slow_model()?, dir.path()).await?;
     println!("starting the adapter on its embedded engine with rules/tutorial.yaml");
     let mut source = stack::targets(&pods);
     source.push("--scrape-interval=1s".to_owned());

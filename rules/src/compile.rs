@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use gotmpl::Template;
-use promql::regexp;
+use promql::{ParseError, regexp};
 use regex::Regex;
 
 use crate::config::{Config, DiscoveryRule, Place, Placed, ResourceRule, SeriesFilter};
@@ -219,7 +219,8 @@ impl Compiler<'_> {
         }
     }
 
-    /// Text that is no PromQL is sent all the same, for a proxy that rewrites it, and is worth a warning.
+    /// Text that does not parse is sent all the same, for a proxy that rewrites it or a Prometheus that knows more, and is worth
+    /// a warning.
     fn parse_sample(&mut self, id: RuleId, query: &QueryTemplate, place: &Place) {
         let mut parts = QueryParts::default();
         // `x` is a valid name, so there is always a matcher for it.
@@ -228,10 +229,14 @@ impl Compiler<'_> {
         }
         match parts.render(id, query, "series", &["label"]) {
             Ok(text) => {
-                if let Err(reason) = promql::parse(&text) {
-                    self.warnings.push(place.fault(format!(
-                        "this renders text that is no PromQL, {text:?}: {reason}; it is sent as it is"
-                    )));
+                if let Err(error) = promql::parse(&text) {
+                    let found = match error {
+                        ParseError::Invalid { .. } => "text that Prometheus refuses",
+                        ParseError::Unsupported { .. } => "PromQL that is not understood here",
+                    };
+                    self.warnings.push(
+                        place.fault(format!("this renders {found}, {text:?}: {error}; it is sent unchanged")),
+                    );
                 }
             }
             Err(error) => self.warnings.push(place.fault(format!("every request will fail: {error}"))),

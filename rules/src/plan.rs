@@ -89,7 +89,7 @@ pub enum PlanError {
 }
 
 impl Query {
-    /// The query's tree; the parser's reason when the text is no PromQL.
+    /// The query's tree; the parser's reason when the text has none.
     pub fn tree(&self) -> Result<Expr, promql::ParseError> {
         promql::parse(&self.promql)
     }

@@ -13,6 +13,7 @@ mod eval;
 use std::sync::Arc;
 use std::time::Duration;
 
+use promql::ParseError;
 use promql_parser::parser::Expr;
 
 use crate::eval::Evaluator;
@@ -54,12 +55,12 @@ pub struct Engine {
 /// Why a query has no value.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum QueryError {
-    /// It is no PromQL.
-    #[error("{query:?} is no PromQL: {message}")]
+    /// It is not PromQL.
+    #[error("cannot parse {query:?}: {message}")]
     Parse {
         /// The query.
         query: String,
-        /// The parser's reason, with the place if it knows it.
+        /// The parser's reason, with the place.
         message: String,
     },
     /// It uses something that this engine lacks.
@@ -87,7 +88,7 @@ impl Engine {
     /// The value of a query at a time.
     ///
     /// # Errors
-    /// No PromQL, something unsupported, or something that cannot be evaluated.
+    /// Text that is not PromQL, something unsupported, or something that cannot be evaluated.
     pub fn query(&self, promql: &str, time_ms: i64) -> Result<Value, QueryError> {
         let expr = parse(promql)?;
         Evaluator::new(&self.store, self.config, time_ms, time_ms).instant(&expr, time_ms)
@@ -124,8 +125,10 @@ impl Engine {
 }
 
 fn parse(promql: &str) -> Result<Expr, QueryError> {
-    let expr = promql::parse(promql)
-        .map_err(|error| QueryError::Parse { query: promql.to_owned(), message: error.to_string() })?;
-    eval::check(&expr).map_err(|message| QueryError::Parse { query: promql.to_owned(), message })?;
-    Ok(expr)
+    promql::parse(promql).map_err(|error| match error {
+        ParseError::Unsupported { construct, .. } => QueryError::Unsupported(construct),
+        error @ ParseError::Invalid { .. } => {
+            QueryError::Parse { query: promql.to_owned(), message: error.to_string() }
+        }
+    })
 }

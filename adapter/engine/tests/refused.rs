@@ -1,4 +1,4 @@
-//! Queries that are not evaluated: no PromQL, the wrong types, or something that the engine lacks and says so.
+//! Queries that are not evaluated: not PromQL, the wrong types, or something that the engine lacks and says so.
 
 use engine::{Engine, EngineConfig, QueryError};
 
@@ -36,6 +36,10 @@ fn what_is_lacking_is_named() {
     for (query, name) in [
         ("histogram_count(m)", "the function histogram_count()"),
         ("histogram_fraction(0, 1, m)", "the function histogram_fraction()"),
+        ("rate(m[5m] smoothed)", "the modifier smoothed"),
+        ("rate(m[5m + step()])", "an expression of durations"),
+        ("m </ 1", "an operator of native histograms"),
+        ("vector(step())", "the function step()"),
     ] {
         assert_eq!(
             refusal(query).to_string(),
@@ -55,4 +59,63 @@ fn limits() {
     let error = engine.query("sum_over_time(m[1m])", 9_000).expect_err("too many samples");
     assert_eq!(error.to_string(), "the query looks at more than 3 samples, which is the limit");
     assert!(engine.query("m", 9_000).is_ok());
+}
+
+#[test]
+fn extreme_times_have_a_value_or_an_error() {
+    let engine = Engine::new(EngineConfig::default());
+    for query in [
+        "rate(m[1e30])",
+        "m[5m:1e30]",
+        "m offset Inf",
+        "m[99999999999999999999]",
+        "m @ 1e30",
+        "m[400y]",
+        "m[0]",
+    ] {
+        assert!(matches!(refusal(query), QueryError::Parse { .. }), "{query}");
+    }
+    for query in [
+        "m offset 292y",
+        "m offset -292y",
+        "m @ 1e18 offset 292y",
+        "m @ -9e18",
+        "rate(m[292y] @ -9e18)",
+        "m offset NaN",
+    ] {
+        assert!(engine.query(query, 0).is_ok(), "{query}");
+    }
+    let endless = "max_over_time(m[292y:1ms])";
+    assert_eq!(
+        engine.query(endless, 0).expect_err(endless).to_string(),
+        "the query has more than 1000000 steps, which is the limit",
+    );
+}
+
+#[test]
+fn deepest_tree_is_evaluated_on_a_small_stack() {
+    let engine = Engine::new(EngineConfig::default());
+    let wrapped = |before: &str, levels: usize, after: &str| {
+        format!("{}vector(1){}", before.repeat(levels), after.repeat(levels))
+    };
+    // 150 levels, of which `vector(1)` has two.
+    for query in [
+        wrapped("(", 148, ")"),
+        wrapped("-", 148, ""),
+        wrapped("abs(", 148, ")"),
+        wrapped("sum(", 148, ")"),
+        wrapped("", 148, " + 1"),
+        wrapped("1 + (", 74, ")"),
+        wrapped("topk(1, ", 148, ")"),
+        wrapped("max_over_time(", 74, "[1m:1m])"),
+        wrapped("label_replace(", 148, r#", "a", "$1", "b", "(.*)")"#),
+    ] {
+        let evaluated = std::thread::scope(|scope| {
+            let evaluate = || engine.query(&query, 0).map(drop);
+            let thread = std::thread::Builder::new().stack_size(2 << 20).spawn_scoped(scope, evaluate);
+            thread.expect("a thread").join()
+        });
+        assert_eq!(evaluated.expect("no panic"), Ok(()), "{query:.40}");
+        assert!(matches!(refusal(&format!("({query})")), QueryError::Unsupported(_)), "{query:.40}");
+    }
 }

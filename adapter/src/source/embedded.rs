@@ -120,7 +120,7 @@ impl MetricSource for Embedded {
 /// The query's text stays out of the message: an answer shows it.
 fn failure(error: &QueryError) -> SourceError {
     let message = match error {
-        QueryError::Parse { message, .. } => format!("the query is no PromQL: {message}"),
+        QueryError::Parse { message, .. } => format!("cannot parse the query: {message}"),
         other => other.to_string(),
     };
     SourceError::new(SourceErrorClass::BadQuery, message)

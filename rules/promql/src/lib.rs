@@ -4,7 +4,18 @@
 //! [`regexp::compile`] is the only way from a Go regular expression to one of the regex crate. Rules and the embedded engine
 //! both use them, so that a rule means the same to both.
 
+mod check;
+mod error;
+mod function;
+mod lexer;
+mod node;
+mod number;
 mod parse;
+mod quote;
 pub mod regexp;
+mod selector;
+mod token;
+mod window;
 
-pub use parse::{ParseError, parse};
+pub use error::{ParseError, Position};
+pub use parse::parse;

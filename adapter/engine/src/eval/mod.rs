@@ -2,7 +2,6 @@
 
 mod aggregate;
 mod binary;
-mod check;
 mod functions;
 mod histogram;
 mod kahan;
@@ -23,8 +22,6 @@ use crate::store::{Point, Store, is_stale};
 use crate::value::{RangeSeries, Sample, Value};
 use crate::{EngineConfig, QueryError};
 
-pub(crate) use check::check;
-
 /// Evaluates one query.
 pub(crate) struct Evaluator<'a> {
     store: &'a Store,
@@ -33,6 +30,7 @@ pub(crate) struct Evaluator<'a> {
     start_ms: i64,
     end_ms: i64,
     samples_read: Cell<usize>,
+    steps_taken: Cell<usize>,
 }
 
 /// The samples of a range for each series, and which range that is.
@@ -47,7 +45,7 @@ type Result<T> = std::result::Result<T, QueryError>;
 
 impl<'a> Evaluator<'a> {
     pub(crate) fn new(store: &'a Store, config: EngineConfig, start_ms: i64, end_ms: i64) -> Evaluator<'a> {
-        Evaluator { store, config, start_ms, end_ms, samples_read: Cell::new(0) }
+        Evaluator { store, config, start_ms, end_ms, samples_read: Cell::new(0), steps_taken: Cell::new(0) }
     }
 
     /// The value at a time. Samples of a vector stand for that time, whenever they were taken.
@@ -92,7 +90,8 @@ impl<'a> Evaluator<'a> {
                     )));
                 }
             }
-            time_ms += step_ms;
+            self.count_step()?;
+            time_ms = time_ms.saturating_add(step_ms);
         }
         Ok(series.into_iter().map(|(labels, points)| RangeSeries { labels, points }).collect())
     }
@@ -148,7 +147,11 @@ impl<'a> Evaluator<'a> {
     /// The latest sample of each series within the lookback; its time is when it was taken.
     fn select(&self, selector: &VectorSelector, time_ms: i64) -> Result<Vec<Sample>> {
         let until = self.resolve(time_ms, selector.at.as_ref(), selector.offset.as_ref());
-        let found = self.store.select(&matchers(selector)?, until - millis(self.config.lookback), until);
+        let found = self.store.select(
+            &matchers(selector)?,
+            until.saturating_sub(millis(self.config.lookback)),
+            until,
+        );
         self.count(found.len())?;
         Ok(found
             .into_iter()
@@ -172,7 +175,7 @@ impl<'a> Evaluator<'a> {
     fn select_range(&self, selector: &MatrixSelector, time_ms: i64) -> Result<Ranges> {
         let MatrixSelector { vs, range } = selector;
         let end_ms = self.resolve(time_ms, vs.at.as_ref(), vs.offset.as_ref());
-        let start_ms = end_ms - millis(*range);
+        let start_ms = end_ms.saturating_sub(millis(*range));
         let found = self.store.select(&matchers(vs)?, start_ms, end_ms);
         self.count(found.iter().map(|(_, points)| points.len()).sum())?;
         let series = found
@@ -189,7 +192,7 @@ impl<'a> Evaluator<'a> {
     fn subquery(&self, subquery: &SubqueryExpr, time_ms: i64) -> Result<Ranges> {
         let SubqueryExpr { expr, offset, at, range, step } = subquery;
         let end_ms = self.resolve(time_ms, at.as_ref(), offset.as_ref());
-        let start_ms = end_ms - millis(*range);
+        let start_ms = end_ms.saturating_sub(millis(*range));
         let step_ms = step.map_or(DEFAULT_STEP_MS, millis).max(1);
         let mut first = step_ms * (start_ms / step_ms);
         if first <= start_ms {
@@ -209,9 +212,20 @@ impl<'a> Evaluator<'a> {
         };
         match offset {
             None => base,
-            Some(Offset::Pos(offset)) => base - millis(*offset),
-            Some(Offset::Neg(offset)) => base + millis(*offset),
+            Some(Offset::Pos(offset)) => base.saturating_sub(millis(*offset)),
+            Some(Offset::Neg(offset)) => base.saturating_add(millis(*offset)),
         }
+    }
+
+    fn count_step(&self) -> Result<()> {
+        let taken = self.steps_taken.get() + 1;
+        self.steps_taken.set(taken);
+        if taken > MAX_STEPS {
+            return Err(QueryError::Execution(format!(
+                "the query has more than {MAX_STEPS} steps, which is the limit"
+            )));
+        }
+        Ok(())
     }
 
     fn count(&self, samples: usize) -> Result<()> {
@@ -268,6 +282,9 @@ fn unix_ms(time: SystemTime) -> i64 {
         Err(before) => -millis(before.duration()),
     }
 }
+
+/// The steps of all ranges and subqueries of a query: `m[290y:1ms]` reads no sample and takes nine trillion.
+const MAX_STEPS: usize = 1_000_000;
 
 /// The step of a subquery that names none: Prometheus' default evaluation interval.
 const DEFAULT_STEP_MS: i64 = 60_000;

@@ -73,6 +73,7 @@ pub struct CustomMatch(Arc<Matched>);
 struct Matched {
     rule: Arc<Rule>,
     series: Arc<str>,
+    labels: Arc<[Arc<str>]>,
     label: Arc<str>,
     namespace_label: Option<Arc<str>>,
     window: Option<Duration>,
@@ -91,9 +92,19 @@ pub struct ExternalMatch(Arc<MatchedExternal>);
 struct MatchedExternal {
     rule: Arc<Rule>,
     series: Arc<str>,
+    labels: Arc<[Arc<str>]>,
     /// `None` when the rule has no label for namespaces; a namespaced rule then makes no query.
     namespace_label: Option<Arc<str>>,
     window: Option<Duration>,
+}
+
+/// What of a request has no effect on a rule's query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ignored {
+    /// There is a namespace, and the query is the same without it.
+    pub namespace: bool,
+    /// There is a metric selector, and the query is the same without it.
+    pub selector: bool,
 }
 
 impl Catalog {
@@ -178,7 +189,7 @@ impl CustomMatch {
 
     /// The query for objects, limited by a metric selector.
     pub fn plan(&self, objects: &Objects<'_>, selector: &Selector) -> Result<Plan, PlanError> {
-        let Matched { rule, series, label, namespace_label, window } = &*self.0;
+        let Matched { rule, series, label, namespace_label, window, .. } = &*self.0;
         let mut parts = QueryParts::default();
         parts.selector(selector)?;
         if let Some(namespace) = objects.namespace {
@@ -190,6 +201,34 @@ impl CustomMatch {
         let template = (rule.id, &rule.metrics_query);
         let promql = parts.render_for((label, objects.names), template, series, &[label])?;
         Ok(Plan { query: Query { rule: rule.id, promql, window: *window }, join_label: Arc::clone(label) })
+    }
+
+    /// What of a request the query does not depend on: a template without `<<.LabelMatchers>>` leaves no place for it.
+    pub fn ignored(&self, objects: &Objects<'_>, selector: &Selector) -> Ignored {
+        let names = &objects.names[..objects.names.len().min(1)];
+        Ignored::of(objects.namespace, selector, |namespace, selector| {
+            Some(self.plan(&Objects { namespace, names }, selector).ok()?.query.promql)
+        })
+    }
+
+    /// The text of the rule's query template.
+    pub fn template(&self) -> &str {
+        &self.0.rule.metrics_query.text
+    }
+
+    /// The metric's name in Prometheus.
+    pub fn series(&self) -> &str {
+        &self.0.series
+    }
+
+    /// The names of labels that any of its series carried when they were listed, sorted.
+    pub fn labels(&self) -> &[Arc<str>] {
+        &self.0.labels
+    }
+
+    /// The label that limits a query to a namespace; `None` when the rule has none.
+    pub fn namespace_label(&self) -> Option<&str> {
+        self.0.namespace_label.as_deref()
     }
 }
 
@@ -207,10 +246,14 @@ impl ExternalMatch {
     /// The query for a namespace, limited by a metric selector. A rule with `namespaced: false` does not look at the
     /// namespace. The selector comes first and adds to the namespace: it cannot replace it.
     pub fn plan(&self, namespace: &str, selector: &Selector) -> Result<Query, PlanError> {
-        let MatchedExternal { rule, series, namespace_label, window } = &*self.0;
+        self.query(self.0.rule.namespaced.then_some(namespace), selector)
+    }
+
+    fn query(&self, namespace: Option<&str>, selector: &Selector) -> Result<Query, PlanError> {
+        let MatchedExternal { rule, series, namespace_label, window, .. } = &*self.0;
         let mut parts = QueryParts::default();
         parts.selector(selector)?;
-        if rule.namespaced {
+        if let Some(namespace) = namespace {
             let label = namespace_label
                 .as_deref()
                 .ok_or(PlanError::NoLabel { rule: rule.id, resource: "namespaces" })?;
@@ -218,6 +261,49 @@ impl ExternalMatch {
         }
         let promql = parts.render(rule.id, &rule.metrics_query, series, &[])?;
         Ok(Query { rule: rule.id, promql, window: *window })
+    }
+
+    /// What of a request the query does not depend on. A rule with `namespaced: false` ignores the namespace on purpose.
+    pub fn ignored(&self, namespace: &str, selector: &Selector) -> Ignored {
+        let namespace = self.0.rule.namespaced.then_some(namespace);
+        Ignored::of(namespace, selector, |namespace, selector| {
+            Some(self.query(namespace, selector).ok()?.promql)
+        })
+    }
+
+    /// The text of the rule's query template.
+    pub fn template(&self) -> &str {
+        &self.0.rule.metrics_query.text
+    }
+
+    /// The metric's name in Prometheus.
+    pub fn series(&self) -> &str {
+        &self.0.series
+    }
+
+    /// The names of labels that any of its series carried when they were listed, sorted.
+    pub fn labels(&self) -> &[Arc<str>] {
+        &self.0.labels
+    }
+
+    /// The label that limits a query to a namespace; `None` when the rule has none or does not look at the namespace.
+    pub fn namespace_label(&self) -> Option<&str> {
+        self.0.namespace_label.as_deref().filter(|_| self.0.rule.namespaced)
+    }
+}
+
+impl Ignored {
+    fn of(
+        namespace: Option<&str>,
+        selector: &Selector,
+        render: impl Fn(Option<&str>, &Selector) -> Option<String>,
+    ) -> Ignored {
+        let Some(text) = render(namespace, selector) else { return Ignored::default() };
+        let is_same = |other: Option<String>| other.is_some_and(|other| other == text);
+        Ignored {
+            namespace: namespace.is_some() && is_same(render(None, selector)),
+            selector: !selector.is_empty() && is_same(render(namespace, &Selector::everything())),
+        }
     }
 }
 
@@ -235,10 +321,11 @@ impl Builder<'_> {
         // Many series differ only in label values that discovery already dropped; one of each is enough, and in a
         // fixed order the outcome does not depend on Prometheus' order.
         let distinct: BTreeSet<&Series> = series.iter().collect();
+        let carried = carried_labels(distinct.iter().copied());
         for series in distinct {
             match metric_of(rule, &series.name) {
                 None => counts.dropped += 1,
-                Some(metric) => match self.enter(rule, &labels, series, &metric) {
+                Some(metric) => match self.enter(rule, &labels, series, &carried[&*series.name], &metric) {
                     None => counts.unmapped += 1,
                     Some(metrics) => counts.metrics += metrics,
                 },
@@ -252,6 +339,7 @@ impl Builder<'_> {
         let labels = self.labels(rule);
         let namespace_label = self.namespace_label(&labels);
         let mut counts = RuleYield { series: series.len(), ..RuleYield::default() };
+        let carried = carried_labels(series);
         let distinct: BTreeSet<&Arc<str>> = series.iter().map(|series| &series.name).collect();
         for series in distinct {
             let Some(metric) = metric_of(rule, series) else {
@@ -266,6 +354,7 @@ impl Builder<'_> {
             let matched = MatchedExternal {
                 rule: Arc::clone(rule),
                 series: Arc::clone(series),
+                labels: Arc::clone(&carried[&**series]),
                 namespace_label: namespace_label.clone(),
                 window: sample_window(rule, series, None),
             };
@@ -296,6 +385,7 @@ impl Builder<'_> {
         rule: &Arc<Rule>,
         labels: &ResolvedLabels,
         series: &Series,
+        carried: &Arc<[Arc<str>]>,
         metric: &Arc<str>,
     ) -> Option<usize> {
         let kinds: BTreeMap<GroupResource, Arc<Kind>> = series
@@ -324,6 +414,7 @@ impl Builder<'_> {
             let matched = Matched {
                 rule: Arc::clone(rule),
                 series: Arc::clone(&series.name),
+                labels: Arc::clone(carried),
                 window: sample_window(rule, &series.name, Some(&label)),
                 label,
                 namespace_label: namespace_label.clone(),
@@ -334,6 +425,15 @@ impl Builder<'_> {
         }
         Some(entered)
     }
+}
+
+/// By the name of series, the names of labels that any of them carries.
+fn carried_labels<'a>(series: impl IntoIterator<Item = &'a Series>) -> HashMap<&'a str, Arc<[Arc<str>]>> {
+    let mut carried: HashMap<&str, BTreeSet<&Arc<str>>> = HashMap::new();
+    for Series { name, label_names } in series {
+        carried.entry(name).or_default().extend(label_names.iter());
+    }
+    carried.into_iter().map(|(name, labels)| (name, labels.into_iter().cloned().collect())).collect()
 }
 
 /// Says that a metric is made by two rules, or of two series by one, and which of them has it (D33).

@@ -8,7 +8,7 @@ use promql::{ParseError, regexp};
 use regex::Regex;
 
 use crate::config::{Config, DiscoveryRule, Place, Placed, ResourceRule, SeriesFilter};
-use crate::fault::Fault;
+use crate::fault::{Fault, Faults};
 use crate::name::NameRule;
 use crate::plan::QueryParts;
 use crate::policy::Policy;
@@ -104,24 +104,52 @@ impl fmt::Debug for QueryTemplate {
     }
 }
 
-/// What a file compiles to. With faults beside it, it is not to be used.
+/// What a file compiles to: the rules without a fault, and the others with theirs.
 pub(crate) struct Compiled {
     pub(crate) custom: Vec<Arc<Rule>>,
     pub(crate) external: Vec<Arc<Rule>>,
     pub(crate) resource: Option<ResourceRules>,
+    pub(crate) refused: Vec<(RuleId, Faults)>,
 }
 
-pub(crate) fn compile(config: &Config, faults: &mut Vec<Fault>, warnings: &mut Vec<Fault>) -> Compiled {
-    let mut compiler = Compiler { faults, warnings };
-    Compiled {
-        custom: compiler.rules(Section::Custom, &config.rules),
-        external: compiler.rules(Section::External, &config.external_rules),
-        resource: config.resource_rules.as_ref().and_then(|rules| {
+pub(crate) fn compile(config: &Config, warnings: &mut Vec<Fault>) -> Compiled {
+    let mut refused = Vec::new();
+    let mut compile = |section, rules: &[DiscoveryRule]| -> Vec<Arc<Rule>> {
+        let ids = (0..).map(|index| RuleId { section, index });
+        let compiled = ids.zip(rules).filter_map(|(id, rule)| {
+            accept(id, &rule.faults, (&mut refused, warnings), |compiler| compiler.rule(id, rule))
+        });
+        compiled.map(Arc::new).collect()
+    };
+    let custom = compile(Section::Custom, &config.rules);
+    let external = compile(Section::External, &config.external_rules);
+    // The APIs show CPU and memory together, so a fault of one takes the other with it.
+    let resource = config.resource_rules.as_ref().and_then(|rules| {
+        let id = RuleId { section: Section::Resource, index: 0 };
+        accept(id, &rules.faults, (&mut refused, warnings), |compiler| {
             let cpu = compiler.resource_queries(0, &rules.cpu);
             let memory = compiler.resource_queries(1, &rules.memory);
             Some(ResourceRules { cpu: cpu?, memory: memory?, window: rules.window })
-        }),
+        })
+    });
+    Compiled { custom, external, resource, refused }
+}
+
+/// One rule's outcome: the rule and its warnings when neither reading nor compiling it found a fault, else its faults.
+fn accept<T>(
+    id: RuleId,
+    read: &[Fault],
+    (refused, warnings): (&mut Vec<(RuleId, Faults)>, &mut Vec<Fault>),
+    compile: impl FnOnce(&mut Compiler<'_>) -> Option<T>,
+) -> Option<T> {
+    let (mut faults, mut of_rule) = (read.to_vec(), Vec::new());
+    let compiled = compile(&mut Compiler { faults: &mut faults, warnings: &mut of_rule });
+    if let Some(faults) = Faults::new(faults) {
+        refused.push((id, faults));
+        return None;
     }
+    warnings.append(&mut of_rule);
+    compiled
 }
 
 struct Compiler<'a> {
@@ -130,15 +158,6 @@ struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
-    fn rules(&mut self, section: Section, rules: &[DiscoveryRule]) -> Vec<Arc<Rule>> {
-        let compiled: Vec<Option<Rule>> = rules
-            .iter()
-            .enumerate()
-            .map(|(index, rule)| self.rule(RuleId { section, index }, rule))
-            .collect();
-        compiled.into_iter().flatten().map(Arc::new).collect()
-    }
-
     /// Every part is compiled before the rule is given up, so that every fault is found.
     fn rule(&mut self, id: RuleId, rule: &DiscoveryRule) -> Option<Rule> {
         let filters: Vec<Option<Filter>> =

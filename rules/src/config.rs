@@ -47,6 +47,8 @@ pub(crate) struct DiscoveryRule {
     pub(crate) metrics_query: Placed<String>,
     pub(crate) on_nan: OnNan,
     pub(crate) on_empty: OnEmpty,
+    /// What of the rule could not be read.
+    pub(crate) faults: Vec<Fault>,
 }
 
 #[derive(Debug)]
@@ -85,6 +87,8 @@ pub(crate) struct ResourceRules {
     pub(crate) memory: ResourceRule,
     /// What `window` says; one minute when absent or zero is the server's decision, not this file's.
     pub(crate) window: Option<Duration>,
+    /// What of them could not be read.
+    pub(crate) faults: Vec<Fault>,
 }
 
 #[derive(Debug, Default)]
@@ -107,7 +111,8 @@ impl Place {
     }
 }
 
-/// Reads a file's text. Faults and warnings are collected; what could be read is returned beside them.
+/// Reads a file's text. Faults and warnings are collected, those of a rule with the rule; what could be read is returned
+/// beside them.
 pub(crate) fn parse(text: &str, faults: &mut Vec<Fault>, warnings: &mut Vec<Fault>) -> Config {
     let root = match yaml::parse(text, faults) {
         Ok(root) => root,

@@ -24,13 +24,14 @@ mod yaml;
 use std::sync::Arc;
 
 use crate::usage::ResourceRules;
+use compile::Compiled;
 pub use compile::{Rule, RuleId, Section};
 pub use fault::{Fault, Faults};
 pub use name::{NameRule, NameRuleError};
 pub use template::TemplateError;
 
 /// A compiled rule file.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct RuleSet {
     /// `rules`: what custom.metrics.k8s.io serves.
     pub custom: Vec<Arc<Rule>>,
@@ -38,6 +39,9 @@ pub struct RuleSet {
     pub external: Vec<Arc<Rule>>,
     /// `resourceRules`: what metrics.k8s.io serves.
     pub resource: Option<ResourceRules>,
+    /// Rules that [`load_valid`] left out, each with what is wrong with it; a fault of `resourceRules` leaves all of them
+    /// out, as `resourceRules.cpu`.
+    pub refused: Vec<(RuleId, Faults)>,
     /// What is allowed and probably not meant.
     pub warnings: Vec<Fault>,
 }
@@ -47,19 +51,34 @@ pub struct RuleSet {
 /// # Errors
 /// Every fault of the file, each with its place.
 pub fn load(text: &str) -> Result<RuleSet, Faults> {
-    let mut faults = Vec::new();
-    let mut warnings = Vec::new();
-    let config = config::parse(text, &mut faults, &mut warnings);
-    let compiled = compile::compile(&config, &mut faults, &mut warnings);
+    let (rules, faults) = compiled(text);
+    without_fault(rules, faults)
+}
+
+/// Reads and compiles a rule file as [`load`] does, and leaves out the rules with a fault. The others keep their place in
+/// the file.
+///
+/// # Errors
+/// Faults of the file as a whole: it is not YAML, sets a key twice, or its top level is not that of a rule file.
+pub fn load_valid(text: &str) -> Result<RuleSet, Faults> {
+    let (rules, faults) = compiled(text);
+    if faults.is_empty() { Ok(rules) } else { without_fault(rules, faults) }
+}
+
+fn without_fault(mut rules: RuleSet, mut faults: Vec<Fault>) -> Result<RuleSet, Faults> {
+    faults.extend(rules.refused.drain(..).flat_map(|(_, faults)| faults));
     match Faults::new(faults) {
         Some(faults) => Err(faults),
-        None => Ok(RuleSet {
-            custom: compiled.custom,
-            external: compiled.external,
-            resource: compiled.resource,
-            warnings,
-        }),
+        None => Ok(rules),
     }
+}
+
+/// The rules without a fault, and the faults that are not of one rule.
+fn compiled(text: &str) -> (RuleSet, Vec<Fault>) {
+    let (mut faults, mut warnings) = (Vec::new(), Vec::new());
+    let config = config::parse(text, &mut faults, &mut warnings);
+    let Compiled { custom, external, resource, refused } = compile::compile(&config, &mut warnings);
+    (RuleSet { custom, external, resource, refused, warnings }, faults)
 }
 
 impl RuleSet {

@@ -100,6 +100,24 @@ impl Requirement {
     }
 }
 
+/// The selector as Kubernetes writes it: `app=web,tier in (a,b),!canary`.
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, Requirement { key, operator, values }) in self.requirements.iter().enumerate() {
+            if position > 0 {
+                f.write_str(",")?;
+            }
+            match operator {
+                Operator::Exists => f.write_str(key)?,
+                Operator::DoesNotExist => write!(f, "!{key}")?,
+                Operator::In | Operator::NotIn => write!(f, "{key} {operator} ({})", values.join(","))?,
+                _ => write!(f, "{key}{operator}{}", values.join(","))?,
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The operator as it is written between a key and its values.
 impl fmt::Display for Operator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -163,6 +181,13 @@ mod tests {
             .map(|r| (r.key.as_str(), r.values.iter().map(String::as_str).collect()))
             .collect();
         assert_eq!(texts, [("a", vec![]), ("z", vec!["a", "b"])]);
+    }
+
+    #[test]
+    fn is_written_as_it_is_read() {
+        for text in ["", "app=web", "a in (x,y),b notin (z),!c,d,e!=f,g>5,h<6", "zone="] {
+            assert_eq!(Selector::parse(text).expect(text).to_string(), text, "{text}");
+        }
     }
 
     #[test]

@@ -76,6 +76,17 @@ impl ResourceQueries {
         })
     }
 
+    /// The query for every node there is: what a query for some of them is compared with when it finds nothing.
+    pub fn all_nodes(&self, mapper: &dyn ResourceMapper) -> Result<UsagePlan, PlanError> {
+        let node_label = self.label(mapper, "nodes")?;
+        let promql = QueryParts::default().render(self.rule, &self.node_query, "", &[&node_label])?;
+        Ok(UsagePlan {
+            query: Query { rule: self.rule, promql, window: None },
+            object_label: node_label,
+            container_label: None,
+        })
+    }
+
     fn label(&self, mapper: &dyn ResourceMapper, resource: &'static str) -> Result<Arc<str>, PlanError> {
         mapper
             .kind_for(resource, "")

@@ -134,12 +134,7 @@ fn compare_external(place: &str, rule: &Arc<Rule>, case: &Case, report: &mut Rep
     }
     report.compare(&format!("{place}: name"), &case.name, &name, || None);
     let Some(name) = name else { return };
-    let alone = RuleSet {
-        custom: Vec::new(),
-        external: vec![Arc::clone(rule)],
-        resource: None,
-        warnings: Vec::new(),
-    };
+    let alone = RuleSet { external: vec![Arc::clone(rule)], ..RuleSet::default() };
     let series = [series_of(case)];
     let discovered = HashMap::from([(rule.series_query.as_str(), series.as_slice())]);
     let catalog = Catalog::build(&alone, &discovered, &StaticMapper::built_in());
@@ -189,12 +184,7 @@ fn compare_case(place: &str, rules: &RuleSet, index: usize, case: &Case, report:
     report.compare(&format!("{place}: name"), &case.name, &name, || None);
     let Some(name) = name else { return };
     // The rule alone: which rule wins a name is not what this compares.
-    let alone = RuleSet {
-        custom: vec![Arc::clone(rule)],
-        external: Vec::new(),
-        resource: None,
-        warnings: Vec::new(),
-    };
+    let alone = RuleSet { custom: vec![Arc::clone(rule)], ..RuleSet::default() };
     let series = [series_of(case)];
     let mapper = StaticMapper::built_in();
     let discovered = HashMap::from([(rule.series_query.as_str(), series.as_slice())]);

@@ -56,12 +56,7 @@ fn a_request_by_public_rules_selects_its_own_namespace() {
 /// One namespaced metric of each rule.
 fn public_matches(rules: &RuleSet, expected: &corpus::ExpectedFile) -> Vec<CustomMatch> {
     let of_rule = |(rule, expected): (&Arc<rules::Rule>, &corpus::ExpectedRule)| {
-        let alone = RuleSet {
-            custom: vec![Arc::clone(rule)],
-            external: Vec::new(),
-            resource: None,
-            warnings: Vec::new(),
-        };
+        let alone = RuleSet { custom: vec![Arc::clone(rule)], ..RuleSet::default() };
         expected.cases.iter().find_map(|case| {
             let label_names = case.labels.keys().map(|label| label.as_str().into()).collect();
             let series = [Series { name: case.series.as_str().into(), label_names }];

@@ -27,7 +27,7 @@ impl Decoder<'_> {
             |decoder, name, node| match name {
                 "rules" => config.rules = decoder.rules("rules", node),
                 "externalRules" => config.external_rules = decoder.rules("externalRules", node),
-                _ => config.resource_rules = decoder.resource_rules("resourceRules", node),
+                _ => config.resource_rules = Self::resource_rules("resourceRules", node),
             },
         );
         config
@@ -43,7 +43,7 @@ impl Decoder<'_> {
             match name {
                 "custom" => config.rules = decoder.rules(&path, node),
                 "external" => config.external_rules = decoder.rules(&path, node),
-                "resource" => config.resource_rules = decoder.helm_resource_rules(&path, node),
+                "resource" => config.resource_rules = Self::helm_resource_rules(&path, node),
                 "default" => {
                     if decoder.boolean(&path, node) == Some(true) {
                         warnings.push(place(&path, node).fault(
@@ -64,10 +64,11 @@ impl Decoder<'_> {
 
     fn rules(&mut self, path: &str, node: &Node) -> Vec<DiscoveryRule> {
         let rules = self.list(path, node, "a list of rules");
-        rules.iter().enumerate().map(|(index, rule)| self.rule(&format!("{path}[{index}]"), rule)).collect()
+        rules.iter().enumerate().map(|(index, rule)| Self::rule(&format!("{path}[{index}]"), rule)).collect()
     }
 
-    fn rule(&mut self, path: &str, node: &Node) -> DiscoveryRule {
+    /// With the faults of its own.
+    fn rule(path: &str, node: &Node) -> DiscoveryRule {
         let mut rule = DiscoveryRule {
             place: place(path, node),
             series_query: Placed { value: String::new(), place: place(path, node) },
@@ -77,9 +78,11 @@ impl Decoder<'_> {
             metrics_query: Placed { value: String::new(), place: place(path, node) },
             on_nan: OnNan::default(),
             on_empty: OnEmpty::default(),
+            faults: Vec::new(),
         };
+        let mut faults = Vec::new();
         let known = ["seriesQuery", "seriesFilters", "resources", "name", "metricsQuery", "onNaN", "onEmpty"];
-        self.fields(path, node, &known, |decoder, name, node| {
+        Decoder { faults: &mut faults }.fields(path, node, &known, |decoder, name, node| {
             let path = format!("{path}.{name}");
             match name {
                 "seriesQuery" => rule.series_query = decoder.text(&path, node),
@@ -97,6 +100,7 @@ impl Decoder<'_> {
                 }
             }
         });
+        rule.faults = faults;
         rule
     }
 
@@ -162,29 +166,41 @@ impl Decoder<'_> {
         mapping
     }
 
-    fn resource_rules(&mut self, path: &str, node: &Node) -> Option<ResourceRules> {
+    /// With the faults of their own.
+    fn resource_rules(path: &str, node: &Node) -> Option<ResourceRules> {
         if matches!(node.value, Value::Null) {
             return None;
         }
-        let mut rules =
-            ResourceRules { cpu: ResourceRule::default(), memory: ResourceRule::default(), window: None };
-        self.fields(path, node, &["cpu", "memory", "window"], |decoder, name, node| {
-            let path = format!("{path}.{name}");
-            match name {
-                "cpu" => rules.cpu = decoder.resource_rule(&path, node),
-                "memory" => rules.memory = decoder.resource_rule(&path, node),
-                _ => rules.window = decoder.window(&path, node),
-            }
-        });
+        let mut rules = ResourceRules {
+            cpu: ResourceRule::default(),
+            memory: ResourceRule::default(),
+            window: None,
+            faults: Vec::new(),
+        };
+        let mut faults = Vec::new();
+        Decoder { faults: &mut faults }.fields(
+            path,
+            node,
+            &["cpu", "memory", "window"],
+            |decoder, name, node| {
+                let path = format!("{path}.{name}");
+                match name {
+                    "cpu" => rules.cpu = decoder.resource_rule(&path, node),
+                    "memory" => rules.memory = decoder.resource_rule(&path, node),
+                    _ => rules.window = decoder.window(&path, node),
+                }
+            },
+        );
+        rules.faults = faults;
         Some(rules)
     }
 
     /// In Helm values an empty mapping or list stands for no resource rules.
-    fn helm_resource_rules(&mut self, path: &str, node: &Node) -> Option<ResourceRules> {
+    fn helm_resource_rules(path: &str, node: &Node) -> Option<ResourceRules> {
         match &node.value {
             Value::Mapping(entries) if entries.is_empty() => None,
             Value::Sequence(items) if items.is_empty() => None,
-            _ => self.resource_rules(path, node),
+            _ => Self::resource_rules(path, node),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The rule file on disk: read at start, then polled by content, so that an edited ConfigMap takes effect without a
-//! restart. A broken edit keeps the rules that were read last.
+//! restart. A broken edit keeps the rules that were read last; if the rules need not all be valid, a valid rule of a broken
+//! file is taken all the same.
 //!
 //! Polling, not inotify: the kubelet replaces a mounted ConfigMap by swapping a symbolic link, which a watch on the
 //! file does not see.
@@ -37,18 +38,20 @@ pub enum RulesFileError {
 /// A rule file and the text that was last taken from it.
 pub struct RulesFile {
     path: PathBuf,
+    strict: bool,
     text: String,
 }
 
 impl RulesFile {
-    /// Reads and compiles the file.
-    pub fn open(path: &Path) -> Result<(RulesFile, RuleSet), RulesFileError> {
+    /// Reads and compiles the file. One with any fault is refused whole if `strict`, else its valid rules are taken.
+    pub fn open(path: &Path, strict: bool) -> Result<(RulesFile, RuleSet), RulesFileError> {
         let text = read(path)?;
-        let rules = compile(path, &text)?;
-        Ok((RulesFile { path: path.to_owned(), text }, rules))
+        let rules = compile(path, strict, &text)?;
+        Ok((RulesFile { path: path.to_owned(), strict, text }, rules))
     }
 
-    /// Polls the file for ever and publishes each valid change. Each bad text is reported once.
+    /// Polls the file until the program ends and publishes each valid change. Each bad text is reported once, and so is the
+    /// return to the text in force.
     pub async fn follow(
         mut self,
         every: Duration,
@@ -60,17 +63,20 @@ impl RulesFile {
             tokio::time::sleep(every).await;
             let outcome = match read(&self.path) {
                 Ok(text) if text == self.text => {
-                    reported = None;
+                    if reported.take().is_some() {
+                        telemetry.config_reloaded(true, SystemTime::now());
+                        tracing::info!(path = %self.path.display(), "rule file is as before again; its rules are in force");
+                    }
                     continue;
                 }
-                Ok(text) => compile(&self.path, &text).map(|rules| (text, rules)),
+                Ok(text) => compile(&self.path, self.strict, &text).map(|rules| (text, rules)),
                 Err(error) => Err(error),
             };
             telemetry.config_reloaded(outcome.is_ok(), SystemTime::now());
             match outcome {
                 Ok((text, rules)) => {
                     tracing::info!(path = %self.path.display(), "rule file reloaded");
-                    log_warnings(&rules);
+                    log_findings(&rules);
                     self.text = text;
                     reported = None;
                     publish.send_replace(Arc::new(rules));
@@ -78,7 +84,9 @@ impl RulesFile {
                 Err(error) => {
                     let message = error.to_string();
                     if reported.as_ref() != Some(&message) {
-                        tracing::error!(error = %message, "the rules read before stay in force");
+                        // An event is a line.
+                        let causes = message.replace(":\n", ": ").replace('\n', "; ");
+                        tracing::error!("cannot load rule file: {causes}; keeping the previous rules");
                         reported = Some(message);
                     }
                 }
@@ -87,8 +95,13 @@ impl RulesFile {
     }
 }
 
-/// Logs what a valid rule file deserves to be told.
-pub fn log_warnings(rules: &RuleSet) {
+/// Logs which rules of a file are left out, and what else its author should know.
+pub fn log_findings(rules: &RuleSet) {
+    for fault in rules.refused.iter().flat_map(|(_, faults)| faults.iter()) {
+        tracing::error!(
+            "cannot use a rule: {fault}; leaving it out, the other rules of the file are in force"
+        );
+    }
     for warning in &rules.warnings {
         tracing::warn!(%warning, "rule file");
     }
@@ -98,6 +111,7 @@ fn read(path: &Path) -> Result<String, RulesFileError> {
     std::fs::read_to_string(path).map_err(|cause| RulesFileError::Unreadable { path: path.to_owned(), cause })
 }
 
-fn compile(path: &Path, text: &str) -> Result<RuleSet, RulesFileError> {
-    rules::load(text).map_err(|faults| RulesFileError::Invalid { path: path.to_owned(), faults })
+fn compile(path: &Path, strict: bool, text: &str) -> Result<RuleSet, RulesFileError> {
+    let rules = if strict { rules::load(text) } else { rules::load_valid(text) };
+    rules.map_err(|faults| RulesFileError::Invalid { path: path.to_owned(), faults })
 }

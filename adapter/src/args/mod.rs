@@ -51,6 +51,8 @@ pub enum Command {
 pub struct Serve {
     /// The rule file.
     pub rules: PathBuf,
+    /// Whether a rule file with any fault is refused whole.
+    pub strict_rules: bool,
     /// Where samples come from.
     pub source: SourceConfig,
     /// How often series are listed.

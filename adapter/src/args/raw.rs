@@ -37,6 +37,11 @@ pub(super) struct Raw {
     /// The rule file: prometheus-adapter's form, or the Helm chart's values. Read again when it changes.
     #[arg(long, short, value_name = "FILE", help_heading = "Rules")]
     config: Option<PathBuf>,
+    /// Refuse a rule file with any fault whole: it keeps the program from starting, and leaves the previous rules in force when
+    /// it is read again. If false, each rule with a fault is logged, counted in /metrics and left out, and the others are
+    /// served. A file that is not YAML or not of a rule file's form is always refused.
+    #[arg(long, help_heading = "Rules", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", action = ArgAction::Set)]
+    config_strict: bool,
     /// Pause between two listings of the series that exist; never longer than the scrape interval with the embedded engine.
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration, help_heading = "Rules")]
     metrics_relist_interval: Duration,
@@ -272,6 +277,7 @@ impl Raw {
         }
         Ok(Serve {
             rules,
+            strict_rules: self.config_strict,
             source,
             relist_interval,
             max_age,

@@ -10,7 +10,7 @@ use crate::rules_file::RulesFile;
 pub(super) fn run(files: &[PathBuf]) -> ExitCode {
     let mut broken = false;
     for file in files {
-        match RulesFile::open(file) {
+        match RulesFile::open(file, true) {
             Ok((_, rules)) => {
                 for warning in &rules.warnings {
                     println!("{}: warning: {warning}", file.display());

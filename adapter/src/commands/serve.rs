@@ -11,7 +11,7 @@ use super::UNUSABLE;
 use crate::app::{self, AppError, HostConfig, Parts};
 use crate::args::{HostChoice, Serve, SourceConfig};
 use crate::relist::RelistSettings;
-use crate::rules_file::{RulesFile, log_warnings};
+use crate::rules_file::{RulesFile, log_findings};
 use crate::source::embedded::Embedded;
 use crate::source::prometheus::Prometheus;
 use crate::standalone::Standalone;
@@ -55,6 +55,7 @@ fn threads() -> usize {
 fn parts(config: Serve) -> Result<Parts, AppError> {
     let Serve {
         rules,
+        strict_rules,
         source,
         relist_interval,
         max_age,
@@ -68,8 +69,8 @@ fn parts(config: Serve) -> Result<Parts, AppError> {
         requests,
         shutdown_delay,
     } = config;
-    let (file, rules) = RulesFile::open(&rules)?;
-    log_warnings(&rules);
+    let (file, rules) = RulesFile::open(&rules, strict_rules)?;
+    log_findings(&rules);
     let rules = Arc::new(rules);
     let unusable = |error: crate::source::SourceError| AppError::Source(error.to_string());
     let (source, source_ready) = match source {

@@ -39,13 +39,13 @@ pub struct Telemetry {
     source_seconds: HistogramVec,
     source_warnings: IntCounter,
     samples_dropped: IntCounterVec,
-    duplicate_samples: IntCounter,
     not_found: IntCounterVec,
     relists: IntCounterVec,
     relist_seconds: Histogram,
     relist_last_success: Gauge,
     series_queries_failing: IntGauge,
     config_success: IntGauge,
+    config_refused_rules: IntGauge,
     config_last_success: Gauge,
 }
 
@@ -76,13 +76,9 @@ impl Telemetry {
                 "Samples that were not shown because no quantity can hold them.",
                 &["reason"],
             ),
-            duplicate_samples: r.counter(
-                "adapter_duplicate_samples_total",
-                "Samples that came second for an object; the last one was shown.",
-            ),
             not_found: r.counters(
                 "adapter_metrics_not_found_total",
-                "Requests answered with 404, by the step that found nothing.",
+                "Requests for a metric that found no value, by the step that found nothing.",
                 &["step"],
             ),
             relists: r.counters("adapter_relists_total", "Listings of series, by outcome.", &["outcome"]),
@@ -101,6 +97,10 @@ impl Telemetry {
                 "adapter_config_last_reload_successful",
                 "1 if the rule file was valid when it was last read, else 0.",
             ),
+            config_refused_rules: r.gauge(
+                "adapter_config_refused_rules",
+                "Rules of the rule file in force that are left out because they are not valid.",
+            ),
             config_last_success: r.float_gauge(
                 "adapter_config_last_reload_success_timestamp_seconds",
                 "When a valid rule file was last read.",
@@ -116,7 +116,7 @@ impl Telemetry {
         for outcome in ["success", "failure"] {
             telemetry.relists.with_label_values(&[outcome]);
         }
-        telemetry.rules.follow(rules);
+        telemetry.rules_changed(rules);
         #[cfg(target_os = "linux")]
         {
             let process = prometheus::process_collector::ProcessCollector::for_self();
@@ -180,9 +180,9 @@ impl Telemetry {
         self.samples_dropped.with_label_values(&["histogram"]).inc_by(count as u64);
     }
 
-    /// Samples came second for an object.
-    pub fn duplicate_samples(&self, count: usize) {
-        self.duplicate_samples.inc_by(count as u64);
+    /// A rule's query yields more than one sample for an object.
+    pub fn duplicate_samples(&self, rule: RuleId, count: usize) {
+        self.rules.duplicates(rule, count);
     }
 
     /// A step found nothing.
@@ -208,6 +208,7 @@ impl Telemetry {
     /// Other rules are in force.
     pub fn rules_changed(&self, rules: &RuleSet) {
         self.rules.follow(rules);
+        self.config_refused_rules.set(rules.refused.len() as i64);
     }
 
     /// Series were listed; `failed` of the series queries had no answer.
@@ -240,13 +241,15 @@ pub enum Step {
     Metric,
     /// The selector matches no object.
     Objects,
-    /// The object has no sample.
+    /// The query finds no sample, or none of an object asked for.
     Sample,
+    /// No quantity can hold what the samples say.
+    Value,
 }
 
 impl Step {
     /// All of them.
-    pub const ALL: [Step; 4] = [Step::Resource, Step::Metric, Step::Objects, Step::Sample];
+    pub const ALL: [Step; 5] = [Step::Resource, Step::Metric, Step::Objects, Step::Sample, Step::Value];
 
     /// As metrics and logs name it.
     pub fn label(self) -> &'static str {
@@ -255,6 +258,7 @@ impl Step {
             Step::Metric => "metric",
             Step::Objects => "objects",
             Step::Sample => "sample",
+            Step::Value => "value",
         }
     }
 }

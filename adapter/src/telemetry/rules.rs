@@ -21,6 +21,7 @@ pub(super) struct RuleMetrics {
     last_listed: GaugeVec,
     listing_age: GaugeVec,
     errors: IntCounterVec,
+    duplicates: IntCounterVec,
     query_seconds: HistogramVec,
     /// When the series of each rule were last listed: at the start, until they are.
     listed: Mutex<HashMap<RuleId, Instant>>,
@@ -57,6 +58,11 @@ impl RuleMetrics {
                 "Listings and queries of a rule that failed, by reason.",
                 &["rule", "reason"],
             ),
+            duplicates: r.counters(
+                "adapter_duplicate_samples_total",
+                "Samples beside the one that counts for an object, by rule.",
+                rule,
+            ),
             query_seconds: r.histograms(
                 "adapter_rule_query_duration_seconds",
                 "Time for an answer to a rule's query, in seconds.",
@@ -87,6 +93,10 @@ impl RuleMetrics {
             let label = rule.to_string();
             let label = label.as_str();
             self.query_seconds.with_label_values(&[label]);
+            // An external metric has no objects.
+            if rule.section != Section::External {
+                self.duplicates.with_label_values(&[label]);
+            }
             for reason in REASONS {
                 self.errors.with_label_values(&[label, reason]);
             }
@@ -100,7 +110,8 @@ impl RuleMetrics {
 
     fn forget(&self, rule: RuleId) {
         let label = rule.to_string();
-        // What was never there cannot be removed, which is no fault: rules about use have no listing.
+        // Removing what was never there fails, and may: rules about use have no listing.
+        let _ = self.duplicates.remove_label_values(&[label.as_str()]);
         let _ = self.query_seconds.remove_label_values(&[label.as_str()]);
         for reason in REASONS {
             let _ = self.errors.remove_label_values(&[label.as_str(), reason]);
@@ -136,6 +147,12 @@ impl RuleMetrics {
 
     pub(super) fn failed(&self, rule: RuleId, reason: RuleFailure) {
         self.errors.with_label_values(&[rule.to_string().as_str(), reason.label()]).inc();
+    }
+
+    pub(super) fn duplicates(&self, rule: RuleId, count: usize) {
+        if count > 0 {
+            self.duplicates.with_label_values(&[rule.to_string()]).inc_by(count as u64);
+        }
     }
 
     pub(super) fn queried(&self, rule: RuleId, took: Duration) {

@@ -6,6 +6,8 @@ use apiservice::query::QueryParameters;
 use apiservice::server::{Authentication, Exchange, Kind, Observer as _};
 use http::Method;
 
+use ::rules::Section;
+
 use super::*;
 use crate::source::SourceErrorClass;
 use crate::telemetry::rules::RuleFailure;
@@ -28,10 +30,11 @@ externalRules:
 const EXPECTED: &[(&str, &str, &[&str])] = &[
     ("adapter_config_last_reload_success_timestamp_seconds", "gauge", &[]),
     ("adapter_config_last_reload_successful", "gauge", &[]),
+    ("adapter_config_refused_rules", "gauge", &[]),
     ("adapter_connections_accepted_total", "counter", &[]),
     ("adapter_connections_ended_total", "counter", &["reason"]),
     ("adapter_connections_open", "gauge", &[]),
-    ("adapter_duplicate_samples_total", "counter", &[]),
+    ("adapter_duplicate_samples_total", "counter", &["rule"]),
     ("adapter_metrics_not_found_total", "counter", &["step"]),
     ("adapter_relist_duration_seconds", "histogram", &[]),
     ("adapter_relist_last_success_timestamp_seconds", "gauge", &[]),
@@ -204,6 +207,9 @@ fn no_question_for_metrics_is_counted_only_when_it_happens() {
         telemetry.rule_listed(rule.id, SystemTime::now());
         telemetry.rule_queried(rule.id, Duration::from_millis(3));
         telemetry.rule_failed(rule.id, RuleFailure::Plan);
+        if rule.id.section == Section::Custom {
+            telemetry.duplicate_samples(rule.id, 2);
+        }
         for class in [
             SourceErrorClass::Unavailable,
             SourceErrorClass::Timeout,

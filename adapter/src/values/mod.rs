@@ -6,6 +6,7 @@
 pub mod usage;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use apiservice::quantity::Quantity;
 use rules::policy::{OnEmpty, OnNan, Policy};
@@ -28,8 +29,17 @@ pub struct Joined {
     pub values: Vec<(usize, ObjectValue)>,
     /// Samples of asked objects that have no value, and why.
     pub dropped: Vec<Dropped>,
-    /// Samples that came second for an object; the last one won, as upstream.
-    pub duplicates: usize,
+    /// Samples beside the one that counts.
+    pub duplicates: Duplicates,
+}
+
+/// Further samples for objects that already have one: the last counts, as upstream, but NaN never beside a number (D56).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Duplicates {
+    /// How many there are.
+    pub count: usize,
+    /// One of the objects.
+    pub example: Option<String>,
 }
 
 /// A sample that cannot be shown.
@@ -63,7 +73,17 @@ pub fn join(samples: &[Sample], join_label: &str, names: &[&str], policy: Policy
     let mut by_name: HashMap<&str, &Sample> = HashMap::with_capacity(samples.len());
     for sample in samples {
         let Some(name) = sample.label(join_label) else { continue };
-        joined.duplicates += usize::from(by_name.insert(name, sample).is_some());
+        match by_name.entry(name) {
+            Entry::Vacant(entry) => {
+                entry.insert(sample);
+            }
+            Entry::Occupied(mut entry) => {
+                joined.duplicates.add(name);
+                if replaces(sample.value, entry.get().value) {
+                    entry.insert(sample);
+                }
+            }
+        }
     }
     for (position, name) in names.iter().enumerate() {
         let value = match by_name.get(name) {
@@ -82,6 +102,18 @@ pub fn join(samples: &[Sample], join_label: &str, names: &[&str], policy: Policy
         joined.values.push((position, value));
     }
     joined
+}
+
+/// Whether a further sample for an object counts instead of an earlier one.
+fn replaces(later: f64, earlier: f64) -> bool {
+    !later.is_nan() || earlier.is_nan()
+}
+
+impl Duplicates {
+    fn add(&mut self, object: &str) {
+        self.count += 1;
+        self.example.get_or_insert_with(|| object.to_owned());
+    }
 }
 
 /// Every sample as a value of its own, in their order: an external metric has no objects to join by. `metric` names what

@@ -3,6 +3,8 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -153,6 +155,11 @@ async fn prometheus(answer: (StatusCode, &'static str)) -> u16 {
     };
     let query = get(async move || answer);
     let router = Router::new().route("/api/v1/series", get(series)).route("/api/v1/query", query);
+    serve(router).await
+}
+
+/// Serves on a free port.
+async fn serve(router: Router) -> u16 {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
     tokio::spawn(async move { axum::serve(listener, router).await });
@@ -268,4 +275,24 @@ async fn requests_show_from_level_three_on() {
         let line = lines.iter().any(|line| line.contains("HTTP verb=GET URI=\"/version\""));
         assert_eq!(line, shown, "{flag}: {lines:#?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_that_answers_again_is_logged() {
+    let away = Arc::new(AtomicBool::new(true));
+    let is_away = Arc::clone(&away);
+    let series = get(async move || {
+        if is_away.load(Ordering::Relaxed) {
+            (StatusCode::BAD_GATEWAY, "no upstream")
+        } else {
+            (StatusCode::OK, r#"{"status":"success","data":[]}"#)
+        }
+    });
+    let port = serve(Router::new().route("/api/v1/series", series)).await;
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut program = Program::start(dir.path(), &[&prometheus_at(port)]);
+    program.wait("series query failed");
+    away.store(false, Ordering::Relaxed);
+    program.wait("metric source answers again after");
+    without_secrets(&program.end());
 }

@@ -1,32 +1,90 @@
-//! A source that is timed: every question to an engine shows in the metrics, whichever engine it is.
+//! A source that is watched: how long every question to an engine takes shows in the metrics, and whether the engine answers
+//! in the log, whichever engine it is.
 
-use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
-use super::{Listing, MetricSource, QueryResult, SourceError};
+use super::{Listing, MetricSource, QueryResult, SourceError, SourceErrorClass};
+use crate::repeats::Repeats;
 use crate::telemetry::Telemetry;
 
-/// Passes everything on to another source and measures how long it takes.
+/// Passes everything on to another source, measures how long it takes, and remembers whether it answers.
 pub struct Observed {
     source: Arc<dyn MetricSource>,
     telemetry: Arc<Telemetry>,
+    outage: Mutex<Outage>,
+    /// Of a source that comes and goes.
+    recovery_said: Repeats,
 }
 
 impl Observed {
-    /// Measures `source`.
+    /// Watches `source`.
     pub fn new(source: Arc<dyn MetricSource>, telemetry: Arc<Telemetry>) -> Observed {
         telemetry.source_known(&[SERIES, QUERY], source.name());
-        Observed { source, telemetry }
+        let recovery_said = Repeats::new(SAY_RECOVERY);
+        Observed { source, telemetry, outage: Mutex::default(), recovery_said }
     }
 
-    async fn timed<T>(&self, path: &str, answer: impl Future<Output = T>) -> T {
+    async fn timed<T>(
+        &self,
+        path: &str,
+        answer: impl Future<Output = Result<T, SourceError>>,
+    ) -> Result<T, SourceError> {
         let started = Instant::now();
         let answer = answer.await;
         self.telemetry.source_asked(path, self.source.name(), started.elapsed());
+        // No code panics while it holds the lock.
+        let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        match answer.as_ref().err() {
+            Some(error) if !is_answer(error) => outage.failed(started),
+            _ => {
+                if let Some(lasted) = outage.answered(Instant::now())
+                    && self.recovery_said.is_due(())
+                {
+                    tracing::info!(
+                        source = self.source.name(),
+                        "metric source answers again after {:.1} s",
+                        lasted.as_secs_f64()
+                    );
+                }
+            }
+        }
         answer
+    }
+}
+
+/// Whether a source answers at all.
+#[derive(Default)]
+struct Outage {
+    /// When the first question was asked that had no answer, while none had one since.
+    since: Option<Instant>,
+    answered: Option<Instant>,
+}
+
+impl Outage {
+    /// A question asked at `started` had no answer. If others had one meanwhile, the question is slow and the source is not
+    /// away.
+    fn failed(&mut self, started: Instant) {
+        if self.answered.is_none_or(|answered| answered <= started) {
+            self.since.get_or_insert(started);
+        }
+    }
+
+    /// A question had an answer; how long none had one before.
+    fn answered(&mut self, now: Instant) -> Option<Duration> {
+        self.answered = Some(now);
+        Some(now.saturating_duration_since(self.since.take()?))
+    }
+}
+
+/// A source that refuses a query is there.
+fn is_answer(error: &SourceError) -> bool {
+    match error.class {
+        SourceErrorClass::BadQuery | SourceErrorClass::WrongType => true,
+        SourceErrorClass::Unavailable | SourceErrorClass::Timeout => false,
     }
 }
 
@@ -61,3 +119,24 @@ impl MetricSource for Observed {
 /// Engines in this process have no paths, and are timed as if they had.
 const SERIES: &str = "/api/v1/series";
 const QUERY: &str = "/api/v1/query";
+const SAY_RECOVERY: Duration = Duration::from_mins(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_lasts_from_the_first_question_without_an_answer_to_the_next_answer() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut outage = Outage::default();
+        assert_eq!(outage.answered(at(0)), None);
+        outage.failed(at(1));
+        outage.failed(at(5));
+        assert_eq!(outage.answered(at(9)), Some(Duration::from_secs(8)));
+        assert_eq!(outage.answered(at(10)), None);
+        // A slow query between others that are answered.
+        outage.failed(at(3));
+        assert_eq!(outage.answered(at(11)), None);
+    }
+}

@@ -23,6 +23,7 @@ use crate::args::AuditConfig;
 use crate::cluster::{self, ClusterConfig};
 use crate::objects::Objects;
 use crate::relist::{CatalogHandle, Changes, RelistSettings, Relister, Snapshot};
+use crate::rule_report::RuleReport;
 use crate::rules_file::{RulesFile, RulesFileError};
 use crate::served;
 use crate::source::MetricSource;
@@ -189,7 +190,12 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
         catalog.clone(),
         Arc::clone(&telemetry),
     );
-    let publisher = DiscoveryPublisher { discovery: discovery.clone(), port: address.port(), listed };
+    let mut publisher = DiscoveryPublisher {
+        discovery: discovery.clone(),
+        port: address.port(),
+        listed,
+        report: RuleReport::default(),
+    };
     tasks.spawn("series listing", async move {
         // Bounded: a source that never becomes ready must not keep the server out of service for ever.
         let _ = tokio::time::timeout(LONGEST_START, futures_util::future::join(source_ready, ready)).await;
@@ -238,15 +244,17 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
     }
 }
 
-/// Publishes what a listing found.
+/// Publishes and logs what a listing found.
 struct DiscoveryPublisher {
     discovery: DiscoveryHandle,
     port: u16,
     listed: CheckHandle,
+    report: RuleReport,
 }
 
 impl DiscoveryPublisher {
-    fn publish(&self, snapshot: &Snapshot) {
+    fn publish(&mut self, snapshot: &Snapshot) {
+        self.report.log(snapshot);
         self.discovery.publish(served::discovery(&snapshot.rules, &snapshot.catalog, self.port));
         // One attempt is enough: from then on requests say themselves what is missing.
         self.listed.pass();

@@ -15,6 +15,7 @@ pub mod objects;
 pub mod relist;
 mod repeats;
 pub mod routes;
+pub mod rule_report;
 pub mod rules_file;
 pub mod served;
 pub mod source;

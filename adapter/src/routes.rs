@@ -4,6 +4,8 @@
 //! The forms are those of the repository's contract, section "Paths": an object in a namespace, an object at the
 //! root, the namespace itself, and `*` for every object that a label selector matches.
 
+use std::fmt;
+
 use apiservice::server::ApiRequest;
 use apiservice::status::{ApiError, Cause};
 use rules::selector::Selector;
@@ -172,8 +174,8 @@ impl AskedResource {
 }
 
 /// As error messages name it: `pods`, `deployments.apps`; an empty group is not written.
-impl std::fmt::Display for AskedResource {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for AskedResource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.group.as_str() {
             "" => f.write_str(&self.resource),
             group => write!(f, "{}.{group}", self.resource),
@@ -181,18 +183,48 @@ impl std::fmt::Display for AskedResource {
     }
 }
 
-/// As the log names it: `namespaces/default/pods/a/depth`.
-impl std::fmt::Display for CustomRequest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+/// As the log names it: `namespaces/default/pods/a/depth`, with the selectors behind it.
+impl fmt::Display for CustomRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(namespace) = &self.namespace {
             write!(f, "namespaces/{namespace}/")?;
         }
-        let name = match &self.objects {
-            AskedObjects::Named(name) => name,
-            AskedObjects::Matching(_) => "*",
-        };
-        write!(f, "{}/{name}/{}", self.resource, self.metric)
+        match &self.objects {
+            AskedObjects::Named(name) => write!(f, "{}/{name}/{}", self.resource, self.metric)?,
+            AskedObjects::Matching(selector) => {
+                write!(f, "{}/*/{}", self.resource, self.metric)?;
+                write_selector(f, "labelSelector", selector)?;
+            }
+        }
+        write_selector(f, "metricLabelSelector", &self.metric_selector)
     }
+}
+
+/// As the log names it: `namespaces/default/backlog`, with the selector behind it.
+impl fmt::Display for ExternalRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "namespaces/{}/{}", self.namespace, self.metric)?;
+        write_selector(f, "labelSelector", &self.selector)
+    }
+}
+
+/// As the log names it: `nodes`, `namespaces/default/pods/a`, with the selector behind it.
+impl fmt::Display for UsageRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.of {
+            UsageOf::Nodes => f.write_str("nodes")?,
+            UsageOf::Pods { namespace: None } => f.write_str("pods")?,
+            UsageOf::Pods { namespace: Some(namespace) } => write!(f, "namespaces/{namespace}/pods")?,
+        }
+        if let Some(name) = &self.name {
+            write!(f, "/{name}")?;
+        }
+        write_selector(f, "labelSelector", &self.selector)
+    }
+}
+
+fn write_selector(f: &mut fmt::Formatter<'_>, parameter: &str, selector: &Selector) -> fmt::Result {
+    if selector.is_empty() { Ok(()) } else { write!(f, " {parameter}={selector}") }
 }
 
 fn selector(request: &ApiRequest, parameter: &str) -> Result<Selector, ApiError> {

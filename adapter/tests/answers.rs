@@ -383,7 +383,13 @@ async fn the_step_that_finds_nothing_is_counted() {
     };
     assert_eq!(
         counts().await,
-        [r#"{step="metric"} 0"#, r#"{step="objects"} 0"#, r#"{step="resource"} 0"#, r#"{step="sample"} 0"#]
+        [
+            r#"{step="metric"} 0"#,
+            r#"{step="objects"} 0"#,
+            r#"{step="resource"} 0"#,
+            r#"{step="sample"} 0"#,
+            r#"{step="value"} 0"#
+        ]
     );
     adapter.source.answers(
         r#"max(depth{namespace="default",pod="nope"}) by (pod)"#,
@@ -406,7 +412,13 @@ async fn the_step_that_finds_nothing_is_counted() {
     }
     assert_eq!(
         counts().await,
-        [r#"{step="metric"} 2"#, r#"{step="objects"} 1"#, r#"{step="resource"} 3"#, r#"{step="sample"} 2"#]
+        [
+            r#"{step="metric"} 2"#,
+            r#"{step="objects"} 1"#,
+            r#"{step="resource"} 3"#,
+            r#"{step="sample"} 2"#,
+            r#"{step="value"} 0"#
+        ]
     );
 }
 

@@ -13,6 +13,7 @@ use rules::plan::{Plan, PlanError};
 use rules::resource::Kind;
 use rules::selector::{Operator, Requirement, Selector};
 
+use super::empty::Found;
 use super::{Answerer, missing, not_listed, unix_ms};
 use crate::objects::Wanted;
 use crate::relist::Snapshot;
@@ -29,8 +30,13 @@ impl Answerer {
         let objects = self.names(&asked, &kind, request).await?;
         let names: Vec<&str> = objects.iter().map(|name| &**name).collect();
         let plan = self.plan(&matched, &asked, &names)?;
+        self.warn_if_ignored(matched.rule(), matched.template(), &asked.metric_selector, || {
+            let objects = PlanObjects { namespace: asked.namespace.as_deref(), names: &names };
+            matched.ignored(&objects, &asked.metric_selector)
+        });
         let now = SystemTime::now();
-        let samples = match self.ask(&plan.query, &asked.metric, now, request.deadline).await? {
+        let result = self.ask(&plan.query, &asked.metric, now, request.deadline).await?;
+        let samples = match result.value {
             Samples::Vector(samples) => samples,
             other @ Samples::Scalar { .. } => {
                 return Err(self.wrong_type(&plan.query, &other, "with one sample for each object"));
@@ -38,17 +44,26 @@ impl Answerer {
         };
         let joined = values::join(&samples, &plan.join_label, &names, matched.policy(), unix_ms(now));
         self.report(plan.query.rule, &joined.dropped);
-        self.telemetry.duplicate_samples(joined.duplicates);
+        self.report_duplicates(plan.query.rule, &asked.metric, &joined.duplicates);
         if joined.values.is_empty() && joined.dropped.is_empty() {
-            self.missing(Step::Sample, &asked, || {
-                let (rule, label) = (plan.query.rule, &plan.join_label);
-                match samples.len() {
-                    0 => format!("the query of {rule} found no sample"),
-                    count => format!(
-                        "the query of {rule} found {count} samples, and in none is the label {label} an object asked for"
-                    ),
-                }
+            let namespace = matched.namespace_label().zip(asked.namespace.as_deref());
+            let one_name = if let [name] = names[..] { Some(name) } else { None };
+            let limits = namespace.map(|(label, namespace)| (label, Some(namespace)));
+            let found = Found {
+                rule: plan.query.rule,
+                series: matched.series(),
+                labels: matched.labels(),
+                limits: limits.into_iter().chain([(&*plan.join_label, one_name)]).collect(),
+                selector: &asked.metric_selector,
+                samples: &samples,
+                histograms: result.histograms_dropped,
+            };
+            self.missing(Step::Sample, &asked, Some(&plan.query.promql), || match samples.len() {
+                0 => found.nothing(),
+                _ => found.of_others(&plan.join_label, "an object asked for"),
             });
+        } else if joined.values.is_empty() {
+            self.telemetry.not_found(Step::Value);
         }
         list(&asked, &kind, &plan, &objects, joined)
     }
@@ -69,7 +84,7 @@ impl Answerer {
             if snapshot.unlisted.is_empty() {
                 let mapper = self.objects.mapper();
                 let step = missing::step(mapper, asked);
-                self.missing(step, asked, || missing::custom(&snapshot.catalog, mapper, asked));
+                self.missing(step, asked, None, || missing::custom(snapshot, mapper, asked));
             }
             not_listed(snapshot, &asked.metric, ApiError::metric_not_found(&asked.metric, &asked.resource))
         })
@@ -91,8 +106,10 @@ impl Answerer {
         let names: Vec<Arc<str>> =
             self.objects(wanted, request.deadline).await?.into_iter().map(|object| object.name).collect();
         if names.is_empty() {
-            self.missing(Step::Objects, asked, || {
-                format!("the selector matches none of the {}", kind.plural)
+            self.missing(Step::Objects, asked, None, || {
+                let limits =
+                    if selector.is_empty() { String::new() } else { format!(" that match {selector}") };
+                format!("there are no {}{limits}", kind.plural)
             });
             return Err(ApiError::metric_not_found(&asked.metric, &asked.resource));
         }
@@ -105,7 +122,7 @@ impl Answerer {
         let objects = PlanObjects { namespace: asked.namespace.as_deref(), names };
         matched.plan(&objects, &asked.metric_selector).map_err(|error| match error {
             PlanError::NotAKubernetesName { .. } => {
-                self.missing(Step::Sample, asked, || "no Kubernetes object can have this name".to_owned());
+                self.missing(Step::Sample, asked, None, || format!("the {error}, so no object can have it"));
                 absent(asked)
             }
             error => self.plan_error(matched.rule(), &error),

@@ -7,6 +7,7 @@ use apiservice::status::ApiError;
 use apiservice::types::{ExternalMetricValue, ExternalMetricValueList, Timestamp};
 use rules::plan::PlanError;
 
+use super::empty::Found;
 use super::{Answerer, missing, not_listed, unix_ms};
 use crate::routes;
 use crate::source::{Sample, Samples};
@@ -19,8 +20,7 @@ impl Answerer {
         let snapshot = self.catalog.load();
         let matched = snapshot.catalog.external(&asked.metric).ok_or_else(|| {
             if snapshot.unlisted.is_empty() {
-                let why = || missing::external(&snapshot.catalog, &asked.metric);
-                self.missing(Step::Metric, &asked.metric, why);
+                self.missing(Step::Metric, &asked, None, || missing::external(&snapshot, &asked.metric));
             }
             let not_found = ApiError::external_metric_not_found(&asked.metric, &asked.namespace);
             not_listed(&snapshot, &asked.metric, not_found)
@@ -28,11 +28,20 @@ impl Answerer {
         let query = match matched.plan(&asked.namespace, &asked.selector) {
             Ok(query) => query,
             // A namespace that cannot exist holds no series, and its name never reaches PromQL.
-            Err(PlanError::NotAKubernetesName { .. }) => return Ok(ExternalMetricValueList::default()),
+            Err(error @ PlanError::NotAKubernetesName { .. }) => {
+                self.missing(Step::Sample, &asked, None, || {
+                    format!("{error}, and the query of {} is limited to a namespace", matched.rule())
+                });
+                return Ok(ExternalMetricValueList::default());
+            }
             Err(error) => return Err(self.plan_error(matched.rule(), &error)),
         };
+        self.warn_if_ignored(query.rule, matched.template(), &asked.selector, || {
+            matched.ignored(&asked.namespace, &asked.selector)
+        });
         let now = SystemTime::now();
-        let (samples, labelled) = match self.ask(&query, &asked.metric, now, request.deadline).await? {
+        let result = self.ask(&query, &asked.metric, now, request.deadline).await?;
+        let (samples, labelled) = match result.value {
             Samples::Vector(samples) => (samples, true),
             Samples::Scalar { timestamp_ms, value } => {
                 (vec![Sample { labels: Vec::new(), timestamp_ms, value }], false)
@@ -41,10 +50,27 @@ impl Answerer {
         let picked = values::each(&samples, &asked.metric, matched.policy(), unix_ms(now));
         self.report(query.rule, &picked.dropped);
         if let (true, Some(dropped)) = (picked.values.is_empty(), picked.dropped.first()) {
+            self.telemetry.not_found(Step::Value);
             return Err(ApiError::internal(format!(
                 "the metric {} of namespace {} by {} has no value: {dropped}",
                 asked.metric, asked.namespace, query.rule
             )));
+        }
+        if picked.values.is_empty() {
+            let found = Found {
+                rule: query.rule,
+                series: matched.series(),
+                labels: matched.labels(),
+                limits: matched
+                    .namespace_label()
+                    .map(|label| (label, Some(&*asked.namespace)))
+                    .into_iter()
+                    .collect(),
+                selector: &asked.selector,
+                samples: &samples,
+                histograms: result.histograms_dropped,
+            };
+            self.missing(Step::Sample, &asked, Some(&query.promql), || found.nothing());
         }
         let window_seconds = query.window.map(|window| window.as_secs() as i64);
         let items = picked

@@ -3,10 +3,11 @@
 
 use std::fmt::Write as _;
 
-use rules::catalog::{Catalog, RuleYield};
-use rules::resource::ResourceMapper;
+use rules::resource::{GroupResource, ResourceMapper};
 
-use crate::routes::CustomRequest;
+use crate::relist::Snapshot;
+use crate::routes::{AskedResource, CustomRequest};
+use crate::rule_report::why_barren;
 use crate::telemetry::Step;
 
 /// Whether it is the resource that is not there, or the metric.
@@ -18,11 +19,25 @@ pub(super) fn step(mapper: &dyn ResourceMapper, asked: &CustomRequest) -> Step {
 }
 
 /// Steps 4 and 5 of a custom metric.
-pub(super) fn custom(catalog: &Catalog, mapper: &dyn ResourceMapper, asked: &CustomRequest) -> String {
+pub(super) fn custom(snapshot: &Snapshot, mapper: &dyn ResourceMapper, asked: &CustomRequest) -> String {
+    let catalog = &snapshot.catalog;
     let (resource, metric) = (&asked.resource, asked.metric.as_str());
     let Some(kind) = mapper.kind_for(&resource.resource, &resource.group) else {
-        let known = catalog.custom_resources().iter().map(|known| known.resource.to_string());
-        return format!("there is no resource {resource}{}", nearest(&resource.to_string(), known));
+        let mut why = format!("there is no resource {resource}");
+        // Groups are renamed and split; old manifests keep the old name.
+        match mapper.kind_for(&resource.resource, "") {
+            Some(kind) if kind.group.is_empty() => {
+                let _ = write!(why, "; {} are in the core group", kind.plural);
+            }
+            Some(kind) => {
+                let _ = write!(why, "; {} are in {}", kind.plural, kind.group);
+            }
+            None => {
+                let known = catalog.custom_resources().iter().map(|known| &known.resource);
+                why.push_str(&near(&nearest_resources(resource, known)));
+            }
+        }
+        return why;
     };
     if kind.namespaced != asked.namespace.is_some() {
         let (are, asked) = if kind.namespaced {
@@ -43,8 +58,8 @@ pub(super) fn custom(catalog: &Catalog, mapper: &dyn ResourceMapper, asked: &Cus
     let mut why = format!("no rule makes {metric} for {wanted}");
     if others.is_empty() {
         let of_resource = catalog.custom_resources().iter().filter(|known| known.resource == wanted);
-        why.push_str(&nearest(metric, of_resource.map(|known| known.metric.to_string())));
-        why.push_str(&barren(catalog));
+        why.push_str(&near(&nearest(metric, of_resource.map(|known| known.metric.to_string()))));
+        why.push_str(&barren(snapshot));
     } else {
         let _ = write!(why, "; there is one for {}", others.join(", "));
     }
@@ -52,50 +67,68 @@ pub(super) fn custom(catalog: &Catalog, mapper: &dyn ResourceMapper, asked: &Cus
 }
 
 /// Step 5 of an external metric.
-pub(super) fn external(catalog: &Catalog, metric: &str) -> String {
-    let known = catalog.external_metrics().map(str::to_owned);
-    format!("no external rule makes {metric}{}{}", nearest(metric, known), barren(catalog))
+pub(super) fn external(snapshot: &Snapshot, metric: &str) -> String {
+    let known = snapshot.catalog.external_metrics().map(str::to_owned);
+    format!("no external rule makes {metric}{}{}", near(&nearest(metric, known)), barren(snapshot))
 }
 
-/// Names that may have been meant, in the order of likeness.
-fn nearest(wanted: &str, known: impl Iterator<Item = String>) -> String {
-    if wanted.len() > LONGEST_COMPARED {
-        return String::new();
+/// Names that may have been meant, in the order of likeness. Case makes no difference.
+fn nearest(wanted: &str, known: impl Iterator<Item = String>) -> Vec<String> {
+    let distances = known.filter_map(|name| Some((distance(wanted, &name)?, name)));
+    in_order(distances)
+}
+
+/// Resources that may have been meant: each part of their names is compared with the same part of what was asked for.
+fn nearest_resources<'a>(
+    wanted: &AskedResource,
+    known: impl Iterator<Item = &'a GroupResource>,
+) -> Vec<String> {
+    let distances = known.filter_map(|known| {
+        let resource = distance(&wanted.resource, &known.resource)?;
+        let group = if wanted.group.is_empty() { 0 } else { distance(&wanted.group, &known.group)? };
+        Some((resource + group, known.to_string()))
+    });
+    in_order(distances)
+}
+
+/// How many letters differ; `None` for names too different to be a slip.
+fn distance(wanted: &str, known: &str) -> Option<usize> {
+    if wanted.len() > LONGEST_COMPARED || known.len() > LONGEST_COMPARED {
+        return None;
     }
     let close = (wanted.chars().count() / 3).max(1);
-    let mut near: Vec<(usize, String)> = known
-        .filter(|name| name.len() <= LONGEST_COMPARED)
-        .map(|name| (strsim::osa_distance(wanted, &name), name))
-        .filter(|(distance, _)| *distance <= close)
-        .collect();
+    let distance = strsim::osa_distance(&wanted.to_lowercase(), &known.to_lowercase());
+    (distance <= close).then_some(distance)
+}
+
+fn in_order(distances: impl Iterator<Item = (usize, String)>) -> Vec<String> {
+    let mut near: Vec<(usize, String)> = distances.collect();
     near.sort();
     near.dedup();
-    let names: Vec<String> = near.into_iter().take(SHOWN).map(|(_, name)| name).collect();
+    near.into_iter().take(SHOWN).map(|(_, name)| name).collect()
+}
+
+fn near(names: &[String]) -> String {
     if names.is_empty() { String::new() } else { format!("; near are {}", names.join(", ")) }
 }
 
-/// Rules that make nothing, and at which point of discovery they stop.
-fn barren(catalog: &Catalog) -> String {
+/// Rules that make nothing, and why.
+fn barren(snapshot: &Snapshot) -> String {
     let mut text = String::new();
-    let barren = catalog.yields().iter().filter(|(_, counts)| counts.metrics == 0);
-    for (rule, RuleYield { series, dropped, unmapped, .. }) in barren.take(SHOWN) {
-        let _ = if *series == 0 {
-            write!(text, "; {rule} makes nothing: its series query finds no series")
-        } else if *unmapped == 0 && *dropped > 0 {
-            write!(text, "; {rule} makes nothing: its filters or its name drop all of {series} series")
-        } else if *unmapped > 0 {
-            write!(
-                text,
-                "; {rule} makes nothing: {unmapped} kinds of series have no label that names a resource"
-            )
-        } else {
-            write!(text, "; {rule} makes nothing that an earlier rule does not make")
-        };
+    for (_, faults) in snapshot.rules.refused.iter().take(SHOWN) {
+        if let Some(fault) = faults.iter().next() {
+            let _ = write!(text, "; left out is {fault}");
+        }
+    }
+    let yields = snapshot.catalog.yields().iter();
+    let barren = yields.filter_map(|(rule, counts)| Some((rule, why_barren(counts)?)));
+    for (rule, why) in barren.take(SHOWN) {
+        let _ = write!(text, "; {rule} makes nothing: {why}");
     }
     text
 }
 
-const SHOWN: usize = 3;
+pub(super) const SHOWN: usize = 3;
 /// Names are at most this long in Kubernetes; whoever sends more wants to keep us busy.
 const LONGEST_COMPARED: usize = 253;
 
@@ -104,12 +137,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn near_names_in_order() {
+    fn near_names_come_in_order() {
         let known = ["queue_depth", "queue_depths", "queue_deth", "latency"].map(str::to_owned);
         let near = |wanted: &str| nearest(wanted, known.clone().into_iter());
-        assert_eq!(near("queue_dept"), "; near are queue_depth, queue_depths, queue_deth");
-        assert_eq!(near("latencies"), "; near are latency");
-        assert_eq!(near("x"), "");
-        assert_eq!(near(&"q".repeat(254)), "");
+        assert_eq!(near("queue_dept"), ["queue_depth", "queue_depths", "queue_deth"]);
+        assert_eq!(near("Latencies"), ["latency"]);
+        assert!(near("x").is_empty() && near(&"q".repeat(254)).is_empty());
+        assert_eq!(nearest("aws_sqs", ["AWS_SQS".to_owned()].into_iter()), ["AWS_SQS"]);
+    }
+
+    #[test]
+    fn each_part_of_a_resource_is_compared_for_itself() {
+        let known = [GroupResource::new("", "pods"), GroupResource::new("networking.k8s.io", "ingresses")];
+        let near = |resource: &str, group: &str| {
+            let wanted = AskedResource { resource: resource.to_owned(), group: group.to_owned() };
+            nearest_resources(&wanted, known.iter())
+        };
+        assert_eq!(near("podz", ""), ["pods"]);
+        assert_eq!(near("Ingreses", "networking.k8s.oi"), ["ingresses.networking.k8s.io"]);
+        assert_eq!(near("ingrezzes", ""), ["ingresses.networking.k8s.io"]);
+        assert!(near("podz", "networking.k8s.io").is_empty());
     }
 }

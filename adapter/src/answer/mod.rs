@@ -4,10 +4,12 @@
 //! a relist in between cannot change the rules under a request.
 
 mod custom;
+mod empty;
 mod external;
 mod missing;
 mod usage;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -16,15 +18,17 @@ use apiservice::status::ApiError;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use rules::RuleId;
+use rules::catalog::Ignored;
 use rules::plan::{PlanError, Query};
+use rules::selector::Selector;
 
 use crate::objects::{Object, Objects, ObjectsError, Wanted};
 use crate::relist::{CatalogHandle, Snapshot};
 use crate::repeats::Repeats;
 use crate::served::{CUSTOM_METRICS, EXTERNAL_METRICS, METRICS};
-use crate::source::{MetricSource, Samples, SourceErrorClass};
+use crate::source::{MetricSource, QueryResult, Samples, SourceErrorClass};
 use crate::telemetry::{RuleFailure, Step, Telemetry};
-use crate::values::Dropped;
+use crate::values::{Dropped, Duplicates};
 
 /// Answers the metrics APIs.
 pub struct Answerer {
@@ -32,12 +36,16 @@ pub struct Answerer {
     objects: Arc<dyn Objects>,
     source: Arc<dyn MetricSource>,
     telemetry: Arc<Telemetry>,
-    /// Of metrics that are not there.
+    /// Of answers without a value.
     missing_said: Repeats,
     /// Of queries that failed.
     failures_said: Repeats,
     /// Of answers that may lack something.
     gaps_said: Repeats,
+    /// Of requests whose effect on the query was looked at.
+    effect_checked: Repeats,
+    /// Of rules that are as their author may not want them.
+    rules_said: Repeats,
 }
 
 impl Answerer {
@@ -48,14 +56,28 @@ impl Answerer {
         source: Arc<dyn MetricSource>,
         telemetry: Arc<Telemetry>,
     ) -> Answerer {
-        let [missing_said, failures_said, gaps_said] = [SAY_MISSING, SAY_FAILURE, SAY_GAP].map(Repeats::new);
-        Answerer { catalog, objects, source, telemetry, missing_said, failures_said, gaps_said }
+        let [missing_said, failures_said, gaps_said, effect_checked, rules_said] =
+            [SAY_MISSING, SAY_FAILURE, SAY_GAP, CHECK_EFFECT, SAY_OF_A_RULE].map(Repeats::new);
+        Answerer {
+            catalog,
+            objects,
+            source,
+            telemetry,
+            missing_said,
+            failures_said,
+            gaps_said,
+            effect_checked,
+            rules_said,
+        }
     }
 
     /// Step 6.
     async fn objects(&self, wanted: Wanted<'_>, deadline: Instant) -> Result<Vec<Object>, ApiError> {
         self.objects.list(wanted, deadline).await.map_err(|error| {
-            tracing::warn!(kind = %wanted.kind.group_resource(), %error, "objects cannot be listed");
+            let kind = wanted.kind.group_resource();
+            if self.failures_said.is_due((&kind, error.to_string())) {
+                tracing::warn!(%kind, %error, "objects cannot be listed");
+            }
             let message = format!("unable to list matching resources: {error}");
             match error {
                 ObjectsError::Source(error) => source_error(error.class, message),
@@ -71,13 +93,15 @@ impl Answerer {
         metric: &str,
         time: SystemTime,
         deadline: Instant,
-    ) -> Result<Samples, ApiError> {
+    ) -> Result<QueryResult, ApiError> {
         let Query { rule, promql, .. } = query;
         let started = Instant::now();
         let result = self.source.query(promql, time, deadline).await;
         self.telemetry.rule_queried(*rule, started.elapsed());
         let result = result.map_err(|error| {
             self.telemetry.rule_failed(*rule, RuleFailure::Source(error.class));
+            let promql = bounded(promql, LONGEST_QUERY);
+            let promql = &*promql;
             if self.failures_said.is_due((rule, &error.message)) {
                 tracing::warn!(metric, %rule, promql, %error, "query failed");
             } else {
@@ -92,7 +116,7 @@ impl Answerer {
             }
         }
         self.telemetry.histograms_dropped(result.histograms_dropped);
-        Ok(result.value)
+        Ok(result)
     }
 
     /// Step 7's failure: the selector's fault, or the rule's.
@@ -102,31 +126,91 @@ impl Answerer {
                 ApiError::bad_request(error.to_string())
             }
             _ => {
-                self.telemetry.rule_failed(rule, RuleFailure::Plan);
-                tracing::error!(%rule, %error, "the rule makes no query");
+                self.rule_makes_no_query(rule, error);
                 ApiError::internal(format!("unable to fetch metrics: {error}"))
             }
+        }
+    }
+
+    fn rule_makes_no_query(&self, rule: RuleId, error: &PlanError) {
+        self.telemetry.rule_failed(rule, RuleFailure::Plan);
+        if self.failures_said.is_due((rule, error.to_string())) {
+            tracing::error!(%rule, %error, "the rule makes no query");
         }
     }
 
     /// The rule's query yields what makes no values.
     fn wrong_type(&self, query: &Query, found: &Samples, expected: &str) -> ApiError {
         self.telemetry.rule_failed(query.rule, RuleFailure::Source(SourceErrorClass::WrongType));
-        ApiError::internal(format!(
-            "unable to fetch metrics: {} yields a {}, expected an instant vector {expected}",
-            query.rule,
-            found.type_name(),
-        ))
+        let found = found.type_name();
+        let message = format!("{} yields a {found}, expected an instant vector {expected}", query.rule);
+        if self.failures_said.is_due((query.rule, found)) {
+            tracing::warn!(rule = %query.rule, promql = %bounded(&query.promql, LONGEST_QUERY), "{message}");
+        }
+        ApiError::internal(format!("unable to fetch metrics: {message}"))
     }
 
-    /// A metric is not there. Why is worked out only if it is going to be said: whoever asks may ask for anything, and
-    /// often.
-    fn missing(&self, step: Step, asked: &dyn std::fmt::Display, why: impl FnOnce() -> String) {
+    /// An answer has no value. Why is worked out only if it is going to be logged: callers may ask for anything, and often.
+    fn missing(
+        &self,
+        step: Step,
+        asked: &dyn std::fmt::Display,
+        promql: Option<&str>,
+        why: impl FnOnce() -> String,
+    ) {
+        if let Some(unexplained) = self.unexplained(step, asked) {
+            unexplained.explain(promql, &why());
+        }
+    }
+
+    /// Counts an answer without a value; `None` when such an answer was explained a short while ago.
+    fn unexplained(&self, step: Step, asked: &dyn std::fmt::Display) -> Option<Unexplained> {
         self.telemetry.not_found(step);
-        let subject = asked.to_string();
-        let step_name = step.label();
-        if self.missing_said.is_due((step, &subject)) {
-            tracing::info!(asked = subject, step = step_name, why = why(), "no such metric");
+        let asked = asked.to_string();
+        self.missing_said.is_due((step, &asked)).then_some(Unexplained { step, asked })
+    }
+
+    /// Warns of a rule whose query has no place for what limits a request: an autoscaler would add up what it did not ask
+    /// for. `ignored` costs as much as making the query, so it is called once for each selector.
+    fn warn_if_ignored(
+        &self,
+        rule: RuleId,
+        template: &str,
+        selector: &Selector,
+        ignored: impl FnOnce() -> Ignored,
+    ) {
+        let text = selector.to_string();
+        if !self.effect_checked.is_due((rule, template, &text)) {
+            return;
+        }
+        let Ignored { namespace, selector } = ignored();
+        if selector && self.rules_said.is_due((rule, template, "selector")) {
+            tracing::warn!(
+                %rule,
+                selector = %bounded(&text, LONGEST_ASKED),
+                "a request's selector has no effect: the rule's query does not use <<.LabelMatchers>>"
+            );
+        }
+        if namespace && self.rules_said.is_due((rule, template, "namespace")) {
+            tracing::warn!(
+                %rule,
+                "a request's namespace has no effect: the rule's query does not use <<.LabelMatchers>>"
+            );
+        }
+    }
+
+    /// Samples beside the ones that count are counted and logged.
+    fn report_duplicates(&self, rule: RuleId, metric: &str, duplicates: &Duplicates) {
+        self.telemetry.duplicate_samples(rule, duplicates.count);
+        let Some(object) = &duplicates.example else { return };
+        if self.missing_said.is_due((rule, metric, "duplicates")) {
+            tracing::warn!(
+                %rule,
+                metric,
+                object = %bounded(object, LONGEST_ASKED),
+                duplicates = duplicates.count,
+                "more than one sample for an object: the last number counts; aggregate by <<.GroupBy>>"
+            );
         }
     }
 
@@ -138,6 +222,33 @@ impl Answerer {
                 tracing::warn!(%rule, "{dropped}");
             }
         }
+    }
+}
+
+/// An answer without a value that the log does not explain yet.
+struct Unexplained {
+    step: Step,
+    asked: String,
+}
+
+impl Unexplained {
+    fn explain(self, promql: Option<&str>, why: &str) {
+        let Unexplained { step, asked } = self;
+        let (asked, why) = (bounded(&asked, LONGEST_ASKED), bounded(why, LONGEST_WHY));
+        let promql = promql.map(|promql| bounded(promql, LONGEST_QUERY)).map(tracing::field::display);
+        let message = match step {
+            Step::Resource | Step::Metric => "no such metric",
+            Step::Objects | Step::Sample | Step::Value => "the metric has no value",
+        };
+        tracing::info!(%asked, step = step.label(), %why, promql, "{message}");
+    }
+}
+
+/// A text that callers choose, short enough for a log line.
+fn bounded(text: &str, longest: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(longest) {
+        None => Cow::Borrowed(text),
+        Some((end, _)) => Cow::Owned(format!("{}... ({} bytes)", &text[..end], text.len())),
     }
 }
 
@@ -184,3 +295,10 @@ fn unix_ms(time: SystemTime) -> i64 {
 const SAY_MISSING: Duration = Duration::from_mins(10);
 const SAY_FAILURE: Duration = Duration::from_mins(1);
 const SAY_GAP: Duration = Duration::from_mins(1);
+const CHECK_EFFECT: Duration = Duration::from_mins(10);
+/// Once: what a rule is does not change.
+const SAY_OF_A_RULE: Duration = Duration::MAX;
+/// In characters.
+const LONGEST_ASKED: usize = 512;
+const LONGEST_WHY: usize = 1024;
+const LONGEST_QUERY: usize = 4096;

@@ -1,0 +1,80 @@
+//! What became of each rule, in the log: after the start, after a reload, and when a rule begins or ceases to make metrics.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rules::catalog::RuleYield;
+use rules::{RuleId, RuleSet};
+
+use crate::relist::Snapshot;
+
+/// Remembers what was logged of each rule.
+#[derive(Default)]
+pub struct RuleReport {
+    rules: Option<Arc<RuleSet>>,
+    logged: HashMap<RuleId, Outcome>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    MakesMetrics,
+    MakesNothing,
+    Unlisted,
+}
+
+impl RuleReport {
+    /// Logs a line for each rule of which something else is to be said than before.
+    pub fn log(&mut self, snapshot: &Snapshot) {
+        let Snapshot { rules, catalog, unlisted } = snapshot;
+        if !self.rules.as_ref().is_some_and(|logged| Arc::ptr_eq(logged, rules)) {
+            self.rules = Some(Arc::clone(rules));
+            self.logged.clear();
+            if rules.resource.is_some() {
+                tracing::info!(
+                    rule = "resourceRules",
+                    "rules in force; their series are looked at by requests"
+                );
+            }
+        }
+        // A catalog counts in the order of the file.
+        for (rule, (_, counts)) in rules.custom.iter().chain(&rules.external).zip(catalog.yields()) {
+            let unlisted = unlisted.iter().find(|unlisted| unlisted.series_query == rule.series_query);
+            let why = why_barren(counts);
+            let outcome = match (&why, unlisted) {
+                (None, _) => Outcome::MakesMetrics,
+                (Some(_), None) => Outcome::MakesNothing,
+                (Some(_), Some(_)) => Outcome::Unlisted,
+            };
+            if self.logged.insert(rule.id, outcome) == Some(outcome) {
+                continue;
+            }
+            let RuleYield { series, metrics, .. } = *counts;
+            match (why, unlisted) {
+                (None, _) => tracing::info!(rule = %rule.id, series, metrics, "rule makes metrics"),
+                (Some(why), None) => {
+                    tracing::info!(rule = %rule.id, series, metrics, why, "rule makes no metric");
+                }
+                (Some(_), Some(unlisted)) => {
+                    let why = format!("its series cannot be listed: {}", unlisted.cause);
+                    tracing::info!(rule = %rule.id, why, "rule makes no metric yet");
+                }
+            }
+        }
+    }
+}
+
+/// At which point of discovery a rule stops; `None` for one that makes metrics.
+pub fn why_barren(counts: &RuleYield) -> Option<String> {
+    let RuleYield { series, dropped, unmapped, metrics } = counts;
+    if *metrics > 0 {
+        None
+    } else if *series == 0 {
+        Some("its series query finds no series".to_owned())
+    } else if *unmapped == 0 && *dropped > 0 {
+        Some(format!("its filters or its name drop all of {series} series"))
+    } else if *unmapped > 0 {
+        Some(format!("{unmapped} kinds of series have no label that names a resource"))
+    } else {
+        Some("an earlier rule makes all of its metrics".to_owned())
+    }
+}

@@ -1,6 +1,7 @@
 //! The Prometheus peer against a server that answers whatever a test says: garbage has a class and a message, and the next
 //! good answer works.
 
+use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,6 +18,8 @@ const GOOD: &str = r#"{"status":"success","data":{"resultType":"vector","result"
 enum Answer {
     /// A whole answer.
     Status(u16, &'static str, String),
+    /// A body with this Content-Encoding.
+    Coded(&'static str, Vec<u8>),
     /// The headers promise more than comes.
     Truncated(&'static str),
     /// The connection ends without an answer.
@@ -71,6 +74,16 @@ impl Fake {
                              close\r\n\r\n{body}",
                             body.len()
                         ),
+                        Answer::Coded(coding, body) => {
+                            let head = format!(
+                                "HTTP/1.1 200 OK\r\ncontent-encoding: {coding}\r\ncontent-length: {}\r\nconnection: \
+                                 close\r\n\r\n",
+                                body.len()
+                            );
+                            let _ = stream.write_all(head.as_bytes()).await;
+                            let _ = stream.write_all(&body).await;
+                            return;
+                        }
                         Answer::Truncated(body) => format!(
                             "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 5000\r\n\r\n{body}"
                         ),
@@ -176,15 +189,15 @@ async fn garbage_has_a_class_and_a_message() {
     let json = |code, body: &str| Answer::Status(code, "application/json", body.to_owned());
     let page = |code| Answer::Status(code, "text/html", "<html>proxy</html>".to_owned());
     for (answer, class, message) in [
-        (page(502), Unavailable, "Prometheus answered 502 Bad Gateway"),
-        (page(503), Unavailable, "Prometheus answered 503 Service Unavailable"),
-        (page(429), Unavailable, "Prometheus answered 429 Too Many Requests"),
-        (page(401), Unavailable, "Prometheus answered 401 Unauthorized"),
-        (
-            page(200),
-            Unavailable,
-            "the answer is not what Prometheus answers: expected value at line 1 column 1",
-        ),
+        (page(502), Unavailable, "Prometheus answered 502 Bad Gateway: proxy"),
+        (page(503), Unavailable, "Prometheus answered 503 Service Unavailable: proxy"),
+        (page(429), Unavailable, "Prometheus answered 429 Too Many Requests: proxy (requests are limited"),
+        (page(401), Unavailable, "Prometheus answered 401 Unauthorized: proxy (are credentials missing"),
+        (page(404), Unavailable, "Prometheus answered 404 Not Found: proxy (is the path of --prometheus-url"),
+        (page(422), BadQuery, "Prometheus answered 422 Unprocessable Entity: proxy"),
+        (page(504), Timeout, "Prometheus answered 504 Gateway Timeout: proxy"),
+        (page(200), Unavailable, "expected Prometheus' JSON, found the page \"proxy\" (is the path of"),
+        (json(200, "no"), Unavailable, "the answer is not what Prometheus answers: expected ident at line 1"),
         (json(200, ""), Unavailable, "the answer broke off: EOF while parsing a value at line 1 column 0"),
         (json(200, &GOOD[..40]), Unavailable, "the answer broke off: EOF while parsing"),
         (json(200, r#"{"status":"success"}"#), Unavailable, "the answer of Prometheus has no data"),
@@ -211,17 +224,95 @@ async fn garbage_has_a_class_and_a_message() {
         assert!(found.message.starts_with(message), "expected {message}, found {found}");
         assert!(!found.message.contains("127.0.0.1") && !found.message.contains("tenant"), "{found}");
         // A listing fails alike.
-        if class == Unavailable {
-            let found = source.series("m", SystemTime::now(), soon()).await;
-            if let Err(found) = found {
-                assert_eq!(found.class, class, "{message}: {found}");
-            } else {
-                assert_eq!(message, "the answer of Prometheus has no data");
-            }
+        if class != WrongType {
+            let found = source.series("m", SystemTime::now(), soon()).await.expect_err(message);
+            assert_eq!(found.class, class, "{message}: {found}");
+            assert!(!found.message.contains("127.0.0.1") && !found.message.contains("tenant"), "{found}");
         }
         fake.json(200, GOOD);
         source.query("m", SystemTime::now(), soon()).await.expect("the next good answer works");
     }
+}
+
+#[tokio::test]
+async fn a_partial_answer_says_so() {
+    let fake = Fake::start().await;
+    let source = fake.source(Verb::Get);
+    let marked = GOOD.replacen('{', "{\"isPartial\":true,\"warnings\":[\"store \\u0007 is away\",null],", 1);
+    fake.json(200, &marked);
+    let expected = ["store is away", "the source says that its answer is partial (isPartial)"];
+    let result = source.query("m", SystemTime::now(), soon()).await.expect("a good answer");
+    assert_eq!(result.warnings, expected);
+    fake.json(200, r#"{"status":"success","warnings":["store is away"],"data":[],"isPartial":true}"#);
+    assert_eq!(source.series("m", SystemTime::now(), soon()).await.expect("a listing").warnings, expected);
+    fake.json(
+        200,
+        r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,null]}]}}"#,
+    );
+    let result = source.query("m", SystemTime::now(), soon()).await.expect("a good answer");
+    assert_eq!((result.value, result.histograms_dropped), (Samples::Vector(Vec::new()), 0));
+    assert_eq!(result.warnings, ["samples without a value were left out"]);
+    for odd in ["false", "null", "\"true\"", "[true]"] {
+        fake.json(200, &GOOD.replacen('{', &format!("{{\"isPartial\":{odd},"), 1));
+        let result = source.query("m", SystemTime::now(), soon()).await.expect("a good answer");
+        assert_eq!(result.warnings, Vec::<String>::new(), "{odd}");
+    }
+}
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(text).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+#[tokio::test]
+async fn compressed_answers_are_read_and_bounded() {
+    let fake = Fake::start().await;
+    let source = fake.source(Verb::Get);
+    let query = || source.query("m", SystemTime::now(), soon());
+    let list = || source.series("m", SystemTime::now(), soon());
+    let listing = gzip(br#"{"status":"success","data":[{"__name__":"m","pod":"a"}]}"#);
+    for coding in ["gzip", "GZIP", "x-gzip"] {
+        fake.answers(Answer::Coded(coding, gzip(GOOD.as_bytes())));
+        let Samples::Vector(samples) = query().await.expect("a good answer").value else {
+            panic!("no vector")
+        };
+        assert_eq!(samples[0].value, 7.5, "{coding}");
+        assert!(fake.last_asked().contains("accept-encoding: gzip\r\n"), "queries ask for it");
+        fake.answers(Answer::Coded(coding, listing.clone()));
+        assert_eq!(&*list().await.expect("a listing").series[0].name, "m", "{coding}");
+        assert!(!fake.last_asked().contains("accept-encoding"), "listings do not, and are read all the same");
+    }
+    fake.answers(Answer::Coded("identity", GOOD.as_bytes().to_vec()));
+    query().await.expect("a good answer");
+    // More comes out than is taken: 65 MiB of blanks in 64 KiB.
+    let bomb = gzip(&vec![b' '; 65 << 20]);
+    for (answer, message) in [
+        (Answer::Coded("gzip", bomb), "the answer of Prometheus is larger than 67108864 bytes"),
+        (
+            Answer::Coded("gzip", gzip(GOOD.as_bytes())[..40].to_vec()),
+            "the compressed answer of Prometheus broke off",
+        ),
+        (
+            Answer::Coded("gzip", GOOD.as_bytes().to_vec()),
+            "the answer of Prometheus is not gzip as it says: ",
+        ),
+        (
+            Answer::Coded("br", vec![1]),
+            "the answer of Prometheus has the Content-Encoding \"br\", expected gzip or none",
+        ),
+    ] {
+        fake.answers(answer);
+        let found = query().await.expect_err(message);
+        assert_eq!(found.class, SourceErrorClass::Unavailable);
+        assert!(found.message.starts_with(message), "expected {message}, found {found}");
+    }
+    fake.answers(Answer::Coded("gzip", listing[..listing.len() - 9].to_vec()));
+    let found = list().await.expect_err("cut off");
+    assert_eq!(found.message, "the compressed answer of Prometheus broke off");
+    fake.answers(Answer::Coded("gzip", GOOD.as_bytes().to_vec()));
+    let found = list().await.expect_err("no gzip");
+    assert!(found.message.starts_with("the listing of series cannot be read: "), "{found}");
 }
 
 #[tokio::test]

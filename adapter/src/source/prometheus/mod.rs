@@ -5,6 +5,10 @@
 
 mod answer;
 mod client;
+mod failure;
+mod frame;
+mod number;
+mod sample;
 mod stream;
 mod text;
 
@@ -13,6 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use http::header::ACCEPT_ENCODING;
 use http::{HeaderName, HeaderValue};
 use reqwest::{RequestBuilder, Response, Url};
 
@@ -78,6 +83,7 @@ impl Prometheus {
         &self,
         endpoint: &Url,
         parameters: &[(&str, &str)],
+        coding: Option<HeaderValue>,
         deadline: Instant,
     ) -> Result<Response, SourceError> {
         let url = endpoint.clone();
@@ -86,6 +92,9 @@ impl Prometheus {
             Verb::Get => client.get(url).query(parameters),
             Verb::Post => client.post(url).form(parameters),
         };
+        if let Some(coding) = coding {
+            request = request.header(ACCEPT_ENCODING, coding);
+        }
         for (name, value) in &self.settings.headers {
             request = request.header(name, value);
         }
@@ -102,7 +111,9 @@ impl Prometheus {
         deadline: Instant,
     ) -> Result<Listing, SourceError> {
         let start = unix_seconds(since);
-        let response = self.ask(&self.series, &[("match[]", selector), ("start", &start)], deadline).await?;
+        let parameters = [("match[]", selector), ("start", &start)];
+        // As it is: to compress a long listing takes Prometheus longer than to send it.
+        let response = self.ask(&self.series, &parameters, None, deadline).await?;
         within(deadline, stream::listing(response)).await?
     }
 
@@ -119,7 +130,8 @@ impl Prometheus {
             ("time", &unix_seconds(time)),
             ("timeout", &format!("{}ms", left.as_millis().max(1))),
         ];
-        let response = self.ask(&self.query, &parameters, deadline).await?;
+        let gzip = Some(HeaderValue::from_static("gzip"));
+        let response = self.ask(&self.query, &parameters, gzip, deadline).await?;
         let (status, body) = within(deadline, answer::body(response)).await??;
         read_result(status, &body)
     }

@@ -7,12 +7,15 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes};
+use flate2::read::MultiGzDecoder;
 use reqwest::{Response, StatusCode};
 use rules::catalog::Series;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use tokio::sync::mpsc;
 
-use super::answer::{Envelope, check_status, no_answer, unavailable};
+use super::answer::{check, check_beside_data, is_compressed};
+use super::failure::{LONGEST_ERROR, failure, no_answer, unavailable};
+use super::frame::{FrameSeed, OrNull, Part};
 use super::text::Text;
 use super::transport;
 use crate::source::{Listing, SourceError};
@@ -20,31 +23,36 @@ use crate::source::{Listing, SourceError};
 /// Reads the listing out of a response.
 pub(super) async fn listing(mut response: Response) -> Result<Listing, SourceError> {
     let status = response.status();
-    check_status(status)?;
+    let compressed = is_compressed(response.headers())?;
     let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
-    let parser =
-        tokio::task::spawn_blocking(move || read_listing(status, Chunks { receiver, current: Bytes::new() }));
-    let mut received = 0;
-    loop {
+    let parser = tokio::task::spawn_blocking(move || {
+        let chunks = Chunks { receiver, current: Bytes::new() };
+        if compressed {
+            read_listing(status, MultiGzDecoder::new(chunks))
+        } else {
+            read_listing(status, chunks)
+        }
+    });
+    let failed = loop {
         match response.chunk().await {
+            // The parser stops early when the text is wrong; what it found is its result.
             Ok(Some(chunk)) => {
-                received += chunk.len();
-                if received > LARGEST_BODY {
-                    return Err(unavailable(format!(
-                        "the listing of series is larger than {LARGEST_BODY} bytes"
-                    )));
-                }
-                // The parser stops early when the text is wrong; what it found is its result.
                 if sender.send(chunk).await.is_err() {
-                    break;
+                    break None;
                 }
             }
-            Ok(None) => break,
-            Err(error) => return Err(transport(&error)),
+            Ok(None) => break None,
+            Err(error) => break Some(transport(&error)),
+        }
+    };
+    drop(sender);
+    let read = parser.await;
+    match failed {
+        Some(error) => Err(error),
+        None => {
+            read.map_err(|error| unavailable(format!("the listing of series could not be read: {error}")))?
         }
     }
-    drop(sender);
-    parser.await.map_err(|error| unavailable(format!("the listing of series could not be read: {error}")))?
 }
 
 /// The series in the body of an answer with this status.
@@ -52,10 +60,72 @@ pub(super) async fn listing(mut response: Response) -> Result<Listing, SourceErr
 /// # Errors
 /// The body is an error, or none of Prometheus'.
 pub fn read_listing(status: StatusCode, body: impl Read) -> Result<Listing, SourceError> {
-    let envelope: Envelope<Found> = serde_json::from_reader(io::BufReader::with_capacity(READ_AHEAD, body))
-        .map_err(|error| no_answer(status, &error))?;
-    let envelope = envelope.checked(status)?;
-    Ok(Listing { series: envelope.data.unwrap_or_default().0, warnings: envelope.warnings })
+    let mut body = Bounded { body, start: Vec::new(), left: LARGEST_BODY };
+    if !status.is_success() {
+        // What cannot be read of an error takes nothing from its status.
+        let _ = read_start(&mut body);
+        return Err(failure(status, &body.start));
+    }
+    let frame = {
+        let reader = io::BufReader::with_capacity(READ_AHEAD, &mut body);
+        // What stands behind the answer is not looked at, as upstream's decoder does not.
+        FrameSeed(ListSeed).deserialize(&mut serde_json::Deserializer::from_reader(reader))
+    };
+    let frame = match frame {
+        Ok(frame) => frame,
+        Err(error) => {
+            if error.is_data() {
+                // Behind data that cannot be read it may say that it is an error; and then that is why.
+                let _ = read_start(&mut body);
+                check_beside_data(status, &body.start)?;
+            }
+            return Err(no_listing(&error, &body.start));
+        }
+    };
+    check(frame.status.as_deref(), status, &body.start)?;
+    match frame.data {
+        Part::There(series) => Ok(Listing { series, warnings: frame.warnings }),
+        Part::Null => Ok(Listing { series: Vec::new(), warnings: frame.warnings }),
+        Part::Absent => Err(unavailable("the answer of Prometheus has no data".to_owned())),
+    }
+}
+
+/// Reads on until the start of a body is there.
+fn read_start(body: &mut Bounded<impl Read>) -> io::Result<u64> {
+    let missing = LONGEST_ERROR - body.start.len();
+    io::copy(&mut body.take(missing as u64), &mut io::sink())
+}
+
+fn no_listing(error: &serde_json::Error, start: &[u8]) -> SourceError {
+    match error.io_error_kind() {
+        Some(io::ErrorKind::UnexpectedEof) => {
+            unavailable("the compressed answer of Prometheus broke off".to_owned())
+        }
+        Some(_) => unavailable(format!("the listing of series cannot be read: {error}")),
+        None => no_answer(error, start),
+    }
+}
+
+/// A body up to a limit, whose start is kept: an error may stand there.
+struct Bounded<R> {
+    body: R,
+    start: Vec<u8>,
+    left: usize,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.body.read(buffer)?;
+        self.left = self
+            .left
+            .checked_sub(count)
+            .ok_or_else(|| io::Error::other(format!("expected at most {LARGEST_BODY} bytes, found more")))?;
+        if self.start.len() < LONGEST_ERROR {
+            let kept = count.min(LONGEST_ERROR - self.start.len());
+            self.start.extend_from_slice(&buffer[..kept]);
+        }
+        Ok(count)
+    }
 }
 
 /// Chunks of a body as a reader.
@@ -78,36 +148,43 @@ impl Read for Chunks {
     }
 }
 
-/// The distinct series of an answer.
-#[derive(Default)]
-pub(super) struct Found(Vec<Series>);
+/// Reads the distinct series of an answer.
+#[derive(Clone, Copy)]
+struct ListSeed;
 
-impl<'de> serde::Deserialize<'de> for Found {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Found, D::Error> {
-        struct ListVisitor;
+impl<'de> DeserializeSeed<'de> for ListSeed {
+    type Value = Vec<Series>;
 
-        impl<'de> Visitor<'de> for ListVisitor {
-            type Value = Found;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<Series>, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of series")
+impl<'de> Visitor<'de> for ListSeed {
+    type Value = Vec<Series>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of series")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Vec<Series>, A::Error> {
+        let mut texts = HashSet::new();
+        let mut distinct = BTreeSet::new();
+        let mut kept = 0;
+        while let Some(series) = sequence.next_element_seed(OrNull(SeriesSeed(&mut texts)))? {
+            let series = series.unwrap_or_else(|| Series { name: Arc::from(""), label_names: [].into() });
+            let size =
+                series.name.len() + series.label_names.iter().map(|name| name.len() + 16).sum::<usize>();
+            if distinct.insert(series) {
+                kept += size + 64;
             }
-
-            /// `null` stands for none.
-            fn visit_unit<E>(self) -> Result<Found, E> {
-                Ok(Found::default())
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Found, A::Error> {
-                let mut texts = HashSet::new();
-                let mut distinct = BTreeSet::new();
-                while let Some(series) = sequence.next_element_seed(SeriesSeed(&mut texts))? {
-                    distinct.insert(series);
-                }
-                Ok(Found(distinct.into_iter().collect()))
+            if kept > MOST_KEPT {
+                return Err(de::Error::custom(format_args!(
+                    "expected names and label names of at most {MOST_KEPT} bytes, found more"
+                )));
             }
         }
-        deserializer.deserialize_any(ListVisitor)
+        Ok(distinct.into_iter().collect())
     }
 }
 
@@ -134,13 +211,14 @@ impl<'de> Visitor<'de> for SeriesSeed<'_> {
         let mut labels = Vec::new();
         while let Some(label) = map.next_key_seed(Text(|text: &str| interned(self.0, text)))? {
             if &*label == "__name__" {
-                name = Some(map.next_value_seed(Text(|text: &str| interned(self.0, text)))?);
+                name = map.next_value_seed(OrNull(Text(|text: &str| interned(self.0, text))))?;
             } else {
                 map.next_value::<IgnoredAny>()?;
                 labels.push(label);
             }
         }
         labels.sort();
+        labels.dedup();
         Ok(Series { name: name.unwrap_or_else(|| Arc::from("")), label_names: labels.into() })
     }
 }
@@ -159,3 +237,5 @@ const CHUNKS_AHEAD: usize = 8;
 const READ_AHEAD: usize = 16 << 10;
 /// About ten million series; a rule that lists more is a mistake.
 const LARGEST_BODY: usize = 4 << 30;
+/// Thousands of times what a cluster's metrics need.
+const MOST_KEPT: usize = 256 << 20;

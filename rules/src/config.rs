@@ -2,9 +2,11 @@
 //!
 //! Two forms are read: the one of the adapter's own ConfigMap (`rules: [...]`, `externalRules`, `resourceRules`) and
 //! the Helm chart's values (`rules: {default, custom, external, resource}`, possibly below `prometheus-adapter:`), which
-//! upstream refuses (D38). Source of the fields: upstream `pkg/config/config.go`.
+//! upstream refuses (D38). Either may be inside a Kubernetes object, as it is deployed. Source of the fields: upstream
+//! `pkg/config/config.go`.
 
 mod decode;
+mod object;
 
 use std::time::Duration;
 
@@ -114,22 +116,37 @@ impl Place {
 /// Reads a file's text. Faults and warnings are collected, those of a rule with the rule; what could be read is returned
 /// beside them.
 pub(crate) fn parse(text: &str, faults: &mut Vec<Fault>, warnings: &mut Vec<Fault>) -> Config {
-    let root = match yaml::parse(text, faults) {
-        Ok(root) => root,
+    let (path, root) = match root(text, faults, warnings) {
+        Ok(found) => found,
         Err(fault) => {
             faults.push(fault);
             return Config::default();
         }
     };
     let mut decoder = Decoder { faults };
-    if let Some((path, values)) = helm_values(&root) {
-        warnings.push(Place { path: path.to_owned(), line: values.line, column: values.column }.fault(
+    if let Some((inner, values)) = helm_values(&root) {
+        let path = below(&path, inner);
+        warnings.push(Place { path: path.clone(), line: values.line, column: values.column }.fault(
             "this is the form of the Helm chart's values; it is accepted here, prometheus-adapter itself expects \
              \"rules\" to be a list",
         ));
-        return decoder.helm_values(path, values, warnings);
+        return decoder.helm_values(&path, values, warnings);
     }
-    decoder.config(&root)
+    decoder.config(&path, &root)
+}
+
+/// The rule file, and its path when it is inside a Kubernetes object.
+fn root(text: &str, faults: &mut Vec<Fault>, warnings: &mut Vec<Fault>) -> Result<(String, Node), Fault> {
+    let root = yaml::parse(text, faults, warnings)?;
+    match object::kind(&root) {
+        Some(kind) => object::rule_file(kind, &root, text, faults, warnings),
+        None => Ok((String::new(), root)),
+    }
+}
+
+/// The path of a field of what is at `path`.
+fn below(path: &str, field: &str) -> String {
+    if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") }
 }
 
 /// The mapping below `rules` when the file has the form of Helm values.
@@ -142,3 +159,6 @@ fn helm_values(root: &Node) -> Option<(&'static str, &Node)> {
     let sections = ["default", "custom", "external", "resource", "existing"];
     entries.iter().any(|(key, _)| sections.contains(&key.text.as_str())).then_some((path, rules))
 }
+
+/// The fields of a rule file.
+const SECTIONS: [&str; 3] = ["rules", "externalRules", "resourceRules"];

@@ -78,6 +78,7 @@ fn compiled(text: &str) -> (RuleSet, Vec<Fault>) {
     let (mut faults, mut warnings) = (Vec::new(), Vec::new());
     let config = config::parse(text, &mut faults, &mut warnings);
     let Compiled { custom, external, resource, refused } = compile::compile(&config, &mut warnings);
+    warnings.sort_by_key(|warning| (warning.line, warning.column));
     (RuleSet { custom, external, resource, refused, warnings }, faults)
 }
 

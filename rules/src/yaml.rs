@@ -1,13 +1,16 @@
 //! YAML text as a tree in which every node knows its line and column.
 //!
-//! Decoding by hand from this tree is what lets a file's faults be reported all at once, each with its place. A plain
-//! scalar that starts with `<<` is text, never a merge key: templates start like that.
+//! Decoding by hand from this tree is what lets a file's faults be reported together, each with its place.
+
+mod merge;
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 
 use crate::fault::Fault;
+use merge::Merge;
 
 /// A node and where it starts.
 #[derive(Debug, Clone)]
@@ -60,20 +63,26 @@ impl Node {
     }
 }
 
-/// Reads the first document of the text. Duplicate keys are faults, as in upstream's strict decoding; reading goes on
-/// behind them.
-pub(crate) fn parse(text: &str, faults: &mut Vec<Fault>) -> Result<Node, Fault> {
+/// Reads the first document of the text; further ones are worth a warning. Duplicate keys are faults, as in upstream's
+/// strict decoding; reading goes on behind them.
+pub(crate) fn parse(text: &str, faults: &mut Vec<Fault>, warnings: &mut Vec<Fault>) -> Result<Node, Fault> {
     // A block scalar that the file ends in, without a line break, has none; the parser adds one.
     let open_end = (!text.ends_with('\n')).then(|| text.chars().count());
-    let mut reader =
-        Reader { events: Parser::new_from_str(text), anchors: Vec::new(), faults, depth: 0, open_end };
+    let mut reader = Reader {
+        events: Parser::new_from_str(text),
+        anchors: HashMap::new(),
+        copied: Size::default(),
+        faults,
+        warnings,
+        depth: 0,
+        open_end,
+    };
     loop {
         match reader.next()? {
             (Event::DocumentStart(..), _) => {
                 let (event, span) = reader.next()?;
                 let root = reader.node(event, span)?;
-                // The rest of the text must be YAML too: a stray line behind the rules is a slip, not a comment.
-                while !matches!(reader.next()?.0, Event::StreamEnd) {}
+                reader.rest()?;
                 return Ok(root);
             }
             (Event::StreamEnd, span) => return Ok(at(span, Value::Null)),
@@ -84,11 +93,50 @@ pub(crate) fn parse(text: &str, faults: &mut Vec<Fault>) -> Result<Node, Fault> 
 
 struct Reader<'a, 'f> {
     events: Parser<'a, granit_parser::StrInput<'a>>,
-    anchors: Vec<(usize, Node)>,
+    /// By the parser's numbers, which it never uses twice.
+    anchors: HashMap<usize, Anchored>,
+    /// What anchors and aliases made copies of.
+    copied: Size,
     faults: &'f mut Vec<Fault>,
+    warnings: &'f mut Vec<Fault>,
     depth: usize,
     /// Where the text ends, when it does not end in a line break.
     open_end: Option<usize>,
+}
+
+struct Anchored {
+    node: Node,
+    size: Size,
+}
+
+/// How much a node holds, itself included.
+#[derive(Debug, Clone, Copy, Default)]
+struct Size {
+    values: usize,
+    bytes: usize,
+    levels: usize,
+}
+
+impl Size {
+    fn of(node: &Node) -> Size {
+        let mut size = Size { values: 1, bytes: 0, levels: 0 };
+        match &node.value {
+            Value::Null => {}
+            Value::Scalar { text, .. } => size.bytes = text.len(),
+            Value::Sequence(items) => items.iter().for_each(|item| size.hold(Size::of(item))),
+            Value::Mapping(entries) => entries.iter().for_each(|(key, node)| {
+                size.bytes += key.text.len();
+                size.hold(Size::of(node));
+            }),
+        }
+        size
+    }
+
+    fn hold(&mut self, inner: Size) {
+        self.values += inner.values;
+        self.bytes += inner.bytes;
+        self.levels = self.levels.max(inner.levels + 1);
+    }
 }
 
 impl<'a> Reader<'a, '_> {
@@ -98,7 +146,7 @@ impl<'a> Reader<'a, '_> {
         match self.events.by_ref().find(is_data) {
             Some(Ok(event)) => Ok(event),
             Some(Err(error)) => Err(syntax(&error)),
-            // The parser ends with `StreamEnd`, after which nobody asks again.
+            // The parser ends with `StreamEnd`, after which no event is asked for.
             None => Err(Fault {
                 path: String::new(),
                 line: 1,
@@ -106,6 +154,36 @@ impl<'a> Reader<'a, '_> {
                 message: "the file ends early".to_owned(),
             }),
         }
+    }
+
+    /// What stands behind the first document must be YAML too: a stray line behind the rules is a slip, not a comment.
+    fn rest(&mut self) -> Result<(), Fault> {
+        let mut unread: Vec<Span> = Vec::new();
+        loop {
+            match self.next()? {
+                (Event::StreamEnd, _) => break,
+                (Event::DocumentStart(..), _) => {
+                    let (event, span) = self.next()?;
+                    if !matches!(&event, Event::Scalar(text, ScalarStyle::Plain, ..) if is_null(text)) {
+                        unread.push(span);
+                    }
+                }
+                _ => {}
+            }
+        }
+        if let Some(first) = unread.first() {
+            let lines: Vec<String> =
+                unread.iter().take(LINES_SHOWN).map(|span| span.start.line().to_string()).collect();
+            let (noun, verb) = if unread.len() == 1 { ("line", "is") } else { ("lines", "are") };
+            self.warnings.push(fault(
+                *first,
+                &format!(
+                    "only the first YAML document is read; what starts in {noun} {} {verb} not",
+                    lines.join(", ")
+                ),
+            ));
+        }
+        Ok(())
     }
 
     fn node(&mut self, event: Event<'a>, span: Span) -> Result<Node, Fault> {
@@ -124,7 +202,7 @@ impl<'a> Reader<'a, '_> {
                 } else {
                     Value::Scalar { text: text.to_string(), quoted }
                 };
-                Ok(self.remember(anchor, at(span, value)))
+                self.remember(anchor, span, at(span, value))
             }
             Event::SequenceStart(_, anchor, _) => {
                 self.deeper(span)?;
@@ -136,66 +214,86 @@ impl<'a> Reader<'a, '_> {
                     }
                 }
                 self.depth -= 1;
-                Ok(self.remember(anchor, at(span, Value::Sequence(items))))
+                self.remember(anchor, span, at(span, Value::Sequence(items)))
             }
             Event::MappingStart(_, anchor, _) => {
                 self.deeper(span)?;
                 let entries = self.entries()?;
                 self.depth -= 1;
-                Ok(self.remember(anchor, at(span, Value::Mapping(entries))))
+                self.remember(anchor, span, at(span, Value::Mapping(entries)))
             }
             Event::Alias(anchor) => {
-                let found = self.anchors.iter().rev().find(|(id, _)| *id == anchor);
-                found
-                    .map(|(_, node)| node.clone())
-                    .ok_or_else(|| fault(span, "an alias to an anchor that is not there"))
+                let Some(Anchored { node, size }) = self.anchors.get(&anchor) else {
+                    return Err(fault(span, "an alias to an anchor that is not there"));
+                };
+                let (node, size) = (node.clone(), *size);
+                if self.depth + size.levels > DEEPEST {
+                    return Err(too_deep(span));
+                }
+                self.copy(span, size)?;
+                Ok(node)
             }
             _ => Err(fault(span, "expected a value")),
         }
     }
 
     fn entries(&mut self) -> Result<Vec<(Key, Node)>, Fault> {
-        let mut entries: Vec<(Key, Node)> = Vec::new();
+        let mut merge = Merge::default();
+        let mut lines: HashMap<String, usize> = HashMap::new();
         loop {
             let (event, span) = self.next()?;
-            let key = match event {
-                Event::MappingEnd => return Ok(entries),
-                Event::Scalar(text, ..) => {
-                    Key { text: text.into_owned(), line: span.start.line(), column: span.start.col() + 1 }
+            let (key, is_merge) = match event {
+                Event::MappingEnd => return Ok(merge.entries(self.warnings)),
+                Event::Scalar(text, style, ..) => {
+                    let is_merge = style == ScalarStyle::Plain && text == MERGE_KEY;
+                    let (line, column) = (span.start.line(), span.start.col() + 1);
+                    (Key { text: text.into_owned(), line, column }, is_merge)
                 }
                 _ => return Err(fault(span, "expected a field name, found a list or a mapping as key")),
             };
             let (event, span) = self.next()?;
             let node = self.node(event, span)?;
-            if let Some((first, _)) = entries.iter().find(|(other, _)| other.text == key.text) {
-                self.faults.push(Fault {
-                    path: String::new(),
-                    line: key.line,
-                    column: key.column,
-                    message: format!(
-                        "the key {:?} is already set in this mapping, in line {}",
-                        key.text, first.line
-                    ),
-                });
+            if is_merge {
+                merge.add(node).unwrap_or_else(|fault| self.faults.push(fault));
+            } else if let Some(first) = lines.get(&key.text) {
+                let Key { text, line, column } = key;
+                let message = format!("the key {text:?} is already set in this mapping, in line {first}");
+                self.faults.push(Fault { path: String::new(), line, column, message });
             } else {
-                entries.push((key, node));
+                lines.insert(key.text.clone(), key.line);
+                merge.own(key, node);
             }
         }
     }
 
-    fn remember(&mut self, anchor: usize, node: Node) -> Node {
+    fn remember(&mut self, anchor: usize, span: Span, node: Node) -> Result<Node, Fault> {
         if anchor != 0 {
-            self.anchors.push((anchor, node.clone()));
+            let size = Size::of(&node);
+            self.copy(span, size)?;
+            self.anchors.insert(anchor, Anchored { node: node.clone(), size });
         }
-        node
+        Ok(node)
+    }
+
+    /// A few lines of aliases to aliases can stand for more than fits into memory.
+    fn copy(&mut self, span: Span, size: Size) -> Result<(), Fault> {
+        self.copied.values += size.values;
+        self.copied.bytes += size.bytes;
+        if self.copied.values > MOST_COPIED_VALUES || self.copied.bytes > MOST_COPIED_BYTES {
+            return Err(fault(
+                span,
+                &format!(
+                    "the anchors and aliases up to here stand for more than {MOST_COPIED_VALUES} values or \
+                     {MOST_COPIED_BYTES} bytes; write fewer, or smaller ones"
+                ),
+            ));
+        }
+        Ok(())
     }
 
     fn deeper(&mut self, span: Span) -> Result<(), Fault> {
         self.depth += 1;
-        if self.depth > DEEPEST {
-            return Err(fault(span, &format!("nested deeper than {DEEPEST} levels")));
-        }
-        Ok(())
+        if self.depth > DEEPEST { Err(too_deep(span)) } else { Ok(()) }
     }
 }
 
@@ -210,6 +308,10 @@ fn fault(span: Span, message: &str) -> Fault {
         column: span.start.col() + 1,
         message: message.to_owned(),
     }
+}
+
+fn too_deep(span: Span) -> Fault {
+    fault(span, &format!("nested deeper than {DEEPEST} levels"))
 }
 
 fn syntax(error: &ScanError) -> Fault {
@@ -248,4 +350,10 @@ fn shorten(text: &str) -> String {
 
 /// Rule files nest six levels; the limit only keeps a hostile file from exhausting the stack.
 const DEEPEST: usize = 64;
+/// A rule file in a ConfigMap is at most a mebibyte.
+const MOST_COPIED_VALUES: usize = 100_000;
+const MOST_COPIED_BYTES: usize = 16 * 1024 * 1024;
+/// Unquoted, as a key. A value that starts with it is text: templates start like that.
+const MERGE_KEY: &str = "<<";
+const LINES_SHOWN: usize = 10;
 const LONGEST_QUOTE: usize = 40;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{
     Config, DiscoveryRule, NameMapping, Place, Placed, ResourceMapping, ResourceName, ResourceRule,
-    ResourceRules, SeriesFilter,
+    ResourceRules, SECTIONS, SeriesFilter, below,
 };
 use crate::duration;
 use crate::fault::{Fault, suggestion};
@@ -18,18 +18,16 @@ pub(super) struct Decoder<'a> {
 
 impl Decoder<'_> {
     /// The adapter's own form.
-    pub(super) fn config(&mut self, root: &Node) -> Config {
+    pub(super) fn config(&mut self, path: &str, root: &Node) -> Config {
         let mut config = Config::default();
-        self.fields(
-            "",
-            root,
-            &["rules", "externalRules", "resourceRules"],
-            |decoder, name, node| match name {
-                "rules" => config.rules = decoder.rules("rules", node),
-                "externalRules" => config.external_rules = decoder.rules("externalRules", node),
-                _ => config.resource_rules = Self::resource_rules("resourceRules", node),
-            },
-        );
+        self.fields(path, root, &SECTIONS, |decoder, name, node| {
+            let path = below(path, name);
+            match name {
+                "rules" => config.rules = decoder.rules(&path, node),
+                "externalRules" => config.external_rules = decoder.rules(&path, node),
+                _ => config.resource_rules = Self::resource_rules(&path, node),
+            }
+        });
         config
     }
 

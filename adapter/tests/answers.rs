@@ -437,7 +437,7 @@ async fn bad_parameters() {
         (
             "metricLabelSelector=a.b/c%3D1",
             400,
-            "\"a.b/c\" in the metric selector is no Prometheus label; expected letters, digits and _, not starting with a digit",
+            "\"a.b/c\" in the metric selector is not a label of this metric's series; expected one of theirs, or letters, digits and _, not starting with a digit",
         ),
         ("limit=abc", 400, "strconv.ParseInt: parsing \"abc\": invalid syntax"),
         (

@@ -3,16 +3,20 @@
 //! A catalog is built from the compiled rules and the series that were discovered for them, and never changes.
 //! Where two rules make the same metric for the same resource, the first of the file has it (D33).
 
+mod speller;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::RuleSet;
 use crate::compile::{Rule, RuleId};
-use crate::plan::{Plan, PlanError, Query, QueryParts, is_metric_name, widest_range};
+use crate::plan::{Plan, PlanError, Query, QueryParts, widest_range};
 use crate::policy::Policy;
 use crate::resource::{GroupResource, Kind, ResolvedLabels, ResourceMapper};
 use crate::selector::Selector;
+use crate::written::Written;
+use speller::Speller;
 
 /// What discovery keeps of a series: its name and the names of its labels. Values do not matter here.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,7 +43,7 @@ pub struct CustomResource {
 pub struct RuleYield {
     /// Series that its query found.
     pub series: usize,
-    /// Of those, dropped by a filter or by a name that does not fit, or whose own name PromQL cannot hold.
+    /// Of those, dropped by a filter or by a name that does not fit, or whose own name the query cannot hold.
     pub dropped: usize,
     /// Of the rest, those without any label that names a resource. Never any for an external rule.
     pub unmapped: usize,
@@ -73,6 +77,7 @@ pub struct CustomMatch(Arc<Matched>);
 struct Matched {
     rule: Arc<Rule>,
     series: Arc<str>,
+    written: Written,
     labels: Arc<[Arc<str>]>,
     label: Arc<str>,
     namespace_label: Option<Arc<str>>,
@@ -92,6 +97,7 @@ pub struct ExternalMatch(Arc<MatchedExternal>);
 struct MatchedExternal {
     rule: Arc<Rule>,
     series: Arc<str>,
+    written: Written,
     labels: Arc<[Arc<str>]>,
     /// `None` when the rule has no label for namespaces; a namespaced rule then makes no query.
     namespace_label: Option<Arc<str>>,
@@ -189,9 +195,9 @@ impl CustomMatch {
 
     /// The query for objects, limited by a metric selector.
     pub fn plan(&self, objects: &Objects<'_>, selector: &Selector) -> Result<Plan, PlanError> {
-        let Matched { rule, series, label, namespace_label, window, .. } = &*self.0;
-        let mut parts = QueryParts::default();
-        parts.selector(selector)?;
+        let Matched { rule, written, labels, label, namespace_label, window, .. } = &*self.0;
+        let mut parts = QueryParts::of(written);
+        parts.selector(selector, labels)?;
         if let Some(namespace) = objects.namespace {
             let label = namespace_label
                 .as_deref()
@@ -199,7 +205,7 @@ impl CustomMatch {
             parts.namespace(label, namespace)?;
         }
         let template = (rule.id, &rule.metrics_query);
-        let promql = parts.render_for((label, objects.names), template, series, &[label])?;
+        let promql = parts.render_for((label, objects.names), template, written, &[label])?;
         Ok(Plan { query: Query { rule: rule.id, promql, window: *window }, join_label: Arc::clone(label) })
     }
 
@@ -250,16 +256,16 @@ impl ExternalMatch {
     }
 
     fn query(&self, namespace: Option<&str>, selector: &Selector) -> Result<Query, PlanError> {
-        let MatchedExternal { rule, series, namespace_label, window, .. } = &*self.0;
-        let mut parts = QueryParts::default();
-        parts.selector(selector)?;
+        let MatchedExternal { rule, written, labels, namespace_label, window, .. } = &*self.0;
+        let mut parts = QueryParts::of(written);
+        parts.selector(selector, labels)?;
         if let Some(namespace) = namespace {
             let label = namespace_label
                 .as_deref()
                 .ok_or(PlanError::NoLabel { rule: rule.id, resource: "namespaces" })?;
             parts.namespace(label, namespace)?;
         }
-        let promql = parts.render(rule.id, &rule.metrics_query, series, &[])?;
+        let promql = parts.render(rule.id, &rule.metrics_query, written, &[])?;
         Ok(Query { rule: rule.id, promql, window: *window })
     }
 
@@ -322,15 +328,21 @@ impl Builder<'_> {
         // fixed order the outcome does not depend on Prometheus' order.
         let distinct: BTreeSet<&Series> = series.iter().collect();
         let carried = carried_labels(distinct.iter().copied());
+        let mut speller = Speller::default();
         for series in distinct {
             match metric_of(rule, &series.name) {
                 None => counts.dropped += 1,
-                Some(metric) => match self.enter(rule, &labels, series, &carried[&*series.name], &metric) {
-                    None => counts.unmapped += 1,
-                    Some(metrics) => counts.metrics += metrics,
-                },
+                Some(metric) => {
+                    let place = (&labels, series, &carried[&*series.name]);
+                    match self.enter(rule, place, &metric, &mut speller) {
+                        Entered::Nowhere => counts.unmapped += 1,
+                        Entered::Unwritable => counts.dropped += 1,
+                        Entered::For(metrics) => counts.metrics += metrics,
+                    }
+                }
             }
         }
+        self.warnings.extend(speller.warning(rule));
         counts
     }
 
@@ -341,6 +353,7 @@ impl Builder<'_> {
         let mut counts = RuleYield { series: series.len(), ..RuleYield::default() };
         let carried = carried_labels(series);
         let distinct: BTreeSet<&Arc<str>> = series.iter().map(|series| &series.name).collect();
+        let mut speller = Speller::default();
         for series in distinct {
             let Some(metric) = metric_of(rule, series) else {
                 counts.dropped += 1;
@@ -350,16 +363,23 @@ impl Builder<'_> {
                 self.warnings.extend(made_twice(&metric, (first.rule.id, &first.series), (rule.id, series)));
                 continue;
             }
+            let limit = namespace_label.as_ref().filter(|_| rule.namespaced);
+            let Some(written) = speller.write(rule, series, limit, None) else {
+                counts.dropped += 1;
+                continue;
+            };
             counts.metrics += 1;
             let matched = MatchedExternal {
                 rule: Arc::clone(rule),
                 series: Arc::clone(series),
                 labels: Arc::clone(&carried[&**series]),
                 namespace_label: namespace_label.clone(),
-                window: sample_window(rule, series, None),
+                window: sample_window(rule, &written, None),
+                written,
             };
             self.external.insert(metric, ExternalMatch(Arc::new(matched)));
         }
+        self.warnings.extend(speller.warning(rule));
         counts
     }
 
@@ -379,15 +399,14 @@ impl Builder<'_> {
         self.mapper.kind_for("namespaces", "").and_then(|namespace| labels.label_of(&namespace))
     }
 
-    /// Enters a series' metric for each resource of its labels; `None` when no label names one.
+    /// Enters a series' metric for each resource of its labels.
     fn enter(
         &mut self,
         rule: &Arc<Rule>,
-        labels: &ResolvedLabels,
-        series: &Series,
-        carried: &Arc<[Arc<str>]>,
+        (labels, series, carried): (&ResolvedLabels, &Series, &Arc<[Arc<str>]>),
         metric: &Arc<str>,
-    ) -> Option<usize> {
+        speller: &mut Speller,
+    ) -> Entered {
         let kinds: BTreeMap<GroupResource, Arc<Kind>> = series
             .label_names
             .iter()
@@ -395,10 +414,10 @@ impl Builder<'_> {
             .map(|kind| (kind.group_resource(), kind))
             .collect();
         if kinds.is_empty() {
-            return None;
+            return Entered::Nowhere;
         }
         let namespace_label = self.namespace_label(labels);
-        let mut entered = 0;
+        let (mut entered, mut unwritable) = (0, 0);
         for (resource, kind) in kinds {
             let Some(label) = labels.label_of(&kind) else { continue };
             let metrics = self.metrics.entry(resource.clone()).or_default();
@@ -411,11 +430,17 @@ impl Builder<'_> {
                 ));
                 continue;
             }
+            let limit = namespace_label.as_ref().filter(|_| kind.namespaced);
+            let Some(written) = speller.write(rule, &series.name, limit, Some(&label)) else {
+                unwritable += 1;
+                continue;
+            };
             let matched = Matched {
                 rule: Arc::clone(rule),
                 series: Arc::clone(&series.name),
                 labels: Arc::clone(carried),
-                window: sample_window(rule, &series.name, Some(&label)),
+                window: sample_window(rule, &written, Some(&label)),
+                written,
                 label,
                 namespace_label: namespace_label.clone(),
             };
@@ -423,8 +448,18 @@ impl Builder<'_> {
             metrics.insert(Arc::clone(metric), entry);
             entered += 1;
         }
-        Some(entered)
+        if entered == 0 && unwritable > 0 { Entered::Unwritable } else { Entered::For(entered) }
     }
+}
+
+/// What became of a series' metric.
+enum Entered {
+    /// So many resources have it.
+    For(usize),
+    /// No label of the series names a resource.
+    Nowhere,
+    /// The rule's query cannot hold the series' name.
+    Unwritable,
 }
 
 /// By the name of series, the names of labels that any of them carries.
@@ -448,18 +483,17 @@ fn made_twice(metric: &str, first: (RuleId, &str), second: (RuleId, &str)) -> Op
     }
 }
 
-/// The API's name for a series of a rule; `None` when the rule drops it, or when PromQL holds its name only in quotes
-/// (D42).
+/// The API's name for a series of a rule; `None` when the rule drops it.
 fn metric_of(rule: &Rule, series: &str) -> Option<Arc<str>> {
-    rule.metric_of(series).filter(|metric| is_metric_name(series) && !metric.is_empty()).map(Arc::from)
+    rule.metric_of(series).filter(|metric| !metric.is_empty()).map(Arc::from)
 }
 
 /// The widest range of the rule's query, read from a sample of it: names do not change it.
-fn sample_window(rule: &Rule, series: &str, label: Option<&str>) -> Option<Duration> {
-    let mut parts = QueryParts::default();
+fn sample_window(rule: &Rule, written: &Written, label: Option<&str>) -> Option<Duration> {
+    let mut parts = QueryParts::of(written);
     if let Some(label) = label {
         parts.objects(label, &["x"]).ok()?;
     }
-    let text = parts.render(rule.id, &rule.metrics_query, series, label.as_slice()).ok()?;
+    let text = parts.render(rule.id, &rule.metrics_query, written, label.as_slice()).ok()?;
     promql::parse(&text).ok().as_ref().and_then(widest_range)
 }

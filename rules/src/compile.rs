@@ -15,6 +15,7 @@ use crate::policy::Policy;
 use crate::resource::ResourceLabels;
 use crate::template;
 use crate::usage::{ResourceQueries, ResourceRules};
+use crate::written::Written;
 
 /// A rule by its section and place: `rules[3]`. What logs, errors and metrics name a rule by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -241,12 +242,13 @@ impl Compiler<'_> {
     /// Text that does not parse is sent all the same, for a proxy that rewrites it or a Prometheus that knows more, and is worth
     /// a warning.
     fn parse_sample(&mut self, id: RuleId, query: &QueryTemplate, place: &Place) {
-        let mut parts = QueryParts::default();
+        let written = Written::plainly(&"series".into());
+        let mut parts = QueryParts::of(&written);
         // `x` is a valid name, so there is always a matcher for it.
         if parts.objects("label", &["x"]).is_err() {
             return;
         }
-        match parts.render(id, query, "series", &["label"]) {
+        match parts.render(id, query, &written, &["label"]) {
             Ok(text) => {
                 if let Err(error) = promql::parse(&text) {
                     let found = match error {

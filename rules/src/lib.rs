@@ -17,8 +17,10 @@ mod compile;
 mod config;
 mod fault;
 mod name;
+mod quoting;
 mod separable;
 mod template;
+mod written;
 mod yaml;
 
 use std::sync::Arc;

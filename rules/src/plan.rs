@@ -1,9 +1,11 @@
 //! Step 7 of a request: a matched rule and names become PromQL.
 //!
-//! What a caller wrote reaches PromQL only if it is a Kubernetes name or a valid label value; both consist of
-//! characters that need no escape in a quoted string, and the only one with a meaning in a regular expression is the
-//! dot, which is escaped (D15). So no template, however it pastes its fields, can be made to select other series.
+//! What a caller wrote reaches PromQL only if it is a Kubernetes name, a valid label value, or the key of a label that a
+//! series of the metric has; all consist of characters that need no escape in a quoted string, and the only one with a
+//! meaning in a regular expression is the dot, which is escaped (D15). So no template, however it pastes its fields, can
+//! be made to select other series.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +13,11 @@ use promql_parser::parser::Expr;
 
 use crate::compile::{QueryTemplate, RuleId};
 use crate::kubernetes;
+use crate::quoting::{self, is_label_name};
 use crate::selector::{Operator, Requirement, Selector};
 use crate::separable;
 use crate::template::{self, QueryFields, TemplateError};
+use crate::written::Written;
 
 /// What to ask, and on whose behalf.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,9 +60,10 @@ pub enum PlanError {
         /// `>` or `<`.
         operator: Operator,
     },
-    /// A key like `example.com/team` names no Prometheus label (D15).
+    /// A key like `example.com/team` is the label of a series only where names may be any text (D15).
     #[error(
-        "{key:?} in the metric selector is no Prometheus label; expected letters, digits and _, not starting with a digit"
+        "{key:?} in the metric selector is not a label of this metric's series; expected one of theirs, or letters, digits \
+         and _, not starting with a digit"
     )]
     UnsupportedLabel {
         /// The key.
@@ -104,13 +109,19 @@ pub(crate) struct QueryParts<'a> {
 }
 
 impl<'a> QueryParts<'a> {
-    pub(crate) fn selector(&mut self, selector: &'a Selector) -> Result<(), PlanError> {
-        selector.requirements().iter().try_for_each(|requirement| self.requirement(requirement))
+    pub(crate) fn of(written: &Written) -> QueryParts<'a> {
+        let matchers = written.name_matcher.as_deref().unwrap_or_default().to_owned();
+        QueryParts { matchers, values_by_name: Vec::new() }
     }
 
-    fn requirement(&mut self, requirement: &'a Requirement) -> Result<(), PlanError> {
+    /// `known` are the labels that need quotes and may be selected by all the same.
+    pub(crate) fn selector(&mut self, selector: &'a Selector, known: &[Arc<str>]) -> Result<(), PlanError> {
+        selector.requirements().iter().try_for_each(|requirement| self.requirement(requirement, known))
+    }
+
+    fn requirement(&mut self, requirement: &'a Requirement, known: &[Arc<str>]) -> Result<(), PlanError> {
         let Requirement { key, operator, values } = requirement;
-        if !is_label_name(key) {
+        if !is_label_name(key) && !known.iter().any(|label| **label == **key) {
             return Err(PlanError::UnsupportedLabel { key: key.clone() });
         }
         match operator {
@@ -150,19 +161,19 @@ impl<'a> QueryParts<'a> {
         &self,
         (label, names): (&'a str, &[&str]),
         (rule, template): (RuleId, &QueryTemplate),
-        series: &str,
+        written: &Written,
         group_by: &[&str],
     ) -> Result<String, PlanError> {
         let limited = |names: &[&str]| {
             let mut parts = self.clone();
             parts.objects(label, names)?;
-            parts.render(rule, template, series, group_by)
+            parts.render(rule, template, written, group_by)
         };
         let bytes: usize = names.iter().map(|name| name.len() + 1).sum();
         if names.len() > MANY_NAMES || (names.len() > 1 && bytes > MANY_BYTES) {
             names.iter().try_for_each(|name| object_name(name))?;
             // Names change nothing of a query but the matchers that hold them: two stand for all.
-            let (two, all) = (limited(&names[..2])?, self.render(rule, template, series, group_by)?);
+            let (two, all) = (limited(&names[..2])?, self.render(rule, template, written, group_by)?);
             let pattern = joined(names[..2].iter().copied(), r"\.");
             if separable::is_limited_only_by_names(&two, &all, label, &pattern) {
                 return Ok(all);
@@ -171,7 +182,7 @@ impl<'a> QueryParts<'a> {
         limited(names)
     }
 
-    fn equals(&mut self, label: &'a str, operator: &str, value: &str) {
+    pub(crate) fn equals(&mut self, label: &'a str, operator: &str, value: &str) {
         self.matcher(label, operator, value);
         self.values_by_name.push((label, value.to_owned()));
     }
@@ -187,7 +198,11 @@ impl<'a> QueryParts<'a> {
         if !self.matchers.is_empty() {
             self.matchers.push(',');
         }
-        self.matchers.extend([label, operator, "\"", value, "\""]);
+        self.matchers.extend([&quoting::label(label), operator, "\"", value, "\""]);
+    }
+
+    pub(crate) fn matchers(&self) -> &str {
+        &self.matchers
     }
 
     /// Fills the rule's template.
@@ -195,14 +210,20 @@ impl<'a> QueryParts<'a> {
         &self,
         rule: RuleId,
         template: &QueryTemplate,
-        series: &str,
+        written: &Written,
         group_by: &[&str],
     ) -> Result<String, PlanError> {
+        let group_by: Vec<Cow<'_, str>> = group_by.iter().map(|label| written.label(label)).collect();
+        let values_by_name: Vec<(Cow<'_, str>, &str)> = self
+            .values_by_name
+            .iter()
+            .map(|(label, values)| (written.label(label), values.as_str()))
+            .collect();
         let fields = QueryFields {
-            series,
+            series: &written.series,
             label_matchers: &self.matchers,
-            label_values_by_name: &self.values_by_name,
-            group_by,
+            label_values_by_name: &values_by_name,
+            group_by: &group_by,
         };
         let text = template::execute(&template.template, &fields.to_value())
             .map_err(|cause| PlanError::Template { rule, cause })?;
@@ -231,20 +252,6 @@ fn joined<'v>(values: impl Iterator<Item = &'v str>, dot: &str) -> String {
         }
     }
     text
-}
-
-/// A label name that every PromQL parser reads without quotes.
-pub(crate) fn is_label_name(text: &str) -> bool {
-    !text.starts_with(|c: char| c.is_ascii_digit())
-        && !text.is_empty()
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-}
-
-/// A metric name that every PromQL parser reads without quotes.
-pub(crate) fn is_metric_name(text: &str) -> bool {
-    !text.starts_with(|c: char| c.is_ascii_digit())
-        && !text.is_empty()
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':')
 }
 
 /// The widest range of a query: a range selector's, or a subquery's with what is below it.

@@ -1,9 +1,12 @@
 //! Go text templates between `<<` and `>>`, with the five fields that a query has.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gotmpl::{MissingKey, Template, Value};
+
+use crate::quoting;
 
 /// Why a template does not compile or does not run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,9 +21,9 @@ pub(crate) struct QueryFields<'a> {
     /// `.LabelMatchers`: PromQL matchers joined by commas.
     pub(crate) label_matchers: &'a str,
     /// `.LabelValuesByName`: the values of each matched label, joined by `|`.
-    pub(crate) label_values_by_name: &'a [(&'a str, String)],
+    pub(crate) label_values_by_name: &'a [(Cow<'a, str>, &'a str)],
     /// `.GroupBySlice`; `.GroupBy` is the same joined by commas.
-    pub(crate) group_by: &'a [&'a str],
+    pub(crate) group_by: &'a [Cow<'a, str>],
 }
 
 /// Compiles a template.
@@ -40,7 +43,11 @@ fn index(arguments: &[Value]) -> gotmpl::Result<Value> {
         return refuse("index: expected a map or a list, found nothing".to_owned());
     };
     indices.iter().try_fold(first.clone(), |value, index| match (&value, index) {
-        (Value::Map(map), Value::String(key)) => Ok(map.get(key).cloned().unwrap_or_else(|| "".into())),
+        (Value::Map(map), Value::String(key)) => {
+            // Labels that need quotes are there in quotes; a rule may look one up by its name.
+            let found = map.get(key).or_else(|| map.get(&*quoting::label(key)));
+            Ok(found.cloned().unwrap_or_else(|| "".into()))
+        }
         (Value::List(list), Value::Int(position)) => {
             match usize::try_from(*position).ok().and_then(|position| list.get(position)) {
                 Some(item) => Ok(item.clone()),
@@ -63,9 +70,9 @@ impl QueryFields<'_> {
         let by_name: BTreeMap<Arc<str>, Value> = self
             .label_values_by_name
             .iter()
-            .map(|(name, values)| (Arc::from(*name), values.as_str().into()))
+            .map(|(name, values)| (Arc::from(&**name), (*values).into()))
             .collect();
-        let slice: Vec<Value> = self.group_by.iter().map(|label| Value::from(*label)).collect();
+        let slice: Vec<Value> = self.group_by.iter().map(|label| Value::from(&**label)).collect();
         let fields: BTreeMap<Arc<str>, Value> = [
             (Arc::from("Series"), self.series.into()),
             (Arc::from("LabelMatchers"), self.label_matchers.into()),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::compile::{QueryTemplate, RuleId};
 use crate::plan::{PlanError, Query, QueryParts};
 use crate::resource::{ResourceLabels, ResourceMapper};
+use crate::written::Sample;
 
 /// Compiled `resourceRules`.
 #[derive(Debug)]
@@ -52,11 +53,13 @@ impl ResourceQueries {
     ) -> Result<UsagePlan, PlanError> {
         let namespace_label = self.label(mapper, "namespaces")?;
         let pod_label = self.label(mapper, "pods")?;
-        let mut parts = QueryParts::default();
-        parts.namespace(&namespace_label, namespace)?;
         let group_by = [&*pod_label, &*self.container_label];
+        let sample = self.sample(&self.container_query, Some(&namespace_label), &pod_label, &group_by);
+        let written = sample.without_series();
+        let mut parts = QueryParts::of(&written);
+        parts.namespace(&namespace_label, namespace)?;
         let template = (self.rule, &self.container_query);
-        let promql = parts.render_for((&pod_label, names), template, "", &group_by)?;
+        let promql = parts.render_for((&pod_label, names), template, &written, &group_by)?;
         Ok(UsagePlan {
             query: Query { rule: self.rule, promql, window: None },
             container_label: Some(Arc::clone(&self.container_label)),
@@ -67,8 +70,11 @@ impl ResourceQueries {
     /// The query for nodes.
     pub fn nodes(&self, mapper: &dyn ResourceMapper, names: &[&str]) -> Result<UsagePlan, PlanError> {
         let node_label = self.label(mapper, "nodes")?;
+        let group_by = [&*node_label];
+        let written = self.sample(&self.node_query, None, &node_label, &group_by).without_series();
         let template = (self.rule, &self.node_query);
-        let promql = QueryParts::default().render_for((&node_label, names), template, "", &[&node_label])?;
+        let promql =
+            QueryParts::of(&written).render_for((&node_label, names), template, &written, &group_by)?;
         Ok(UsagePlan {
             query: Query { rule: self.rule, promql, window: None },
             object_label: node_label,
@@ -79,12 +85,24 @@ impl ResourceQueries {
     /// The query for every node there is: what a query for some of them is compared with when it finds nothing.
     pub fn all_nodes(&self, mapper: &dyn ResourceMapper) -> Result<UsagePlan, PlanError> {
         let node_label = self.label(mapper, "nodes")?;
-        let promql = QueryParts::default().render(self.rule, &self.node_query, "", &[&node_label])?;
+        let group_by = [&*node_label];
+        let written = self.sample(&self.node_query, None, &node_label, &group_by).without_series();
+        let promql = QueryParts::of(&written).render(self.rule, &self.node_query, &written, &group_by)?;
         Ok(UsagePlan {
             query: Query { rule: self.rule, promql, window: None },
             object_label: node_label,
             container_label: None,
         })
+    }
+
+    fn sample<'a>(
+        &self,
+        template: &'a QueryTemplate,
+        namespace_label: Option<&'a str>,
+        object_label: &'a str,
+        group_by: &'a [&'a str],
+    ) -> Sample<'a> {
+        Sample { rule: self.rule, template, namespace_label, object_label: Some(object_label), group_by }
     }
 
     fn label(&self, mapper: &dyn ResourceMapper, resource: &'static str) -> Result<Arc<str>, PlanError> {

@@ -53,6 +53,76 @@ fn a_request_by_public_rules_selects_its_own_namespace() {
     check(&matches, |_| true);
 }
 
+/// What a target chooses, the names of its series and of their labels, selects no other series than its own.
+#[test]
+fn targets_choose_names_without_choosing_queries() {
+    let quoting = ["{\"<<.Series>>\",<<.LabelMatchers>>}", "{__name__='<<.Series>>',<<.LabelMatchers>>}"];
+    let resources = [
+        "template: \"<<.Resource>>\"",
+        "template: \"k8s.<<.Resource>>.name\"",
+        "overrides: {k8s.namespace.name: {resource: namespace}, \"odd \\\"pod\\\"\": {resource: pod}}",
+    ];
+    let rules: Vec<(RuleSet, usize)> = TEMPLATES
+        .iter()
+        .chain(&quoting)
+        .flat_map(|template| resources.map(|resources| (template, resources)))
+        .map(|(template, resources)| {
+            let quoted = template.replace('\'', "''");
+            let file = format!(
+                "rules:\n- seriesQuery: any\n  resources: {{{resources}}}\n  name: {{as: metric}}\n  metricsQuery: '{quoted}'\n"
+            );
+            (rules::load(&file).expect("a valid file"), template.matches("<<.Series>>").count().max(1))
+        })
+        .collect();
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(cases()));
+    let target = (0..rules.len(), hostile(), prop::collection::vec(hostile(), 0..3), "[a-z]{1,3}", hostile());
+    let listed = std::cell::Cell::new(0);
+    let outcome = runner.run(&target, |(index, name, labels, namespace, key)| {
+        let own = ["namespace", "pod", "k8s.namespace.name", "k8s.pod.name", "odd \"pod\"", "a.b/c-d"];
+        let label_names = own.into_iter().chain(labels.iter().map(String::as_str)).map(Into::into).collect();
+        let series = [Series { name: name.as_str().into(), label_names }];
+        let (rules, selected) = &rules[index];
+        let catalog =
+            Catalog::build(rules, &HashMap::from([("any", series.as_slice())]), &StaticMapper::built_in());
+        let Some(matched) = catalog.custom(&GroupResource::new("", "pods"), "metric") else { return Ok(()) };
+        listed.set(listed.get() + 1);
+        let keys = Selector::parse(&format!("a.b/c-d=x,{key}")).or_else(|_| Selector::parse("a.b/c-d=x"));
+        let selector = keys.expect("a valid selector");
+        let objects = Objects { namespace: Some(&namespace), names: &["web-0", "web.1"] };
+        let Ok(plan) = matched.plan(&objects, &selector) else { return Ok(()) };
+        let promql = &plan.query.promql;
+        let tree = plan.query.tree().map_err(|error| TestCaseError::fail(format!("{promql}: {error}")))?;
+        let mut selectors = Vec::new();
+        collect(&tree, &mut selectors);
+        prop_assert_eq!(selectors.len(), *selected, "{} has other selectors", promql);
+        for selector in selectors {
+            prop_assert!(is_limited_to(selector, &namespace), "{promql} selects beyond {namespace:?}");
+            prop_assert!(
+                selector
+                    .matchers
+                    .matchers
+                    .iter()
+                    .any(|matcher| matcher.name == "a.b/c-d" && matcher.value == "x"),
+                "{promql} lost a part of the caller's selector"
+            );
+            let named = selector.matchers.matchers.iter().find(|matcher| matcher.name == "__name__");
+            let found = selector.name.as_ref().or_else(|| {
+                named.filter(|matcher| matcher.op == MatchOp::Equal).map(|matcher| &matcher.value)
+            });
+            prop_assert_eq!(found, Some(&name), "{} selects another series", promql);
+        }
+        Ok(())
+    });
+    if let Err(error) = outcome {
+        panic!("{error}");
+    }
+    assert!(listed.get() > cases() / 4, "only {} series made a metric", listed.get());
+}
+
+fn cases() -> u32 {
+    std::env::var("ISOLATION_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(4096)
+}
+
 /// One namespaced metric of each rule.
 fn public_matches(rules: &RuleSet, expected: &corpus::ExpectedFile) -> Vec<CustomMatch> {
     let of_rule = |(rule, expected): (&Arc<rules::Rule>, &corpus::ExpectedRule)| {
@@ -88,9 +158,8 @@ fn is_limited_to(selector: &VectorSelector, namespace: &str) -> bool {
 
 /// Makes requests of every kind to these metrics.
 fn check(matches: &[CustomMatch], is_own_series: impl Fn(&VectorSelector) -> bool) {
-    let cases = std::env::var("ISOLATION_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(4096);
     let baselines: Vec<Vec<bool>> = matches.iter().map(baseline).collect();
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(cases));
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(cases()));
     let request = (
         0..matches.len(),
         hostile(),

@@ -14,7 +14,6 @@ use regex::Regex;
 
 use super::{GroupResource, Kind, ResourceMapper};
 use crate::config::{ResourceMapping, ResourceName};
-use crate::plan::is_label_name;
 use crate::template::{self, TemplateError};
 
 /// The label mapping of one rule, before a cluster gave its names a meaning.
@@ -108,8 +107,8 @@ impl ResolvedLabels {
         if let Some(kind) = self.by_label.get(label) {
             return Some(Arc::clone(kind));
         }
-        // A label that would need quotes in a query never names a resource: targets choose their labels' names.
-        let template = self.labels.template.as_ref().filter(|_| is_label_name(label))?;
+        // Targets choose their labels' names, but no query holds them: it holds what `label_of` makes of the kind.
+        let template = self.labels.template.as_ref()?;
         let captures = template.extract.captures(label)?;
         let part = |name: &str| captures.name(name).map_or("", |found| found.as_str());
         mapper.kind_for(part("resource"), part("group"))

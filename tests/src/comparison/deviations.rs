@@ -191,7 +191,7 @@ fn sorted_discovery(expected: &mut Normal, context: &Context<'_>) {
     }
 }
 
-/// A series whose name PromQL holds only in quotes makes no metric.
+/// A series whose name needs quotes makes no metric where the rule's query has no place for it.
 fn names_in_quotes(expected: &mut Normal, context: &Context<'_>) {
     let plain = |name: &str| {
         let metric = name.rsplit_once('/').map_or(name, |(_, metric)| metric);
@@ -263,12 +263,12 @@ fn external_not_found(expected: &mut Normal, context: &Context<'_>) {
     }
 }
 
-/// Names and values are escaped in regular expressions, and a key that is no label of Prometheus is refused.
+/// Names and values are escaped in regular expressions, and a key that needs quotes is refused unless a series has it.
 fn escaped(expected: &mut Normal, context: &Context<'_>) {
     let selector = context.series_selector();
     if selector.contains('/')
         && context.ours.code == 400
-        && context.our_message().contains("is no Prometheus label")
+        && context.our_message().contains("is not a label of this metric's series")
     {
         *expected = status(expected, 400, "BadRequest", context.our_message());
         expected.queries.clear();

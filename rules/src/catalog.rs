@@ -3,6 +3,7 @@
 //! A catalog is built from the compiled rules and the series that were discovered for them, and never changes.
 //! Where two rules make the same metric for the same resource, the first of the file has it (D33).
 
+mod carried;
 mod speller;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -16,6 +17,7 @@ use crate::policy::Policy;
 use crate::resource::{GroupResource, Kind, ResolvedLabels, ResourceMapper};
 use crate::selector::Selector;
 use crate::written::Written;
+use carried::{Carried, carried_labels};
 use speller::Speller;
 
 /// What discovery keeps of a series: its name and the names of its labels. Values do not matter here.
@@ -343,6 +345,7 @@ impl Builder<'_> {
             }
         }
         self.warnings.extend(speller.warning(rule));
+        self.warnings.extend(Carried::of(rule, &carried).lacks(&labels, self.mapper));
         counts
     }
 
@@ -380,6 +383,9 @@ impl Builder<'_> {
             self.external.insert(metric, ExternalMatch(Arc::new(matched)));
         }
         self.warnings.extend(speller.warning(rule));
+        if let Some(label) = namespace_label.filter(|_| rule.namespaced) {
+            self.warnings.extend(Carried::of(rule, &carried).lacks_namespace(&label));
+        }
         counts
     }
 
@@ -460,15 +466,6 @@ enum Entered {
     Nowhere,
     /// The rule's query cannot hold the series' name.
     Unwritable,
-}
-
-/// By the name of series, the names of labels that any of them carries.
-fn carried_labels<'a>(series: impl IntoIterator<Item = &'a Series>) -> HashMap<&'a str, Arc<[Arc<str>]>> {
-    let mut carried: HashMap<&str, BTreeSet<&Arc<str>>> = HashMap::new();
-    for Series { name, label_names } in series {
-        carried.entry(name).or_default().extend(label_names.iter());
-    }
-    carried.into_iter().map(|(name, labels)| (name, labels.into_iter().cloned().collect())).collect()
 }
 
 /// Says that a metric is made by two rules, or of two series by one, and which of them has it (D33).

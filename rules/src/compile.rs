@@ -4,18 +4,17 @@ use std::fmt;
 use std::sync::Arc;
 
 use gotmpl::Template;
-use promql::{ParseError, regexp};
+use promql::regexp;
 use regex::Regex;
 
 use crate::config::{Config, DiscoveryRule, Place, Placed, ResourceRule, SeriesFilter};
 use crate::fault::{Fault, Faults};
+use crate::lint::{Linter, Warning};
 use crate::name::NameRule;
-use crate::plan::QueryParts;
 use crate::policy::Policy;
-use crate::resource::ResourceLabels;
+use crate::resource::{ResourceLabels, StaticMapper};
 use crate::template;
 use crate::usage::{ResourceQueries, ResourceRules};
-use crate::written::Written;
 
 /// A rule by its section and place: `rules[3]`. What logs, errors and metrics name a rule by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -60,8 +59,8 @@ pub struct Rule {
     pub namespaced: bool,
     pub(crate) labels: Arc<ResourceLabels>,
     pub(crate) metrics_query: QueryTemplate,
+    pub(crate) name: NameRule,
     filters: Vec<Filter>,
-    name: NameRule,
 }
 
 /// A query template and its text.
@@ -113,12 +112,13 @@ pub(crate) struct Compiled {
     pub(crate) refused: Vec<(RuleId, Faults)>,
 }
 
-pub(crate) fn compile(config: &Config, warnings: &mut Vec<Fault>) -> Compiled {
+pub(crate) fn compile(config: &Config, warnings: &mut Vec<Warning>) -> Compiled {
+    let mapper = StaticMapper::built_in();
     let mut refused = Vec::new();
     let mut compile = |section, rules: &[DiscoveryRule]| -> Vec<Arc<Rule>> {
         let ids = (0..).map(|index| RuleId { section, index });
         let compiled = ids.zip(rules).filter_map(|(id, rule)| {
-            accept(id, &rule.faults, (&mut refused, warnings), |compiler| compiler.rule(id, rule))
+            accept(id, &rule.faults, (&mut refused, warnings, &mapper), |compiler| compiler.rule(id, rule))
         });
         compiled.map(Arc::new).collect()
     };
@@ -127,10 +127,12 @@ pub(crate) fn compile(config: &Config, warnings: &mut Vec<Fault>) -> Compiled {
     // The APIs show CPU and memory together, so a fault of one takes the other with it.
     let resource = config.resource_rules.as_ref().and_then(|rules| {
         let id = RuleId { section: Section::Resource, index: 0 };
-        accept(id, &rules.faults, (&mut refused, warnings), |compiler| {
+        accept(id, &rules.faults, (&mut refused, warnings, &mapper), |compiler| {
             let cpu = compiler.resource_queries(0, &rules.cpu);
             let memory = compiler.resource_queries(1, &rules.memory);
-            Some(ResourceRules { cpu: cpu?, memory: memory?, window: rules.window })
+            let compiled = ResourceRules { cpu: cpu?, memory: memory?, window: rules.window };
+            compiler.linter.resource(rules, &compiled);
+            Some(compiled)
         })
     });
     Compiled { custom, external, resource, refused }
@@ -140,11 +142,12 @@ pub(crate) fn compile(config: &Config, warnings: &mut Vec<Fault>) -> Compiled {
 fn accept<T>(
     id: RuleId,
     read: &[Fault],
-    (refused, warnings): (&mut Vec<(RuleId, Faults)>, &mut Vec<Fault>),
+    (refused, warnings, mapper): (&mut Vec<(RuleId, Faults)>, &mut Vec<Warning>, &StaticMapper),
     compile: impl FnOnce(&mut Compiler<'_>) -> Option<T>,
 ) -> Option<T> {
     let (mut faults, mut of_rule) = (read.to_vec(), Vec::new());
-    let compiled = compile(&mut Compiler { faults: &mut faults, warnings: &mut of_rule });
+    let compiled =
+        compile(&mut Compiler { faults: &mut faults, linter: Linter { mapper, warnings: &mut of_rule } });
     if let Some(faults) = Faults::new(faults) {
         refused.push((id, faults));
         return None;
@@ -155,7 +158,7 @@ fn accept<T>(
 
 struct Compiler<'a> {
     faults: &'a mut Vec<Fault>,
-    warnings: &'a mut Vec<Fault>,
+    linter: Linter<'a>,
 }
 
 impl Compiler<'_> {
@@ -166,15 +169,12 @@ impl Compiler<'_> {
         let labels = self.labels(&rule.resources);
         let name = self.name(rule);
         let metrics_query = self.query(&rule.metrics_query);
-        if let Some(query) = &metrics_query {
-            self.parse_sample(id, query, &rule.metrics_query.place);
-        }
         if rule.series_query.value.trim().is_empty() {
             self.faults.push(
                 rule.series_query.place.fault("expected a series selector in seriesQuery, found nothing"),
             );
         }
-        Some(Rule {
+        let compiled = Rule {
             id,
             series_query: rule.series_query.value.clone(),
             policy: Policy { on_nan: rule.on_nan, on_empty: rule.on_empty },
@@ -183,7 +183,13 @@ impl Compiler<'_> {
             metrics_query: metrics_query?,
             filters: filters.into_iter().collect::<Option<Vec<Filter>>>()?,
             name: name?,
-        })
+        };
+        if id.section == Section::External {
+            self.linter.external(rule, &compiled);
+        } else {
+            self.linter.custom(rule, &compiled);
+        }
+        Some(compiled)
     }
 
     fn filter(&mut self, filter: &SeriesFilter) -> Option<Filter> {
@@ -223,7 +229,7 @@ impl Compiler<'_> {
 
     fn name(&mut self, rule: &DiscoveryRule) -> Option<NameRule> {
         let matches = rule.name.matches.as_ref();
-        match NameRule::new(matches.map(|text| text.value.as_str()), &rule.name.r#as) {
+        match NameRule::new(matches.map(|text| text.value.as_str()), &rule.name.r#as.value) {
             Ok(name) => Some(name),
             Err(error) => {
                 let place = matches.map_or(&rule.place, |text| &text.place).clone();
@@ -236,31 +242,6 @@ impl Compiler<'_> {
         match template::compile(&text.value) {
             Ok(template) => Some(QueryTemplate { text: text.value.clone(), template }),
             Err(error) => self.refuse(&text.place, format!("this is no Go template: {error}")),
-        }
-    }
-
-    /// Text that does not parse is sent all the same, for a proxy that rewrites it or a Prometheus that knows more, and is worth
-    /// a warning.
-    fn parse_sample(&mut self, id: RuleId, query: &QueryTemplate, place: &Place) {
-        let written = Written::plainly(&"series".into());
-        let mut parts = QueryParts::of(&written);
-        // `x` is a valid name, so there is always a matcher for it.
-        if parts.objects("label", &["x"]).is_err() {
-            return;
-        }
-        match parts.render(id, query, &written, &["label"]) {
-            Ok(text) => {
-                if let Err(error) = promql::parse(&text) {
-                    let found = match error {
-                        ParseError::Invalid { .. } => "text that Prometheus refuses",
-                        ParseError::Unsupported { .. } => "PromQL that is not understood here",
-                    };
-                    self.warnings.push(
-                        place.fault(format!("this renders {found}, {text:?}: {error}; it is sent unchanged")),
-                    );
-                }
-            }
-            Err(error) => self.warnings.push(place.fault(format!("every request will fail: {error}"))),
         }
     }
 

@@ -80,11 +80,12 @@ pub(crate) struct ResourceName {
 pub(crate) struct NameMapping {
     pub(crate) matches: Option<Placed<String>>,
     /// Empty means the default.
-    pub(crate) r#as: String,
+    pub(crate) r#as: Placed<String>,
 }
 
 #[derive(Debug)]
 pub(crate) struct ResourceRules {
+    pub(crate) place: Place,
     pub(crate) cpu: ResourceRule,
     pub(crate) memory: ResourceRule,
     /// What `window` says; one minute when absent or zero is the server's decision, not this file's.
@@ -95,6 +96,8 @@ pub(crate) struct ResourceRules {
 
 #[derive(Debug, Default)]
 pub(crate) struct ResourceRule {
+    /// `None` when the file has none.
+    pub(crate) place: Option<Place>,
     pub(crate) container_query: Placed<String>,
     pub(crate) node_query: Placed<String>,
     pub(crate) resources: ResourceMapping,

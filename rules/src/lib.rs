@@ -16,6 +16,7 @@ pub mod usage;
 mod compile;
 mod config;
 mod fault;
+mod lint;
 mod name;
 mod quoting;
 mod separable;
@@ -29,6 +30,7 @@ use crate::usage::ResourceRules;
 use compile::Compiled;
 pub use compile::{Rule, RuleId, Section};
 pub use fault::{Fault, Faults};
+pub use lint::Warning;
 pub use name::{NameRule, NameRuleError};
 pub use template::TemplateError;
 
@@ -45,7 +47,7 @@ pub struct RuleSet {
     /// out, as `resourceRules.cpu`.
     pub refused: Vec<(RuleId, Faults)>,
     /// What is allowed and probably not meant.
-    pub warnings: Vec<Fault>,
+    pub warnings: Vec<Warning>,
 }
 
 /// Reads and compiles a rule file: YAML or JSON, the adapter's own form or the Helm chart's values.
@@ -77,10 +79,11 @@ fn without_fault(mut rules: RuleSet, mut faults: Vec<Fault>) -> Result<RuleSet, 
 
 /// The rules without a fault, and the faults that are not of one rule.
 fn compiled(text: &str) -> (RuleSet, Vec<Fault>) {
-    let (mut faults, mut warnings) = (Vec::new(), Vec::new());
-    let config = config::parse(text, &mut faults, &mut warnings);
+    let (mut faults, mut of_text) = (Vec::new(), Vec::new());
+    let config = config::parse(text, &mut faults, &mut of_text);
+    let mut warnings: Vec<Warning> = of_text.into_iter().map(Warning::from).collect();
     let Compiled { custom, external, resource, refused } = compile::compile(&config, &mut warnings);
-    warnings.sort_by_key(|warning| (warning.line, warning.column));
+    warnings.sort_by_key(|warning| (warning.fault.line, warning.fault.column));
     (RuleSet { custom, external, resource, refused, warnings }, faults)
 }
 

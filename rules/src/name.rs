@@ -41,6 +41,11 @@ impl NameRule {
         Ok(NameRule { matches, r#as })
     }
 
+    /// How many capture groups `matches` has.
+    pub(crate) fn groups(&self) -> usize {
+        self.matches.captures_len() - 1
+    }
+
     /// The metric's name in the API; `None` when the series' name does not fit, so that it yields no metric.
     pub fn metric(&self, series: &str) -> Option<String> {
         let captures = self.matches.captures(series)?;

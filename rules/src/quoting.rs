@@ -5,7 +5,12 @@ use std::fmt::Write as _;
 
 /// A label as a query names it: in quotes only if it needs them, since Prometheus 2 reads none.
 pub(crate) fn label(name: &str) -> Cow<'_, str> {
-    if is_label_name(name) { Cow::Borrowed(name) } else { Cow::Owned(format!("\"{}\"", escape(name))) }
+    // A rule without containerLabel groups by an empty one, as upstream does.
+    if name.is_empty() || is_label_name(name) {
+        Cow::Borrowed(name)
+    } else {
+        Cow::Owned(format!("\"{}\"", escape(name)))
+    }
 }
 
 /// Text as it is written between double quotes.

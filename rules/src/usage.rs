@@ -55,7 +55,7 @@ impl ResourceQueries {
         let pod_label = self.label(mapper, "pods")?;
         let group_by = [&*pod_label, &*self.container_label];
         let sample = self.sample(&self.container_query, Some(&namespace_label), &pod_label, &group_by);
-        let written = sample.without_series();
+        let written = sample.written("");
         let mut parts = QueryParts::of(&written);
         parts.namespace(&namespace_label, namespace)?;
         let template = (self.rule, &self.container_query);
@@ -71,7 +71,7 @@ impl ResourceQueries {
     pub fn nodes(&self, mapper: &dyn ResourceMapper, names: &[&str]) -> Result<UsagePlan, PlanError> {
         let node_label = self.label(mapper, "nodes")?;
         let group_by = [&*node_label];
-        let written = self.sample(&self.node_query, None, &node_label, &group_by).without_series();
+        let written = self.sample(&self.node_query, None, &node_label, &group_by).written("");
         let template = (self.rule, &self.node_query);
         let promql =
             QueryParts::of(&written).render_for((&node_label, names), template, &written, &group_by)?;
@@ -86,7 +86,7 @@ impl ResourceQueries {
     pub fn all_nodes(&self, mapper: &dyn ResourceMapper) -> Result<UsagePlan, PlanError> {
         let node_label = self.label(mapper, "nodes")?;
         let group_by = [&*node_label];
-        let written = self.sample(&self.node_query, None, &node_label, &group_by).without_series();
+        let written = self.sample(&self.node_query, None, &node_label, &group_by).written("");
         let promql = QueryParts::of(&written).render(self.rule, &self.node_query, &written, &group_by)?;
         Ok(UsagePlan {
             query: Query { rule: self.rule, promql, window: None },

@@ -72,7 +72,11 @@ impl Sample<'_> {
 
     fn is_plain(&self) -> bool {
         let labels = [self.namespace_label, self.object_label];
-        labels.into_iter().flatten().chain(self.group_by.iter().copied()).all(quoting::is_label_name)
+        labels
+            .into_iter()
+            .flatten()
+            .chain(self.group_by.iter().copied())
+            .all(|label| label.is_empty() || quoting::is_label_name(label))
     }
 
     /// Whether the labels are to be in quotes. Only a rule that would have two pairs of them gets the labels as they are.
@@ -89,15 +93,15 @@ impl Sample<'_> {
         self.is_plain() || is_good(true) || !is_good(false)
     }
 
-    /// For a query that is about no series.
-    pub(crate) fn without_series(&self) -> Written {
-        Written { quotes_labels: self.quotes_labels(), ..Written::plainly(&"".into()) }
+    /// The names as the fields hold them, with a series that needs no quotes, or none.
+    pub(crate) fn written(&self, series: &str) -> Written {
+        Written { quotes_labels: self.quotes_labels(), ..Written::plainly(&series.into()) }
     }
 
     /// How the query writes series whose names need quotes.
     pub(crate) fn form(&self) -> Form {
-        let quotes_labels = self.quotes_labels();
-        let plain = Written { quotes_labels, ..Written::plainly(&SAMPLE_SERIES.into()) };
+        let plain = self.written(SAMPLE_SERIES);
+        let quotes_labels = plain.quotes_labels;
         let expected = self.render(&plain).ok().and_then(|text| promql::parse(&text).ok()).map(|mut tree| {
             each_selector(&mut tree, &mut |selector| {
                 name_in_matchers(selector, SAMPLE_SERIES, ODD_SAMPLE_SERIES);
@@ -132,6 +136,19 @@ impl Sample<'_> {
                 .map(|_| SeriesForm::InMatchers)
         };
         Form { quotes_labels, series }
+    }
+}
+
+/// What of a sample's request is in the text that it renders to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Uses {
+    pub(crate) namespace: bool,
+    pub(crate) selector: bool,
+}
+
+impl Uses {
+    pub(crate) fn of(sample: &str) -> Uses {
+        Uses { namespace: sample.contains(SAMPLE_NAMESPACE), selector: sample.contains(SAMPLE_VALUE) }
     }
 }
 
@@ -193,7 +210,7 @@ fn each_selector(expr: &mut Expr, visit: &mut impl FnMut(&mut VectorSelector)) {
 }
 
 /// Every label that a query names, and every string.
-fn each_name(expr: &mut Expr, visit: &mut impl FnMut(&str)) {
+pub(crate) fn each_name(expr: &mut Expr, visit: &mut impl FnMut(&str)) {
     each_selector(expr, &mut |selector| {
         selector.matchers.matchers.iter().for_each(|matcher| visit(&matcher.name));
     });

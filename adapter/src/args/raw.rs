@@ -160,7 +160,10 @@ pub(super) struct Raw {
 
 #[derive(Debug, Subcommand)]
 enum Subcommands {
-    /// Load rule files and say what is wrong with them.
+    /// Load rule files and print what is wrong with them.
+    ///
+    /// Exit status: 0 for files that can be served, with warnings or without; 1 if a rule of a file never answers, as it makes no
+    /// metric or every request for one will fail; 64 if a file cannot be read or has a fault, so that it is not served.
     Check {
         /// The rule files.
         #[arg(required = true)]

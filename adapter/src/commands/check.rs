@@ -6,15 +6,17 @@ use std::process::ExitCode;
 use super::UNUSABLE;
 use crate::rules_file::RulesFile;
 
-/// Prints a line for each file that is good, and every fault of each that is not.
+/// Prints a line for each valid file, with what it hardly means, and every fault of each that is not valid.
 pub(super) fn run(files: &[PathBuf]) -> ExitCode {
-    let mut broken = false;
+    let (mut broken, mut useless) = (false, false);
     for file in files {
         match RulesFile::open(file, true) {
             Ok((_, rules)) => {
                 for warning in &rules.warnings {
-                    println!("{}: warning: {warning}", file.display());
+                    let kind = if warning.never_answers { "error" } else { "warning" };
+                    println!("{}: {kind}: {warning}", file.display());
                 }
+                useless |= rules.warnings.iter().any(|warning| warning.never_answers);
                 println!(
                     "{}: {} custom and {} external rules, resource rules: {}",
                     file.display(),
@@ -29,5 +31,12 @@ pub(super) fn run(files: &[PathBuf]) -> ExitCode {
             }
         }
     }
-    if broken { ExitCode::from(UNUSABLE) } else { ExitCode::SUCCESS }
+    match (broken, useless) {
+        (true, _) => ExitCode::from(UNUSABLE),
+        (false, true) => ExitCode::from(NEVER_ANSWERS),
+        (false, false) => ExitCode::SUCCESS,
+    }
 }
+
+/// A file that the server takes, with a rule that never answers.
+const NEVER_ANSWERS: u8 = 1;

@@ -156,7 +156,7 @@ impl Decoder<'_> {
         self.fields(path, node, &["matches", "as"], |decoder, name, node| {
             let text = decoder.text(&format!("{path}.{name}"), node);
             if name == "as" {
-                mapping.r#as = text.value;
+                mapping.r#as = text;
             } else {
                 mapping.matches = Some(text).filter(|text| !text.value.is_empty());
             }
@@ -170,6 +170,7 @@ impl Decoder<'_> {
             return None;
         }
         let mut rules = ResourceRules {
+            place: place(path, node),
             cpu: ResourceRule::default(),
             memory: ResourceRule::default(),
             window: None,
@@ -203,7 +204,8 @@ impl Decoder<'_> {
     }
 
     fn resource_rule(&mut self, path: &str, node: &Node) -> ResourceRule {
-        let mut rule = ResourceRule::default();
+        let here = Some(place(path, node)).filter(|_| !matches!(node.value, Value::Null));
+        let mut rule = ResourceRule { place: here, ..ResourceRule::default() };
         let known = ["containerQuery", "nodeQuery", "resources", "containerLabel"];
         self.fields(path, node, &known, |decoder, name, node| {
             let path = format!("{path}.{name}");

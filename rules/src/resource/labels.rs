@@ -114,6 +114,23 @@ impl ResolvedLabels {
         mapper.kind_for(part("resource"), part("group"))
     }
 
+    /// The labels of the overrides, in the order of the file, with the kind that the cluster has for each.
+    pub(crate) fn overrides(&self) -> impl Iterator<Item = (&Arc<str>, Option<&Kind>)> {
+        let labels = self.labels.overrides.iter();
+        labels.map(|(label, _)| (label, self.by_label.get(label).map(|kind| &**kind)))
+    }
+
+    pub(crate) fn has_template(&self) -> bool {
+        self.labels.template.is_some()
+    }
+
+    /// Whether a label may name objects in some cluster: a template's resource may be one that is not known here.
+    pub(crate) fn may_name_objects(&self, label: &str) -> bool {
+        let of_template = |template: &LabelTemplate| template.extract.is_match(label);
+        self.overrides().any(|(known, _)| **known == *label)
+            || (self.labels.template.as_ref().is_some_and(of_template) && !PROMETHEUS_LABELS.contains(&label))
+    }
+
     /// The label that names objects of a kind; `None` when the rule has none for it.
     pub fn label_of(&self, kind: &Kind) -> Option<Arc<str>> {
         if let Some(label) = self.by_resource.get(&kind.group_resource()) {
@@ -149,3 +166,6 @@ fn fill(template: &Template, group: &str, resource: &str) -> Result<String, Temp
         [("Group".to_owned(), group.into()), ("Resource".to_owned(), resource.into())].into();
     template::execute(template, &fields.into())
 }
+
+/// What Prometheus' own data model calls so names no object.
+const PROMETHEUS_LABELS: [&str; 3] = ["__name__", "le", "quantile"];

@@ -1,0 +1,256 @@
+//! What a rule file may say and hardly means: warnings that can be known before the first request.
+//!
+//! Each looks at a compiled rule and at the tree of its query, rendered with sample names. None is raised on a guess: what
+//! is not understood here is passed over.
+
+mod labels;
+mod name;
+mod query;
+mod series_query;
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::compile::Rule;
+use crate::config::{DiscoveryRule, Place, ResourceRule, ResourceRules};
+use crate::fault::Fault;
+use crate::resource::{Kind, ResolvedLabels, ResourceMapper as _, StaticMapper};
+use crate::usage::{self, ResourceQueries};
+use query::{Candidate, Yields};
+
+/// Something that a rule file is allowed to say and hardly means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// What it is, and where.
+    pub fault: Fault,
+    /// Whether the rule never answers as it stands: it makes no metric, or every request for one will fail.
+    pub never_answers: bool,
+}
+
+impl From<Fault> for Warning {
+    fn from(fault: Fault) -> Warning {
+        Warning { fault, never_answers: false }
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fault.fmt(f)
+    }
+}
+
+/// The kinds that labels are looked up by, and what was found.
+pub(crate) struct Linter<'w> {
+    pub(crate) mapper: &'w StaticMapper,
+    pub(crate) warnings: &'w mut Vec<Warning>,
+}
+
+impl Linter<'_> {
+    /// A rule of `rules`.
+    pub(crate) fn custom(&mut self, written: &DiscoveryRule, rule: &Rule) {
+        self.discovery(written, rule);
+        let labels = rule.labels.resolve(self.mapper);
+        let mut candidates = self.candidates(&labels, OBJECTS);
+        if candidates.is_empty() {
+            self.useless(
+                &written.place,
+                NO_METRIC,
+                "no label names a Kubernetes object; expected resources.overrides or resources.template",
+            );
+            return;
+        }
+        let namespace_label = self.label_of(&labels, "namespaces");
+        if namespace_label.is_none() {
+            self.no_namespace_label(written, rule, &candidates);
+        }
+        if written.metrics_query.value.trim().is_empty() {
+            self.missing(&written.place, EVERY_REQUEST, "metricsQuery", true);
+            return;
+        }
+        for candidate in &mut candidates {
+            if candidate.namespaced != Some(false) {
+                candidate.namespace_label.clone_from(&namespace_label);
+            }
+        }
+        let subject = query::Subject {
+            rule: rule.id,
+            template: &rule.metrics_query,
+            field: "metricsQuery",
+            place: &written.metrics_query.place,
+            requests: EVERY_REQUEST,
+            fails_all: true,
+            selects: true,
+            yields: Yields::Vector,
+        };
+        query::lint(&subject, candidates, Some(&labels), self.warnings);
+    }
+
+    /// A rule of `externalRules`.
+    pub(crate) fn external(&mut self, written: &DiscoveryRule, rule: &Rule) {
+        self.discovery(written, rule);
+        let labels = rule.labels.resolve(self.mapper);
+        let namespace_label = self.label_of(&labels, "namespaces").filter(|_| rule.namespaced);
+        if rule.namespaced && namespace_label.is_none() {
+            let message = format!("{}; or set resources.namespaced to false", no_label(rule, "namespaces"));
+            self.useless(&written.place, EVERY_REQUEST, &message);
+        }
+        if written.metrics_query.value.trim().is_empty() {
+            self.missing(&written.place, EVERY_REQUEST, "metricsQuery", true);
+            return;
+        }
+        let subject = query::Subject {
+            rule: rule.id,
+            template: &rule.metrics_query,
+            field: "metricsQuery",
+            place: &written.metrics_query.place,
+            requests: EVERY_REQUEST,
+            fails_all: true,
+            selects: true,
+            yields: Yields::VectorOrScalar,
+        };
+        query::lint(&subject, vec![Candidate::external(namespace_label)], None, self.warnings);
+    }
+
+    /// `resourceRules`.
+    pub(crate) fn resource(&mut self, written: &ResourceRules, rules: &usage::ResourceRules) {
+        for (field, rule, queries) in
+            [("cpu", &written.cpu, &rules.cpu), ("memory", &written.memory, &rules.memory)]
+        {
+            match &rule.place {
+                Some(place) => self.resource_queries(place, rule, queries),
+                None => self.missing(&written.place, EVERY_REQUEST, field, true),
+            }
+        }
+    }
+
+    fn resource_queries(&mut self, place: &Place, written: &ResourceRule, rule: &ResourceQueries) {
+        let labels = rule.labels.resolve(self.mapper);
+        let namespace_label = self.label_of(&labels, "namespaces");
+        let container = &written.container_label;
+        if written.container_query.value.trim().is_empty() {
+            self.missing(place, "requests for pods", "containerQuery", false);
+        } else {
+            if container.is_empty() {
+                let message = "the field containerLabel is missing: containers cannot be told apart";
+                self.warnings.push(place.fault(message).into());
+            }
+            let pods = self.label_of(&labels, "pods");
+            for (resource, label) in [("namespaces", &namespace_label), ("pods", &pods)] {
+                if label.is_none() {
+                    let message =
+                        format!("requests for pods will fail: {}", no_label_for(rule.rule, resource));
+                    self.warnings.push(place.fault(message).into());
+                }
+            }
+            let candidates = pods.map(|label| Candidate {
+                namespace_label: namespace_label.clone(),
+                more: Some(rule.container_label.clone()).filter(|label| !label.is_empty()),
+                ..Candidate::new(label, Some(true))
+            });
+            let subject = query::Subject {
+                rule: rule.rule,
+                template: &rule.container_query,
+                field: "containerQuery",
+                place: &written.container_query.place,
+                requests: "requests for pods",
+                fails_all: false,
+                selects: false,
+                yields: Yields::Vector,
+            };
+            query::lint(&subject, candidates.into_iter().collect(), None, self.warnings);
+        }
+        if written.node_query.value.trim().is_empty() {
+            self.missing(place, "requests for nodes", "nodeQuery", false);
+        } else {
+            let nodes = self.label_of(&labels, "nodes");
+            if nodes.is_none() {
+                let message = format!("requests for nodes will fail: {}", no_label_for(rule.rule, "nodes"));
+                self.warnings.push(place.fault(message).into());
+            }
+            let subject = query::Subject {
+                rule: rule.rule,
+                template: &rule.node_query,
+                field: "nodeQuery",
+                place: &written.node_query.place,
+                requests: "requests for nodes",
+                fails_all: false,
+                selects: false,
+                yields: Yields::Vector,
+            };
+            let candidates = nodes.map(|label| Candidate::new(label, Some(false)));
+            query::lint(&subject, candidates.into_iter().collect(), None, self.warnings);
+        }
+    }
+
+    /// What rules of both lists have.
+    fn discovery(&mut self, written: &DiscoveryRule, rule: &Rule) {
+        series_query::lint(&written.series_query, self.warnings);
+        name::lint(written, rule, self.warnings);
+    }
+
+    /// The labels that may name the objects of a request: each override's, and the template's for some kinds.
+    fn candidates(&self, labels: &ResolvedLabels, template_for: &[&str]) -> Vec<Candidate> {
+        let mut candidates: Vec<Candidate> = labels
+            .overrides()
+            .map(|(label, kind)| {
+                let mut candidate = Candidate::new(Arc::clone(label), kind.map(|kind| kind.namespaced));
+                candidate.is_namespace = kind.is_some_and(is_namespace);
+                candidate
+            })
+            .collect();
+        if labels.has_template() {
+            for kind in template_for.iter().filter_map(|resource| self.mapper.kind_for(resource, "")) {
+                candidates.extend(labels.label_of(&kind).map(|label| Candidate {
+                    is_namespace: is_namespace(&kind),
+                    ..Candidate::new(label, Some(kind.namespaced))
+                }));
+            }
+        }
+        // Most rules are written for pods.
+        candidates.sort_by_key(|candidate| candidate.is_namespace);
+        candidates
+    }
+
+    fn label_of(&self, labels: &ResolvedLabels, resource: &str) -> Option<Arc<str>> {
+        labels.label_of(&*self.mapper.kind_for(resource, "")?)
+    }
+
+    fn no_namespace_label(&mut self, written: &DiscoveryRule, rule: &Rule, candidates: &[Candidate]) {
+        let namespaced = candidates.iter().filter(|candidate| candidate.namespaced == Some(true)).count();
+        if namespaced == candidates.len() {
+            self.useless(&written.place, EVERY_REQUEST, &no_label(rule, "namespaces"));
+        } else if namespaced > 0 {
+            let message =
+                format!("requests for objects in a namespace will fail: {}", no_label(rule, "namespaces"));
+            self.warnings.push(written.place.fault(message).into());
+        }
+    }
+
+    fn missing(&mut self, place: &Place, requests: &str, field: &str, never_answers: bool) {
+        let fault = place.fault(format!("{requests} will fail: the field {field} is missing"));
+        self.warnings.push(Warning { fault, never_answers });
+    }
+
+    fn useless(&mut self, place: &Place, consequence: &str, message: &str) {
+        let verb = if consequence == EVERY_REQUEST { " will fail" } else { "" };
+        let fault = place.fault(format!("{consequence}{verb}: {message}"));
+        self.warnings.push(Warning { fault, never_answers: true });
+    }
+}
+
+fn no_label(rule: &Rule, resource: &'static str) -> String {
+    no_label_for(rule.id, resource)
+}
+
+fn no_label_for(rule: crate::RuleId, resource: &'static str) -> String {
+    crate::plan::PlanError::NoLabel { rule, resource }.to_string()
+}
+
+fn is_namespace(kind: &Kind) -> bool {
+    kind.group.is_empty() && kind.plural == "namespaces"
+}
+
+const EVERY_REQUEST: &str = "every request";
+const NO_METRIC: &str = "this rule makes no metric";
+/// A template names a label for every kind; these stand for all.
+const OBJECTS: &[&str] = &["pods", "services", "deployments", "nodes", "namespaces"];

@@ -1,0 +1,211 @@
+//! A query's template, rendered for objects and a namespace that stand for all.
+
+use std::sync::Arc;
+
+use promql::ParseError;
+use promql_parser::parser::Expr;
+use promql_parser::parser::value::ValueType;
+
+use super::Warning;
+use super::labels::Fate;
+use crate::compile::{QueryTemplate, RuleId};
+use crate::config::Place;
+use crate::resource::ResolvedLabels;
+use crate::written::{Sample, Uses, each_name};
+
+/// A template and what is known of its requests.
+pub(super) struct Subject<'a> {
+    pub(super) rule: RuleId,
+    pub(super) template: &'a QueryTemplate,
+    /// The field of the rule.
+    pub(super) field: &'static str,
+    pub(super) place: &'a Place,
+    /// Which requests it answers: `every request`, `requests for pods`.
+    pub(super) requests: &'static str,
+    /// Whether the rule is of no use when they fail.
+    pub(super) fails_all: bool,
+    /// Whether requests may have a metric selector.
+    pub(super) selects: bool,
+    pub(super) yields: Yields,
+}
+
+/// What a query has to yield.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Yields {
+    /// Samples with a label that names an object.
+    Vector,
+    /// Samples, or one number.
+    VectorOrScalar,
+}
+
+/// A label by which a request may name its objects.
+#[derive(Debug, Clone)]
+pub(super) struct Candidate {
+    /// `None` for an external metric.
+    pub(super) label: Option<Arc<str>>,
+    /// A second label that samples must have.
+    pub(super) more: Option<Arc<str>>,
+    pub(super) namespace_label: Option<Arc<str>>,
+    /// `None` for a resource that is not known here.
+    pub(super) namespaced: Option<bool>,
+    pub(super) is_namespace: bool,
+}
+
+impl Candidate {
+    pub(super) fn new(label: Arc<str>, namespaced: Option<bool>) -> Candidate {
+        Candidate { label: Some(label), more: None, namespace_label: None, namespaced, is_namespace: false }
+    }
+
+    pub(super) fn external(namespace_label: Option<Arc<str>>) -> Candidate {
+        Candidate { label: None, more: None, namespaced: None, is_namespace: false, namespace_label }
+    }
+
+    fn labels(&self) -> impl Iterator<Item = &str> {
+        self.label.iter().chain(&self.more).map(|label| &**label)
+    }
+}
+
+/// `known` tells which further labels may name objects.
+pub(super) fn lint(
+    subject: &Subject<'_>,
+    candidates: Vec<Candidate>,
+    known: Option<&ResolvedLabels>,
+    warnings: &mut Vec<Warning>,
+) {
+    let text = &subject.template.text;
+    if text.contains("{{") && text.contains("}}") {
+        let message = format!(
+            "what is between {{{{ and }}}} in {} is sent as it is; its templates are written between << and >>",
+            subject.field
+        );
+        warnings.push(subject.place.fault(message).into());
+    }
+    let (mut rendered, mut failed) = (Vec::new(), None);
+    for candidate in candidates {
+        match subject.render(&candidate) {
+            Ok((text, uses)) => rendered.push((candidate, text, uses)),
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    let Some((_, sample, _)) = rendered.first() else {
+        // Another kind of object may fare better, so one failure among others is passed over.
+        if let Some(error) = failed {
+            subject.fails(error, warnings);
+        }
+        return;
+    };
+    subject.ignores(&rendered, warnings);
+    let tree = match promql::parse(sample) {
+        Ok(tree) => tree,
+        Err(error) => {
+            // It is sent all the same, for a proxy that rewrites it or a Prometheus that knows more.
+            let found = match error {
+                ParseError::Invalid { .. } => "text that Prometheus refuses",
+                ParseError::Unsupported { .. } => "PromQL that is not understood here",
+            };
+            let message = format!("this renders {found}, {sample:?}: {error}; it is sent unchanged");
+            warnings.push(subject.place.fault(message).into());
+            return;
+        }
+    };
+    let expected = match (tree.value_type(), subject.yields) {
+        (ValueType::Vector, _) | (ValueType::Scalar, Yields::VectorOrScalar) => None,
+        (found, Yields::Vector) => Some((found, "an instant vector with a sample for each object")),
+        (found, Yields::VectorOrScalar) => Some((found, "an instant vector or a scalar")),
+    };
+    let name = |found: ValueType| {
+        if found == ValueType::Matrix { "range vector".to_owned() } else { found.to_string() }
+    };
+    if let Some((found, expected)) = expected {
+        subject.fails(format!("the query yields a {}, expected {expected}", name(found)), warnings);
+        return;
+    }
+    if subject.yields == Yields::Vector {
+        subject.loses(tree, &rendered, known, warnings);
+    }
+}
+
+impl Subject<'_> {
+    fn render(&self, candidate: &Candidate) -> Result<(String, Uses), String> {
+        let group_by: Vec<&str> = candidate.labels().collect();
+        let sample = Sample {
+            rule: self.rule,
+            template: self.template,
+            // A namespace's own metric is not asked for in a namespace.
+            namespace_label: candidate.namespace_label.as_deref().filter(|_| !candidate.is_namespace),
+            object_label: candidate.label.as_deref(),
+            group_by: &group_by,
+        };
+        let text = sample.render(&sample.written("series")).map_err(|error| error.to_string())?;
+        let uses = Uses::of(&text);
+        Ok((text, uses))
+    }
+
+    fn fails(&self, cause: impl std::fmt::Display, warnings: &mut Vec<Warning>) {
+        let fault = self.place.fault(format!("{} will fail: {cause}", self.requests));
+        warnings.push(Warning { fault, never_answers: self.fails_all });
+    }
+
+    /// What a request says and the query does not repeat.
+    fn ignores(&self, rendered: &[(Candidate, String, Uses)], warnings: &mut Vec<Warning>) {
+        let has_namespace =
+            |candidate: &Candidate| candidate.namespace_label.is_some() && !candidate.is_namespace;
+        let namespace = rendered.iter().any(|(candidate, ..)| has_namespace(candidate))
+            && rendered.iter().all(|(candidate, _, uses)| !has_namespace(candidate) || !uses.namespace);
+        // A template may look up a label that callers are known to select by.
+        let selector = self.selects
+            && rendered.iter().all(|(_, _, uses)| !uses.selector)
+            && !self.template.text.contains(".LabelValuesByName");
+        let what = match (namespace, selector) {
+            (true, true) => "namespace and the metric selector of a request have",
+            (true, false) => "namespace of a request has",
+            (false, true) => "metric selector of a request has",
+            (false, false) => return,
+        };
+        let reason = if selector { "it does not use <<.LabelMatchers>>" } else { "it is not in the query" };
+        let message = format!("the {what} no effect on {}: {reason}", self.field);
+        warnings.push(self.place.fault(message).into());
+    }
+
+    /// Whether no label is left that tells whose each sample is.
+    fn loses(
+        &self,
+        mut tree: Expr,
+        rendered: &[(Candidate, String, Uses)],
+        known: Option<&ResolvedLabels>,
+        warnings: &mut Vec<Warning>,
+    ) {
+        let mut lost = Vec::new();
+        for (candidate, text, _) in rendered {
+            let Ok(tree) = promql::parse(text) else { return };
+            let before = lost.len();
+            let is_lost = |label: &&str| Fate::of(label, &tree) == Fate::Lost;
+            lost.extend(candidate.labels().filter(is_lost).map(|label| format!("{label:?}")));
+            if lost.len() == before {
+                return;
+            }
+        }
+        if let Some(labels) = known {
+            let mut named = Vec::new();
+            each_name(&mut tree, &mut |name| named.push(name.to_owned()));
+            let may_name = |name: &String| labels.may_name_objects(name);
+            if named.iter().filter(|name| may_name(name)).any(|name| Fate::of(name, &tree) != Fate::Lost) {
+                return;
+            }
+        }
+        let shown = &lost[..lost.len().min(SHOWN)];
+        let labels = match shown {
+            [label] => format!("the label {label}"),
+            labels => format!("the labels {}", labels.join(", ")),
+        };
+        let which = if self.fails_all && lost.len() > 1 { " any of" } else { "" };
+        self.fails(
+            format!(
+                "no sample has{which} {labels}, by which objects are told apart; aggregate by (<<.GroupBy>>)"
+            ),
+            warnings,
+        );
+    }
+}
+
+const SHOWN: usize = 5;

@@ -162,8 +162,9 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
     let listed = health.check("series-listed", Scope::Ready);
     let staying = health.check("shutdown", Scope::Ready);
     staying.pass();
+    let asked = health.check("source", Scope::Ready);
 
-    let source: Arc<dyn MetricSource> = Arc::new(Observed::new(source, Arc::clone(&telemetry)));
+    let source: Arc<dyn MetricSource> = Arc::new(Observed::new(source, Arc::clone(&telemetry), asked));
     let (host, standalone) = match host {
         HostConfig::Standalone(standalone) => (standalone.host(Arc::clone(&source))?, Some(standalone)),
         HostConfig::Cluster(config) => (cluster::join(*config, &rules, &health, &mut tasks).await?, None),

@@ -92,7 +92,7 @@ impl Adapter {
                 (&[("namespace", "default"), ("pod", "b")], 1.0),
             ])),
         );
-        let rules = Arc::new(rules::load(rules).unwrap_or_else(|faults| panic!("{faults}")));
+        let rules = Arc::new(rules::load_valid(rules).unwrap_or_else(|faults| panic!("{faults}")));
         let telemetry = Arc::new(Telemetry::new(&rules));
         let seam: Arc<dyn MetricSource> = Arc::clone(&source) as _;
         let objects: Arc<dyn Objects> = Arc::new(ScrapedObjects::new(Arc::clone(&seam)));
@@ -391,6 +391,17 @@ async fn names_are_near_whatever_their_case_and_groups_are_known_by_their_new_na
     assert!(adapter.ask(&long).await.is_err());
     let lines = adapter.log.lines("xxxxxxxx");
     assert!(lines.len() == 1 && lines[0].len() < 3000, "{} lines", lines.len());
+}
+
+#[tokio::test]
+async fn a_rule_that_is_left_out_is_named_where_its_metric_is_missed() {
+    let rules = rule("externalRules", "lag", "{namespaced: false}", "lag{<<.LabelMatchers>>}")
+        + "- {seriesQuery: depth, metricsQuery: depth, seriesFilters: [{is: '('}]}\n";
+    let adapter = Adapter::started(&rules, &[("lag", &[])]).await;
+    assert!(adapter.ask("external/namespaces/default/depth").await.is_err());
+    adapter
+        .log
+        .one("asked=namespaces/default/depth", &["left out is externalRules[1].seriesFilters[0].is (line 5"]);
 }
 
 #[tokio::test]

@@ -105,6 +105,11 @@ impl Program {
         request.send().await.expect("an answer").status().as_u16()
     }
 
+    async fn text(&self, path: &str) -> String {
+        let answer = self.client.get(format!("{}{path}", self.url)).send().await.expect("an answer");
+        answer.text().await.expect("a text")
+    }
+
     /// Until the first listing is done there is 503.
     async fn get_listed(&self, path: &str) -> u16 {
         loop {
@@ -278,7 +283,7 @@ async fn requests_show_from_level_three_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_source_that_answers_again_is_logged() {
+async fn a_source_that_is_away_shows_and_is_logged_when_it_answers_again() {
     let away = Arc::new(AtomicBool::new(true));
     let is_away = Arc::clone(&away);
     let series = get(async move || {
@@ -292,7 +297,14 @@ async fn a_source_that_answers_again_is_logged() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut program = Program::start(dir.path(), &[&prometheus_at(port)]);
     program.wait("series query failed");
+    let state = program.text("/readyz?verbose").await;
+    assert!(
+        state.contains("\n[+]source ok: no answer since 2") && state.contains("(unavailable)\n"),
+        "{state}"
+    );
     away.store(false, Ordering::Relaxed);
     program.wait("metric source answers again after");
+    let state = program.text("/readyz?verbose").await;
+    assert!(state.contains("\n[+]source ok\n"), "{state}");
     without_secrets(&program.end());
 }

@@ -18,7 +18,15 @@ struct Check {
     name: &'static str,
     /// Whether a failing check takes the server out of service (`readyz`) or ends it (`livez` too).
     scope: Scope,
-    failure: Option<String>,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// With what does not keep the server from serving and should be known all the same.
+    Passing(Option<String>),
+    /// The reason.
+    Failing(String),
 }
 
 /// Which endpoints show a check.
@@ -61,7 +69,7 @@ impl Health {
     /// Adds a check, failing with `waiting for NAME` until its handle says otherwise.
     pub fn check(&self, name: &'static str, scope: Scope) -> CheckHandle {
         let mut checks = lock(&self.checks);
-        checks.push(Check { name, scope, failure: Some(format!("waiting for {name}")) });
+        checks.push(Check { name, scope, state: State::Failing(format!("waiting for {name}")) });
         CheckHandle { checks: Arc::clone(&self.checks), position: checks.len() - 1 }
     }
 
@@ -80,7 +88,8 @@ impl Health {
     }
 
     /// The whole endpoint: `ok`, or a line for each check when something fails or `?verbose` is given. `?exclude=NAME`
-    /// leaves a check out. Reasons are withheld: anybody may ask.
+    /// leaves a check out. Reasons are withheld: anybody may ask. Remarks are shown, so they must not hold what strangers should
+    /// not know.
     pub fn report(&self, endpoint: Endpoint, query: &QueryParameters) -> Report {
         let checks = lock(&self.checks);
         let mut excluded: Vec<&str> = query.all("exclude").filter(|name| !name.is_empty()).collect();
@@ -91,12 +100,16 @@ impl Health {
             if let Some(position) = excluded.iter().position(|other| *other == name) {
                 excluded.remove(position);
                 let _ = writeln!(lines, "[+]{name} excluded: ok");
-            } else if check.failure.is_some() {
-                healthy = false;
-                let _ = writeln!(lines, "[-]{name} failed: reason withheld");
-            } else {
-                let _ = writeln!(lines, "[+]{name} ok");
+                continue;
             }
+            let _ = match &check.state {
+                State::Passing(None) => writeln!(lines, "[+]{name} ok"),
+                State::Passing(Some(remark)) => writeln!(lines, "[+]{name} ok: {remark}"),
+                State::Failing(_) => {
+                    healthy = false;
+                    writeln!(lines, "[-]{name} failed: reason withheld")
+                }
+            };
         }
         if !excluded.is_empty() {
             let names: Vec<String> = excluded.iter().map(|name| format!("{name:?}")).collect();
@@ -119,9 +132,12 @@ impl Health {
     pub fn report_one(&self, endpoint: Endpoint, name: &str) -> Option<Report> {
         let checks = lock(&self.checks);
         let check = checks.iter().find(|check| check.name == name && endpoint.shows(check.scope))?;
-        Some(match &check.failure {
-            None => Report { healthy: true, body: "ok".to_owned() },
-            Some(reason) => Report { healthy: false, body: format!("internal server error: {reason}\n") },
+        Some(match &check.state {
+            State::Passing(None) => Report { healthy: true, body: "ok".to_owned() },
+            State::Passing(Some(remark)) => Report { healthy: true, body: format!("ok: {remark}\n") },
+            State::Failing(reason) => {
+                Report { healthy: false, body: format!("internal server error: {reason}\n") }
+            }
         })
     }
 }
@@ -129,12 +145,21 @@ impl Health {
 impl CheckHandle {
     /// The check passes from now on.
     pub fn pass(&self) {
-        lock(&self.checks)[self.position].failure = None;
+        self.set(State::Passing(None));
+    }
+
+    /// The check passes from now on, and `/readyz?verbose` shows a remark beside it: the server serves, and something lacks.
+    pub fn pass_with(&self, remark: impl Into<String>) {
+        self.set(State::Passing(Some(remark.into())));
     }
 
     /// The check fails from now on.
     pub fn fail(&self, reason: impl Into<String>) {
-        lock(&self.checks)[self.position].failure = Some(reason.into());
+        self.set(State::Failing(reason.into()));
+    }
+
+    fn set(&self, state: State) {
+        lock(&self.checks)[self.position].state = state;
     }
 }
 
@@ -195,5 +220,19 @@ mod tests {
         assert_eq!(health.report(Endpoint::Readyz, &none).body, "ok");
         relist.fail("gone");
         assert!(!health.passes(Endpoint::Readyz));
+    }
+
+    #[test]
+    fn a_remark_is_shown_and_does_not_fail_the_check() {
+        let health = Health::default();
+        let listed = health.check("objects-listed", Scope::Ready);
+        listed.pass_with("cannot list pods");
+        let report = |query: &str| health.report(Endpoint::Readyz, &QueryParameters::parse(query));
+        assert_eq!(report(""), Report { healthy: true, body: "ok".to_owned() });
+        assert_eq!(report("verbose").body, "[+]objects-listed ok: cannot list pods\nreadyz check passed\n");
+        let one = health.report_one(Endpoint::Readyz, "objects-listed").expect("a check");
+        assert_eq!(one, Report { healthy: true, body: "ok: cannot list pods\n".to_owned() });
+        listed.pass();
+        assert_eq!(report("verbose").body, "[+]objects-listed ok\nreadyz check passed\n");
     }
 }

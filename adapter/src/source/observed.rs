@@ -4,6 +4,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use apiservice::health::CheckHandle;
+use apiservice::types::Timestamp;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
@@ -16,16 +18,19 @@ pub struct Observed {
     source: Arc<dyn MetricSource>,
     telemetry: Arc<Telemetry>,
     outage: Mutex<Outage>,
+    /// Always passes: an outage must not take the server out of service.
+    check: CheckHandle,
     /// Of a source that comes and goes.
     recovery_said: Repeats,
 }
 
 impl Observed {
-    /// Watches `source`.
-    pub fn new(source: Arc<dyn MetricSource>, telemetry: Arc<Telemetry>) -> Observed {
+    /// Watches `source` and shows in `check` whether it answers.
+    pub fn new(source: Arc<dyn MetricSource>, telemetry: Arc<Telemetry>, check: CheckHandle) -> Observed {
         telemetry.source_known(&[SERIES, QUERY], source.name());
+        check.pass_with("not asked yet");
         let recovery_said = Repeats::new(SAY_RECOVERY);
-        Observed { source, telemetry, outage: Mutex::default(), recovery_said }
+        Observed { source, telemetry, outage: Mutex::default(), check, recovery_said }
     }
 
     async fn timed<T>(
@@ -36,12 +41,28 @@ impl Observed {
         let started = Instant::now();
         let answer = answer.await;
         self.telemetry.source_asked(path, self.source.name(), started.elapsed());
+        self.judge(started, answer.as_ref().err());
+        answer
+    }
+
+    fn judge(&self, started: Instant, error: Option<&SourceError>) {
         // No code panics while it holds the lock.
         let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
-        match answer.as_ref().err() {
-            Some(error) if !is_answer(error) => outage.failed(started),
-            _ => {
-                if let Some(lasted) = outage.answered(Instant::now())
+        let failure = error.and_then(no_answer);
+        match failure {
+            Some(failure) if outage.failed(started) => {
+                let now = Timestamp::from_unix_ms(unix_ms(SystemTime::now()));
+                // Strangers may read it: the cause is in the log.
+                self.check.pass_with(format!("no answer since {now} ({failure})"));
+            }
+            Some(_) => {}
+            None => {
+                let is_first = outage.answered.is_none();
+                let lasted = outage.answered(Instant::now());
+                if is_first || lasted.is_some() {
+                    self.check.pass();
+                }
+                if let Some(lasted) = lasted
                     && self.recovery_said.is_due(())
                 {
                     tracing::info!(
@@ -52,7 +73,6 @@ impl Observed {
                 }
             }
         }
-        answer
     }
 }
 
@@ -66,11 +86,13 @@ struct Outage {
 
 impl Outage {
     /// A question asked at `started` had no answer. If others had one meanwhile, the question is slow and the source is not
-    /// away.
-    fn failed(&mut self, started: Instant) {
-        if self.answered.is_none_or(|answered| answered <= started) {
-            self.since.get_or_insert(started);
+    /// away. Says whether an outage begins with it.
+    fn failed(&mut self, started: Instant) -> bool {
+        let begins = self.since.is_none() && self.answered.is_none_or(|answered| answered <= started);
+        if begins {
+            self.since = Some(started);
         }
+        begins
     }
 
     /// A question had an answer; how long none had one before.
@@ -80,12 +102,17 @@ impl Outage {
     }
 }
 
-/// A source that refuses a query is there.
-fn is_answer(error: &SourceError) -> bool {
+/// How a source failed to answer; `None` for one that answers and refuses the query.
+fn no_answer(error: &SourceError) -> Option<&'static str> {
     match error.class {
-        SourceErrorClass::BadQuery | SourceErrorClass::WrongType => true,
-        SourceErrorClass::Unavailable | SourceErrorClass::Timeout => false,
+        SourceErrorClass::BadQuery | SourceErrorClass::WrongType => None,
+        SourceErrorClass::Unavailable => Some("unavailable"),
+        SourceErrorClass::Timeout => Some("timeout"),
     }
+}
+
+fn unix_ms(time: SystemTime) -> i64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis() as i64)
 }
 
 impl MetricSource for Observed {
@@ -131,12 +158,11 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut outage = Outage::default();
         assert_eq!(outage.answered(at(0)), None);
-        outage.failed(at(1));
-        outage.failed(at(5));
+        assert!(outage.failed(at(1)) && !outage.failed(at(5)));
         assert_eq!(outage.answered(at(9)), Some(Duration::from_secs(8)));
         assert_eq!(outage.answered(at(10)), None);
         // A slow query between others that are answered.
-        outage.failed(at(3));
+        assert!(!outage.failed(at(3)));
         assert_eq!(outage.answered(at(11)), None);
     }
 }

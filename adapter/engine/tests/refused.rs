@@ -88,7 +88,7 @@ fn extreme_times_have_a_value_or_an_error() {
     let endless = "max_over_time(m[292y:1ms])";
     assert_eq!(
         engine.query(endless, 0).expect_err(endless).to_string(),
-        "the query has more than 1000000 steps, which is the limit",
+        "the query has more than 100000 steps, which is the limit",
     );
 }
 

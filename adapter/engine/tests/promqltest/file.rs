@@ -19,8 +19,8 @@ pub(crate) enum Kind {
     Load {
         step: Duration,
         series: Vec<(Labels, Vec<Point>)>,
-        /// Names of series with samples that this engine has no form for: native histograms.
-        unsupported: Vec<String>,
+        /// Series with samples that this engine has no form for: native histograms.
+        unsupported: Vec<Labels>,
     },
     Eval(Eval),
 }
@@ -92,11 +92,17 @@ fn command(line: &str, block: &[&str]) -> Result<Kind, String> {
             let step = duration(rest.trim())?;
             let (mut series, mut unsupported) = (Vec::new(), Vec::new());
             for line in block {
-                if word == "load_with_nhcb" || line.contains("{{") || line.contains("@st") {
-                    unsupported.push(family(line));
-                } else {
-                    series.push(described(line)?);
+                if line.contains("{{") || line.contains("@st") {
+                    let series =
+                        line.split("{{").next().unwrap_or_default().split("@st").next().unwrap_or_default();
+                    unsupported.push(labels(series[..series_end(series)].trim())?);
+                    continue;
                 }
+                let described = described(line)?;
+                if word == "load_with_nhcb" {
+                    unsupported.extend(histogram_of(&described.0));
+                }
+                series.push(described);
             }
             Ok(Kind::Load { step, series, unsupported })
         }
@@ -191,10 +197,11 @@ fn series_end(line: &str) -> usize {
     line.len()
 }
 
-/// The name by which a query would ask for a described series, with or without the suffix of a bucket.
-fn family(line: &str) -> String {
-    let name: String = line.chars().take_while(|c| c.is_alphanumeric() || matches!(c, '_' | ':')).collect();
-    name.trim_end_matches("_bucket").to_owned()
+/// The native histogram that `load_with_nhcb` makes of a bucket and its like.
+fn histogram_of(bucket: &Labels) -> Option<Labels> {
+    let name = bucket.value(METRIC_NAME)?.strip_suffix("_bucket")?;
+    let others = bucket.iter().filter(|(label, _)| !matches!(*label, METRIC_NAME | "le"));
+    Some(Labels::from_pairs(others.chain([(METRIC_NAME, name)])))
 }
 
 fn labels(text: &str) -> Result<Labels, String> {

@@ -1,13 +1,16 @@
 //! Commands against the engine.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::path::Path;
 use std::time::Duration;
 
-use engine::labels::Labels;
+use engine::labels::{Labels, METRIC_NAME};
 use engine::store::stale_nan;
 use engine::value::{Sample, Value};
 use engine::{Engine, EngineConfig, QueryError};
+use promql_parser::parser::Expr;
+use promql_parser::util::{ExprVisitor, walk_expr};
 
 use crate::file::{self, Eval, Expected, Kind, Point, Time};
 
@@ -33,7 +36,7 @@ pub(crate) fn file(path: &Path) -> Outcome {
     match file::parse(&text) {
         Ok(commands) => {
             let mut engine = engine();
-            let mut unsupported: Vec<String> = Vec::new();
+            let mut unsupported: Vec<Labels> = Vec::new();
             for command in commands {
                 let place = format!("{name}:{}", command.line);
                 match command.kind {
@@ -41,14 +44,13 @@ pub(crate) fn file(path: &Path) -> Outcome {
                         engine = self::engine();
                         unsupported.clear();
                     }
-                    Kind::Load { step, series, unsupported: names } => {
+                    Kind::Load { step, series, unsupported: histograms } => {
                         load(&engine, step, &series);
-                        unsupported.extend(names);
+                        unsupported.extend(histograms);
                     }
                     Kind::Eval(eval) => {
-                        let verdict = match unsupported.iter().find(|name| eval.query.contains(name.as_str()))
-                        {
-                            Some(name) => Verdict::Refused(format!("the samples of {name}")),
+                        let verdict = match unsupported.iter().find(|labels| selects(&eval.query, labels)) {
+                            Some(labels) => Verdict::Refused(format!("the samples of {labels}")),
                             None => evaluate(&engine, &eval),
                         };
                         match verdict {
@@ -73,6 +75,35 @@ pub(crate) fn file(path: &Path) -> Outcome {
         outcome.refused.len()
     );
     outcome
+}
+
+/// Whether a selector of the query matches a series.
+fn selects(query: &str, series: &Labels) -> bool {
+    struct Search<'a> {
+        series: &'a Labels,
+        found: bool,
+    }
+    impl ExprVisitor for Search<'_> {
+        type Error = Infallible;
+
+        fn pre_visit(&mut self, expr: &Expr) -> Result<bool, Infallible> {
+            let selector = match expr {
+                Expr::VectorSelector(selector) => selector,
+                Expr::MatrixSelector(selector) => &selector.vs,
+                _ => return Ok(true),
+            };
+            let value = |label: &str| self.series.value(label).unwrap_or_default();
+            let matchers = &selector.matchers.matchers;
+            self.found |= selector.name.as_ref().is_none_or(|name| name == value(METRIC_NAME))
+                && matchers.iter().all(|matcher| matcher.is_match(value(&matcher.name)));
+            Ok(true)
+        }
+    }
+    let mut search = Search { series, found: false };
+    if let Ok(tree) = promql::parse(query) {
+        let Ok(_) = walk_expr(&mut search, &tree);
+    }
+    search.found
 }
 
 fn engine() -> Engine {

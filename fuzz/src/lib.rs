@@ -11,7 +11,9 @@ use apiservice::attributes::{Attributes, segments};
 use apiservice::negotiate::Accept;
 use apiservice::query::QueryParameters;
 use engine::exposition::{Format, samples};
+use engine::{Engine, EngineConfig};
 use http::{Method, Request, StatusCode};
+use promql::ParseError;
 use rules::selector::{Operator, Requirement, Selector};
 
 /// What a caller accepts: a form that the header names, or none.
@@ -55,6 +57,23 @@ pub fn path(target: &[u8]) {
         // `watch` alone names no resource.
         assert!(resource.resource.is_empty() || segments.contains(&resource.resource), "{path:?}");
         assert!(resource.namespace.is_empty() || segments.contains(&resource.namespace), "{path:?}");
+    }
+}
+
+/// What a rule or a template makes for a query: a tree that the embedded engine gives a value or refuses with a reason, or an
+/// error whose place is in the text.
+pub fn promql(text: &[u8]) {
+    let Ok(text) = str::from_utf8(text) else { return };
+    match promql::parse(text) {
+        Ok(_) => {
+            if let Err(error) = Engine::new(EngineConfig::default()).query(text, 0) {
+                assert!(!error.to_string().is_empty(), "refused without a reason: {text:?}");
+            }
+        }
+        Err(ParseError::Invalid { position, .. } | ParseError::Unsupported { position, .. }) => {
+            let line = text.split('\n').nth(position.line - 1).expect("a line of the text");
+            assert!(position.column <= 1 + line.len(), "{text:?}");
+        }
     }
 }
 

@@ -39,6 +39,11 @@ fn prometheus_series() {
 }
 
 #[test]
+fn promql() {
+    replay("promql", fuzz::promql);
+}
+
+#[test]
 fn rule_file() {
     replay("rule_file", fuzz::rule_file);
 }

@@ -284,7 +284,7 @@ fn unix_ms(time: SystemTime) -> i64 {
 }
 
 /// The steps of all ranges and subqueries of a query: `m[290y:1ms]` reads no sample and takes nine trillion.
-const MAX_STEPS: usize = 1_000_000;
+const MAX_STEPS: usize = 100_000;
 
 /// The step of a subquery that names none: Prometheus' default evaluation interval.
 const DEFAULT_STEP_MS: i64 = 60_000;

@@ -71,11 +71,7 @@ impl Scraper {
         config: ScrapeConfig,
         targets: Vec<Target>,
     ) -> Result<Scraper, reqwest::Error> {
-        let client = reqwest::Client::builder()
-            .timeout(config.timeout.min(config.interval))
-            .redirect(reqwest::redirect::Policy::none())
-            .pool_max_idle_per_host(1)
-            .build()?;
+        let client = client(&config, &targets)?;
         let count = u32::try_from(targets.len().max(1)).unwrap_or(u32::MAX);
         let started = Instant::now();
         let mut loops = JoinSet::new();
@@ -113,6 +109,30 @@ impl Scraper {
             }
         }
     }
+}
+
+/// The client of all targets. As Prometheus' own it uses no proxy of the environment.
+fn client(config: &ScrapeConfig, targets: &[Target]) -> Result<reqwest::Client, reqwest::Error> {
+    let builder = || {
+        reqwest::Client::builder()
+            .timeout(config.timeout.min(config.interval))
+            .redirect(reqwest::redirect::Policy::none())
+            .pool_max_idle_per_host(1)
+            .no_proxy()
+    };
+    // A machine without certificates of authorities can scrape by plain HTTP all the same.
+    let without_authorities = || builder().tls_certs_only([]).build();
+    if targets.iter().all(|target| target.url.scheme() == "http") {
+        return without_authorities();
+    }
+    builder().build().or_else(|error| {
+        let mut cause: &dyn std::error::Error = &error;
+        while let Some(source) = cause.source() {
+            cause = source;
+        }
+        tracing::warn!(%cause, "cannot load the certificates of this machine's authorities; scrapes by HTTPS will fail");
+        without_authorities()
+    })
 }
 
 const TRUNCATE_EVERY: Duration = Duration::from_secs(30);

@@ -151,8 +151,11 @@ fn without_secrets(lines: &[String]) {
 /// Lists a series, and answers every query alike; only for whoever shows what it was given.
 async fn prometheus(answer: (StatusCode, &'static str)) -> u16 {
     let known = |headers: &HeaderMap| {
+        // The user in the URL comes before the token file.
+        let user =
+            base64::engine::general_purpose::STANDARD.encode("metrics-user-secret:metrics-password-secret");
         headers.get("x-api-key").is_some_and(|key| key == "header-secret")
-            && headers.get_all("authorization").iter().any(|one| one == "Bearer token-file-secret")
+            && headers.get_all("authorization").iter().eq([&format!("Basic {user}")])
     };
     let series = move |headers: HeaderMap| async move {
         assert!(known(&headers), "{headers:?}");

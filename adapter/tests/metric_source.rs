@@ -144,13 +144,8 @@ async fn prometheus() {
     let url = serve(router).await;
     for verb in [Verb::Get, Verb::Post] {
         let source = Prometheus::new(PrometheusSettings {
-            url: url.parse().expect("a URL"),
             verb,
-            headers: Vec::new(),
-            token_file: None,
-            ca_file: None,
-            client_pair: None,
-            timeout: Duration::from_secs(20),
+            ..PrometheusSettings::new(url.parse().expect("a URL"))
         })
         .expect("no files to read");
         suite(&source, SystemTime::now()).await;

@@ -94,7 +94,9 @@ async fn the_tutorials_autoscaler_follows_real_load() -> Result<(), Failure> {
     prometheus.stop();
     until("the autoscaler knows that nothing is known", MINUTE * cluster.patience(), || async {
         let (status, message) = scaling_active(&cluster, "model-server-hpa")?;
-        Ok(status == "False" && message.contains("Prometheus cannot be reached: Connection refused"))
+        Ok(status == "False"
+            && message.contains("cannot reach Prometheus at http://")
+            && message.contains("Connection refused"))
     })
     .await?;
     let held = replicas(&cluster, "model-server")?;

@@ -209,7 +209,10 @@ async fn outages_are_told_and_survived() -> Result<(), Failure> {
     let (code, status) = deployed.cluster.json(&depth).await?;
     assert_eq!(code, 503, "{status}");
     let message = status["message"].as_str().unwrap_or_default();
-    assert!(message.contains("Prometheus cannot be reached: Connection refused"), "{status}");
+    assert!(
+        message.contains("cannot reach Prometheus at http://") && message.contains("Connection refused"),
+        "{status}"
+    );
     assert_eq!(deployed.cluster.get(C1).await?.0, 200);
     assert_eq!(direct.get("/readyz").await?.0, 200);
     deployed.prometheus.resume().await?;

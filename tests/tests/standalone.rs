@@ -132,7 +132,9 @@ async fn the_same_over_a_real_prometheus() -> Result<(), Failure> {
     assert_eq!(code, 503, "{status}");
     assert_eq!(
         status["message"],
-        "unable to fetch metrics by rules[1]: Prometheus cannot be reached: Connection refused (os error 111)"
+        format!(
+            "unable to fetch metrics by rules[1]: cannot reach Prometheus at {url}: Connection refused (os error 111)"
+        )
     );
     assert_eq!(names(&api.get(C1).await?.1), NAMES);
     assert_eq!(api.text("/readyz").await?.0, 200);

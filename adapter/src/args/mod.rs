@@ -95,7 +95,7 @@ pub enum HostChoice {
 #[derive(Debug)]
 pub enum SourceConfig {
     /// A Prometheus.
-    Prometheus(PrometheusSettings),
+    Prometheus(Box<PrometheusSettings>),
     /// The engine in this process.
     Embedded {
         /// What to scrape.

@@ -17,7 +17,7 @@ use super::audit::AuditFlags;
 use super::cluster::ClusterFlags;
 use super::{Command, Config, HostChoice, Logging, Serve, SourceConfig};
 use crate::logging;
-use crate::source::prometheus::{PrometheusSettings, Verb};
+use crate::source::prometheus::{KubernetesAuth, PrometheusSettings, Proxies, Verb};
 
 /// Serves the Kubernetes custom metrics API from Prometheus, or from samples it scrapes itself, by prometheus-adapter's
 /// rule files. Every flag of prometheus-adapter is taken; those without effect here say so once in the log. Without a
@@ -30,6 +30,7 @@ use crate::source::prometheus::{PrometheusSettings, Verb};
     args_override_self = true,
     disable_help_subcommand = true
 )]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(super) struct Raw {
     #[command(subcommand)]
     command: Option<Subcommands>,
@@ -52,16 +53,28 @@ pub(super) struct Raw {
     /// The Prometheus to ask. Without it, standalone mode scrapes for itself.
     #[arg(long, value_name = "URL", value_parser = prometheus_url, help_heading = "Prometheus")]
     prometheus_url: Option<Url>,
-    /// GET or POST: how queries are sent.
+    /// GET or POST: how queries are sent. With GET, those longer than 8 KiB go by POST where Prometheus takes it.
     #[arg(long, value_name = "VERB", default_value = "GET", value_parser = verb, help_heading = "Prometheus")]
     prometheus_verb: Verb,
-    /// A header for every request to Prometheus; repeatable.
+    /// A header for every request to Prometheus; repeatable. Of several credentials one is sent: the first of an
+    /// Authorization given here, the user and password in --prometheus-url, --prometheus-token-file,
+    /// --prometheus-auth-config or --prometheus-auth-incluster.
     #[arg(long, value_name = "NAME=VALUE", value_parser = header, help_heading = "Prometheus")]
     prometheus_header: Vec<(HeaderName, HeaderValue)>,
+    /// A kubeconfig whose current context gives access to Prometheus: authority, tls-server-name and proxy-url of its
+    /// cluster, token, tokenFile, client certificate or password of its user. Where Prometheus is, --prometheus-url
+    /// says. No commands (exec) are run. Read again when it or a file that it names changes; without effect beside
+    /// --prometheus-ca-file.
+    #[arg(long, value_name = "FILE", help_heading = "Prometheus")]
+    prometheus_auth_config: Option<PathBuf>,
+    /// Use the token and the authority of the pod's service account for Prometheus; read again when they change;
+    /// without effect beside --prometheus-ca-file.
+    #[arg(long, help_heading = "Prometheus", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = ArgAction::Set)]
+    prometheus_auth_incluster: bool,
     /// Holds a bearer token for Prometheus; read again when it changes.
     #[arg(long, value_name = "FILE", help_heading = "Prometheus")]
     prometheus_token_file: Option<PathBuf>,
-    /// Authorities to trust for Prometheus, PEM; read again when they change.
+    /// Authorities to trust for Prometheus, or Prometheus' own certificate, PEM; read again when they change.
     #[arg(long, value_name = "FILE", help_heading = "Prometheus")]
     prometheus_ca_file: Option<PathBuf>,
     /// Client certificate for Prometheus, PEM.
@@ -215,20 +228,42 @@ impl Raw {
                 None
             }
         };
+        let auth = match (self.prometheus_auth_config, self.prometheus_auth_incluster) {
+            (None, false) => None,
+            (config, _) if self.prometheus_ca_file.is_some() => {
+                let flag =
+                    if config.is_some() { "--prometheus-auth-config" } else { "--prometheus-auth-incluster" };
+                notices.push(format!(
+                    "{flag} has no effect beside --prometheus-ca-file, as in prometheus-adapter: name a token by \
+                     --prometheus-token-file, or the authority in the kubeconfig"
+                ));
+                None
+            }
+            (Some(path), false) => Some(KubernetesAuth::Kubeconfig(path)),
+            (None, true) => Some(KubernetesAuth::ServiceAccount(PathBuf::from(SERVICE_ACCOUNT))),
+            (Some(_), true) => {
+                faults.push(
+                    "expected --prometheus-auth-config or --prometheus-auth-incluster, found both".to_owned(),
+                );
+                None
+            }
+        };
         let mut relist_interval = self.metrics_relist_interval;
         let source = if let Some(url) = self.prometheus_url {
             if !self.scrape_target.is_empty() {
                 notices.push("--scrape-target has no effect: --prometheus-url says whom to ask".to_owned());
             }
-            SourceConfig::Prometheus(PrometheusSettings {
+            SourceConfig::Prometheus(Box::new(PrometheusSettings {
                 url,
                 verb: self.prometheus_verb,
                 headers: self.prometheus_header,
                 token_file: self.prometheus_token_file,
                 ca_file: self.prometheus_ca_file,
                 client_pair,
+                auth,
+                proxies: Proxies::from_environment(),
                 timeout: self.prometheus_timeout,
-            })
+            }))
         } else {
             if self.scrape_target.is_empty() {
                 faults.push(
@@ -362,3 +397,5 @@ fn target(text: &str) -> Result<Target, String> {
 
 /// As long as kube-proxy may need to learn that an endpoint leaves.
 const SHUTDOWN_DELAY: Duration = Duration::from_secs(10);
+/// Where Kubernetes mounts the account of a pod.
+const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";

@@ -270,3 +270,31 @@ fn upstreams_flags_are_taken_all_at_once() {
         ]
     );
 }
+
+#[test]
+fn kubernetes_access_to_prometheus_is_one_or_the_other_and_gives_way_to_a_ca_file() {
+    use crate::source::prometheus::KubernetesAuth;
+    let auth = |flags: &str| {
+        let (serve, notices) = serve(&format!("{LEAST} {flags}"));
+        let SourceConfig::Prometheus(settings) = serve.source else { panic!("not Prometheus") };
+        (settings.auth, notices)
+    };
+    assert_eq!(auth("--prometheus-auth-incluster=false"), (None, vec![]));
+    assert_eq!(auth("--prometheus-auth-config=k"), (Some(KubernetesAuth::Kubeconfig("k".into())), vec![]));
+    let account = KubernetesAuth::ServiceAccount("/var/run/secrets/kubernetes.io/serviceaccount".into());
+    for flag in
+        ["--prometheus-auth-incluster", "--prometheus-auth-incluster=true", "--prometheus_auth_incluster"]
+    {
+        assert_eq!(auth(flag), (Some(account.clone()), vec![]), "{flag}");
+    }
+    for flag in ["--prometheus-auth-config=k", "--prometheus-auth-incluster"] {
+        let (auth, notices) = auth(&format!("{flag} --prometheus-ca-file=ca"));
+        assert_eq!((auth, notices.len()), (None, 1), "{flag}");
+        assert!(notices[0].contains("has no effect beside --prometheus-ca-file"), "{notices:?}");
+    }
+    let text = faults(&format!("{LEAST} --prometheus-auth-config=k --prometheus-auth-incluster"));
+    assert!(
+        text.contains("expected --prometheus-auth-config or --prometheus-auth-incluster, found both"),
+        "{text}"
+    );
+}

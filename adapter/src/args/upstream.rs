@@ -73,7 +73,6 @@ const AUDIT: &str =
 const AUDIT_COMPRESS: &str = "old files of the audit log are kept as they are";
 const AUDIT_WEBHOOK: &str = "requests are recorded in a file or on standard output only";
 const THROTTLE: &str = "objects are watched, so requests of our own to the Kubernetes API are few";
-const PROMETHEUS_AUTH: &str = "give --prometheus-token-file and --prometheus-ca-file instead";
 const PROFILING: &str = "there is no Go runtime to profile";
 const SOCKET: &str = "the listening socket is not shared";
 
@@ -91,8 +90,6 @@ const IGNORED: &[Ignored] = &[
     switch("skip-log-headers", LOGGING),
     switch("add-dir-header", LOGGING),
     switch("one-output", LOGGING),
-    switch("prometheus-auth-incluster", PROMETHEUS_AUTH),
-    value("prometheus-auth-config", PROMETHEUS_AUTH),
     value("client-qps", THROTTLE),
     value("client-burst", THROTTLE),
     value("tls-curve-preferences", "the key exchange groups of the TLS library are used"),

@@ -34,7 +34,7 @@ pub(super) fn run(config: Serve) -> ExitCode {
     runtime.shutdown_background();
     match outcome {
         Ok(_) => ExitCode::SUCCESS,
-        Err(error @ AppError::Rules(_)) => {
+        Err(error @ (AppError::Rules(_) | AppError::Source(_))) => {
             eprintln!("{error}");
             ExitCode::from(UNUSABLE)
         }
@@ -76,7 +76,7 @@ fn parts(config: Serve) -> Result<Parts, AppError> {
     let (source, source_ready) = match source {
         SourceConfig::Prometheus(settings) => {
             let source: Arc<dyn crate::source::MetricSource> =
-                Arc::new(Prometheus::new(settings).map_err(unusable)?);
+                Arc::new(Prometheus::new(*settings).map_err(unusable)?);
             (source, std::future::ready(()).boxed())
         }
         SourceConfig::Embedded { targets, scrape, retention, ready_rounds } => {

@@ -1,189 +1,250 @@
-//! The HTTP client and what it proves itself with. Files are looked at again at most every ten seconds, by content.
+//! The HTTP client and what it proves itself with. What they are made of is looked at again at most every ten seconds,
+//! by content, and once more when Prometheus says that it does not know us.
 
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reqwest::{Certificate, Identity};
+use http::HeaderValue;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::{RequestBuilder, Url};
 use tokio::sync::Mutex;
 
-use super::PrometheusSettings;
+use super::access::{Access, Credential};
+use super::proxy::Proxy;
+use super::tls::TlsMaterial;
+use super::{PrometheusSettings, Verb, unreached};
 use crate::source::{SourceError, SourceErrorClass};
 
 /// A client that follows its files.
 pub(super) struct Client {
-    ca_file: Option<PathBuf>,
-    client_pair: Option<(PathBuf, PathBuf)>,
-    token_file: Option<PathBuf>,
+    settings: PrometheusSettings,
     state: Mutex<State>,
 }
 
 struct State {
-    client: reqwest::Client,
-    files: TlsFiles,
-    token: Option<String>,
+    current: Arc<Current>,
+    tls: TlsMaterial,
     looked_at: Instant,
+    /// What was wrong when last looked at: logged when it changes.
+    faults: Vec<String>,
 }
 
-/// The contents of the TLS files.
-#[derive(PartialEq, Eq, Default)]
-struct TlsFiles {
-    ca: Option<Vec<u8>>,
-    pair: Option<Vec<u8>>,
+/// The client and the credentials to use now.
+#[derive(Clone)]
+pub(super) struct Current {
+    pub(super) access: Access,
+    http: reqwest::Client,
+    /// The value of the `Authorization` header.
+    authorization: Option<HeaderValue>,
+    alias: Option<Alias>,
 }
 
 impl Client {
     pub(super) fn new(settings: &PrometheusSettings) -> Result<Client, SourceError> {
-        let PrometheusSettings { ca_file, client_pair, token_file, .. } = settings.clone();
-        let files = TlsFiles::read(ca_file.as_deref(), client_pair.as_ref())?;
-        let token = token_file.as_deref().map(read_token).transpose()?;
-        let state = State { client: build(&files)?, files, token, looked_at: Instant::now() };
-        Ok(Client { ca_file, client_pair, token_file, state: Mutex::new(state) })
+        let access = Access::of(settings).map_err(refuse)?;
+        for notice in &access.notices {
+            tracing::warn!("{notice}");
+        }
+        let tls = TlsMaterial::read(&access).map_err(refuse)?;
+        let authorization = authorization(&access).map_err(refuse)?;
+        let (http, alias) = build(settings, &access, &tls).map_err(refuse)?;
+        let current = Arc::new(Current { access, http, authorization, alias });
+        let state = State { current, tls, looked_at: Instant::now(), faults: Vec::new() };
+        Ok(Client { settings: settings.clone(), state: Mutex::new(state) })
     }
 
-    /// The client to use now.
-    pub(super) async fn current(&self) -> Result<reqwest::Client, SourceError> {
+    /// What to use now.
+    pub(super) async fn current(&self) -> Arc<Current> {
         let mut state = self.state.lock().await;
         if state.looked_at.elapsed() >= LOOK_AGAIN {
-            state.looked_at = Instant::now();
             self.refresh(&mut state);
         }
-        Ok(state.client.clone())
+        Arc::clone(&state.current)
     }
 
-    /// The bearer token to send now.
-    pub(super) async fn token(&self) -> Result<Option<String>, SourceError> {
-        Ok(self.state.lock().await.token.clone())
+    /// What to use instead of credentials that Prometheus refused; `None` while there are no others.
+    pub(super) async fn renewed(&self, refused: &Current) -> Option<Arc<Current>> {
+        let mut state = self.state.lock().await;
+        if state.looked_at.elapsed() >= LOOK_AGAIN_WHEN_REFUSED {
+            self.refresh(&mut state);
+        }
+        (state.current.authorization != refused.authorization).then(|| Arc::clone(&state.current))
     }
 
-    /// A file that is broken at the moment, in the middle of a rotation say, leaves what was read before in use.
+    /// What is broken at the moment, in the middle of a rotation say, leaves what was read before in use, each part for
+    /// itself.
     fn refresh(&self, state: &mut State) {
-        let files = TlsFiles::read(self.ca_file.as_deref(), self.client_pair.as_ref());
-        match files.and_then(|files| Ok((build_if_changed(&state.files, &files)?, files))) {
-            Ok((Some(client), files)) => {
-                tracing::info!("certificates for Prometheus reloaded");
-                state.client = client;
-                state.files = files;
+        state.looked_at = Instant::now();
+        let mut faults = Vec::new();
+        let mut next = Current::clone(&state.current);
+        match Access::of(&self.settings) {
+            Ok(access) => {
+                for notice in access.notices.iter().filter(|notice| !next.access.notices.contains(notice)) {
+                    tracing::warn!("{notice}");
+                }
+                next.access = access;
             }
-            Ok((None, _)) => {}
-            Err(error) => tracing::warn!(%error, "the certificates for Prometheus read before stay in use"),
+            Err(fault) => faults.push(fault),
         }
-        match self.token_file.as_deref().map(read_token).transpose() {
-            Ok(token) => state.token = token,
-            Err(error) => tracing::warn!(%error, "the token for Prometheus read before stays in use"),
+        match authorization(&next.access) {
+            Ok(authorization) => next.authorization = authorization,
+            Err(fault) => faults.push(fault),
+        }
+        let tls = TlsMaterial::read(&next.access).and_then(|tls| {
+            if tls == state.tls && next.access.proxy == state.current.access.proxy {
+                return Ok(());
+            }
+            (next.http, next.alias) = build(&self.settings, &next.access, &tls)?;
+            state.tls = tls;
+            tracing::info!("certificates for Prometheus reloaded");
+            Ok(())
+        });
+        if let Err(fault) = tls {
+            // What belongs to the client that stays.
+            next.access.trust = state.current.access.trust.clone();
+            next.access.proxy.clone_from(&state.current.access.proxy);
+            next.access.server_name.clone_from(&state.current.access.server_name);
+            faults.push(fault);
+        }
+        state.current = Arc::new(next);
+        if faults != state.faults {
+            for fault in &faults {
+                tracing::warn!("{fault}; access to Prometheus stays as it was read before");
+            }
+            state.faults = faults;
         }
     }
 }
 
-impl TlsFiles {
-    fn read(ca_file: Option<&Path>, pair: Option<&(PathBuf, PathBuf)>) -> Result<TlsFiles, SourceError> {
-        let pair = match pair {
-            None => None,
-            Some((certificate, key)) => {
-                let mut both = read(certificate)?;
-                both.push(b'\n');
-                both.extend(read(key)?);
-                Some(both)
-            }
+impl Current {
+    /// A request to a URL with all that gives access.
+    pub(super) fn request(&self, verb: Verb, url: &Url) -> RequestBuilder {
+        let mut url = url.clone();
+        let mut host = None;
+        if let Some(Alias { name, host: real }) = &self.alias
+            && url.scheme() == "https"
+        {
+            host = Some(url.port().map_or_else(|| real.clone(), |port| format!("{real}:{port}")));
+            // It was a host when the alias was made.
+            let _ = url.set_host(Some(name));
+        }
+        let mut request = match verb {
+            Verb::Get => self.http.get(url),
+            Verb::Post => self.http.post(url),
         };
-        Ok(TlsFiles { ca: ca_file.map(read).transpose()?, pair })
+        if let Some(host) = host {
+            request = request.header(http::header::HOST, host);
+        }
+        for (name, value) in &self.access.headers {
+            request = request.header(name, value);
+        }
+        if let Some(authorization) = &self.authorization {
+            request = request.header(http::header::AUTHORIZATION, authorization);
+        }
+        request
+    }
+
+    /// Whether a request gives something away to whoever receives it.
+    pub(super) fn has_credentials(&self) -> bool {
+        self.authorization.is_some() || !self.access.headers.is_empty() || self.access.identity.is_some()
+    }
+
+    /// What messages call the credential in use.
+    pub(super) fn credential(&self) -> Option<&str> {
+        self.access.credentials.first().map(|credential| credential.name.as_str())
+    }
+
+    /// The proxy for a URL.
+    pub(super) fn proxy_for<'a>(&'a self, settings: &'a PrometheusSettings, url: &Url) -> Option<&'a Proxy> {
+        // One that cannot be used was refused with the client.
+        self.access.proxy.as_ref().or_else(|| settings.proxies.proxy_for(url).ok().flatten())
     }
 }
 
-fn build_if_changed(before: &TlsFiles, now: &TlsFiles) -> Result<Option<reqwest::Client>, SourceError> {
-    if before == now { Ok(None) } else { build(now).map(Some) }
+fn authorization(access: &Access) -> Result<Option<HeaderValue>, String> {
+    access.credentials.first().map(Credential::authorization).transpose()
 }
 
-fn build(files: &TlsFiles) -> Result<reqwest::Client, SourceError> {
+/// The client, and the name that stands for the host in its URLs.
+fn build(
+    settings: &PrometheusSettings,
+    access: &Access,
+    tls: &TlsMaterial,
+) -> Result<(reqwest::Client, Option<Alias>), String> {
+    let mut tls = tls.client_config()?;
     let mut builder = reqwest::Client::builder()
+        .user_agent(USER_AGENT)
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_max_idle_per_host(IDLE_CONNECTIONS)
         .redirect(reqwest::redirect::Policy::none());
-    if let Some(ca) = &files.ca {
-        let authorities = Certificate::from_pem_bundle(ca).map_err(|error| {
-            refuse(format!("expected PEM certificates in the CA file for Prometheus: {error}"))
-        })?;
-        builder = builder.tls_certs_only(authorities);
+    // By itself it would read the environment otherwise than Go does.
+    builder = builder.no_proxy();
+    let proxied = match &access.proxy {
+        Some(proxy) => Some(proxy),
+        None => settings.proxies.proxy_for(&settings.url)?,
+    };
+    let proxied = proxied.is_some();
+    builder = match access.proxy.clone() {
+        Some(proxy) => builder.proxy(reqwest::Proxy::custom(move |_| Some(proxy.for_client()))),
+        None if settings.proxies.is_empty() => builder,
+        None => {
+            let proxies = settings.proxies.clone();
+            builder.proxy(reqwest::Proxy::custom(move |url| {
+                proxies.proxy_for(url).ok().flatten().map(Proxy::for_client)
+            }))
+        }
+    };
+    // A proxy resolves names itself; then the name is checked, and TLS asks for the host's.
+    let alias = if proxied { None } else { Alias::of(&settings.url, access) };
+    if let Some(alias) = alias.clone() {
+        // Over HTTP/2 the host would be the alias.
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        builder = builder.http1_only().dns_resolver(Arc::new(alias));
     }
-    if let Some(pair) = &files.pair {
-        let identity = Identity::from_pem(pair).map_err(|error| {
-            refuse(format!(
-                "expected a PEM certificate and its key in the client files for Prometheus: {error}"
-            ))
-        })?;
-        builder = builder.identity(identity);
-    }
-    builder.build().map_err(|error| refuse(format!("no HTTP client for Prometheus can be made: {error}")))
+    let client = builder.tls_backend_preconfigured(tls).build();
+    let client = client
+        .map_err(|error| format!("cannot make an HTTP client for Prometheus{}", unreached::cause(&error)))?;
+    Ok((client, alias))
 }
 
-/// A trailing newline would make an invalid header.
-fn read_token(path: &Path) -> Result<String, SourceError> {
-    let token = String::from_utf8(read(path)?)
-        .map_err(|_| refuse(format!("expected text in the token file {}", path.display())))?;
-    match token.trim() {
-        "" => Err(refuse(format!("expected a token in {}, found nothing", path.display()))),
-        token => Ok(token.to_owned()),
+/// A name that stands for a host in URLs, so that TLS asks for it.
+#[derive(Debug, Clone)]
+struct Alias {
+    name: String,
+    host: String,
+}
+
+impl Alias {
+    /// The name of a kubeconfig's `tls-server-name`. An address is not asked for in TLS, only looked for in the
+    /// certificate.
+    fn of(url: &Url, access: &Access) -> Option<Alias> {
+        let name = access.server_name.as_deref()?;
+        let mut named = url.clone();
+        named.set_host(Some(name)).ok()?;
+        let name = named.domain()?.to_owned();
+        let host = url.host_str()?.to_owned();
+        (name != host).then_some(Alias { name, host })
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, SourceError> {
-    std::fs::read(path).map_err(|error| refuse(format!("cannot read {}: {error}", path.display())))
+impl Resolve for Alias {
+    fn resolve(&self, name: Name) -> Resolving {
+        let host = if name.as_str() == self.name { self.host.clone() } else { name.as_str().to_owned() };
+        Box::pin(async move {
+            let host = host.trim_matches(['[', ']']);
+            let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, 0)).await?.collect();
+            Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
+    }
 }
 
 fn refuse(message: String) -> SourceError {
     SourceError::new(SourceErrorClass::Unavailable, message)
 }
 
+const USER_AGENT: &str = concat!("gpu-serving-autoscaler/", env!("CARGO_PKG_VERSION"), " (adapter)");
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
+const LOOK_AGAIN_WHEN_REFUSED: Duration = Duration::from_secs(1);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const IDLE_CONNECTIONS: usize = 64;
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use apiservice::authority::Authority;
-
-    use super::*;
-    use crate::source::prometheus::Verb;
-
-    /// As if the time to look again had come.
-    async fn look_again(client: &Client) {
-        let mut state = client.state.lock().await;
-        client.refresh(&mut state);
-    }
-
-    #[tokio::test]
-    async fn files_are_followed_and_what_is_broken_is_not_taken() {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let dir = tempfile::tempdir().expect("a folder");
-        let (ca, token) = (dir.path().join("ca.crt"), dir.path().join("token"));
-        let authority = |name| Authority::new(name).expect("a key").certificate().to_owned();
-        let (first, second) = (authority("first"), authority("second"));
-        fs::write(&ca, &first).expect("writable");
-        fs::write(&token, "one\n").expect("writable");
-        let client = Client::new(&PrometheusSettings {
-            url: "https://127.0.0.1:9090".parse().expect("a URL"),
-            verb: Verb::Get,
-            headers: Vec::new(),
-            token_file: Some(token.clone()),
-            ca_file: Some(ca.clone()),
-            client_pair: None,
-            timeout: Duration::from_secs(1),
-        })
-        .expect("good files");
-        let authorities = async || client.state.lock().await.files.ca.clone().expect("a bundle");
-        assert_eq!(client.token().await.expect("a token").as_deref(), Some("one"));
-
-        fs::write(&ca, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").expect("writable");
-        fs::write(&token, " \n").expect("writable");
-        look_again(&client).await;
-        assert_eq!(authorities().await, first.as_bytes());
-        assert_eq!(client.token().await.expect("a token").as_deref(), Some("one"));
-
-        fs::write(&ca, &second).expect("writable");
-        fs::write(&token, "two").expect("writable");
-        look_again(&client).await;
-        assert_eq!(authorities().await, second.as_bytes());
-        assert_eq!(client.token().await.expect("a token").as_deref(), Some("two"));
-    }
-}

@@ -3,27 +3,35 @@
 //! Requests are upstream's (`pkg/client/api.go`; contract, section 11.1), with its slips mended (D18): `timeout` says how
 //! much time is left, every call has a deadline, files are read again when they change.
 
+mod access;
 mod answer;
 mod client;
 mod failure;
 mod frame;
+mod kubeconfig;
 mod number;
+mod proxy;
+mod question;
+mod redirect;
 mod sample;
 mod stream;
 mod text;
+mod tls;
+mod unreached;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use http::header::ACCEPT_ENCODING;
 use http::{HeaderName, HeaderValue};
-use reqwest::{RequestBuilder, Response, Url};
+use reqwest::Url;
 
-use super::{Listing, MetricSource, QueryResult, SourceError, SourceErrorClass};
-use client::Client;
+use super::{Listing, MetricSource, QueryResult, SourceError};
+use question::Asker;
+use unreached::{broken_off as transport, within};
 
+pub use proxy::Proxies;
 // What Prometheus says is judged without asking it.
 pub use answer::read_result;
 pub use stream::read_listing;
@@ -43,25 +51,55 @@ pub struct PrometheusSettings {
     pub ca_file: Option<PathBuf>,
     /// Client certificate and key, PEM; read again when they change.
     pub client_pair: Option<(PathBuf, PathBuf)>,
+    /// Kubernetes' ways of access; read again when they change.
+    pub auth: Option<KubernetesAuth>,
+    /// The proxies of the environment; a kubeconfig's own comes before them.
+    pub proxies: Proxies,
     /// Longest time for a query; the deadline of a request can only shorten it.
     pub timeout: Duration,
+}
+
+impl PrometheusSettings {
+    /// A Prometheus asked by GET, without credentials, over TLS by the machine's authorities, directly.
+    pub fn new(url: Url) -> PrometheusSettings {
+        PrometheusSettings {
+            url,
+            verb: Verb::Get,
+            headers: Vec::new(),
+            token_file: None,
+            ca_file: None,
+            client_pair: None,
+            auth: None,
+            proxies: Proxies::default(),
+            timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Where Kubernetes' clients have certificates and credentials from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KubernetesAuth {
+    /// A kubeconfig.
+    Kubeconfig(PathBuf),
+    /// The folder of a pod's service account, with `token` and `ca.crt`.
+    ServiceAccount(PathBuf),
 }
 
 /// An HTTP method for queries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
-    /// Parameters in the URL.
+    /// Parameters in the URL, or in the body of a POST where that would be too long.
     Get,
-    /// Parameters in the body: for queries longer than a URL may be.
+    /// Parameters in the body.
     Post,
 }
 
 /// A Prometheus.
 pub struct Prometheus {
-    settings: PrometheusSettings,
+    asker: Asker,
     series: Url,
     query: Url,
-    client: Client,
+    timeout: Duration,
     name: String,
 }
 
@@ -71,37 +109,12 @@ impl Prometheus {
     /// # Errors
     /// Files that cannot be read or hold something else.
     pub fn new(settings: PrometheusSettings) -> Result<Prometheus, SourceError> {
-        let client = Client::new(&settings)?;
         // What dashboards tell servers apart by: never credentials or paths.
         let name = settings.url.host_str().unwrap_or_default().to_owned();
         let (series, query) =
             (endpoint(&settings.url, "/api/v1/series"), endpoint(&settings.url, "/api/v1/query"));
-        Ok(Prometheus { settings, series, query, client, name })
-    }
-
-    async fn ask(
-        &self,
-        endpoint: &Url,
-        parameters: &[(&str, &str)],
-        coding: Option<HeaderValue>,
-        deadline: Instant,
-    ) -> Result<Response, SourceError> {
-        let url = endpoint.clone();
-        let client = self.client.current().await?;
-        let mut request: RequestBuilder = match self.settings.verb {
-            Verb::Get => client.get(url).query(parameters),
-            Verb::Post => client.post(url).form(parameters),
-        };
-        if let Some(coding) = coding {
-            request = request.header(ACCEPT_ENCODING, coding);
-        }
-        for (name, value) in &self.settings.headers {
-            request = request.header(name, value);
-        }
-        if let Some(token) = self.client.token().await? {
-            request = request.bearer_auth(token);
-        }
-        within(deadline, request.send()).await?.map_err(|error| transport(&error))
+        let timeout = settings.timeout;
+        Ok(Prometheus { asker: Asker::new(settings)?, series, query, timeout, name })
     }
 
     async fn list(
@@ -113,8 +126,8 @@ impl Prometheus {
         let start = unix_seconds(since);
         let parameters = [("match[]", selector), ("start", &start)];
         // As it is: to compress a long listing takes Prometheus longer than to send it.
-        let response = self.ask(&self.series, &parameters, None, deadline).await?;
-        within(deadline, stream::listing(response)).await?
+        let (response, asked) = self.asker.ask(&self.series, &parameters, None, deadline).await?;
+        within(deadline, stream::listing(response)).await.flatten().map_err(|error| asked.explain(error))
     }
 
     async fn evaluate(
@@ -123,7 +136,7 @@ impl Prometheus {
         time: SystemTime,
         deadline: Instant,
     ) -> Result<QueryResult, SourceError> {
-        let deadline = deadline.min(Instant::now() + self.settings.timeout);
+        let deadline = deadline.min(Instant::now() + self.timeout);
         let left = deadline.saturating_duration_since(Instant::now());
         let parameters = [
             ("query", promql),
@@ -131,9 +144,9 @@ impl Prometheus {
             ("timeout", &format!("{}ms", left.as_millis().max(1))),
         ];
         let gzip = Some(HeaderValue::from_static("gzip"));
-        let response = self.ask(&self.query, &parameters, gzip, deadline).await?;
-        let (status, body) = within(deadline, answer::body(response)).await??;
-        read_result(status, &body)
+        let (response, asked) = self.asker.ask(&self.query, &parameters, gzip, deadline).await?;
+        let answer = within(deadline, answer::body(response)).await.flatten();
+        answer.and_then(|(status, body)| read_result(status, &body)).map_err(|error| asked.explain(error))
     }
 }
 
@@ -166,42 +179,12 @@ impl MetricSource for Prometheus {
     }
 }
 
-/// An endpoint of the API below a base URL, whose parameters it keeps.
+/// An endpoint of the API below a base URL, whose parameters it keeps; its user is sent as a header.
 fn endpoint(base: &Url, path: &str) -> Url {
     let mut url = base.clone();
+    let _ = (url.set_username(""), url.set_password(None));
     url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
     url
-}
-
-async fn within<T>(deadline: Instant, answer: impl Future<Output = T>) -> Result<T, SourceError> {
-    tokio::time::timeout_at(deadline.into(), answer)
-        .await
-        .map_err(|_| SourceError::new(SourceErrorClass::Timeout, "Prometheus did not answer in time"))
-}
-
-/// What went wrong on the way, without the URL, which may hold credentials.
-fn transport(error: &reqwest::Error) -> SourceError {
-    if error.is_timeout() {
-        return SourceError::new(SourceErrorClass::Timeout, "Prometheus did not answer in time");
-    }
-    let mut innermost: &dyn std::error::Error = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    let what = if error.is_connect() {
-        "Prometheus cannot be reached"
-    } else if error.is_body() || error.is_decode() {
-        "the answer of Prometheus broke off"
-    } else {
-        "Prometheus did not answer"
-    };
-    // The outermost message is the one that names the URL; with no cause below it there is nothing to add.
-    let cause = if innermost.source().is_none() && !std::ptr::addr_eq(innermost, error) {
-        format!(": {innermost}")
-    } else {
-        String::new()
-    };
-    SourceError::new(SourceErrorClass::Unavailable, format!("{what}{cause}"))
 }
 
 /// Seconds with up to three digits behind the point and no trailing zeros, as upstream writes times.
@@ -210,6 +193,9 @@ fn unix_seconds(time: SystemTime) -> String {
     let text = format!("{}.{:03}", millis / 1000, millis % 1000);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
+
+/// What the `http` crate takes, with a reserve for the name that may stand for the host.
+const LONGEST_URL: usize = u16::MAX as usize - 1 - 512;
 
 #[cfg(test)]
 mod tests {

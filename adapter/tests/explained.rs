@@ -386,7 +386,12 @@ async fn names_are_near_whatever_their_case_and_groups_are_known_by_their_new_na
         assert!(adapter.ask(path).await.is_err(), "{path}");
         adapter.log.one(asked, &[why, "no such metric"]);
     }
-    // Whatever is sent, a line stays short.
+    // Whatever is sent, a line stays one, and short.
+    assert!(adapter.ask("custom/namespaces/default/pods/a/y\nERROR forged").await.is_err());
+    adapter.log.one(
+        "asked=namespaces/default/pods/a/y",
+        &[r"pods/a/y\nERROR forged step", r"no rule makes y\nERROR"],
+    );
     let long = format!("custom/namespaces/default/pods/a/{}", "x".repeat(100_000));
     assert!(adapter.ask(&long).await.is_err());
     let lines = adapter.log.lines("xxxxxxxx");

@@ -10,6 +10,7 @@ mod missing;
 mod usage;
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -244,12 +245,21 @@ impl Unexplained {
     }
 }
 
-/// A text that callers choose, short enough for a log line.
+/// A text that callers choose, short enough for a log line and without anything that ends one.
 fn bounded(text: &str, longest: usize) -> Cow<'_, str> {
-    match text.char_indices().nth(longest) {
-        None => Cow::Borrowed(text),
-        Some((end, _)) => Cow::Owned(format!("{}... ({} bytes)", &text[..end], text.len())),
+    let end = text.char_indices().nth(longest).map(|(end, _)| end);
+    let shown = &text[..end.unwrap_or(text.len())];
+    if end.is_none() && !shown.contains(char::is_control) {
+        return Cow::Borrowed(text);
     }
+    let mut line = String::with_capacity(shown.len());
+    for c in shown.chars() {
+        if c.is_control() { line.extend(c.escape_default()) } else { line.push(c) }
+    }
+    if end.is_some() {
+        let _ = write!(line, "... ({} bytes)", text.len());
+    }
+    Cow::Owned(line)
 }
 
 impl Handler for Answerer {

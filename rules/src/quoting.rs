@@ -45,10 +45,15 @@ pub(crate) fn is_label_name(text: &str) -> bool {
 
 /// A metric name that every PromQL parser reads without quotes.
 pub(crate) fn is_metric_name(text: &str) -> bool {
-    !text.starts_with(|c: char| c.is_ascii_digit())
+    !NO_METRIC_NAMES.iter().any(|word| text.eq_ignore_ascii_case(word))
+        && !text.starts_with(|c: char| c.is_ascii_digit())
         && !text.is_empty()
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':')
 }
+
+/// Words that Prometheus' grammar does not take for a metric: its own, and numbers.
+const NO_METRIC_NAMES: [&str; 8] =
+    ["atan2", "bool", "group_left", "group_right", "ignoring", "inf", "nan", "on"];
 
 #[cfg(test)]
 mod tests {
@@ -76,6 +81,45 @@ mod tests {
                 panic!("{name:?}: not a selector");
             };
             assert_eq!(selector.matchers.matchers[0].name, name);
+        }
+    }
+
+    #[test]
+    fn words_of_the_grammar_are_metric_names_where_prometheus_takes_them() {
+        let words = [
+            "and",
+            "anchored",
+            "avg",
+            "bottomk",
+            "by",
+            "count",
+            "count_values",
+            "end",
+            "fill",
+            "group",
+            "limitk",
+            "max",
+            "min",
+            "offset",
+            "or",
+            "quantile",
+            "range",
+            "rate",
+            "smoothed",
+            "start",
+            "stddev",
+            "step",
+            "sum",
+            "topk",
+            "unless",
+            "without",
+            "On",
+            "NaN",
+            "Inf",
+        ];
+        for word in words.iter().chain(&NO_METRIC_NAMES) {
+            let parsed = promql::parse(&format!("{word}{{a=\"b\"}}")).is_ok();
+            assert_eq!(is_metric_name(word), parsed, "{word}");
         }
     }
 

@@ -2,6 +2,7 @@
 //! and the autoscaler's formula.
 
 pub mod api;
+pub mod backend;
 pub mod cluster;
 pub mod comparison;
 pub mod component;

@@ -73,7 +73,8 @@ fn hint(status: StatusCode, text: &str) -> Option<&'static str> {
         return Some("does --prometheus-url need https?");
     }
     match status.as_u16() {
-        400 if says("unsupported path") => Some(WRONG_PATH),
+        // VictoriaMetrics below another path, or a part of it that answers no queries.
+        400 if says("missing -http.pathprefix") || says("unsupported path") => Some(WRONG_PATH),
         401 => Some("are credentials missing? --help has the flags for Prometheus' credentials"),
         403 => Some("may these credentials read metrics?"),
         404 => Some(WRONG_PATH),
@@ -246,6 +247,13 @@ mod tests {
                 BadQuery,
                 "400 Bad Request: remoteAddr: \"127.0.0.1:1\"; requestURI: /x; unsupported path requested: \"/x\" (is the path \
                  of --prometheus-url right?)",
+            ),
+            (
+                400,
+                "missing -http.pathPrefix=\"/team\" in the requested path \"/api/v1/series\"\n".to_owned(),
+                BadQuery,
+                "400 Bad Request: missing -http.pathPrefix=\"/team\" in the requested path \"/api/v1/series\" (is the \
+                 path of --prometheus-url right?)",
             ),
             // Others' JSON.
             (422, r#"{"status":"error","error":"boom"}"#.to_owned(), BadQuery, "422 Unprocessable Entity: boom"),

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use gotmpl::Template;
 use promql::regexp;
 use regex::Regex;
 
@@ -13,7 +12,7 @@ use crate::lint::{Linter, Warning};
 use crate::name::NameRule;
 use crate::policy::Policy;
 use crate::resource::{ResourceLabels, StaticMapper};
-use crate::template;
+use crate::template::Template;
 use crate::usage::{ResourceQueries, ResourceRules};
 
 /// A rule by its section and place: `rules[3]`. What logs, errors and metrics name a rule by.
@@ -239,9 +238,9 @@ impl Compiler<'_> {
     }
 
     fn query(&mut self, text: &Placed<String>) -> Option<QueryTemplate> {
-        match template::compile(&text.value) {
+        match Template::query(&text.value) {
             Ok(template) => Some(QueryTemplate { text: text.value.clone(), template }),
-            Err(error) => self.refuse(&text.place, format!("this is no Go template: {error}")),
+            Err(error) => self.refuse(&text.place, format!("invalid Go template, {error}")),
         }
     }
 

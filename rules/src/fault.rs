@@ -68,8 +68,11 @@ impl std::error::Error for Faults {}
 
 /// `; did you mean "x"?` when one of the candidates is close to what was written, else nothing.
 pub(crate) fn suggestion<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+    // Comparing takes the product of the lengths, and what is so long is not a slip.
+    let short = |text: &str| text.len() <= 100;
     candidates
         .into_iter()
+        .filter(|candidate| short(written) && short(candidate))
         .map(|candidate| {
             (strsim::damerau_levenshtein(&written.to_lowercase(), &candidate.to_lowercase()), candidate)
         })

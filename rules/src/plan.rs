@@ -16,7 +16,7 @@ use crate::kubernetes;
 use crate::quoting::{self, is_label_name};
 use crate::selector::{Operator, Requirement, Selector};
 use crate::separable;
-use crate::template::{self, QueryFields, TemplateError};
+use crate::template::{QueryFields, TemplateError};
 use crate::written::Written;
 
 /// What to ask, and on whose behalf.
@@ -225,8 +225,8 @@ impl<'a> QueryParts<'a> {
             label_values_by_name: &values_by_name,
             group_by: &group_by,
         };
-        let text = template::execute(&template.template, &fields.to_value())
-            .map_err(|cause| PlanError::Template { rule, cause })?;
+        let text =
+            template.template.fill_query(&fields).map_err(|cause| PlanError::Template { rule, cause })?;
         if text.is_empty() { Err(PlanError::Empty { rule }) } else { Ok(text) }
     }
 }

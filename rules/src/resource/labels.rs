@@ -8,13 +8,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use gotmpl::{Template, Value};
 use promql::regexp;
 use regex::Regex;
 
 use super::{GroupResource, Kind, ResourceMapper};
 use crate::config::{ResourceMapping, ResourceName};
-use crate::template::{self, TemplateError};
+use crate::template::{LabelFields, Template, TemplateError};
 
 /// The label mapping of one rule, before a cluster gave its names a meaning.
 pub struct ResourceLabels {
@@ -30,8 +29,8 @@ struct LabelTemplate {
 /// Why a `resources.template` does not compile.
 #[derive(Debug, thiserror::Error)]
 pub enum ResourceLabelsError {
-    /// It is no Go template.
-    #[error(transparent)]
+    /// It is not a Go template.
+    #[error("invalid Go template, {0}")]
     Template(#[from] TemplateError),
     /// Without the resource in it, it names the same label for all.
     #[error("expected <<.Resource>> in the template, found {0:?}")]
@@ -144,9 +143,10 @@ impl ResolvedLabels {
 
 impl LabelTemplate {
     fn compile(text: &str) -> Result<LabelTemplate, ResourceLabelsError> {
-        let template = template::compile(text)?;
+        let template = Template::label(text)?;
         let no_pattern = |cause: String| ResourceLabelsError::NoPattern { template: text.to_owned(), cause };
-        let filled = fill(&template, "(?P<group>.*?)", "(?P<resource>.+?)")
+        let filled = template
+            .fill_label(LabelFields { group: "(?P<group>.*?)", resource: "(?P<resource>.+?)" })
             .map_err(|error| no_pattern(error.to_string()))?;
         if !filled.contains("(?P<resource>") {
             return Err(ResourceLabelsError::NoResource(text.to_owned()));
@@ -157,14 +157,8 @@ impl LabelTemplate {
     }
 
     fn fill(&self, group: &str, resource: &str) -> Result<String, TemplateError> {
-        fill(&self.template, group, resource)
+        self.template.fill_label(LabelFields { group, resource })
     }
-}
-
-fn fill(template: &Template, group: &str, resource: &str) -> Result<String, TemplateError> {
-    let fields: BTreeMap<String, Value> =
-        [("Group".to_owned(), group.into()), ("Resource".to_owned(), resource.into())].into();
-    template::execute(template, &fields.into())
 }
 
 /// What Prometheus' own data model calls so names no object.

@@ -2,7 +2,10 @@ module prometheus-adapter-component
 
 go 1.26.0
 
-require sigs.k8s.io/prometheus-adapter v0.12.0
+require (
+	k8s.io/apimachinery v0.30.0
+	sigs.k8s.io/prometheus-adapter v0.12.0
+)
 
 require (
 	github.com/NYTimes/gziphandler v1.1.1 // indirect
@@ -84,7 +87,6 @@ require (
 	gopkg.in/yaml.v2 v2.4.0 // indirect
 	gopkg.in/yaml.v3 v3.0.1 // indirect
 	k8s.io/api v0.30.0 // indirect
-	k8s.io/apimachinery v0.30.0 // indirect
 	k8s.io/apiserver v0.30.0 // indirect
 	k8s.io/client-go v0.30.0 // indirect
 	k8s.io/component-base v0.30.0 // indirect

@@ -7,6 +7,7 @@ mod escape;
 mod execute;
 mod format;
 mod functions;
+mod keys;
 mod lexer;
 mod literal;
 mod number;
@@ -111,6 +112,13 @@ impl Template {
             let message = format!("expected UTF-8, found a broken character at byte {at} of what it renders");
             place(&self.text, Fault { at: 0, message })
         })
+    }
+}
+
+impl Template {
+    /// Names of labels whose values a query template asks for by a constant name.
+    pub(crate) fn label_names(&self) -> Vec<&str> {
+        keys::label_names(&self.tree)
     }
 }
 

@@ -54,13 +54,37 @@ pub(crate) struct Sample<'a> {
 
 impl Sample<'_> {
     pub(crate) fn render(&self, written: &Written) -> Result<String, PlanError> {
-        self.parts(written)?.render(self.rule, self.template, written, self.group_by)
+        self.render_selecting(written, &self.selected(written))
     }
 
-    fn parts<'p>(&'p self, written: &Written) -> Result<QueryParts<'p>, PlanError> {
+    fn render_selecting(&self, written: &Written, selected: &[&str]) -> Result<String, PlanError> {
+        self.parts(written, selected)?.render(self.rule, self.template, written, self.group_by)
+    }
+
+    /// Labels of the request's selector, beside the one that it always has. The query may ask for labels that a selector has
+    /// or has not: with them all, or with none if that makes more of it.
+    fn selected(&self, written: &Written) -> Vec<&str> {
+        let own = [self.namespace_label, self.object_label];
+        let mut asked = self.template.template.label_names();
+        asked.retain(|label| quoting::is_label_name(label) && !own.contains(&Some(label)));
+        if asked.is_empty() {
+            return asked;
+        }
+        let is_query =
+            |text: &Result<String, PlanError>| text.as_ref().is_ok_and(|text| promql::parse(text).is_ok());
+        let with_all = self.render_selecting(written, &asked);
+        let with_none = self.render_selecting(written, &[]);
+        let prefers_none = !is_query(&with_all) && (is_query(&with_none) || with_all.is_err());
+        if prefers_none { Vec::new() } else { asked }
+    }
+
+    fn parts<'p>(&'p self, written: &Written, selected: &[&'p str]) -> Result<QueryParts<'p>, PlanError> {
         let mut parts = QueryParts::of(written);
         // So that there are matchers in any case.
         parts.equals(SAMPLE_KEY, "=", SAMPLE_VALUE);
+        for label in selected {
+            parts.equals(label, "=", ASKED_VALUE);
+        }
         if let Some(label) = self.namespace_label {
             parts.namespace(label, SAMPLE_NAMESPACE)?;
         }
@@ -125,7 +149,7 @@ impl Sample<'_> {
                 Written { series: "".into(), name_matcher: Some(in_matchers.as_str().into()), ..plain };
             // The text must differ only where the fields are: a template that looks at the name may mean something else.
             let same_text = |text: &str| {
-                let matchers = self.parts(&as_it_is).ok()?.matchers().to_owned();
+                let matchers = self.parts(&as_it_is, &self.selected(&as_it_is)).ok()?.matchers().to_owned();
                 let matched = pasted
                     .replace(ODD_SAMPLE_SERIES, "")
                     .replace(&matchers, &format!("{in_matchers},{matchers}"));
@@ -266,5 +290,7 @@ const SAMPLE_SERIES: &str = "a_sample_series";
 const ODD_SAMPLE_SERIES: &str = "an.odd.sample.series";
 const SAMPLE_KEY: &str = "a_sample_key";
 const SAMPLE_VALUE: &str = "a-sample-value";
+/// The value of a label that a query asks for: valid as a name too, which it may be used as.
+const ASKED_VALUE: &str = "a_sample_value";
 const SAMPLE_NAMESPACE: &str = "a-sample-namespace";
 const SAMPLE_OBJECT: &str = "a-sample-object";

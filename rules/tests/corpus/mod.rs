@@ -59,6 +59,33 @@ pub(crate) struct Query {
     pub(crate) promql: Option<String>,
 }
 
+/// What upstream would ask Prometheus for the use of pods or nodes, by `tests/data/resource_rules.jsonl`, which the Go test in
+/// `tests/components/prometheus-adapter/resourcerules` holds to upstream's code.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ResourceQuery {
+    pub(crate) file: String,
+    /// `cpu` or `memory`.
+    pub(crate) resource: String,
+    /// Empty for nodes.
+    #[serde(default)]
+    pub(crate) namespace: String,
+    pub(crate) names: Vec<String>,
+    /// The labels of the object and, for pods, of the container.
+    #[serde(default)]
+    pub(crate) labels: Vec<String>,
+    /// The SHA-256 of the query, whose text is other people's. Empty where upstream refuses.
+    #[serde(default)]
+    pub(crate) query: String,
+}
+
+/// Every query of resource rules.
+pub(crate) fn resource_queries() -> Vec<ResourceQuery> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/resource_rules.jsonl");
+    let text = std::fs::read_to_string(path).expect("the file is readable");
+    text.lines().map(|line| serde_json::from_str(line).expect("a query")).collect()
+}
+
 /// The corpus, where there is one.
 pub(crate) fn find() -> Option<PathBuf> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus");

@@ -3,6 +3,7 @@ module prometheus-adapter-component
 go 1.26.0
 
 require (
+	gopkg.in/yaml.v2 v2.4.0
 	k8s.io/apimachinery v0.30.0
 	sigs.k8s.io/prometheus-adapter v0.12.0
 )
@@ -84,7 +85,6 @@ require (
 	google.golang.org/protobuf v1.33.0 // indirect
 	gopkg.in/inf.v0 v0.9.1 // indirect
 	gopkg.in/natefinch/lumberjack.v2 v2.2.1 // indirect
-	gopkg.in/yaml.v2 v2.4.0 // indirect
 	gopkg.in/yaml.v3 v3.0.1 // indirect
 	k8s.io/api v0.30.0 // indirect
 	k8s.io/apiserver v0.30.0 // indirect

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use promql::regexp;
-use regex::Regex;
+use promql::regexp::{self, Regexp};
 
 use crate::config::{Config, DiscoveryRule, Place, Placed, ResourceRule, SeriesFilter};
 use crate::fault::{Fault, Faults};
@@ -69,8 +68,8 @@ pub(crate) struct QueryTemplate {
 }
 
 enum Filter {
-    Is(Regex),
-    IsNot(Regex),
+    Is(Regexp),
+    IsNot(Regexp),
 }
 
 impl Rule {
@@ -202,7 +201,7 @@ impl Compiler<'_> {
         }
     }
 
-    fn regex(&mut self, pattern: &Placed<String>) -> Option<Regex> {
+    fn regex(&mut self, pattern: &Placed<String>) -> Option<Regexp> {
         match regexp::compile(&pattern.value) {
             Ok(regex) => Some(regex),
             Err(error) => self.refuse(&pattern.place, error.to_string()),

@@ -1,12 +1,11 @@
 //! A series' name becomes the metric's name in the API: `name.matches` and `name.as`.
 
-use promql::regexp::{self, RegexpError};
-use regex::Regex;
+use promql::regexp::{self, Regexp, RegexpError};
 
 /// A compiled name mapping.
 #[derive(Debug, Clone)]
 pub struct NameRule {
-    matches: Regex,
+    matches: Regexp,
     r#as: String,
 }
 
@@ -32,7 +31,7 @@ impl NameRule {
     pub fn new(matches: Option<&str>, r#as: &str) -> Result<NameRule, NameRuleError> {
         let pattern = matches.unwrap_or(".*");
         let matches = regexp::compile(pattern)?;
-        let r#as = match (r#as, matches.captures_len() - 1) {
+        let r#as = match (r#as, matches.group_count()) {
             ("", 0) => "$0".to_owned(),
             ("", 1) => "$1".to_owned(),
             ("", groups) => return Err(NameRuleError::AsNeeded { pattern: pattern.to_owned(), groups }),
@@ -43,66 +42,13 @@ impl NameRule {
 
     /// How many capture groups `matches` has.
     pub(crate) fn groups(&self) -> usize {
-        self.matches.captures_len() - 1
+        self.matches.group_count()
     }
 
     /// The metric's name in the API; `None` when the series' name does not fit, so that it yields no metric.
     pub fn metric(&self, series: &str) -> Option<String> {
-        let captures = self.matches.captures(series)?;
-        Some(expand(&self.r#as, |group| match group {
-            Group::Index(index) => captures.get(index).map(|found| found.as_str()),
-            Group::Name(name) => captures.name(name).map(|found| found.as_str()),
-        }))
+        Some(self.matches.captures(series)?.expand(&self.r#as))
     }
-}
-
-enum Group<'a> {
-    Index(usize),
-    Name(&'a str),
-}
-
-/// Go's `Regexp.Expand` to the letter: the longest run of word characters behind `$` is the group's name, so `$1_$2`
-/// asks for a group called `1_`; a group that does not exist is empty; `$$` is one `$`; any other `$` stands for
-/// itself.
-fn expand<'t>(template: &str, group: impl Fn(Group<'_>) -> Option<&'t str>) -> String {
-    let mut out = String::new();
-    let mut rest = template;
-    while let Some(dollar) = rest.find('$') {
-        out.push_str(&rest[..dollar]);
-        let behind = &rest[dollar + 1..];
-        if let Some(after) = behind.strip_prefix('$') {
-            out.push('$');
-            rest = after;
-            continue;
-        }
-        let Some((name, after)) = reference(behind) else {
-            out.push('$');
-            rest = behind;
-            continue;
-        };
-        let wanted = match name.parse::<usize>() {
-            Ok(index) if name.bytes().all(|byte| byte.is_ascii_digit()) => Group::Index(index),
-            _ => Group::Name(name),
-        };
-        out.push_str(group(wanted).unwrap_or_default());
-        rest = after;
-    }
-    out.push_str(rest);
-    out
-}
-
-/// `name...` or `{name}...` → the name and what follows.
-fn reference(text: &str) -> Option<(&str, &str)> {
-    let (braced, text) = match text.strip_prefix('{') {
-        Some(inner) => (true, inner),
-        None => (false, text),
-    };
-    let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len());
-    if end == 0 {
-        return None;
-    }
-    let (name, after) = text.split_at(end);
-    if braced { Some((name, after.strip_prefix('}')?)) } else { Some((name, after)) }
 }
 
 #[cfg(test)]
@@ -131,12 +77,31 @@ mod tests {
     }
 
     #[test]
+    fn patterns_mean_what_go_makes_of_them() {
+        for (matches, r#as, series, expected) in [
+            (r"\Qx.y\E", "a", "x.y", Some("a")),
+            (r"\Qx.y\E", "a", "x_y", None),
+            ("^x{", "a", "x{", Some("a")),
+            ("[[a-z]_x", "a", "[_x", Some("a")),
+            ("a{,3}", "a", "a{,3}", Some("a")),
+            ("a{,3}", "a", "aaa", None),
+            ("^[x&&y]", "a", "&", Some("a")),
+            (r"^\<(.*)\>$", "", "<x>", Some("x")),
+            (r"^[\w-.]+$", "", "x-y.z", Some("x-y.z")),
+            (r"^(\w+)$", "", "é", None),
+        ] {
+            let rule = NameRule::new(Some(matches), r#as).expect("a valid mapping");
+            assert_eq!(rule.metric(series).as_deref(), expected, "{matches:?} on {series:?}");
+        }
+    }
+
+    #[test]
     fn as_is_needed_for_several_groups() {
         let error = NameRule::new(Some("(a)(b)"), "").expect_err("ambiguous");
         assert_eq!(
             error.to_string(),
             "\"(a)(b)\" has 2 capture groups: expected \"as\" to say which of them make the name"
         );
-        assert!(NameRule::new(Some("(a"), "x").expect_err("broken").to_string().contains("unclosed group"));
+        assert!(NameRule::new(Some("(a"), "x").expect_err("broken").to_string().contains("missing )"));
     }
 }

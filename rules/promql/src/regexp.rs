@@ -1,24 +1,173 @@
-//! Go's regular expressions (RE2) on the regex crate.
+//! Go's regular expressions (RE2), as `regexp.Compile` reads them, on the regex crate.
+//!
+//! Both crates search the same way: the leftmost match, of these the one that Perl would find, in linear time. Their languages
+//! differ: text that one takes the other refuses, or reads otherwise. [`translate`] reads Go's language, refuses what Go refuses,
+//! and writes the same expression in the language of the regex crate.
 
-use regex::Regex;
+mod class;
+mod escape;
+mod expand;
+mod fault;
+mod flags;
+mod translate;
+mod unicode;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use regex::{Regex, RegexBuilder};
+
+use self::flags::Flags;
+use self::translate::Translation;
+
+/// A compiled expression. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Regexp {
+    regex: Regex,
+    pattern: Arc<str>,
+    groups: Arc<Groups>,
+}
+
+/// The capture groups of an expression. Go takes names that the regex crate refuses, and one name for several groups.
+#[derive(Debug)]
+struct Groups {
+    /// Without the whole match.
+    count: usize,
+    by_name: HashMap<String, Vec<usize>>,
+}
+
+/// The first match of an expression in a text.
+#[derive(Debug)]
+pub struct Captures<'t> {
+    captures: regex::Captures<'t>,
+    groups: Arc<Groups>,
+}
 
 /// Why a regular expression does not compile.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected a regular expression, found {pattern:?}: {cause}")]
+#[error("expected a regular expression, found {}: {cause}", shortened(.pattern))]
 pub struct RegexpError {
     /// The pattern as written.
     pub pattern: String,
-    /// The reason, in one line.
+    /// The reason, in one line, with the place.
     pub cause: String,
 }
 
 /// Compiles a pattern with the meaning that Go's `regexp` gives it.
 ///
 /// # Errors
-/// A pattern that Go refuses, or that has no equal here.
-pub fn compile(pattern: &str) -> Result<Regex, RegexpError> {
-    Regex::new(pattern).map_err(|error| RegexpError {
-        pattern: pattern.to_owned(),
-        cause: error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned(),
-    })
+/// A pattern that Go refuses, or one that is too large for this crate.
+pub fn compile(pattern: &str) -> Result<Regexp, RegexpError> {
+    Regexp::build(pattern, Flags::default(), |translated| translated)
 }
+
+/// Compiles the pattern of a PromQL matcher: it matches a value as a whole, and `.` matches a line break, too.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_matcher(pattern: &str) -> Result<Regexp, RegexpError> {
+    Regexp::build(pattern, Flags::DOT_MATCHES_LINE_BREAK, |translated| format!("^(?s:{translated})$"))
+}
+
+/// The pattern in the regex crate's syntax. Where both read it alike, it is the text as written. Names of groups that the regex
+/// crate refuses are left out.
+///
+/// # Errors
+/// A pattern that Go refuses, or that nests too deeply for this crate. Its compiled size is not known here.
+pub fn translate(pattern: &str) -> Result<String, RegexpError> {
+    Ok(translation(pattern, Flags::default())?.text)
+}
+
+fn translation(pattern: &str, flags: Flags) -> Result<Translation, RegexpError> {
+    translate::translate(pattern, flags)
+        .map_err(|error| RegexpError { pattern: pattern.to_owned(), cause: error.to_string() })
+}
+
+impl Regexp {
+    fn build(pattern: &str, flags: Flags, anchor: impl Fn(String) -> String) -> Result<Regexp, RegexpError> {
+        let Translation { text, names } = translation(pattern, flags)?;
+        // A search keeps a place for each group in each state.
+        let limit = MAX_COMPILED_SIZE / (1 + names.len() / GROUPS_OF_FULL_SIZE);
+        let regex = RegexBuilder::new(&anchor(text))
+            .size_limit(limit)
+            .nest_limit(MAX_SYNTAX_DEPTH)
+            .build()
+            .map_err(|error| RegexpError { pattern: pattern.to_owned(), cause: cause(&error) })?;
+        let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
+        let count = names.len();
+        for (position, name) in names.into_iter().enumerate() {
+            if let Some(name) = name {
+                by_name.entry(name).or_default().push(position + 1);
+            }
+        }
+        Ok(Regexp { regex, pattern: pattern.into(), groups: Arc::new(Groups { count, by_name }) })
+    }
+
+    /// The pattern as written.
+    pub fn as_str(&self) -> &str {
+        &self.pattern
+    }
+
+    /// How many capture groups it has, without the whole match.
+    pub fn group_count(&self) -> usize {
+        self.groups.count
+    }
+
+    /// Whether it matches somewhere in a text.
+    pub fn is_match(&self, text: &str) -> bool {
+        self.regex.is_match(text)
+    }
+
+    /// The first match in a text; `None` without one.
+    pub fn captures<'t>(&self, text: &'t str) -> Option<Captures<'t>> {
+        let captures = self.regex.captures(text)?;
+        Some(Captures { captures, groups: Arc::clone(&self.groups) })
+    }
+}
+
+impl<'t> Captures<'t> {
+    /// What a group matched, 0 being the whole; `None` for a group that did not take part, or that there is not.
+    pub fn get(&self, group: usize) -> Option<&'t str> {
+        self.captures.get(group).map(|found| found.as_str())
+    }
+
+    /// What the first group of a name that took part matched.
+    pub fn name(&self, name: &str) -> Option<&'t str> {
+        self.groups.by_name.get(name)?.iter().find_map(|group| self.get(*group))
+    }
+
+    /// A template with its `$1`, `${name}` and `$$` replaced, as Go's `Regexp.Expand` does it.
+    pub fn expand(&self, template: &str) -> String {
+        expand::expand(template, self)
+    }
+}
+
+fn cause(error: &regex::Error) -> String {
+    match error {
+        regex::Error::CompiledTooBig(limit) => format!("it needs more than {limit} bytes compiled"),
+        // What is written by `translate` is understood, but for its depth.
+        error => {
+            error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+        }
+    }
+}
+
+/// A pattern in quotes, or as much of it as a line may hold.
+fn shortened(pattern: &str) -> String {
+    match pattern.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => format!("{:?}… ({} bytes)", &pattern[..end], pattern.len()),
+        None => format!("{pattern:?}"),
+    }
+}
+
+/// The bytes of a compiled expression.
+const MAX_COMPILED_SIZE: usize = 10 << 20;
+/// Expressions with fewer groups than this may have the full size.
+const GROUPS_OF_FULL_SIZE: usize = 8;
+/// The depth of what `translate` writes: a group that is repeated in an alternation in a sequence is four levels.
+const MAX_SYNTAX_DEPTH: u32 = 4 * translate::MAX_NESTING as u32 + 16;
+/// The characters of a pattern that an error shows.
+const MAX_SHOWN: usize = 200;
+
+#[cfg(test)]
+mod tests;

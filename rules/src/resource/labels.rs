@@ -8,8 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use promql::regexp;
-use regex::Regex;
+use promql::regexp::{self, Regexp};
 
 use super::{GroupResource, Kind, ResourceMapper};
 use crate::config::{ResourceMapping, ResourceName};
@@ -23,7 +22,7 @@ pub struct ResourceLabels {
 
 struct LabelTemplate {
     template: Template,
-    extract: Regex,
+    extract: Regexp,
 }
 
 /// Why a `resources.template` does not compile.
@@ -109,7 +108,7 @@ impl ResolvedLabels {
         // Targets choose their labels' names, but no query holds them: it holds what `label_of` makes of the kind.
         let template = self.labels.template.as_ref()?;
         let captures = template.extract.captures(label)?;
-        let part = |name: &str| captures.name(name).map_or("", |found| found.as_str());
+        let part = |name: &str| captures.name(name).unwrap_or_default();
         mapper.kind_for(part("resource"), part("group"))
     }
 

@@ -24,9 +24,7 @@ pub(super) fn replace(
     for sample in &mut samples {
         let value = sample.labels.value(source).unwrap_or_default();
         if let Some(captures) = regex.captures(value) {
-            let mut replaced = String::new();
-            captures.expand(replacement, &mut replaced);
-            sample.labels = sample.labels.with(target, &replaced);
+            sample.labels = sample.labels.with(target, &captures.expand(replacement));
         }
     }
     refuse_duplicates(&samples)?;

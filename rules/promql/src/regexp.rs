@@ -125,6 +125,13 @@ impl Regexp {
     }
 }
 
+/// The expression for a tree of promql-parser: without the names of its groups.
+impl From<Regexp> for Regex {
+    fn from(regexp: Regexp) -> Regex {
+        regexp.regex
+    }
+}
+
 impl<'t> Captures<'t> {
     /// What a group matched, 0 being the whole; `None` for a group that did not take part, or that there is not.
     pub fn get(&self, group: usize) -> Option<&'t str> {

@@ -9,6 +9,7 @@ use crate::error::Fault;
 use crate::node::Node;
 use crate::parse::Parser;
 use crate::quote::unquote;
+use crate::regexp;
 use crate::token::{Kind, Operator, Token};
 
 impl<'a> Parser<'a> {
@@ -75,8 +76,8 @@ impl<'a> Parser<'a> {
         let word = self.expect(Kind::Text, expected)?;
         let op = match operator.kind {
             Kind::Equal => MatchOp::Equal,
-            Kind::MatchesRegexp => MatchOp::Re(regexp(word)?),
-            Kind::MatchesNotRegexp => MatchOp::NotRe(regexp(word)?),
+            Kind::MatchesRegexp => MatchOp::Re(pattern(word)?),
+            Kind::MatchesNotRegexp => MatchOp::NotRe(pattern(word)?),
             _ => MatchOp::NotEqual,
         };
         Ok(Matcher { op, name, value: self.text(word) })
@@ -84,7 +85,7 @@ impl<'a> Parser<'a> {
 }
 
 /// The pattern as Prometheus compiles it: it matches the whole value, and `.` a line break.
-fn regexp(word: Token<'_>) -> Result<Regex, Fault> {
+fn pattern(word: Token<'_>) -> Result<Regex, Fault> {
     let pattern = match unquote(word.text) {
         Ok(pattern) => pattern,
         // Go's syntax is UTF-8; what has no syntax is compared as bytes.
@@ -93,10 +94,10 @@ fn regexp(word: Token<'_>) -> Result<Regex, Fault> {
         }
         Err(_) => String::new(),
     };
-    Regex::new(&format!("^(?s:{pattern})$")).map_err(|error| {
-        let cause = error.to_string().lines().last().unwrap_or_default().to_owned();
-        Fault::invalid(word.at, format!("expected a regular expression, found {pattern:?}: {cause}"))
-    })
+    match regexp::compile_matcher(&pattern) {
+        Ok(regexp) => Ok(regexp.into()),
+        Err(error) => Err(Fault::invalid(word.at, error.to_string())),
+    }
 }
 
 /// Prometheus does not select all series by a typing error.

@@ -107,6 +107,17 @@ fn a_matcher_matches_line_breaks_and_the_whole() {
 }
 
 #[test]
+fn a_query_with_a_pattern_that_go_refuses_is_refused_at_its_place() {
+    for pattern in ["x**", "a)|(b", r"\C"] {
+        let error = crate::parse(&format!("n{{a=~{pattern:?}}}")).expect_err(pattern).to_string();
+        assert!(error.starts_with("1:6: parse error: expected a regular expression, found"), "{error}");
+    }
+    for pattern in [r"[\d-z]", r"\Qa|b\E", "[[a]", r"\0", "x{,3}", ".+"] {
+        crate::parse(&format!("n{{a=~{pattern:?}}}")).expect(pattern);
+    }
+}
+
+#[test]
 fn templates_expand_as_in_go() {
     for (pattern, template, expected) in [
         ("(x)", "$1_y", ""),

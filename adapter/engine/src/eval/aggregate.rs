@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use promql_parser::parser::{AggregateExpr, LabelModifier};
 
 use super::kahan::{Mean, Sum};
+use super::order::{ascending, descending};
 use super::{Evaluator, Result, over_time, refuse_duplicates};
 use crate::QueryError;
 use crate::labels::{Labels, METRIC_NAME};
@@ -63,10 +64,10 @@ impl Evaluator<'_> {
         if value.is_nan() {
             return Err(QueryError::Execution("Parameter value is NaN".to_owned()));
         }
-        if value >= i64::MAX as f64 || value <= i64::MIN as f64 {
-            let direction = if value > 0.0 { "overflows" } else { "underflows" };
-            return Err(QueryError::Execution(format!("Scalar value {value} {direction} int64")));
+        if value >= i64::MAX as f64 {
+            return Err(QueryError::Execution(format!("Scalar value {value} overflows int64")));
         }
+        // Below one there is nothing to take, however far.
         Ok(value.max(0.0) as usize)
     }
 }
@@ -132,14 +133,11 @@ fn variance(members: &[Sample]) -> f64 {
 
 /// The `count` largest or smallest samples of each group, best first; NaN is taken last.
 fn most(samples: Vec<Sample>, modifier: Option<&LabelModifier>, count: usize, largest: bool) -> Vec<Sample> {
+    let order = if largest { descending } else { ascending };
     groups(samples, modifier)
         .into_iter()
         .flat_map(|(_, mut members)| {
-            members.sort_by(|left, right| match (left.value.is_nan(), right.value.is_nan()) {
-                (false, false) if largest => right.value.total_cmp(&left.value),
-                (false, false) => left.value.total_cmp(&right.value),
-                (left, right) => left.cmp(&right),
-            });
+            members.sort_by(|left, right| order(left.value, right.value));
             members.truncate(count);
             members
         })

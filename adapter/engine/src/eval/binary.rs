@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use promql_parser::parser::{BinModifier, BinaryExpr, LabelModifier, VectorMatchCardinality};
 
-use super::{Evaluator, Result};
+use super::{Evaluator, Result, refuse_duplicates};
 use crate::QueryError;
 use crate::labels::{Labels, METRIC_NAME};
 use crate::value::{Sample, Value};
@@ -63,10 +63,10 @@ impl Evaluator<'_> {
                 Ok(Value::Scalar(operator.of_scalars(left, right)?))
             }
             (Value::Vector(left), Value::Scalar(right)) => {
-                Ok(Value::Vector(with_scalar(operator, left, bool_result, |value| (value, right))?))
+                with_scalar(operator, left, bool_result, |value| (value, right)).map(Value::Vector)
             }
             (Value::Scalar(left), Value::Vector(right)) => {
-                Ok(Value::Vector(with_scalar(operator, right, bool_result, |value| (left, value))?))
+                with_scalar(operator, right, bool_result, |value| (left, value)).map(Value::Vector)
             }
             (Value::Vector(left), Value::Vector(right)) => {
                 let matching = Matching::of(modifier);
@@ -171,7 +171,8 @@ fn with_scalar(
         return Err(QueryError::Execution("set operators are not allowed with a scalar".to_owned()));
     }
     let is_comparison = matches!(operator, Operator::Comparison(_));
-    Ok(samples
+    let drops_name = bool_result || operator.changes_metric();
+    let results: Vec<Sample> = samples
         .into_iter()
         .filter_map(|mut sample| {
             let (left, right) = operands(sample.value);
@@ -183,12 +184,16 @@ fn with_scalar(
             } else if !is_comparison {
                 sample.value = value;
             }
-            if bool_result || operator.changes_metric() {
+            if drops_name {
                 sample.labels = sample.labels.without_name();
             }
             Some(sample)
         })
-        .collect())
+        .collect();
+    if drops_name {
+        refuse_duplicates(&results)?;
+    }
+    Ok(results)
 }
 
 /// How samples of two vectors find each other.

@@ -2,6 +2,7 @@
 
 use promql_parser::parser::{Call, Expr};
 
+use super::order::{ascending, descending, go_max, go_min};
 use super::rate::{self, Kind};
 use super::{Evaluator, Ranges, Result, histogram, labels, map, over_time, refuse_duplicates, time};
 use crate::QueryError;
@@ -24,7 +25,7 @@ impl Evaluator<'_> {
         }
         if let Some(part) = time::part(name) {
             let Some(argument) = arguments.first() else {
-                let value = time::of(part, time_ms.div_euclid(1000) as f64);
+                let value = time::of(part, (time_ms / 1000) as f64);
                 return Ok(Value::Vector(vec![Sample { labels: Labels::empty(), time_ms, value }]));
             };
             let samples = map(self.vector(argument, time_ms)?, |seconds| time::of(part, seconds));
@@ -76,12 +77,8 @@ impl Evaluator<'_> {
             }
             "sort" | "sort_desc" => {
                 let mut samples = vector(0)?;
-                // NaN comes last either way.
-                samples.sort_by(|left, right| match (left.value.is_nan(), right.value.is_nan()) {
-                    (false, false) if name == "sort" => left.value.total_cmp(&right.value),
-                    (false, false) => right.value.total_cmp(&left.value),
-                    (left, right) => left.cmp(&right),
-                });
+                let order = if name == "sort" { ascending } else { descending };
+                samples.sort_by(|left, right| order(left.value, right.value));
                 samples
             }
             "label_replace" => labels::replace(vector(0)?, &text(1)?, &text(2)?, &text(3)?, &text(4)?)?,
@@ -221,14 +218,4 @@ fn unwrap(expr: &Expr) -> &Expr {
         Expr::Paren(paren) => unwrap(&paren.expr),
         other => other,
     }
-}
-
-/// Go's `math.Max`: NaN wins.
-fn go_max(left: f64, right: f64) -> f64 {
-    if left.is_nan() || right.is_nan() { f64::NAN } else { left.max(right) }
-}
-
-/// Go's `math.Min`: NaN wins.
-fn go_min(left: f64, right: f64) -> f64 {
-    if left.is_nan() || right.is_nan() { f64::NAN } else { left.min(right) }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::labels::{Labels, METRIC_NAME};
+use crate::labels::Labels;
 use crate::value::Sample;
 
 struct Bucket {
@@ -10,17 +10,21 @@ struct Bucket {
     count: f64,
 }
 
-/// A quantile for each histogram. Series whose `le` is no number are ignored.
+/// A quantile for each histogram, without the name that told it from others. Series whose `le` is no number are ignored.
 pub(super) fn quantiles(q: f64, samples: Vec<Sample>, time_ms: i64) -> Vec<Sample> {
     let mut histograms: BTreeMap<Labels, Vec<Bucket>> = BTreeMap::new();
     for sample in samples {
         let Some(upper) = sample.labels.value("le").and_then(bound) else { continue };
-        let labels = sample.labels.filter(|name| name != "le" && name != METRIC_NAME);
+        let labels = sample.labels.filter(|name| name != "le");
         histograms.entry(labels).or_default().push(Bucket { upper, count: sample.value });
     }
     histograms
         .into_iter()
-        .map(|(labels, buckets)| Sample { labels, time_ms, value: quantile(q, buckets) })
+        .map(|(labels, buckets)| Sample {
+            labels: labels.without_name(),
+            time_ms,
+            value: quantile(q, buckets),
+        })
         .collect()
 }
 
@@ -28,7 +32,11 @@ fn bound(text: &str) -> Option<f64> {
     match text {
         "+Inf" | "Inf" => Some(f64::INFINITY),
         "-Inf" => Some(f64::NEG_INFINITY),
-        _ => text.parse().ok(),
+        // Digits that no number is large enough for are not infinity.
+        _ => text
+            .parse()
+            .ok()
+            .filter(|bound: &f64| bound.is_finite() || !text.contains(|c: char| c.is_ascii_digit())),
     }
 }
 

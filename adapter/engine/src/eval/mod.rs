@@ -6,6 +6,7 @@ mod functions;
 mod histogram;
 mod kahan;
 mod labels;
+mod order;
 mod over_time;
 mod rate;
 mod time;

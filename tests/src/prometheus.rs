@@ -1,8 +1,11 @@
 //! A real Prometheus on loopback, whose targets change as tests say.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use apiservice::authority::Authority;
+use base64::Engine as _;
 use serde_json::{Value, json};
 
 use crate::process::Process;
@@ -16,6 +19,8 @@ pub struct Prometheus {
     process: Option<Process>,
     port: u16,
     http: reqwest::Client,
+    /// `http`, or `https` with what `web.yml` asks for.
+    scheme: &'static str,
 }
 
 /// One scrape target.
@@ -33,25 +38,62 @@ impl Prometheus {
     /// # Errors
     /// It did not start.
     pub async fn start(program: &Path, targets: &[ScrapeTarget], dir: &Path) -> Result<Prometheus, Failure> {
+        Prometheus::start_with(program, targets, dir, reqwest::Client::new(), "http").await
+    }
+
+    /// As [`Prometheus::start`], by its own `--web.config.file`: over TLS, and only for [`USER`] with [`PASSWORD`].
+    ///
+    /// # Errors
+    /// It did not start.
+    pub async fn start_behind_tls(
+        program: &Path,
+        targets: &[ScrapeTarget],
+        dir: &Path,
+        authority: &Authority,
+    ) -> Result<Prometheus, Failure> {
+        let issued = authority.issue_server("prometheus", &["localhost".to_owned()], &[LOCALHOST])?;
+        std::fs::write(dir.join("prometheus.crt"), issued.certificate)?;
+        std::fs::write(dir.join("prometheus.key"), issued.key)?;
+        let web = json!({
+            "tls_server_config": {"cert_file": "prometheus.crt", "key_file": "prometheus.key"},
+            "basic_auth_users": {USER: PASSWORD_BCRYPT},
+        });
+        std::fs::write(dir.join("web.yml"), web.to_string())?;
+        let credentials = base64::engine::general_purpose::STANDARD.encode(format!("{USER}:{PASSWORD}"));
+        let headers = [(http::header::AUTHORIZATION, format!("Basic {credentials}").try_into()?)];
+        let http = reqwest::Client::builder()
+            .tls_certs_only([reqwest::Certificate::from_pem(authority.certificate().as_bytes())?])
+            .default_headers(headers.into_iter().collect())
+            .build()?;
+        Prometheus::start_with(program, targets, dir, http, "https").await
+    }
+
+    async fn start_with(
+        program: &Path,
+        targets: &[ScrapeTarget],
+        dir: &Path,
+        http: reqwest::Client,
+        scheme: &'static str,
+    ) -> Result<Prometheus, Failure> {
         let dir = dir.to_owned();
         let config = "global: {scrape_interval: 1s}\nscrape_configs:\n- job_name: model-server\n  honor_labels: true\n  \
                       file_sd_configs:\n  - {files: [targets.json], refresh_interval: 1s}\n";
         std::fs::write(dir.join("prometheus.yml"), config)?;
-        let mut prometheus = Prometheus {
-            program: program.to_owned(),
-            process: None,
-            port: free_port()?,
-            http: reqwest::Client::new(),
-            dir,
-        };
+        let mut prometheus =
+            Prometheus { program: program.to_owned(), process: None, port: free_port()?, http, dir, scheme };
         prometheus.set_targets(targets)?;
         prometheus.resume().await?;
         Ok(prometheus)
     }
 
+    /// A client that it takes.
+    pub fn client(&self) -> &reqwest::Client {
+        &self.http
+    }
+
     /// Where it answers.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("{}://127.0.0.1:{}", self.scheme, self.port)
     }
 
     /// The file that holds its targets; another may write it.
@@ -82,11 +124,14 @@ impl Prometheus {
     /// # Errors
     /// It did not start.
     pub async fn resume(&mut self) -> Result<(), Failure> {
-        let arguments = [
+        let mut arguments = vec![
             format!("--config.file={}", self.dir.join("prometheus.yml").display()),
             format!("--storage.tsdb.path={}", self.dir.join("tsdb").display()),
             format!("--web.listen-address=127.0.0.1:{}", self.port),
         ];
+        if self.scheme == "https" {
+            arguments.push(format!("--web.config.file={}", self.dir.join("web.yml").display()));
+        }
         self.process = Some(Process::start("prometheus", &self.program, &arguments, &self.dir)?);
         until("Prometheus is ready", Duration::from_mins(1), || async {
             let answer = self.http.get(format!("{}/-/ready", self.url())).send().await;
@@ -131,3 +176,11 @@ pub fn write_targets(file: &Path, targets: &[ScrapeTarget]) -> Result<(), Failur
     std::fs::rename(new, file)?;
     Ok(())
 }
+
+/// Who may ask a Prometheus behind TLS.
+pub const USER: &str = "prometheus-user";
+/// The password.
+pub const PASSWORD: &str = "prometheus-password";
+/// Of [`PASSWORD`], by ten rounds.
+const PASSWORD_BCRYPT: &str = "$2b$10$abcdefghijklmnopqrstuuun0OIPoWn4Q0ebls.BXs9fmuMWCoby.";
+const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);

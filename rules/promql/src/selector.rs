@@ -92,11 +92,13 @@ fn pattern(word: Token<'_>) -> Result<Regex, Fault> {
         Err(bytes) if bytes.iter().any(|byte| br"\.+*?()|[]{}^$".contains(byte)) => {
             return Err(Fault::invalid(word.at, "expected a regular expression in UTF-8"));
         }
-        Err(_) => String::new(),
+        Err(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
     };
     match regexp::compile_matcher(&pattern) {
         Ok(regexp) => Ok(regexp.into()),
-        Err(error) => Err(Fault::invalid(word.at, error.to_string())),
+        Err(error) if regexp::translate(&pattern).is_err() => Err(Fault::invalid(word.at, error.to_string())),
+        // Go compiles it.
+        Err(_) => Err(Fault::unsupported(word.at, "a regular expression of this size")),
     }
 }
 

@@ -15,7 +15,6 @@ use apiservice::server::{ApiServer, Observer, RequestLimits};
 use apiservice::tls::{self, NamedCertificate, NamedCertificates, ServingCertificate, TlsError, TlsSettings};
 use futures_util::future::BoxFuture;
 use rules::RuleSet;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::answer::Answerer;
@@ -172,7 +171,7 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
     let Host { objects, kinds_changed, ready, authenticators, authorizers, certificate } = host;
     let catalog = CatalogHandle::waiting(&rules, &*objects);
 
-    let listener = TcpListener::bind(address).await.map_err(|cause| AppError::Listen { address, cause })?;
+    let listener = accept::listen(address).map_err(|cause| AppError::Listen { address, cause })?;
     let address = listener.local_addr().map_err(|cause| AppError::Listen { address, cause })?;
     let certificates = NamedCertificates::load(certificate, &named_certificates)?;
     let tls_config = tls::server_config(Arc::clone(&certificates) as _, &tls_settings)?;

@@ -4,6 +4,8 @@
 mod activity;
 mod connection;
 mod frames;
+mod listen;
+mod plain;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use self::connection::Connection;
 use crate::lifecycle::{Phase, Shutdown};
 
 pub(crate) use self::connection::CertificateExpiry;
+pub use self::listen::listen;
 
 /// Limits of the listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,7 +165,10 @@ pub async fn serve(
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok(accepted) => return accepted,
+            // An IPv4 client of a socket for both families is shown by its IPv4 address.
+            Ok((stream, address)) => {
+                return (stream, SocketAddr::new(address.ip().to_canonical(), address.port()));
+            }
             Err(error) => {
                 // Out of file descriptors, or the peer is gone already: neither gets better by spinning.
                 tracing::warn!(%error, "a connection could not be accepted");

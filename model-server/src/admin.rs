@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 
 use crate::app::AppError;
-use crate::serve::{Connections, Stage, serve};
+use crate::serve::{Connections, Stage, listen, serve};
 
 /// The running admin server; it ends with the program, after everything else.
 pub struct Admin {
@@ -29,8 +29,7 @@ impl Admin {
 /// The address cannot be listened on, or there is no thread.
 pub fn start(address: SocketAddr, router: Router, connections: Connections) -> Result<Admin, AppError> {
     let failed = |cause| AppError::Listen { address, cause };
-    let listener = std::net::TcpListener::bind(address).map_err(failed)?;
-    listener.set_nonblocking(true).map_err(failed)?;
+    let listener = listen(address).map_err(failed)?;
     let actual = listener.local_addr().map_err(failed)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

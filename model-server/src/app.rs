@@ -20,7 +20,7 @@ use crate::queue::waiting::Limits;
 use crate::queue::{Failure, Queue};
 use crate::repository;
 use crate::routes::{self, Served, Settings};
-use crate::serve::{Connections, Stage, serve};
+use crate::serve::{self, Connections, Stage};
 use crate::telemetry::{Capacity, Identity, Telemetry};
 use crate::worker::{self, Pool, WorkerSettings};
 
@@ -100,7 +100,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     });
 
     let failed = |cause| AppError::Listen { address: listen, cause };
-    let listener = TcpListener::bind(listen).await.map_err(failed)?;
+    let listener = serve::listen(listen).and_then(TcpListener::from_std).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     tracing::info!(%address, "listening");
     let connections = Connections { most: max_connections.get(), header_timeout };
@@ -110,7 +110,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     };
     let (stage, stages) = watch::channel(Stage::Serving);
     let router = routes::router(Arc::clone(&served));
-    let mut serving = tokio::spawn(serve(listener, router, connections, stages));
+    let mut serving = tokio::spawn(serve::serve(listener, router, connections, stages));
     let collector = gpu::collector::Settings {
         poll_interval: gpu_poll_interval,
         unknown_is_zero: gpu_unknown_is_zero,

@@ -227,7 +227,12 @@ impl Config {
         if cfg!(feature = "torch") {
             backends.push(("torch", Backend::Torch));
         }
-        let backend = f.check("--backend", &backend, |text| choice(text, &backends));
+        let backend = f.check("--backend", &backend, |text| match text {
+            "torch" if !cfg!(feature = "torch") => {
+                Err("auto or onnx in this build, or a build with --features torch".to_owned())
+            }
+            _ => choice(text, &backends),
+        });
         let input_width = input_width.map(|text| f.check("--input-width", &text, at_least_one));
         let timeouts = (
             f.check("--default-timeout", &default_timeout, optional_time),
@@ -456,6 +461,15 @@ mod tests {
         assert_eq!(cuda.is_ok(), cfg!(feature = "torch"), "{cuda:?}");
         let torch = parse(&["--backend=torch"]);
         assert_eq!(torch.is_ok(), cfg!(feature = "torch"), "{torch:?}");
+        if !cfg!(feature = "torch") {
+            assert_eq!(
+                faults(&["--backend=torch"]),
+                [
+                    "--backend (MODEL_SERVER_BACKEND): expected auto or onnx in this build, or a build with --features torch, \
+                     found \"torch\""
+                ]
+            );
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One connection: the handshake, its requests, its end.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,7 +21,7 @@ use tokio_rustls::server::TlsStream;
 use tower::ServiceExt as _;
 
 use super::activity::{Activity, Due, Exchange, Sending, Watched};
-use super::{AcceptLimits, AcceptStats, LastAnswer, PeerAddress};
+use super::{AcceptLimits, AcceptStats, LastAnswer, PeerAddress, plain};
 use crate::authn::{PeerCertificates, not_after};
 use crate::lifecycle::{Phase, Shutdown};
 
@@ -50,7 +51,14 @@ impl Connection {
     }
 
     async fn handshake(&self, stream: TcpStream, acceptor: &TlsAcceptor) -> Option<TlsStream<TcpStream>> {
-        match tokio::time::timeout(self.limits.handshake, acceptor.accept(stream)).await {
+        let handshake = async {
+            if plain::begins(&stream).await? {
+                plain::refuse(stream).await?;
+                return Err(io::Error::other("expected TLS, found an HTTP request"));
+            }
+            acceptor.accept(stream).await
+        };
+        match tokio::time::timeout(self.limits.handshake, handshake).await {
             Ok(Ok(tls)) => Some(tls),
             Ok(Err(error)) => {
                 self.stats.handshakes_failed.fetch_add(1, Ordering::Relaxed);

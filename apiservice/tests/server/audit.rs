@@ -1,5 +1,6 @@
 //! The audit log of a server: what is recorded, in Kubernetes' words.
 
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 use apiservice::audit::{Audit, AuditLog, Policy, Rotation, Target};
@@ -22,13 +23,17 @@ rules:
 - level: RequestResponse
 ";
 
-async fn recording() -> Server {
+fn recording() -> Server {
+    recording_on(Options::default())
+}
+
+fn recording_on(options: Options) -> Server {
     let audit = |dir: &std::path::Path| {
         let rotation = Rotation { bytes: 100 << 20, backups: 0, max_age: None };
         let log = AuditLog::open(Target::File { path: dir.join("audit.log"), rotation }).expect("a file");
         Some(Arc::new(Audit::new(Policy::parse(POLICY).expect("a policy"), log)))
     };
-    Server::with(Options { audit, ..Options::default() }).await
+    Server::with(Options { audit, ..options })
 }
 
 fn recorded(server: &Server) -> Vec<Value> {
@@ -55,8 +60,19 @@ async fn events(server: &Server, count: usize) -> Vec<Value> {
 }
 
 #[tokio::test]
+async fn an_ipv4_client_of_both_families_is_recorded_by_its_ipv4_address() {
+    let listen = (Ipv6Addr::UNSPECIFIED, 0).into();
+    let server = recording_on(Options { listen, ..Options::default() });
+    let request = server.admin().get(format!("{}{C1}/namespaces/d/pods/x/depth", server.url));
+    assert_eq!(request.send().await.expect("an answer").status(), 200);
+    for event in events(&server, 2).await {
+        assert_eq!(event["sourceIPs"], json!(["127.0.0.1"]));
+    }
+}
+
+#[tokio::test]
 async fn a_request_is_recorded_twice() {
-    let server = recording().await;
+    let server = recording();
     let admin = server.admin();
     let uri = format!("{C1}/namespaces/d/pods/x/depth?labelSelector=a");
     let request = admin.get(format!("{}{uri}", server.url)).header("user-agent", "kubectl/v1.33");
@@ -93,7 +109,7 @@ async fn a_request_is_recorded_twice() {
 
 #[tokio::test]
 async fn refusals_and_failures_are_recorded_and_what_the_policy_leaves_out_is_not() {
-    let server = recording().await;
+    let server = recording();
     let get = async |client: reqwest::Client, path: &str| {
         client.get(format!("{}{path}", server.url)).send().await.expect("an answer").status().as_u16()
     };
@@ -130,7 +146,7 @@ async fn refusals_and_failures_are_recorded_and_what_the_policy_leaves_out_is_no
 
 #[tokio::test]
 async fn a_request_that_its_client_gives_up_is_recorded() {
-    let server = recording().await;
+    let server = recording();
     let url = format!("{}{C1}/namespaces/d/pods/slow/a", server.url);
     let waiting = tokio::spawn(server.admin().get(url).send());
     in_time(server.entered.acquire()).await.expect("never closed").forget();

@@ -43,7 +43,7 @@ async fn fills_up(server: &Server, clients: Vec<reqwest::Client>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn four_hundred_requests_over_http2() {
-    let server = Server::start().await;
+    let server = Server::start();
     let reader = server.reader();
     // A connection holds a hundred streams.
     let clients = (0..4).map(|_| server.builder(Some(&reader)).build().expect("a client")).collect();
@@ -52,7 +52,7 @@ async fn four_hundred_requests_over_http2() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn four_hundred_requests_over_http1() {
-    let server = Server::start().await;
+    let server = Server::start();
     let client = server.builder(Some(&server.reader())).http1_only().build().expect("a client");
     fills_up(&server, vec![client]).await;
 }
@@ -79,7 +79,7 @@ fn resident() -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_head_without_end_is_cut_and_takes_no_memory() {
-    let server = Server::start().await;
+    let server = Server::start();
     endless_head(&server, 64 << 20).await;
     let before = resident();
     let sizes = join_all((0..48).map(|_| endless_head(&server, 64 << 20))).await;
@@ -95,7 +95,7 @@ async fn a_head_without_end_is_cut_and_takes_no_memory() {
 #[tokio::test]
 async fn headers_of_all_connections_share_one_room() {
     let accept = AcceptLimits { all_header_bytes: 200 << 10, ..AcceptLimits::default() };
-    let server = Server::with(Options { accept, ..Options::default() }).await;
+    let server = Server::with(Options { accept, ..Options::default() });
     let long = |kib: usize| {
         format!("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Long: {}", "a".repeat(kib << 10))
     };
@@ -119,7 +119,7 @@ async fn headers_of_all_connections_share_one_room() {
 #[tokio::test]
 async fn long_headers_of_http2_share_that_room_too() {
     let accept = AcceptLimits { all_header_bytes: 3 << 20, ..AcceptLimits::default() };
-    let server = Server::with(Options { accept, ..Options::default() }).await;
+    let server = Server::with(Options { accept, ..Options::default() });
     // `GET https://x/healthz`, by HPACK's static table; it goes on in another frame.
     let begin = [
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".as_slice(),
@@ -148,7 +148,7 @@ async fn long_headers_of_http2_share_that_room_too() {
 
 #[tokio::test]
 async fn long_headers_over_http2_are_refused() {
-    let server = Server::start().await;
+    let server = Server::start();
     let admin = server.admin();
     let long =
         |bytes| admin.get(format!("{}/healthz", server.url)).header("x-long", "a".repeat(bytes)).send();
@@ -162,7 +162,7 @@ async fn long_headers_over_http2_are_refused() {
 
 #[tokio::test]
 async fn a_caller_in_many_groups_is_let_in() {
-    let server = Server::start().await;
+    let server = Server::start();
     let client = server.builder(Some(&server.reader())).http1_only().build().expect("a client");
     let mut request = client.get(format!("{}{C1}", server.url));
     for group in 0..1000 {
@@ -173,7 +173,7 @@ async fn a_caller_in_many_groups_is_let_in() {
 
 #[tokio::test]
 async fn bodies_are_read_up_to_a_limit_and_never_used() {
-    let server = Server::start().await;
+    let server = Server::start();
     let reader = server.reader();
     let mut raw = Raw::connect(&server, &["http/1.1"], Some(&reader)).await;
     let head = |length: usize, more: &str| {
@@ -200,7 +200,7 @@ async fn bodies_are_read_up_to_a_limit_and_never_used() {
 #[tokio::test]
 async fn settings_of_http2() {
     let accept = AcceptLimits { http2_streams: 7, ..AcceptLimits::default() };
-    let server = Server::with(Options { accept, ..Options::default() }).await;
+    let server = Server::with(Options { accept, ..Options::default() });
     let mut raw = Raw::connect(&server, &["h2"], None).await;
     raw.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
     // An empty SETTINGS frame, as the preface demands.
@@ -224,7 +224,7 @@ async fn settings_of_http2() {
 #[tokio::test]
 async fn http2_can_be_switched_off() {
     let tls = TlsSettings { http1_only: true, ..TlsSettings::default() };
-    let server = Server::with(Options { tls, ..Options::default() }).await;
+    let server = Server::with(Options { tls, ..Options::default() });
     let mut raw = Raw::connect(&server, &["h2", "http/1.1"], None).await;
     assert_eq!(raw.0.get_ref().1.alpn_protocol(), Some(b"http/1.1".as_slice()));
     // Whoever speaks it unasked is not understood.
@@ -237,7 +237,7 @@ async fn http2_can_be_switched_off() {
 
 #[tokio::test]
 async fn over_http2_strangers_are_answered_and_sent_away() {
-    let server = Server::start().await;
+    let server = Server::start();
     // Nobody, and somebody whose certificate is not good.
     let stranger = apiservice::authority::Authority::new("another-ca").expect("a key");
     let stranger = stranger.issue_client("admin", &[]).expect("a key");
@@ -259,7 +259,7 @@ async fn over_http2_strangers_are_answered_and_sent_away() {
 
 #[tokio::test]
 async fn the_deadline_covers_the_question_who_is_asking() {
-    let server = Server::start().await;
+    let server = Server::start();
     let url = format!("{}{C1}?timeout=50ms", server.url);
     let late = server.admin().get(url).header("x-hang", "1").send().await.expect("an answer");
     assert_eq!(late.status(), 504);

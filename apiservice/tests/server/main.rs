@@ -18,7 +18,7 @@ use served::{C1, Server};
 
 #[tokio::test]
 async fn certificates_say_who_is_asking() {
-    let server = Server::start().await;
+    let server = Server::start();
     let url = format!("{}{C1}", server.url);
     assert_eq!(server.admin().get(&url).send().await.expect("an answer").status(), 200);
     let anonymous = server.client(None).get(&url).send().await.expect("an answer");
@@ -47,7 +47,7 @@ async fn certificates_say_who_is_asking() {
 
 #[tokio::test]
 async fn metrics_are_not_for_everybody() {
-    let server = Server::start().await;
+    let server = Server::start();
     let url = format!("{}/metrics", server.url);
     assert_eq!(server.client(None).get(&url).send().await.expect("an answer").status(), 403);
     let metrics = server.admin().get(&url).send().await.expect("an answer");
@@ -58,7 +58,7 @@ async fn metrics_are_not_for_everybody() {
 
 #[tokio::test]
 async fn discovery_is_rendered_once_and_sorted() {
-    let server = Server::start().await;
+    let server = Server::start();
     let admin = server.admin();
     let response = admin.get(format!("{}{C1}", server.url)).send().await.expect("an answer");
     let etag = response.headers()["etag"].clone();
@@ -109,7 +109,7 @@ async fn discovery_is_rendered_once_and_sorted() {
 
 #[tokio::test]
 async fn what_is_refused() {
-    let server = Server::start().await;
+    let server = Server::start();
     let admin = server.admin();
     let path = format!("{}{C1}/namespaces/d/pods/x/a", server.url);
     for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD, Method::OPTIONS] {
@@ -132,7 +132,7 @@ async fn what_is_refused() {
 
 #[tokio::test]
 async fn draining_finishes_what_is_under_way() {
-    let server = Server::start().await;
+    let server = Server::start();
     let slow = server.admin().get(format!("{}{C1}/namespaces/d/pods/slow/a", server.url)).send();
     let slow = tokio::spawn(slow);
     server.entered.acquire().await.expect("never closed").forget();
@@ -146,7 +146,7 @@ async fn draining_finishes_what_is_under_way() {
 
 #[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
-    let server = Server::start().await;
+    let server = Server::start();
     let slow = server.admin().get(format!("{}{C1}/namespaces/d/pods/slow/a", server.url)).send();
     let slow = tokio::spawn(slow);
     server.entered.acquire().await.expect("never closed").forget();

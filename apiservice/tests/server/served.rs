@@ -93,6 +93,7 @@ impl Authenticator for Hangs {
 
 /// What a test may choose.
 pub(crate) struct Options {
+    pub(crate) listen: SocketAddr,
     pub(crate) accept: AcceptLimits,
     pub(crate) requests: RequestLimits,
     pub(crate) tls: TlsSettings,
@@ -105,6 +106,7 @@ pub(crate) struct Options {
 impl Default for Options {
     fn default() -> Options {
         Options {
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
             accept: AcceptLimits { grace: Duration::from_secs(20), ..AcceptLimits::default() },
             requests: RequestLimits::default(),
             tls: TlsSettings::default(),
@@ -129,12 +131,12 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) async fn start() -> Server {
-        Server::with(Options::default()).await
+    pub(crate) fn start() -> Server {
+        Server::with(Options::default())
     }
 
-    pub(crate) async fn with(options: Options) -> Server {
-        let Options { accept, requests, tls, named, audit } = options;
+    pub(crate) fn with(options: Options) -> Server {
+        let Options { listen, accept, requests, tls, named, audit } = options;
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::tempdir().expect("a folder");
         let authority = Authority::new("test-ca").expect("a key");
@@ -145,8 +147,9 @@ impl Server {
         let named = named(&authority, dir.path());
         let named = NamedCertificates::load(Arc::clone(&certificate), &named).expect("pairs");
         let config = tls::server_config(Arc::clone(&named) as _, &tls).expect("usable settings");
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
+        let listener = accept::listen(listen).expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let (entered, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
         let authorities = Authorities::from_pem(authority.certificate().as_bytes()).expect("a certificate");
         let clients: Arc<dyn Authenticator> =

@@ -17,14 +17,13 @@ fn patient() -> AcceptLimits {
     AcceptLimits { handshake: NEVER, headers: NEVER, exchange: NEVER, idle: NEVER, ..AcceptLimits::default() }
 }
 
-async fn started(accept: AcceptLimits) -> Server {
-    Server::with(Options { accept, ..Options::default() }).await
+fn started(accept: AcceptLimits) -> Server {
+    Server::with(Options { accept, ..Options::default() })
 }
 
 #[tokio::test]
 async fn half_open_handshakes_end_and_let_others_in() {
-    let server =
-        started(AcceptLimits { handshake: Duration::from_millis(200), handshakes: 8, ..patient() }).await;
+    let server = started(AcceptLimits { handshake: Duration::from_millis(200), handshakes: 8, ..patient() });
     let mut silent = Vec::new();
     for _ in 0..24 {
         silent.push(TcpStream::connect(server.address).await.expect("a connection"));
@@ -41,7 +40,7 @@ async fn half_open_handshakes_end_and_let_others_in() {
 #[tokio::test]
 async fn whoever_says_nothing_is_sent_away() {
     let brief = Duration::from_millis(100);
-    let server = started(AcceptLimits { idle: brief, linger: brief, ..patient() }).await;
+    let server = started(AcceptLimits { idle: brief, linger: brief, ..patient() });
     for alpn in ["h2", "http/1.1"] {
         let mut raw = Raw::connect(&server, &[alpn], None).await;
         raw.rest().await;
@@ -56,7 +55,7 @@ async fn whoever_says_nothing_is_sent_away() {
 
 #[tokio::test]
 async fn a_head_that_does_not_end_is_cut() {
-    let server = started(AcceptLimits { headers: Duration::from_millis(100), ..patient() }).await;
+    let server = started(AcceptLimits { headers: Duration::from_millis(100), ..patient() });
     let mut raw = Raw::connect(&server, &["http/1.1"], None).await;
     raw.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
     raw.expect("\r\n\r\nok").await;
@@ -71,8 +70,7 @@ async fn an_answer_that_is_not_taken_is_given_up() {
     let brief = Duration::from_millis(100);
     let large = format!("{C1}/namespaces/d/pods/large/a");
     let server =
-        started(AcceptLimits { exchange: Duration::from_secs(10), idle: brief, linger: brief, ..patient() })
-            .await;
+        started(AcceptLimits { exchange: Duration::from_secs(10), idle: brief, linger: brief, ..patient() });
     let reader = server.reader();
     let mut raw = Raw::connect(&server, &["http/1.1"], Some(&reader)).await;
     raw.send(&format!("GET {large} HTTP/1.1\r\nHost: x\r\nAccept: application/json\r\n\r\n")).await;
@@ -88,7 +86,7 @@ async fn an_answer_that_is_not_taken_is_given_up() {
 
 #[tokio::test]
 async fn a_request_without_an_end_is_cut() {
-    let server = started(AcceptLimits { exchange: Duration::from_millis(200), ..patient() }).await;
+    let server = started(AcceptLimits { exchange: Duration::from_millis(200), ..patient() });
     let reader = server.reader();
     for alpn in [true, false] {
         let mut builder = server.builder(Some(&reader));

@@ -1,13 +1,49 @@
 //! Certificates, names, versions and cipher suites.
 
+use std::sync::atomic::Ordering;
+
 use apiservice::tls::{CertificateSource, NamedCertificate, ServingCertificate, TlsSettings};
 use rustls::CipherSuite;
 use rustls::version::{TLS12, TLS13};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
-use crate::clients::shake_hands;
+use crate::clients::{in_time, shake_hands, until};
 use crate::served::{Options, Server, issue, issue_for};
 
 const ANY: &[CipherSuite] = &[];
+
+/// What a server says to a client that speaks no TLS, until it closes.
+async fn said_to(server: &Server, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(server.address).await.expect("a connection");
+    stream.write_all(bytes).await.expect("the server listens");
+    let mut answer = Vec::new();
+    in_time(stream.read_to_end(&mut answer)).await.expect("an end, and no reset");
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn http_without_tls_is_answered_with_a_sentence() {
+    let server = Server::start();
+    let sentence = "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+    let long = format!("PUT / HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\n\r\n", "a".repeat(40 << 10));
+    for request in
+        ["GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", "OPTIONS * HTTP/1.1\r\n\r\n", "HEAD /", "POST /", &long]
+    {
+        assert_eq!(said_to(&server, request.as_bytes()).await, sentence, "{request:.30}");
+    }
+    // Go answers these five methods only; the rest is a failed handshake, as ever.
+    for other in ["SSH-2.0-OpenSSH_9.2\r\n", "get / HTTP/1.1\r\n\r\n"] {
+        assert!(!said_to(&server, other.as_bytes()).await.contains("400"), "{other}");
+    }
+    let client = reqwest::Client::new();
+    let plain = client.get(format!("http://{}/healthz", server.address)).send().await.expect("an answer");
+    assert_eq!(plain.status(), 400);
+    assert_eq!(plain.text().await.expect("a body"), "Client sent an HTTP request to an HTTPS server.\n");
+    until(|| server.stats.handshakes_failed.load(Ordering::Relaxed) == 8).await;
+    let healthy = server.client(None).get(format!("{}/healthz", server.url)).send().await;
+    assert_eq!(healthy.expect("an answer").status(), 200);
+}
 
 #[tokio::test]
 async fn each_name_has_its_certificate_and_each_is_followed() {
@@ -20,7 +56,7 @@ async fn each_name_has_its_certificate_and_each_is_followed() {
         };
         vec![pair("one", "one.example.org", &[]), pair("any", "two.example.org", &["*.example.org"])]
     };
-    let server = Server::with(Options { named, ..Options::default() }).await;
+    let server = Server::with(Options { named, ..Options::default() });
     let versions = [&TLS12, &TLS13];
     let called = async |name| shake_hands(&server, name, &versions, ANY).await.expect("a certificate for it");
     let own = server.certificate.chain()[0].clone();
@@ -45,7 +81,7 @@ async fn versions_and_suites() {
     let with = async |only_tls13, suites: &[&str]| {
         let cipher_suites = suites.iter().map(|&suite| suite.to_owned()).collect();
         let tls = TlsSettings { only_tls13, cipher_suites, ..TlsSettings::default() };
-        Server::with(Options { tls, ..Options::default() }).await
+        Server::with(Options { tls, ..Options::default() })
     };
     let server = with(false, &[]).await;
     let ok = async |server: &Server, version, suites: &[CipherSuite]| {
@@ -72,7 +108,7 @@ async fn versions_and_suites() {
 
 #[tokio::test]
 async fn a_certificate_is_taken_only_with_its_key() {
-    let server = Server::start().await;
+    let server = Server::start();
     let before = server.certificate.chain();
     assert!(!server.certificate.reload().expect("nothing new"));
     let (certificate, key) = (server.dir.path().join("tls.crt"), server.dir.path().join("tls.key"));

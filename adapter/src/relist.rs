@@ -1,11 +1,13 @@
 //! Rediscovers which series exist and publishes the catalog of metrics that the rules make of them.
 //!
-//! Each series query stands alone: one that fails keeps what it found last for `--metrics-max-age`, and the others go
-//! on (upstream drops everything at the first failure). Readers take one snapshot per request.
+//! Each series query stands alone: one that fails keeps what it found last for `--metrics-max-age`, is retried by a clock of
+//! its own, and the others go on (upstream drops everything at the first failure). Readers take one snapshot per request.
+
+mod schedule;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use futures_util::StreamExt as _;
@@ -13,7 +15,9 @@ use futures_util::stream;
 use rules::RuleSet;
 use rules::catalog::{Catalog, Series};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
+use self::schedule::{Outcome, Schedule};
 use crate::objects::Objects;
 use crate::source::{MetricSource, SourceError};
 use crate::telemetry::{RuleFailure, Telemetry};
@@ -68,7 +72,7 @@ impl CatalogHandle {
 /// How often series are listed and how far back.
 #[derive(Debug, Clone, Copy)]
 pub struct RelistSettings {
-    /// Pause between the end of one listing and the start of the next.
+    /// Pause between the end of one listing of all series queries and the start of the next.
     pub interval: Duration,
     /// A series counts if it had a sample within this time; a failing query keeps its result this long.
     pub max_age: Duration,
@@ -84,8 +88,9 @@ pub struct Relister {
     changes: Changes,
     handle: CatalogHandle,
     telemetry: Arc<Telemetry>,
+    schedule: Schedule,
     listings: HashMap<String, Listing>,
-    /// Why series queries failed in the last listing.
+    /// Why series queries failed when they were last listed.
     failed: HashMap<String, String>,
     /// What was said of the catalog in force.
     warned: BTreeSet<String>,
@@ -115,25 +120,26 @@ impl Relister {
         handle: CatalogHandle,
         telemetry: Arc<Telemetry>,
     ) -> Relister {
+        let schedule = Schedule::new(settings.interval);
         let (listings, failed, warned) = (HashMap::new(), HashMap::new(), BTreeSet::new());
-        Relister { settings, source, objects, changes, handle, telemetry, listings, failed, warned }
+        Relister { settings, source, objects, changes, handle, telemetry, schedule, listings, failed, warned }
     }
 
-    /// Lists now, at each interval and when the rules change, for ever; when kinds change, what was listed makes another
-    /// catalog. `published` is told after each.
+    /// Lists now, at each interval and when the rules change, until the program ends; when kinds change, what was listed makes
+    /// another catalog. `published` is told after each.
     pub async fn run(mut self, mut published: impl FnMut(&Snapshot) + Send) {
-        let mut retry = FIRST_RETRY;
         loop {
-            let settled = self.relist().await;
+            self.relist().await;
             published(&self.handle.load());
-            let pause = if settled { self.settings.interval } else { retry.min(self.settings.interval) };
-            retry = if settled { FIRST_RETRY } else { pause * 2 };
-            let sleep = tokio::time::sleep(pause);
+            let sleep = tokio::time::sleep_until(self.schedule.next().unwrap_or_else(Instant::now));
             tokio::pin!(sleep);
             loop {
                 tokio::select! {
                     () = &mut sleep => break,
-                    () = changed(&mut self.changes.rules) => break,
+                    () = changed(&mut self.changes.rules) => {
+                        self.schedule.restart();
+                        break;
+                    }
                     () = changed(&mut self.changes.kinds) => {
                         self.publish();
                         published(&self.handle.load());
@@ -143,17 +149,25 @@ impl Relister {
         }
     }
 
-    /// One listing of every series query; says whether each has found something.
-    async fn relist(&mut self) -> bool {
+    /// Lists the series queries that are due.
+    async fn relist(&mut self) {
         let started = Instant::now();
+        // They may have changed in the moment in which something was due.
+        if self.changes.rules.has_changed().unwrap_or_default() {
+            self.schedule.restart();
+        }
         let rules = self.changes.rules.borrow_and_update().clone();
         self.changes.kinds.mark_unchanged();
         let queries: Vec<String> = rules.series_queries().map(str::to_owned).collect();
-        let outcomes = self.list_all(&queries).await;
         self.listings.retain(|query, _| queries.contains(query));
-        self.failed.clear();
+        self.failed.retain(|query, _| queries.contains(query));
         self.telemetry.rules_changed(&rules);
-        let listed_at = SystemTime::now();
+        let (due, all) = self.schedule.due(queries, started);
+        let outcomes = self.list(due).await;
+        let (now, listed_at) = (Instant::now(), SystemTime::now());
+        if all {
+            self.schedule.listed_all(now);
+        }
         for (query, outcome) in outcomes {
             // Rules may share a query.
             let of_query =
@@ -166,10 +180,14 @@ impl Relister {
             }
             match outcome {
                 Ok(series) => {
-                    self.listings.insert(query, Listing { series, listed_at: Instant::now() });
+                    let outcome = if series.is_empty() { Outcome::Empty } else { Outcome::Found };
+                    self.schedule.listed(&query, outcome, now);
+                    self.failed.remove(&query);
+                    self.listings.insert(query, Listing { series, listed_at: now });
                 }
                 Err(error) => {
                     tracing::warn!(series_query = %query, error = %error, "series query failed");
+                    self.schedule.listed(&query, Outcome::Failed, now);
                     self.failed.insert(query, error.to_string());
                 }
             }
@@ -177,14 +195,13 @@ impl Relister {
         self.forget_old();
         let snapshot = self.publish();
         let failed = self.failed.len();
-        self.telemetry.relisted(&snapshot.catalog, failed, started.elapsed(), SystemTime::now());
-        failed == 0 && self.listings.values().all(|listing| !listing.series.is_empty())
+        self.telemetry.relisted(&snapshot.catalog, failed, started.elapsed(), listed_at);
     }
 
-    async fn list_all(&self, queries: &[String]) -> Vec<(String, Result<Vec<Series>, SourceError>)> {
+    async fn list(&self, queries: Vec<String>) -> Vec<(String, Result<Vec<Series>, SourceError>)> {
         let since = SystemTime::now() - self.settings.max_age;
-        let deadline = Instant::now() + self.settings.timeout;
-        stream::iter(queries.iter().cloned())
+        let deadline = std::time::Instant::now() + self.settings.timeout;
+        stream::iter(queries)
             .map(|query| async move {
                 let outcome = self.source.series(&query, since, deadline).await;
                 let series = outcome.map(|listing| {
@@ -238,7 +255,7 @@ impl Relister {
     }
 }
 
-/// Waits for a change; for ever when nobody is left to make one.
+/// Waits for a change; without end once nothing can make one.
 async fn changed<T>(receiver: &mut watch::Receiver<T>) {
     if receiver.changed().await.is_err() {
         std::future::pending::<()>().await;
@@ -247,6 +264,3 @@ async fn changed<T>(receiver: &mut watch::Receiver<T>) {
 
 /// Series queries under way at once: enough to hide latency, few enough to spare a busy Prometheus.
 const CONCURRENT_SERIES_QUERIES: usize = 4;
-/// After a failure, and while a query has found nothing, the next listing comes sooner than the interval, and each time
-/// later until it keeps to the interval.
-const FIRST_RETRY: Duration = Duration::from_secs(1);

@@ -84,15 +84,17 @@ impl Telemetry {
             relists: r.counters("adapter_relists_total", "Listings of series, by outcome.", &["outcome"]),
             relist_seconds: r.histogram(
                 "adapter_relist_duration_seconds",
-                "Time to list all series, in seconds.",
+                "Time of a listing of series, in seconds; a retry lists only what failed or was empty.",
                 &LATENCIES,
             ),
             relist_last_success: r.float_gauge(
                 "adapter_relist_last_success_timestamp_seconds",
                 "When a listing last had no failing series query; 0 before the first.",
             ),
-            series_queries_failing: r
-                .gauge("adapter_series_queries_failing", "Series queries that failed in the last listing."),
+            series_queries_failing: r.gauge(
+                "adapter_series_queries_failing",
+                "Series queries that failed when they were last listed.",
+            ),
             config_success: r.gauge(
                 "adapter_config_last_reload_successful",
                 "1 if the rule file was valid when it was last read, else 0.",

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use adapter::objects::mapping::RestMapping;
-use adapter::objects::watched::WatchedObjects;
+use adapter::objects::watched::{State as WatchState, WatchedObjects};
 use adapter::objects::{Object, Objects as _, ObjectsError, Wanted};
 use adapter::relist::{CatalogHandle, Changes, RelistSettings, Relister};
 use adapter::source::recorded::Recorded;
@@ -34,6 +34,7 @@ struct State {
     /// Path with query, and the Accept header.
     asked: Vec<(String, String)>,
     is_away: bool,
+    forbids_watching: bool,
 }
 
 impl Api {
@@ -51,6 +52,10 @@ impl Api {
 
     fn is_away(&self, is_away: bool) {
         self.state().is_away = is_away;
+    }
+
+    fn forbids_watching(&self, forbids: bool) {
+        self.state().forbids_watching = forbids;
     }
 
     fn asked(&self, path: &str) -> Vec<(String, String)> {
@@ -84,8 +89,13 @@ impl Api {
         }
         let (code, object) =
             state.answers.get(request.uri().path()).cloned().unwrap_or((404, failure(404, "no such thing")));
+        let (code, object) = if is_watch && state.forbids_watching {
+            (403, failure(403, "pods is forbidden"))
+        } else {
+            (code, object)
+        };
         // Nothing ever changes.
-        let body = if is_watch {
+        let body = if is_watch && code == 200 {
             Body::from_stream(stream::pending::<io::Result<String>>())
         } else {
             object.to_string().into()
@@ -148,10 +158,41 @@ async fn objects_that_cannot_be_listed_are_an_error_until_they_can() {
     api.answers(PODS, 403, failure(403, "pods is forbidden"));
     let objects = WatchedObjects::new(api.client(), Arc::default());
     let error = web(&objects, false).await.expect_err("they are not listed");
-    assert_eq!(error.to_string(), "the Kubernetes API answered 403: pods is forbidden");
+    assert_eq!(
+        error.to_string(),
+        "the Kubernetes API answered 403: pods is forbidden; cannot list pods: requests that select pods fail; grant list \
+         and watch on pods"
+    );
     api.answers(PODS, 200, pod_list());
-    objects.known(&pods(), false).await;
+    let mut state = objects.state(&pods(), false);
+    state.wait_for(|state| *state == WatchState::Known).await.expect("they are watched");
     assert_eq!(web(&objects, false).await.expect("they are listed").len(), 2);
+}
+
+/// The watcher of a library keeps what was listed once, for as long as it may not watch.
+#[tokio::test(start_paused = true)]
+async fn objects_that_cannot_be_watched_are_listed_again() {
+    let api = Api::default();
+    api.answers(PODS, 200, pod_list());
+    api.forbids_watching(true);
+    let objects = WatchedObjects::new(api.client(), Arc::default());
+    let mut state = objects.state(&pods(), false);
+    let forbidden =
+        state.wait_for(|state| matches!(state, WatchState::Forbidden(_))).await.expect("a state").clone();
+    let WatchState::Forbidden(forbidden) = forbidden else { panic!("{forbidden:?}") };
+    assert_eq!(
+        forbidden.to_string(),
+        "cannot watch pods: listing them every 15s instead; grant watch on pods"
+    );
+    assert_eq!(web(&objects, false).await.expect("they are listed").len(), 2);
+    let mut fewer = pod_list();
+    fewer["items"].as_array_mut().expect("a list").retain(|pod| pod["metadata"]["name"] != "web-1");
+    api.answers(PODS, 200, fewer);
+    let started = tokio::time::Instant::now();
+    while web(&objects, false).await.expect("they are listed").len() != 1 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!(started.elapsed() < Duration::from_mins(1), "{:?}", started.elapsed());
 }
 
 /// Waits until the kinds have changed, by a clock that goes on whenever everybody waits.

@@ -13,7 +13,7 @@ use apiservice::authn::{
     FrontProxyHandle, FrontProxySettings, TokenReviews, follow_authorities,
 };
 use apiservice::authz::{AccessReviews, Authorizer};
-use apiservice::health::{Health, Scope};
+use apiservice::health::{CheckHandle, Health, Scope};
 use apiservice::tls::{CertificateSource, ServingCertificate};
 use futures_util::FutureExt as _;
 use http::HeaderName;
@@ -24,7 +24,7 @@ use rules::resource::Kind;
 use self::identity::Identity;
 use crate::app::{AppError, Host, POLL};
 use crate::objects::mapping::RestMapping;
-use crate::objects::watched::WatchedObjects;
+use crate::objects::watched::{State, WatchedObjects};
 use crate::tasks::Tasks;
 
 /// How to serve in a cluster.
@@ -142,8 +142,8 @@ pub async fn join(
 }
 
 /// Pods are what most requests are about, and the use of CPU and memory is about those that run and about nodes: they are
-/// known before the server is ready.
-fn watch_early(rules: &RuleSet, objects: &Arc<WatchedObjects>, health: &Health, tasks: &mut Tasks) {
+/// known before the server is ready, where they may be.
+fn watch_early(rules: &RuleSet, objects: &WatchedObjects, health: &Health, tasks: &mut Tasks) {
     let mut early = Vec::new();
     if !rules.custom.is_empty() {
         early.push((core("pods", "Pod", true), false));
@@ -156,14 +156,40 @@ fn watch_early(rules: &RuleSet, objects: &Arc<WatchedObjects>, health: &Health, 
         return;
     }
     let listed = health.check("objects-listed", Scope::Ready);
-    let objects = Arc::clone(objects);
+    let mut states: Vec<_> = early.iter().map(|(kind, running)| objects.state(kind, *running)).collect();
     tasks.spawn("object watch", async move {
-        for (kind, running) in &early {
-            objects.known(kind, *running).await;
+        loop {
+            let seen: Vec<State> = states.iter_mut().map(|state| state.borrow_and_update().clone()).collect();
+            report(&seen, &listed);
+            let changes = states.iter_mut().map(|state| state.changed().boxed());
+            if let (Err(_), ..) = futures_util::future::select_all(changes).await {
+                // The senders live in the watching tasks, which end with the program.
+                std::future::pending::<()>().await;
+            }
         }
-        listed.pass();
-        std::future::pending::<()>().await;
     });
+}
+
+/// The server is ready once each kind is known or known not to be allowed: single objects need no list, and upstream answers
+/// them too. While the Kubernetes API does not answer, it is not (D31).
+fn report(states: &[State], listed: &CheckHandle) {
+    if states.iter().any(|state| matches!(state, State::Listing | State::Failed(_))) {
+        return;
+    }
+    let mut lacking: Vec<String> = states
+        .iter()
+        .filter_map(|state| match state {
+            State::Forbidden(forbidden) => Some(forbidden.to_string()),
+            _ => None,
+        })
+        .collect();
+    // Pods are watched twice: all of them, and those that run.
+    lacking.dedup();
+    if lacking.is_empty() {
+        listed.pass();
+    } else {
+        listed.pass_with(lacking.join("; "));
+    }
 }
 
 /// A kind of the core group, which every cluster serves in version v1.
@@ -257,4 +283,43 @@ async fn client(kubeconfig: Option<&PathBuf>) -> Result<kube::Client, AppError> 
     config.default_retry = false;
     kube::Client::try_from(config)
         .map_err(|error| AppError::Cluster(format!("no client for the Kubernetes API can be made: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use apiservice::health::Endpoint;
+    use apiservice::query::QueryParameters;
+    use rules::resource::GroupResource;
+
+    use super::*;
+    use crate::objects::watched::{Forbidden, Verb};
+
+    #[test]
+    fn a_permission_that_lacks_is_named_and_the_server_is_ready() {
+        let forbidden = |verb, resource| {
+            let resource = GroupResource::new("", resource);
+            State::Forbidden(Forbidden { verb, resource, answer: "403: of User x".into() })
+        };
+        let pods = || forbidden(Verb::List, "pods");
+        for (states, expected) in [
+            (vec![State::Known, State::Listing], "[-]objects-listed failed: reason withheld"),
+            // The Kubernetes API is away, which passes.
+            (vec![pods(), State::Failed("no answer".into())], "[-]objects-listed failed: reason withheld"),
+            (vec![State::Known], "[+]objects-listed ok"),
+            (
+                vec![pods(), pods(), State::Known],
+                "[+]objects-listed ok: cannot list pods: requests that select pods fail; grant list and watch on pods",
+            ),
+            (
+                vec![State::Known, forbidden(Verb::Watch, "nodes")],
+                "[+]objects-listed ok: cannot watch nodes: listing them every 15s instead; grant watch on nodes",
+            ),
+        ] {
+            let health = Health::default();
+            let listed = health.check("objects-listed", Scope::Ready);
+            report(&states, &listed);
+            let shown = health.report(Endpoint::Readyz, &QueryParameters::parse("verbose")).body;
+            assert_eq!(shown.lines().next(), Some(expected), "{states:?}");
+        }
+    }
 }

@@ -6,8 +6,8 @@ use apiservice::authority::Issued;
 use e2e::cluster::{CALLERS, Cluster, ClusterAdapter};
 use e2e::component::left_out;
 use e2e::tutorial::{Tutorial, V1, V2};
-use e2e::{Failure, until};
-use serde_json::Value;
+use e2e::{Failure, free_port, stack, until};
+use serde_json::{Value, json};
 
 const C1: &str = "/apis/custom.metrics.k8s.io/v1beta1";
 const MINUTE: Duration = Duration::from_mins(1);
@@ -244,5 +244,100 @@ async fn outages_are_told_and_survived() -> Result<(), Failure> {
         assert_eq!(proxy.get(&depth).await?.0, 200);
     }
     deployed.cluster.stop();
+    Ok(())
+}
+
+/// The APIService of the first version as a deployment of prometheus-adapter makes it, for a Service that leads to `port`.
+fn upstreams_api_service(labels: &Value, port: u16) -> Value {
+    json!({
+        "apiVersion": "apiregistration.k8s.io/v1",
+        "kind": "APIService",
+        "metadata": {"name": V1, "labels": labels},
+        "spec": {
+            "group": "custom.metrics.k8s.io",
+            "version": "v1beta1",
+            "insecureSkipTLSVerify": true,
+            "groupPriorityMinimum": 100,
+            "versionPriority": 100,
+            "service": {"name": "prometheus-adapter", "namespace": "monitoring", "port": port},
+        },
+    })
+}
+
+/// Whether the aggregator skips verification, and whether it is given an authority.
+fn trust(cluster: &Cluster) -> Result<(bool, bool), Failure> {
+    let service: Value = serde_json::from_str(&cluster.kubectl(&["get", "apiservice", V1, "-o", "json"])?)?;
+    let spec = &service["spec"];
+    Ok((spec["insecureSkipTLSVerify"] == true, spec["caBundle"].is_string()))
+}
+
+async fn answers_by_kubectl(cluster: &Cluster, adapter: &ClusterAdapter) -> Result<(), Failure> {
+    let direct = Caller::new(adapter, None)?;
+    until("the adapter is ready", MINUTE, || async { Ok(direct.get("/readyz").await?.0 == 200) }).await?;
+    cluster.wait_available(V1).await?;
+    let path = depth_of(cluster);
+    let values: Value = serde_json::from_str(&cluster.kubectl(&["get", "--raw", &path])?)?;
+    assert_eq!(values["items"].as_array().map(Vec::len), Some(2), "{values}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn apiservices_made_for_prometheus_adapter_are_taken_over() -> Result<(), Failure> {
+    let Some(deployed) = Tutorial::start(Vec::new()).await? else { return left_out("kube-apiserver") };
+    if !deployed.cluster.is_own() {
+        println!("not run: this needs a control plane of our own");
+        deployed.cluster.stop();
+        return Ok(());
+    }
+    let Tutorial { cluster, prometheus, kubelet: _kubelet, adapter } = deployed;
+    drop(adapter);
+    cluster.kubectl(&["delete", "apiservice", V2])?;
+    let replace = |object: &Value| {
+        let file = cluster.dir().join("replaced.json");
+        std::fs::write(&file, object.to_string())?;
+        cluster.kubectl(&["replace", "--force", "-f", &file.display().to_string()]).map(drop)
+    };
+    let rules = stack::repository().join("deploy/overlays/tutorial/adapter-values.yaml");
+    let port = free_port()?;
+    cluster.apply(
+        &json!({
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "prometheus-adapter", "namespace": "monitoring"},
+            "spec": {"type": "ExternalName", "externalName": "localhost", "ports": [{"port": port}]},
+        })
+        .to_string(),
+    )?;
+    let of_the_chart =
+        json!({"app.kubernetes.io/managed-by": "Helm", "helm.sh/chart": "prometheus-adapter-5.3.0"});
+    let of_kube_prometheus =
+        json!({"app.kubernetes.io/part-of": "kube-prometheus", "app.kubernetes.io/version": "0.12.0"});
+
+    // The image is swapped and nothing else: a certificate of its own, which is not verified.
+    replace(&upstreams_api_service(&of_the_chart, port))?;
+    let certificates = format!("--cert-dir={}", cluster.dir().join("certificates").display());
+    let swapped = [certificates.as_str(), "--serving-service=", "--serving-ca-secret="];
+    let adapter = cluster.start_adapter(port, &rules, &prometheus.url(), &swapped).await?;
+    answers_by_kubectl(&cluster, &adapter).await?;
+    assert_eq!(trust(&cluster)?, (true, false));
+    drop(adapter);
+
+    // With an authority of its own: what skips verification goes with the bundle's coming.
+    for labels in [&of_the_chart, &of_kube_prometheus] {
+        replace(&upstreams_api_service(labels, port))?;
+        let publishing = ["--serving-service=monitoring/prometheus-adapter"];
+        let adapter = cluster.start_adapter(port, &rules, &prometheus.url(), &publishing).await?;
+        answers_by_kubectl(&cluster, &adapter).await?;
+        assert_eq!(trust(&cluster)?, (false, true));
+
+        // Replaced under it. Looking at it now and then would take up to 30 s.
+        replace(&upstreams_api_service(&of_kube_prometheus, port))?;
+        until("the authority is published again", Duration::from_secs(20), || async {
+            Ok(trust(&cluster)? == (false, true))
+        })
+        .await?;
+        answers_by_kubectl(&cluster, &adapter).await?;
+    }
+    cluster.stop();
     Ok(())
 }

@@ -1,8 +1,9 @@
 //! The serving certificate of a cluster without cert-manager: an authority of our own in a Secret, which all replicas share;
 //! a certificate that each of them signs with it for itself; and the authority published as `caBundle` of our APIServices.
 //!
-//! So the aggregator can verify us, and `insecureSkipTLSVerify` is never needed. The authority is renewed after two thirds
-//! of its life; for as long as it lives on, the old one is published beside the new one, since replicas follow one by one.
+//! So the aggregator can verify us, and `insecureSkipTLSVerify` is never needed: where an APIService has it, as those made for
+//! prometheus-adapter do, it is taken out, since the API refuses the two together. APIServices are watched: one that is
+//! replaced has lost its bundle. The authority is renewed after two thirds of its life; for as long as it lives on, the old one is published beside the new one, since replicas follow one by one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,12 +12,18 @@ use std::time::{Duration, SystemTime};
 use apiservice::authority::{Authority, AuthorityError, renewal_due};
 use apiservice::health::CheckHandle;
 use apiservice::tls::{ServingCertificate, TlsError};
+use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::Api;
-use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{ObjectMeta, PartialObjectMeta, Patch, PatchParams, PostParams};
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event, watcher};
 use serde_json::json;
+use tokio::time::Instant;
+
+use crate::repeats::Repeats;
 
 /// Where the authority is kept and what it is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +47,33 @@ enum IdentityError {
     Tls(#[from] TlsError),
 }
 
+/// Whether an APIService had to be changed.
+struct Patched(bool);
+
+/// When an APIService may be patched again: where others change it back again and again, ever later, up to the interval.
+struct Patches {
+    last: Instant,
+    pause: Duration,
+}
+
+impl Default for Patches {
+    fn default() -> Patches {
+        Patches { last: Instant::now(), pause: Duration::ZERO }
+    }
+}
+
+impl Patches {
+    fn done(&mut self, now: Instant) {
+        let repeated = !self.pause.is_zero() && now - self.last < 2 * INTERVAL;
+        self.pause = if repeated { (self.pause * 2).min(INTERVAL) } else { FIRST_RETRY };
+        self.last = now;
+    }
+
+    fn next(&self) -> Instant {
+        self.last + self.pause
+    }
+}
+
 /// The names of a Service, by which the aggregator and people call it.
 pub fn service_names(namespace: &str, service: &str) -> Vec<String> {
     vec![service.to_owned(), format!("{service}.{namespace}"), format!("{service}.{namespace}.svc")]
@@ -56,30 +90,53 @@ impl Identity {
         ServingCertificate::issued(&issued.certificate, &issued.key)
     }
 
-    /// Keeps the authority, the certificate and the APIServices in order, for ever. `published` passes with the first
-    /// success: from then on the aggregator can verify us.
+    /// Keeps the authority, the certificate and the APIServices in order, until the program ends. `published` passes with the
+    /// first success: from then on the aggregator can verify us.
     pub async fn follow(
         self,
         client: kube::Client,
         certificate: Arc<ServingCertificate>,
         published: CheckHandle,
     ) {
-        let mut signed_by = String::new();
-        let mut retry = FIRST_RETRY;
+        let mut changes = api_service_changes(&client);
+        let (mut signed_by, mut was_published) = (String::new(), false);
+        let (mut retry, mut patches) = (FIRST_RETRY, Patches::default());
         loop {
-            let pause = match self.keep(&client, &certificate, &mut signed_by).await {
-                Ok(()) => {
+            let (pause, wakes) = match self.keep(&client, &certificate, &mut signed_by).await {
+                Ok(Patched(patched)) => {
+                    was_published = true;
                     published.pass();
                     retry = FIRST_RETRY;
-                    INTERVAL
+                    if patched {
+                        patches.done(Instant::now());
+                    }
+                    (INTERVAL, true)
                 }
                 Err(error) => {
-                    tracing::warn!(%error, secret = %self.secret, "the serving authority cannot be kept in order");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        secret = %self.secret,
+                        "cannot keep the serving authority and the APIServices in order; trying again"
+                    );
+                    if !was_published {
+                        published.fail(error.to_string());
+                    }
                     retry = (retry * 2).min(INTERVAL);
-                    retry
+                    (retry, false)
                 }
             };
-            tokio::time::sleep(pause).await;
+            let sleep = tokio::time::sleep(pause);
+            tokio::pin!(sleep);
+            if wakes {
+                tokio::select! {
+                    () = &mut sleep => {}
+                    Some(()) = changes.next() => tokio::time::sleep_until(patches.next()).await,
+                }
+            } else {
+                sleep.await;
+            }
+            // What changed until now is looked at together.
+            while changes.next().now_or_never().flatten().is_some() {}
         }
     }
 
@@ -88,11 +145,20 @@ impl Identity {
         client: &kube::Client,
         certificate: &ServingCertificate,
         signed_by: &mut String,
-    ) -> Result<(), IdentityError> {
+    ) -> Result<Patched, IdentityError> {
         let (authority, bundle) = self.authority(client).await?;
         // Published first: a certificate must not be shown before those who verify it know its authority.
+        let mut patched = Patched(false);
+        let mut failed = None;
         for name in API_SERVICES {
-            self.publish(client, name, &bundle).await?;
+            match self.publish(client, name, &bundle).await {
+                Ok(Patched(one)) => patched.0 |= one,
+                // The others are none the worse for it.
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        if let Some(error) = failed {
+            return Err(error);
         }
         if *signed_by != authority.certificate() {
             let issued = authority.issue_server(&self.service, &self.names(), &[])?;
@@ -101,7 +167,7 @@ impl Identity {
             authority.certificate().clone_into(signed_by);
             tracing::info!(secret = %self.secret, "serving with a certificate of the shared authority");
         }
-        Ok(())
+        Ok(patched)
     }
 
     /// The authority of the Secret and what to publish; made or renewed if need be. Another replica may do the same: who
@@ -142,27 +208,67 @@ impl Identity {
     }
 
     /// Writes the authority into an APIService that is there and names our Service.
-    async fn publish(&self, client: &kube::Client, name: &str, bundle: &str) -> Result<(), IdentityError> {
+    async fn publish(
+        &self,
+        client: &kube::Client,
+        name: &str,
+        bundle: &str,
+    ) -> Result<Patched, IdentityError> {
         let services: Api<APIService> = Api::all(client.clone());
         let Some(spec) = services.get_opt(name).await?.and_then(|service| service.spec) else {
-            return Ok(());
+            return Ok(Patched(false));
         };
         let ours = spec.service.is_some_and(|service| {
             service.namespace.as_deref() == Some(&self.namespace)
                 && service.name.as_deref() == Some(&self.service)
         });
-        let published = spec.ca_bundle.is_some_and(|published| published.0 == bundle.as_bytes());
-        if ours && !published {
-            let patch = json!({"spec": {"caBundle": ByteString(bundle.as_bytes().to_vec())}});
-            services.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
-            tracing::info!(apiservice = name, "the serving authority was published");
+        let published = spec.ca_bundle.is_some_and(|published| published.0 == bundle.as_bytes())
+            && spec.insecure_skip_tls_verify != Some(true);
+        if !ours || published {
+            return Ok(Patched(false));
         }
-        Ok(())
+        // Both in one: the API refuses a bundle beside a skip.
+        let patch = json!({"spec": {
+            "caBundle": ByteString(bundle.as_bytes().to_vec()),
+            "insecureSkipTLSVerify": null,
+        }});
+        services.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+        tracing::info!(apiservice = name, "the serving authority was published");
+        Ok(Patched(true))
     }
 
     fn names(&self) -> Vec<String> {
         service_names(&self.namespace, &self.service)
     }
+}
+
+/// Tells when one of our APIServices was made, replaced or changed. A watch for each name: an account that may list and watch
+/// objects by their names may do so one at a time, by the field selector.
+fn api_service_changes(client: &kube::Client) -> impl Stream<Item = ()> + Unpin + use<> {
+    let watches = API_SERVICES.map(|name| {
+        let services: Api<PartialObjectMeta<APIService>> = Api::all(client.clone());
+        let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+        let said = Repeats::new(SAY_FAILURE);
+        let changes = watcher(services, config).default_backoff().filter_map(move |event| {
+            let changed = match event {
+                Ok(Event::InitApply(_) | Event::Apply(_)) => Some(()),
+                Ok(Event::Init | Event::InitDone | Event::Delete(_)) => None,
+                Err(error) => {
+                    if said.is_due(error.to_string()) {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            apiservice = name,
+                            "cannot watch the APIService: looking at it every {INTERVAL:?} instead; grant list and watch on it"
+                        );
+                    }
+                    None
+                }
+            };
+            std::future::ready(changed)
+        });
+        changes.boxed()
+    });
+    stream::select_all(watches)
 }
 
 /// Version and group of what we may serve.
@@ -175,6 +281,31 @@ const API_SERVICES: [&str; 4] = [
 const CERTIFICATE: &str = "ca.crt";
 const KEY: &str = "ca.key";
 const BUNDLE: &str = "ca-bundle.crt";
-/// Between two looks: an APIService that was applied anew has lost its bundle.
+/// Between two looks, where nothing has changed: the Secret is not watched.
 const INTERVAL: Duration = Duration::from_secs(30);
 const FIRST_RETRY: Duration = Duration::from_millis(250);
+/// How often the same failure of a watch is logged.
+const SAY_FAILURE: Duration = Duration::from_mins(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fight_over_an_apiservice_slows_down() {
+        let mut patches = Patches::default();
+        let start = Instant::now();
+        assert!(patches.next() <= start, "the first change is answered without a pause");
+        let mut now = start;
+        let mut pauses = Vec::new();
+        for _ in 0..10 {
+            patches.done(now);
+            pauses.push((patches.next() - now).as_millis());
+            // Somebody undoes it in the same moment.
+            now = patches.next();
+        }
+        assert_eq!(pauses, [250, 500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000]);
+        patches.done(now + Duration::from_mins(2));
+        assert_eq!(patches.pause, FIRST_RETRY);
+    }
+}

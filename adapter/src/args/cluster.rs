@@ -53,7 +53,7 @@ pub(super) struct ClusterFlags {
         default_value = "x-remote-user",
         help_heading = "Authentication"
     )]
-    requestheader_username_headers: Vec<HeaderName>,
+    requestheader_username_headers: Vec<String>,
     /// Headers in which a front proxy names groups.
     #[arg(
         long,
@@ -62,10 +62,10 @@ pub(super) struct ClusterFlags {
         default_value = "x-remote-group",
         help_heading = "Authentication"
     )]
-    requestheader_group_headers: Vec<HeaderName>,
+    requestheader_group_headers: Vec<String>,
     /// Headers in which a front proxy gives the user's identifier.
     #[arg(long, value_name = "HEADERS", value_delimiter = ',', help_heading = "Authentication")]
-    requestheader_uid_headers: Vec<HeaderName>,
+    requestheader_uid_headers: Vec<String>,
     /// Beginnings of headers in which a front proxy gives extras.
     #[arg(
         long,
@@ -137,14 +137,21 @@ impl ClusterFlags {
 
     pub(super) fn validate(self, address: IpAddr, faults: &mut Vec<String>) -> ClusterConfig {
         let serving = self.serving(address, faults);
+        let mut headers = |flag, names| headers(flag, names, faults);
+        let username_headers = headers("requestheader-username-headers", self.requestheader_username_headers);
+        let group_headers = headers("requestheader-group-headers", self.requestheader_group_headers);
+        let uid_headers = headers("requestheader-uid-headers", self.requestheader_uid_headers);
         let front_proxy = self.requestheader_client_ca_file.map(|ca_file| FrontProxyConfig {
             ca_file,
-            allowed_names: self.requestheader_allowed_names,
-            username_headers: self.requestheader_username_headers,
-            group_headers: self.requestheader_group_headers,
-            uid_headers: self.requestheader_uid_headers,
-            extra_prefixes: lower(&self.requestheader_extra_headers_prefix),
+            allowed_names: entries(self.requestheader_allowed_names),
+            username_headers,
+            group_headers,
+            uid_headers,
+            extra_prefixes: lower(&entries(self.requestheader_extra_headers_prefix)),
         });
+        if self.discovery_interval.is_zero() {
+            faults.push("--discovery-interval: expected more than 0s, found 0s".to_owned());
+        }
         ClusterConfig {
             lister_kubeconfig: self.lister_kubeconfig,
             discovery_interval: self.discovery_interval,
@@ -194,6 +201,22 @@ impl ClusterFlags {
             }
         })
     }
+}
+
+/// The entries of a list; a list that was given as empty has an empty one.
+pub(super) fn entries(list: Vec<String>) -> Vec<String> {
+    list.into_iter().filter(|entry| !entry.is_empty()).collect()
+}
+
+fn headers(flag: &str, names: Vec<String>, faults: &mut Vec<String>) -> Vec<HeaderName> {
+    let mut headers = Vec::new();
+    for name in entries(names) {
+        match HeaderName::try_from(&name) {
+            Ok(header) => headers.push(header),
+            Err(_) => faults.push(format!("--{flag}: expected names of headers, found {name:?}")),
+        }
+    }
+    headers
 }
 
 fn lower(texts: &[String]) -> Vec<String> {

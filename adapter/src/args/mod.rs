@@ -1,10 +1,10 @@
 //! The command line: every flag of prometheus-adapter, and our own.
 //!
-//! Flags are read as Go's pflag reads them: `--x=y` and `--x y`, switches without a value or behind `=`, `_` and `-` alike.
-//! A flag that has no effect here is taken and said once in the log, so that an unmodified deployment starts.
+//! Flags are read as Go's pflag reads them ([`pflag`]). A flag that has no effect here is taken and said once in the log, so that an unmodified deployment starts.
 
 mod audit;
 mod cluster;
+mod pflag;
 mod raw;
 mod upstream;
 
@@ -16,7 +16,7 @@ use std::time::Duration;
 use apiservice::accept::AcceptLimits;
 use apiservice::server::RequestLimits;
 use apiservice::tls::{NamedCertificate, TlsSettings};
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use engine::scrape::{ScrapeConfig, Target};
 
 use crate::cluster::ClusterConfig;
@@ -156,7 +156,7 @@ impl std::fmt::Display for UsageError {
 /// # Errors
 /// Every fault of the arguments at once, or the text of `--help`.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Config, UsageError> {
-    let (arguments, mut notices) = upstream::normalise(arguments);
+    let (arguments, mut notices) = pflag::normalise(Raw::command(), arguments);
     let raw = Raw::try_parse_from(arguments).map_err(|error| {
         use clap::error::ErrorKind;
         match error.kind() {
@@ -178,10 +178,16 @@ fn fault(error: &clap::Error) -> String {
         Some(cause) if SECRET.iter().any(|secret| flag.starts_with(secret)) => {
             format!("error: invalid value for '{flag}': {cause}")
         }
-        _ => error.to_string().trim_end().to_owned(),
+        // What shows all flags is said once, behind all faults.
+        _ => {
+            let text = error.to_string();
+            let text = text.trim_end();
+            text.strip_suffix(CLAPS_HINT).unwrap_or(text).trim_end().to_owned()
+        }
     }
 }
 
+const CLAPS_HINT: &str = "For more information, try '--help'.";
 /// Flags whose values may hold credentials.
 const SECRET: [&str; 3] = ["--prometheus-header", "--prometheus-url", "--scrape-target"];
 

@@ -14,7 +14,7 @@ use http::{HeaderName, HeaderValue};
 use reqwest::Url;
 
 use super::audit::AuditFlags;
-use super::cluster::ClusterFlags;
+use super::cluster::{ClusterFlags, entries};
 use super::{Command, Config, HostChoice, Logging, Serve, SourceConfig};
 use crate::logging;
 use crate::source::prometheus::{KubernetesAuth, PrometheusSettings, Proxies, Verb};
@@ -115,7 +115,8 @@ pub(super) struct Raw {
     #[command(flatten)]
     audit: AuditFlags,
 
-    /// The address to listen on [default: 0.0.0.0; with --standalone 127.0.0.1].
+    /// The address to listen on; 0.0.0.0 and :: mean every address, over IPv4 and IPv6 [default: 0.0.0.0; with --standalone
+    /// 127.0.0.1].
     #[arg(long, value_name = "ADDRESS", help_heading = "Serving")]
     bind_address: Option<IpAddr>,
     /// The port to listen on; 0 takes any free one.
@@ -208,6 +209,25 @@ impl Raw {
             faults.push("expected --config FILE: the rules say which metrics to serve".to_owned());
             PathBuf::new()
         });
+        // Less would list series without a pause, or look back at a moment in which none had a sample.
+        if self.metrics_relist_interval < LEAST_RELIST_INTERVAL {
+            faults.push(format!(
+                "--metrics-relist-interval: expected {} or more, found {}",
+                go_duration::format(LEAST_RELIST_INTERVAL),
+                go_duration::format(self.metrics_relist_interval),
+            ));
+        }
+        for (flag, time) in [
+            ("prometheus-timeout", self.prometheus_timeout),
+            ("scrape-interval", self.scrape_interval),
+            ("scrape-timeout", self.scrape_timeout),
+            ("embedded-retention", self.embedded_retention),
+            ("request-timeout", self.request_timeout),
+        ] {
+            if time.is_zero() {
+                faults.push(format!("--{flag}: expected more than 0s, found 0s"));
+            }
+        }
         let max_age =
             if self.metrics_max_age.is_zero() { self.metrics_relist_interval } else { self.metrics_max_age };
         if max_age < self.metrics_relist_interval {
@@ -323,11 +343,11 @@ impl Raw {
             address: SocketAddr::new(address, self.secure_port),
             tls: TlsSettings {
                 only_tls13,
-                cipher_suites: self.tls_cipher_suites,
+                cipher_suites: entries(self.tls_cipher_suites),
                 http1_only: self.disable_http2,
             },
             named_certificates: self.tls_sni_cert_key,
-            always_allow: self.authorization_always_allow_paths,
+            always_allow: entries(self.authorization_always_allow_paths),
             audit: self.audit.validate(notices),
             accept,
             requests: RequestLimits {
@@ -344,6 +364,8 @@ impl Raw {
         })
     }
 }
+
+const LEAST_RELIST_INTERVAL: Duration = Duration::from_secs(1);
 
 fn duration(text: &str) -> Result<Duration, String> {
     go_duration::parse(text).map_err(|error| format!("expected a duration like 30s, 1m30s or 1.5h: {error}"))

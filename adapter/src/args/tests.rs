@@ -232,42 +232,147 @@ fn a_clusters_flags_mean_nothing_without_one() {
     assert_eq!(notices.len(), 2, "{notices:?}");
 }
 
-/// What deployments of prometheus-adapter pass, and every flag of its that has a value of its own.
+/// Every flag of prometheus-adapter, with the kind of its value and a value of that kind.
+fn upstreams_flags() -> Vec<(&'static str, &'static str, &'static str)> {
+    include_str!("prometheus-adapter-0.12-flags.txt")
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| {
+            let (name, kind) = line.split_once(' ').expect("a name and a kind");
+            let value = match (name, kind) {
+                ("audit-log-format", _) => "json",
+                ("audit-log-version", _) => "audit.k8s.io/v1",
+                ("metrics-max-age", _) => "20m",
+                ("prometheus-url", _) => "http://p:9090/",
+                ("prometheus-verb", _) => "POST",
+                ("tls-cipher-suites", _) => {
+                    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,TLS_RSA_WITH_AES_128_CBC_SHA"
+                }
+                ("tls-min-version", _) => "VersionTLS13",
+                (_, "bool") => "true",
+                (_, "string" | "stringSlice") => "x",
+                (_, "stringArray") => "a=b",
+                (_, "int" | "int64" | "float32" | "level") => "4",
+                (_, "duration") => "2m",
+                (_, "ip") => "127.0.0.1",
+                (_, "namedCertKey") => "a.crt,a.key:c.org",
+                (_, "moduleSpec") => "a=1",
+                other => panic!("no value for {other:?}"),
+            };
+            (name, kind, value)
+        })
+        .collect()
+}
+
+/// Flags that need each other.
+const PAIRS: [[&str; 2]; 2] = [
+    ["tls-cert-file", "tls-private-key-file"],
+    ["prometheus-client-tls-cert-file", "prometheus-client-tls-key-file"],
+];
+
+/// Flags that the adapter or another flag needs, but for some.
+fn needed_without(left_out: &[&str]) -> Vec<String> {
+    let pairs = PAIRS.as_flattened().iter().map(|name| (*name, "f"));
+    let all = [("config", "r.yaml"), ("prometheus-url", "http://127.0.0.1:1/")].into_iter().chain(pairs);
+    all.filter(|(name, _)| !left_out.contains(name))
+        .map(|(name, value)| format!("--{name}={value}"))
+        .collect()
+}
+
+/// What comes of flags, and of which of them it is said that they have no effect.
+fn outcome(arguments: Vec<String>) -> (String, Vec<String>) {
+    match parse(arguments.into_iter().map(OsString::from)) {
+        Ok(Config { command, logging, notices }) => (format!("{command:?} {logging:?}"), notices),
+        Err(error) => (error.to_string(), Vec::new()),
+    }
+}
+
 #[test]
-fn upstreams_flags_are_taken_all_at_once() {
-    let (serve, notices) = serve(
-        "/adapter --prometheus-url=http://p:9090/ --config=r.yaml --metrics-relist-interval=1m --metrics-max-age=2m --v=4 \
-         --vmodule=a=1 --log-flush-frequency=5s --lister-kubeconfig=k --discovery-interval=10m --client-qps=5 \
-         --client-burst=10 --bind-address=0.0.0.0 --secure-port=6443 --cert-dir=/tmp/cert --tls-cert-file=c \
-         --tls-private-key-file=k --tls-cipher-suites=TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,TLS_RSA_WITH_AES_128_CBC_SHA \
-         --tls-min-version=VersionTLS12 --tls-sni-cert-key=a,b:c.org --http2-max-streams-per-connection=0 \
-         --permit-port-sharing --permit-address-sharing=false --authentication-kubeconfig=k \
-         --authentication-token-webhook-cache-ttl=10s --authentication-skip-lookup=false \
-         --authentication-tolerate-lookup-failure --client-ca-file=ca --requestheader-username-headers=x-remote-user \
-         --requestheader-group-headers=x-remote-group --requestheader-extra-headers-prefix=x-remote-extra- \
-         --requestheader-uid-headers=x-remote-uid --requestheader-client-ca-file=ca --requestheader-allowed-names=a,b \
-         --authorization-kubeconfig=k --authorization-webhook-cache-authorized-ttl=10s \
-         --authorization-webhook-cache-unauthorized-ttl=10s --authorization-always-allow-paths=/healthz \
-         --audit-policy-file=p --audit-log-path=- --audit-log-maxage=1 --audit-log-maxbackup=1 --audit-log-maxsize=1 \
-         --audit-log-mode=blocking --audit-webhook-config-file=w --profiling=true --enable-priority-and-fairness=false \
-         --disable-http2=false --disable-http2-serving=false --prometheus-verb=POST --prometheus-header=a=b",
+fn every_flag_of_upstream_is_taken_in_every_notation() {
+    let flags = upstreams_flags();
+    assert_eq!(flags.len(), 81);
+    for (name, kind, value) in flags {
+        let with = |given: &[String]| outcome([&needed_without(&[name]), given].concat());
+        let (meant, notices) = with(&[format!("--{name}={value}")]);
+        assert!(meant.starts_with("Serve"), "--{name}={value}: {meant}");
+        let is_ignored = notices.iter().any(|notice| notice.starts_with(&format!("--{name} has no effect")));
+        let underscored = name.replace('-', "_");
+        let mut alike = vec![vec![format!("--{underscored}={value}")]];
+        if kind == "bool" {
+            alike.push(vec![format!("--{name}")]);
+            alike.push(vec![format!("--{name}=T")]);
+            let (off, _) = with(&[format!("--{name}=false")]);
+            assert_eq!(with(&[format!("--{name}=0")]).0, off);
+            assert_eq!(off == meant, is_ignored, "--{name}=false is --{name}=true: {off}");
+            if !is_ignored {
+                assert!(with(&[format!("--{name}=")]).0.contains(&format!("--{name}")), "{name}");
+                assert!(with(&[format!("--{name}=2")]).0.contains(&format!("--{name}")), "{name}");
+            }
+        } else {
+            alike.push(vec![format!("--{name}"), value.to_owned()]);
+            alike.push(vec![format!("--{underscored}"), value.to_owned()]);
+        }
+        if name == "v" {
+            alike.extend([
+                vec!["-v4".to_owned()],
+                vec!["-v=4".to_owned()],
+                vec!["-v".to_owned(), "4".to_owned()],
+            ]);
+        }
+        for given in alike {
+            assert_eq!(with(&given), (meant.clone(), notices.clone()), "{given:?}");
+        }
+    }
+}
+
+#[test]
+fn an_empty_value_unsets_a_flag_of_upstream() {
+    for (name, kind, value) in upstreams_flags() {
+        if kind == "bool" {
+            continue;
+        }
+        let pair = PAIRS.into_iter().find(|pair| pair.contains(&name)).unwrap_or([name; 2]);
+        let needed = needed_without(&pair);
+        let with = |given: &[String]| outcome([&needed, given].concat()).0;
+        let unset = with(&[]);
+        let (empty, given) = (format!("--{name}="), format!("--{name}={value}"));
+        // A list that has entries by default has none when it is given as empty, as in upstream.
+        let has_entries = name == "authorization-always-allow-paths";
+        let adds_up = matches!(kind, "stringSlice" | "stringArray" | "namedCertKey");
+        if !has_entries {
+            assert_eq!(with(std::slice::from_ref(&empty)), unset, "{empty}");
+            assert_eq!(with(&[format!("--{name}"), String::new()]), unset, "{empty}");
+        }
+        if !adds_up {
+            assert_eq!(with(&[given.clone(), empty.clone()]), unset, "{given} {empty}");
+        }
+        // Such a value counts for nothing beside another.
+        assert_eq!(with(&[empty, given.clone()]), with(&[given]), "{name}");
+    }
+    let (given, notices) =
+        serve(&format!("{LEAST} --authorization-always-allow-paths= --metrics-relist-interval="));
+    assert_eq!(given.always_allow, [""; 0]);
+    assert_eq!(notices, ["--metrics-relist-interval is empty: 10m is used, its default"]);
+    let (given, _) = serve(
+        "--config=r.yaml --prometheus-url=http://p --requestheader-client-ca-file=c \
+                            --requestheader-username-headers= --requestheader-group-headers=",
     );
-    assert!(serve.audit.is_some() && serve.named_certificates.len() == 1 && !serve.tls.http1_only);
-    let said: Vec<&str> = notices.iter().filter_map(|notice| notice.split(' ').next()).collect();
-    assert_eq!(
-        said,
-        [
-            "--vmodule",
-            "--log-flush-frequency",
-            "--client-qps",
-            "--client-burst",
-            "--permit-port-sharing",
-            "--permit-address-sharing",
-            "--audit-log-mode",
-            "--audit-webhook-config-file",
-            "--profiling",
-            "--enable-priority-and-fairness",
-        ]
+    let HostChoice::Cluster(config) = given.host else { panic!("standalone") };
+    let front_proxy = config.authentication.front_proxy.expect("a front proxy");
+    assert!(front_proxy.username_headers.is_empty() && front_proxy.group_headers.is_empty());
+}
+
+#[test]
+fn lists_add_up_and_replace_their_default() {
+    let (given, _) = serve(&format!(
+        "{LEAST} --tls-cipher-suites=A,B --tls-cipher-suites C --authorization-always-allow-paths=/a --authorization_always_allow_paths=/b"
+    ));
+    assert_eq!(given.tls.cipher_suites, ["A", "B", "C"]);
+    assert_eq!(given.always_allow, ["/a", "/b"]);
+    let text = faults(&format!("{LEAST} --requestheader-group-headers=a:b").replace("--standalone", ""));
+    assert!(
+        text.contains("--requestheader-group-headers: expected names of headers, found \"a:b\""),
+        "{text}"
     );
 }
 
@@ -297,4 +402,74 @@ fn kubernetes_access_to_prometheus_is_one_or_the_other_and_gives_way_to_a_ca_fil
         text.contains("expected --prometheus-auth-config or --prometheus-auth-incluster, found both"),
         "{text}"
     );
+}
+
+#[test]
+fn words_that_belong_to_no_flag_are_ignored_and_said() {
+    for (given, part) in [
+        ("--disable-http2 false", "false behind a switch; write --disable-http2=false"),
+        ("--logtostderr true", "true behind a switch; write --logtostderr=true"),
+        ("hidden", "it follows --prometheus-url, and is neither a flag nor the value of one"),
+        ("--prometheus-header Authorization=Bearer hidden", "it follows --prometheus-header"),
+        ("check", "the command check must be the first argument"),
+        ("-- --config=other.yaml", "it follows --prometheus-url"),
+        ("-", "it follows --prometheus-url"),
+    ] {
+        let (given_serve, notices) = serve(&format!("{LEAST} {given}"));
+        assert_eq!(given_serve.rules, PathBuf::from("r.yaml"), "{given}");
+        let notice = notices.last().unwrap_or_else(|| panic!("{given}: no notice"));
+        assert!(notice.starts_with("argument ") && notice.contains(" is ignored: "), "{notice}");
+        assert!(notice.contains(part) && !notice.contains("hidden"), "{given}: {notice}");
+    }
+    // It is on, as in upstream, which ignores the word too.
+    assert!(serve(&format!("{LEAST} --disable-http2 false")).0.tls.http1_only);
+    assert!(!serve(&format!("{LEAST} --disable-http2=false")).0.tls.http1_only);
+    // The place is that of the command line.
+    assert!(serve(&format!("/adapter {LEAST} word")).1[0].starts_with("argument 7 is ignored"));
+    assert!(serve(&format!("serve word {LEAST}")).1[0].starts_with("argument 2 is ignored"));
+    // An empty argument, as a template leaves it.
+    let empty = ["", "--config=r.yaml", "", "--prometheus-url=http://p"].map(OsString::from);
+    assert_eq!(parse(empty).unwrap_or_else(|error| panic!("{error}")).notices.len(), 2);
+}
+
+#[test]
+fn a_first_word_is_a_command_or_an_error() {
+    for first in ["chekc", "chekc --config r.yaml", "/adapter chekc"] {
+        let text = faults(first);
+        assert!(text.contains("unrecognized subcommand 'chekc'") && text.contains("'check'"), "{text}");
+    }
+    for given in ["check a.yaml b.yaml", "/adapter check a.yaml b.yaml", "check -- a.yaml b.yaml"] {
+        let config = parse(arguments(given)).unwrap_or_else(|error| panic!("{given}: {error}"));
+        let Command::Check(files) = config.command else { panic!("{given}: not check") };
+        assert_eq!(files, ["a.yaml", "b.yaml"].map(PathBuf::from), "{given}");
+    }
+    assert!(faults("check").contains("<FILES>"));
+    assert!(faults("check --nosuch a.yaml").contains("--nosuch"));
+}
+
+#[test]
+fn times_of_nothing_are_refused() {
+    for (flag, expected) in [
+        ("--metrics-relist-interval=0s", "--metrics-relist-interval: expected 1s or more, found 0s"),
+        ("--metrics-relist-interval=1ms", "--metrics-relist-interval: expected 1s or more, found 1ms"),
+        ("--scrape-interval=0", "--scrape-interval: expected more than 0s, found 0s"),
+        ("--scrape-timeout=0s", "--scrape-timeout: expected more than 0s, found 0s"),
+        ("--prometheus-timeout=0s", "--prometheus-timeout: expected more than 0s, found 0s"),
+        ("--request-timeout=0s", "--request-timeout: expected more than 0s, found 0s"),
+        ("--embedded-retention=0s", "--embedded-retention: expected more than 0s, found 0s"),
+    ] {
+        let text = faults(&format!("{LEAST} {flag}"));
+        assert!(text.contains(expected), "{flag}: {text}");
+    }
+    let text = faults("--config=r.yaml --prometheus-url=http://p --discovery-interval=0s");
+    assert!(text.contains("--discovery-interval: expected more than 0s, found 0s"), "{text}");
+}
+
+#[test]
+fn where_help_is_found_is_said_once() {
+    for wrong in ["chekc", "--nosuch", "--standalone --bind-address=0.0.0.0", "--config", "--secure-port=x"] {
+        let text = faults(wrong);
+        assert_eq!(text.matches("--help").count(), 1, "{text}");
+        assert!(text.ends_with("--help explains every flag\n"), "{text}");
+    }
 }

@@ -1,56 +1,17 @@
-//! What upstream's users write and this program treats by itself: names with underscores, the image's old entry point as
-//! first argument, flags without effect here.
-
-use std::ffi::OsString;
+//! Upstream's flags without effect here.
 
 /// A flag of upstream's that is taken without effect.
-struct Ignored {
+pub(super) struct Ignored {
     name: &'static str,
     /// Whether a value belongs to it.
-    takes_value: bool,
+    pub(super) takes_value: bool,
     /// Why it has no effect.
-    why: &'static str,
+    pub(super) why: &'static str,
 }
 
-/// The arguments for clap, the program's name first, and what to say of those left out.
-pub(super) fn normalise(arguments: impl IntoIterator<Item = OsString>) -> (Vec<OsString>, Vec<String>) {
-    let mut kept = vec![OsString::from("adapter")];
-    let mut notices: Vec<String> = Vec::new();
-    let mut arguments = arguments.into_iter().enumerate().peekable();
-    while let Some((position, argument)) = arguments.next() {
-        let Some(text) = argument.to_str() else {
-            kept.push(argument);
-            continue;
-        };
-        // The chart passes the image's entry point, `/adapter`; `serve` says what happens anyway.
-        if position == 0 && (text == "serve" || (text.contains('/') && !text.starts_with('-'))) {
-            continue;
-        }
-        if let Some(level) =
-            text.strip_prefix("-v").filter(|level| !level.is_empty() && !text.starts_with("--"))
-        {
-            kept.push(format!("--v={}", level.trim_start_matches('=')).into());
-            continue;
-        }
-        let Some(flag) = text.strip_prefix("--") else {
-            kept.push(argument);
-            continue;
-        };
-        let (name, value) = flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value)));
-        let name = name.replace('_', "-");
-        let Some(ignored) = IGNORED.iter().find(|ignored| ignored.name == name) else {
-            kept.push(value.map_or_else(|| format!("--{name}"), |value| format!("--{name}={value}")).into());
-            continue;
-        };
-        if ignored.takes_value && value.is_none() {
-            arguments.next();
-        }
-        let notice = format!("--{name} has no effect: {}", ignored.why);
-        if !notices.contains(&notice) {
-            notices.push(notice);
-        }
-    }
-    (kept, notices)
+/// The flag of a name, if it is one without effect here.
+pub(super) fn ignored(name: &str) -> Option<&'static Ignored> {
+    IGNORED.iter().find(|ignored| ignored.name == name)
 }
 
 /// The names of all flags that are taken without effect.

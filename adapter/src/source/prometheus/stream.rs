@@ -60,7 +60,8 @@ pub(super) async fn listing(mut response: Response) -> Result<Listing, SourceErr
 /// # Errors
 /// The body is an error, or none of Prometheus'.
 pub fn read_listing(status: StatusCode, body: impl Read) -> Result<Listing, SourceError> {
-    let mut body = Bounded { body, start: Vec::new(), left: LARGEST_BODY };
+    let kept = if status.is_success() { LONGEST_START } else { LONGEST_ERROR };
+    let mut body = Bounded { body, start: Vec::new(), kept, left: LARGEST_BODY };
     if !status.is_success() {
         // What cannot be read of an error takes nothing from its status.
         let _ = read_start(&mut body);
@@ -92,7 +93,7 @@ pub fn read_listing(status: StatusCode, body: impl Read) -> Result<Listing, Sour
 
 /// Reads on until the start of a body is there.
 fn read_start(body: &mut Bounded<impl Read>) -> io::Result<u64> {
-    let missing = LONGEST_ERROR - body.start.len();
+    let missing = body.kept - body.start.len();
     io::copy(&mut body.take(missing as u64), &mut io::sink())
 }
 
@@ -110,6 +111,8 @@ fn no_listing(error: &serde_json::Error, start: &[u8]) -> SourceError {
 struct Bounded<R> {
     body: R,
     start: Vec<u8>,
+    /// How much is kept.
+    kept: usize,
     left: usize,
 }
 
@@ -120,8 +123,8 @@ impl<R: Read> Read for Bounded<R> {
             .left
             .checked_sub(count)
             .ok_or_else(|| io::Error::other(format!("expected at most {LARGEST_BODY} bytes, found more")))?;
-        if self.start.len() < LONGEST_ERROR {
-            let kept = count.min(LONGEST_ERROR - self.start.len());
+        if self.start.len() < self.kept {
+            let kept = count.min(self.kept - self.start.len());
             self.start.extend_from_slice(&buffer[..kept]);
         }
         Ok(count)
@@ -168,17 +171,16 @@ impl<'de> Visitor<'de> for ListSeed {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Vec<Series>, A::Error> {
-        let mut texts = HashSet::new();
+        let mut texts = Texts::default();
         let mut distinct = BTreeSet::new();
         let mut kept = 0;
         while let Some(series) = sequence.next_element_seed(OrNull(SeriesSeed(&mut texts)))? {
             let series = series.unwrap_or_else(|| Series { name: Arc::from(""), label_names: [].into() });
-            let size =
-                series.name.len() + series.label_names.iter().map(|name| name.len() + 16).sum::<usize>();
+            let size = size_of::<Series>() + size_of_val(&*series.label_names);
             if distinct.insert(series) {
-                kept += size + 64;
+                kept += size;
             }
-            if kept > MOST_KEPT {
+            if kept + texts.bytes > MOST_KEPT {
                 return Err(de::Error::custom(format_args!(
                     "expected names and label names of at most {MOST_KEPT} bytes, found more"
                 )));
@@ -189,7 +191,7 @@ impl<'de> Visitor<'de> for ListSeed {
 }
 
 /// One series: an object of labels, of which `__name__` is the name.
-struct SeriesSeed<'a>(&'a mut HashSet<Arc<str>>);
+struct SeriesSeed<'a>(&'a mut Texts);
 
 impl<'de> DeserializeSeed<'de> for SeriesSeed<'_> {
     type Value = Series;
@@ -209,31 +211,46 @@ impl<'de> Visitor<'de> for SeriesSeed<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Series, A::Error> {
         let mut name = None;
         let mut labels = Vec::new();
-        while let Some(label) = map.next_key_seed(Text(|text: &str| interned(self.0, text)))? {
+        while let Some(label) = map.next_key_seed(Text(|text: &str| self.0.interned(text)))? {
             if &*label == "__name__" {
-                name = map.next_value_seed(OrNull(Text(|text: &str| interned(self.0, text))))?;
+                name = map.next_value_seed(OrNull(Text(|text: &str| self.0.interned(text))))?;
             } else {
                 map.next_value::<IgnoredAny>()?;
                 labels.push(label);
             }
         }
-        labels.sort();
-        labels.dedup();
+        // Prometheus sorts them; others may not, or have one twice.
+        if !labels.is_sorted_by(|one, next| one < next) {
+            labels.sort();
+            labels.dedup();
+        }
         Ok(Series { name: name.unwrap_or_else(|| Arc::from("")), label_names: labels.into() })
     }
 }
 
-/// A text, shared with every equal one before it.
-fn interned(texts: &mut HashSet<Arc<str>>, text: &str) -> Arc<str> {
-    if let Some(known) = texts.get(text) {
-        return Arc::clone(known);
+/// The texts of a listing, each once.
+#[derive(Default)]
+struct Texts {
+    known: HashSet<Arc<str>>,
+    bytes: usize,
+}
+
+impl Texts {
+    /// A text, shared with every equal one before it.
+    fn interned(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.known.get(text) {
+            return Arc::clone(known);
+        }
+        let text: Arc<str> = Arc::from(text);
+        self.bytes += text.len();
+        self.known.insert(Arc::clone(&text));
+        text
     }
-    let text: Arc<str> = Arc::from(text);
-    texts.insert(Arc::clone(&text));
-    text
 }
 
 const CHUNKS_AHEAD: usize = 8;
+/// What an answer says beside data that it cannot have is short.
+const LONGEST_START: usize = 64 << 10;
 const READ_AHEAD: usize = 16 << 10;
 /// About ten million series; a rule that lists more is a mistake.
 const LARGEST_BODY: usize = 4 << 30;

@@ -13,7 +13,7 @@ use apiservice::query::QueryParameters;
 use engine::exposition::{Format, samples};
 use engine::{Engine, EngineConfig};
 use http::{Method, Request, StatusCode};
-use promql::ParseError;
+use promql::{ParseError, regexp};
 use rules::selector::{Operator, Requirement, Selector};
 
 /// What a caller accepts: a form that the header names, or none.
@@ -108,6 +108,29 @@ pub fn prometheus_series(body: &[u8]) {
             }
             Err(error) => assert!(!error.message.is_empty(), "{status} without a cause"),
         }
+    }
+}
+
+/// A pattern of Go's and, behind a line break, a text: refused with a place in the pattern, or compiled in what it is translated
+/// to; a matcher of it matches nothing that it does not match itself, but for line breaks.
+pub fn regexp(input: &[u8]) {
+    let Ok(input) = str::from_utf8(input) else { return };
+    let (pattern, text) = input.split_once('\n').unwrap_or((input, ""));
+    match regexp::compile(pattern) {
+        Ok(compiled) => {
+            assert!(regexp::translate(pattern).is_ok(), "{pattern:?}");
+            if let Some(captures) = compiled.captures(text) {
+                assert!(compiled.is_match(text), "{pattern:?} on {text:?}");
+                assert!(captures.get(0).is_some_and(|found| text.contains(found)), "{pattern:?} on {text:?}");
+                let _ = captures.expand(text);
+            }
+            if let Ok(matcher) = regexp::compile_matcher(pattern)
+                && !text.contains('\n')
+            {
+                assert!(!matcher.is_match(text) || compiled.is_match(text), "{pattern:?} on {text:?}");
+            }
+        }
+        Err(error) => assert!(!error.cause.is_empty(), "{pattern:?}"),
     }
 }
 

@@ -44,6 +44,11 @@ fn promql() {
 }
 
 #[test]
+fn regexp() {
+    replay("regexp", fuzz::regexp);
+}
+
+#[test]
 fn rule_file() {
     replay("rule_file", fuzz::rule_file);
 }

@@ -40,9 +40,9 @@ impl NameRule {
         Ok(NameRule { matches, r#as })
     }
 
-    /// How many capture groups `matches` has.
-    pub(crate) fn groups(&self) -> usize {
-        self.matches.group_count()
+    /// Whether `matches` has the group that `as` calls by this name or number.
+    pub(crate) fn has_group(&self, name: &str) -> bool {
+        self.matches.has_group(name)
     }
 
     /// The metric's name in the API; `None` when the series' name does not fit, so that it yields no metric.

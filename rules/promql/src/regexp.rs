@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use regex::{Regex, RegexBuilder};
 
+pub use self::expand::{Reference, references};
 use self::flags::Flags;
 use self::translate::Translation;
 
@@ -111,6 +112,14 @@ impl Regexp {
     /// How many capture groups it has, without the whole match.
     pub fn group_count(&self) -> usize {
         self.groups.count
+    }
+
+    /// Whether it has the group that a template calls by this name or number.
+    pub fn has_group(&self, name: &str) -> bool {
+        match expand::number(name) {
+            Some(number) => number <= self.groups.count,
+            None => self.groups.by_name.contains_key(name),
+        }
     }
 
     /// Whether it matches somewhere in a text.

@@ -1,5 +1,7 @@
 //! `name.as`: text with groups of `name.matches`, and nothing else.
 
+use promql::regexp;
+
 use super::{NO_METRIC, Warning};
 use crate::compile::Rule;
 use crate::config::DiscoveryRule;
@@ -14,14 +16,9 @@ pub(super) fn lint(written: &DiscoveryRule, rule: &Rule, warnings: &mut Vec<Warn
         warnings.push(place.fault(message).into());
         return;
     }
-    let pattern = written.name.matches.as_ref().map_or("", |matches| matches.value.as_str());
-    let has_group = |name: &str| match name.parse::<usize>() {
-        Ok(index) if name.bytes().all(|byte| byte.is_ascii_digit()) => index <= rule.name.groups(),
-        _ => ["(?P<", "(?<"].iter().any(|open| pattern.contains(&format!("{open}{name}>"))),
-    };
     let mut rest = text.to_owned();
-    for reference in references(text) {
-        if has_group(reference.name) {
+    for reference in regexp::references(text) {
+        if rule.name.has_group(reference.name) {
             rest = rest.replacen(reference.text, "x", 1);
             continue;
         }
@@ -47,34 +44,6 @@ pub(super) fn lint(written: &DiscoveryRule, rule: &Rule, warnings: &mut Vec<Warn
             format!("an autoscaler cannot ask for a metric with / or % in its name, as in {text:?}");
         warnings.push(place.fault(message).into());
     }
-}
-
-struct Reference<'a> {
-    text: &'a str,
-    name: &'a str,
-}
-
-/// `$name` and `${name}`, as Go's `Regexp.Expand` reads them: the longest run of word characters is the name.
-fn references(text: &str) -> Vec<Reference<'_>> {
-    let mut found = Vec::new();
-    let mut rest = text;
-    while let Some(dollar) = rest.find('$') {
-        let start = &rest[dollar..];
-        let inner = &start[1..];
-        if let Some(after) = inner.strip_prefix('$') {
-            rest = after;
-            continue;
-        }
-        let (open, name) = inner.strip_prefix('{').map_or((1, inner), |inner| (2, inner));
-        let end = name.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(name.len());
-        let close = if open == 2 { usize::from(name[end..].starts_with('}')) } else { 0 };
-        rest = inner;
-        if end > 0 && (open == 1 || close == 1) {
-            found.push(Reference { text: &start[..open + end + close], name: &name[..end] });
-            rest = &name[end + close..];
-        }
-    }
-    found
 }
 
 const TEMPLATES: [(&str, &str); 2] = [("<<", ">>"), ("{{", "}}")];

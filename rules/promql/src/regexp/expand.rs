@@ -6,30 +6,61 @@ use regex::Regex;
 
 use super::Captures;
 
-/// The longest run of word characters behind `$` is the group's name, so `$1_$2` asks for a group called `1_`. A group that does
-/// not exist, or took no part, is empty. `$$` is one `$`, and any other `$` stands for itself.
+/// A group that a template asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reference<'t> {
+    /// As written: `$name` or `${name}`.
+    pub text: &'t str,
+    /// The name, or the number.
+    pub name: &'t str,
+}
+
+enum Piece<'t> {
+    Text(&'t str),
+    Reference(Reference<'t>),
+}
+
+/// The groups that a template for [`Captures::expand`] asks for.
+pub fn references(template: &str) -> impl Iterator<Item = Reference<'_>> {
+    pieces(template).filter_map(|piece| match piece {
+        Piece::Reference(reference) => Some(reference),
+        Piece::Text(_) => None,
+    })
+}
+
+/// A group that does not exist, or took no part, is empty.
 pub(super) fn expand(template: &str, captures: &Captures<'_>) -> String {
-    let mut out = String::new();
+    pieces(template)
+        .map(|piece| match piece {
+            Piece::Text(text) => text,
+            Piece::Reference(Reference { name, .. }) => match number(name) {
+                Some(number) => captures.get(number).unwrap_or_default(),
+                None => captures.name(name).unwrap_or_default(),
+            },
+        })
+        .collect()
+}
+
+/// The longest run of word characters behind `$` is the group's name, so `$1_$2` asks for a group called `1_`. `$$` is one `$`,
+/// and any other `$` stands for itself.
+fn pieces(template: &str) -> impl Iterator<Item = Piece<'_>> {
     let mut rest = template;
-    while let Some((before, behind)) = rest.split_once('$') {
-        out.push_str(before);
-        if let Some(after) = behind.strip_prefix('$') {
-            out.push('$');
-            rest = after;
-        } else if let Some((name, after)) = reference(behind) {
-            let group = match number(name) {
-                Some(number) => captures.get(number),
-                None => captures.name(name),
-            };
-            out.push_str(group.unwrap_or_default());
-            rest = after;
-        } else {
-            out.push('$');
-            rest = behind;
-        }
-    }
-    out.push_str(rest);
-    out
+    std::iter::from_fn(move || {
+        let (piece, after) = match rest.find('$') {
+            _ if rest.is_empty() => return None,
+            Some(0) => match reference(&rest[1..]) {
+                Some((name, after)) => {
+                    let text = &rest[..rest.len() - after.len()];
+                    (Piece::Reference(Reference { text, name }), after)
+                }
+                None => (Piece::Text("$"), rest[1..].strip_prefix('$').unwrap_or(&rest[1..])),
+            },
+            Some(dollar) => (Piece::Text(&rest[..dollar]), &rest[dollar..]),
+            None => (Piece::Text(rest), ""),
+        };
+        rest = after;
+        Some(piece)
+    })
 }
 
 /// `name...` or `{name}...` → the name and what follows.
@@ -47,7 +78,7 @@ fn reference(text: &str) -> Option<(&str, &str)> {
 }
 
 /// A group's number. Digits with a zero before them, and more than nine digits, are a name.
-fn number(name: &str) -> Option<usize> {
+pub(super) fn number(name: &str) -> Option<usize> {
     let is_digits = name.len() <= 9 && name.bytes().all(|byte| byte.is_ascii_digit());
     let is_padded = name.len() > 1 && name.starts_with('0');
     if is_digits && !is_padded { name.parse().ok() } else { None }

@@ -36,6 +36,8 @@ pub(crate) struct Config {
     pub(crate) rules: Vec<DiscoveryRule>,
     pub(crate) external_rules: Vec<DiscoveryRule>,
     pub(crate) resource_rules: Option<ResourceRules>,
+    /// Whether it has the form of the Helm chart's values.
+    pub(crate) helm_values: bool,
 }
 
 /// One rule of `rules` or `externalRules`.
@@ -129,11 +131,8 @@ pub(crate) fn parse(text: &str, faults: &mut Vec<Fault>, warnings: &mut Vec<Faul
     let mut decoder = Decoder { faults };
     if let Some((inner, values)) = helm_values(&root) {
         let path = below(&path, inner);
-        warnings.push(Place { path: path.clone(), line: values.line, column: values.column }.fault(
-            "this is the form of the Helm chart's values; it is accepted here, prometheus-adapter itself expects \
-             \"rules\" to be a list",
-        ));
-        return decoder.helm_values(&path, values, warnings);
+        let config = decoder.helm_values(&path, values, warnings);
+        return Config { helm_values: true, ..config };
     }
     decoder.config(&path, &root)
 }

@@ -48,6 +48,8 @@ pub struct RuleSet {
     pub refused: Vec<(RuleId, Faults)>,
     /// What is allowed and probably not meant.
     pub warnings: Vec<Warning>,
+    /// Whether the file has the form of the Helm chart's values, which prometheus-adapter itself refuses (D38).
+    pub helm_values: bool,
 }
 
 /// Reads and compiles a rule file: YAML or JSON, the adapter's own form or the Helm chart's values.
@@ -84,7 +86,7 @@ fn compiled(text: &str) -> (RuleSet, Vec<Fault>) {
     let mut warnings: Vec<Warning> = of_text.into_iter().map(Warning::from).collect();
     let Compiled { custom, external, resource, refused } = compile::compile(&config, &mut warnings);
     warnings.sort_by_key(|warning| (warning.fault.line, warning.fault.column));
-    (RuleSet { custom, external, resource, refused, warnings }, faults)
+    (RuleSet { custom, external, resource, refused, warnings, helm_values: config.helm_values }, faults)
 }
 
 impl RuleSet {

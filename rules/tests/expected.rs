@@ -221,7 +221,7 @@ fn load_deviation(expected: &ExpectedFile, loaded: &Result<RuleSet, rules::Fault
     match loaded {
         Ok(_) if error.starts_with("unable to normalize group-resource") => Some("D39"),
         Ok(rules) if error.contains("cannot unmarshal !!map into []config.DiscoveryRule") => {
-            rules.warnings.iter().any(|warning| warning.fault.message.contains("Helm")).then_some("D38")
+            rules.helm_values.then_some("D38")
         }
         // The other way round: a plain list is the adapter's own form, whatever the chart makes of it.
         Ok(_) if error == "helm values: rules is not a map" => Some("D38"),

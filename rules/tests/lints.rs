@@ -13,8 +13,7 @@ const NEVER_ANSWER: [&str; 5] = ["018-", "047-", "093-", "101-", "111-"];
 fn the_shipped_rules_are_not_warned_of() {
     let rules = rules::load(include_str!("../tutorial.yaml")).expect("valid rules");
     let found: Vec<String> = rules.warnings.iter().map(ToString::to_string).collect();
-    assert_eq!(found.len(), 1, "{found:#?}");
-    assert!(found[0].contains("the form of the Helm chart's values"));
+    assert_eq!(found, [""; 0]);
 }
 
 #[test]
@@ -40,8 +39,7 @@ fn public_rules_that_answer_are_not_said_to_fail() {
     assert!(counts.len() > 3 && !counts.contains_key("other"), "{counts:#?}");
 }
 
-const KINDS: [&str; 16] = [
-    "the form of the Helm chart's values",
+const KINDS: [&str; 15] = [
     "the chart's default rules",
     "a ConfigMap's name means nothing",
     "have no effect on",

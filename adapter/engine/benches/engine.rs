@@ -25,6 +25,10 @@ fn rate_over_rate(criterion: &mut Criterion) {
     criterion.bench_function("PromQL rate/rate over 1,000 series", |bencher| {
         bencher.iter(|| engine.query(black_box(query), 119_000).expect("a value"));
     });
+    let query = "max_over_time(latency_sum{pod=~\"pod-(1|2|3).*\"}[1m:5s])";
+    criterion.bench_function("PromQL subquery of a pattern over 500 series", |bencher| {
+        bencher.iter(|| engine.query(black_box(query), 119_000).expect("a value"));
+    });
 }
 
 fn exposition(criterion: &mut Criterion) {

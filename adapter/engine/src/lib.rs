@@ -117,8 +117,7 @@ impl Engine {
         let Expr::VectorSelector(selector) = parse(selector)? else {
             return Err(QueryError::Execution(format!("expected a series selector, found {selector:?}")));
         };
-        let matchers = eval::matchers(&selector)?;
-        let found = self.store.select(&matchers, start_ms.saturating_sub(1), end_ms);
+        let found = self.store.select(eval::selection(&selector)?, start_ms.saturating_sub(1), end_ms);
         let alive = found.into_iter().filter(|(_, points)| points.iter().any(|point| !is_stale(point.value)));
         Ok(alive.map(|(labels, _)| labels).collect())
     }

@@ -35,6 +35,15 @@ struct Index {
     by_name: HashMap<Arc<str>, BTreeMap<Labels, SeriesRef>>,
 }
 
+/// Which series are meant.
+#[derive(Debug, Clone, Copy)]
+pub struct Selection<'a> {
+    /// The metric's name, if it is known.
+    pub name: Option<&'a str>,
+    /// What each label must be, the metric's name among them.
+    pub matchers: &'a [Matcher],
+}
+
 /// A series to append to. Once the store has dropped the series, appending says so.
 #[derive(Debug, Clone)]
 pub struct SeriesRef(Arc<Series>);
@@ -126,8 +135,13 @@ impl Store {
     }
 
     /// The series that match, with their points in `(after_ms, until_ms]`. Series without a point there are left out.
-    pub fn select(&self, matchers: &[Matcher], after_ms: i64, until_ms: i64) -> Vec<(Labels, Vec<Point>)> {
-        self.matching(matchers)
+    pub fn select(
+        &self,
+        selection: Selection<'_>,
+        after_ms: i64,
+        until_ms: i64,
+    ) -> Vec<(Labels, Vec<Point>)> {
+        self.matching(selection)
             .into_iter()
             .filter_map(|series| {
                 let points = series.0.lock();
@@ -141,10 +155,13 @@ impl Store {
             .collect()
     }
 
-    fn matching(&self, matchers: &[Matcher]) -> Vec<SeriesRef> {
+    fn matching(&self, selection: Selection<'_>) -> Vec<SeriesRef> {
+        let Selection { name, matchers } = selection;
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-        let exact_name =
-            matchers.iter().find(|matcher| matcher.name == METRIC_NAME && matcher.op == MatchOp::Equal);
+        let exact_name = name.or_else(|| {
+            let is_name = |matcher: &&Matcher| matcher.name == METRIC_NAME && matcher.op == MatchOp::Equal;
+            matchers.iter().find(is_name).map(|matcher| matcher.value.as_str())
+        });
         let matches = |labels: &Labels| {
             matchers.iter().all(|matcher| matcher.is_match(labels.value(&matcher.name).unwrap_or_default()))
         };
@@ -152,7 +169,7 @@ impl Store {
             series.iter().filter(|(labels, _)| matches(labels)).map(|(_, series)| series.clone()).collect()
         };
         if let Some(name) = exact_name {
-            index.by_name.get(name.value.as_str()).map(among).unwrap_or_default()
+            index.by_name.get(name).map(among).unwrap_or_default()
         } else {
             let mut found: Vec<SeriesRef> = index.by_name.values().flat_map(among).collect();
             found.sort_by(|left, right| left.0.labels.cmp(&right.0.labels));
@@ -224,8 +241,8 @@ mod tests {
         for time in [1_000, 2_000, 2_000, 1_500, 3_000] {
             first.append(time, time as f64).expect("in the store");
         }
-        let name = [Matcher::new(MatchOp::Equal, METRIC_NAME, "a")];
-        let found = store.select(&name, 1_000, 3_000);
+        let name = Selection { name: Some("a"), matchers: &[] };
+        let found = store.select(name, 1_000, 3_000);
         let times: Vec<i64> = found[0].1.iter().map(|point| point.time_ms).collect();
         assert_eq!(times, [2_000, 3_000]);
         store.intern(&labels("b", "x")).expect("room");
@@ -234,6 +251,6 @@ mod tests {
         assert_eq!(store.series_count(), 0);
         assert_eq!(first.append(14_000, 1.0), Err(SeriesDropped));
         store.intern(&labels("c", "x")).expect("room again").append(14_000, 1.0).expect("in the store");
-        assert!(store.select(&name, 0, i64::MAX).is_empty());
+        assert!(store.select(name, 0, i64::MAX).is_empty());
     }
 }

@@ -15,11 +15,10 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, SystemTime};
 
-use promql_parser::label::{MatchOp, Matcher};
 use promql_parser::parser::{AtModifier, Expr, MatrixSelector, Offset, SubqueryExpr, VectorSelector};
 
-use crate::labels::{Labels, METRIC_NAME};
-use crate::store::{Point, Store, is_stale};
+use crate::labels::Labels;
+use crate::store::{Point, Selection, Store, is_stale};
 use crate::value::{RangeSeries, Sample, Value};
 use crate::{EngineConfig, QueryError};
 
@@ -149,7 +148,7 @@ impl<'a> Evaluator<'a> {
     fn select(&self, selector: &VectorSelector, time_ms: i64) -> Result<Vec<Sample>> {
         let until = self.resolve(time_ms, selector.at.as_ref(), selector.offset.as_ref());
         let found = self.store.select(
-            &matchers(selector)?,
+            selection(selector)?,
             until.saturating_sub(millis(self.config.lookback)),
             until,
         );
@@ -177,7 +176,7 @@ impl<'a> Evaluator<'a> {
         let MatrixSelector { vs, range } = selector;
         let end_ms = self.resolve(time_ms, vs.at.as_ref(), vs.offset.as_ref());
         let start_ms = end_ms.saturating_sub(millis(*range));
-        let found = self.store.select(&matchers(vs)?, start_ms, end_ms);
+        let found = self.store.select(selection(vs)?, start_ms, end_ms);
         self.count(found.iter().map(|(_, points)| points.len()).sum())?;
         let series = found
             .into_iter()
@@ -237,13 +236,12 @@ impl<'a> Evaluator<'a> {
     }
 }
 
-/// Every matcher of a selector, the metric's name included.
-pub(crate) fn matchers(selector: &VectorSelector) -> Result<Vec<Matcher>> {
+/// What a selector selects. Its patterns are not cloned, which would lose what they learned in searches before.
+pub(crate) fn selection(selector: &VectorSelector) -> Result<Selection<'_>> {
     if !selector.matchers.or_matchers.is_empty() {
         return Err(QueryError::Unsupported("\"or\" between the matchers of a selector".to_owned()));
     }
-    let name = selector.name.as_ref().map(|name| Matcher::new(MatchOp::Equal, METRIC_NAME, name));
-    Ok(selector.matchers.matchers.iter().cloned().chain(name).collect())
+    Ok(Selection { name: selector.name.as_deref(), matchers: &selector.matchers.matchers })
 }
 
 fn vector(value: Value) -> Result<Vec<Sample>> {

@@ -4,6 +4,7 @@
 //! series has its own lock.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -150,7 +151,7 @@ impl Store {
                 if start >= end {
                     return None;
                 }
-                Some((series.0.labels.clone(), points.range(start..end).copied().collect()))
+                Some((series.0.labels.clone(), copied(&points, start..end)))
             })
             .collect()
     }
@@ -207,6 +208,16 @@ impl SeriesRef {
     }
 }
 
+/// Some points of a series, by its two slices: copied as blocks of memory.
+fn copied(points: &VecDeque<Point>, wanted: Range<usize>) -> Vec<Point> {
+    let (first, second) = points.as_slices();
+    let middle = first.len();
+    let mut copied = Vec::with_capacity(wanted.len());
+    copied.extend_from_slice(&first[wanted.start.min(middle)..wanted.end.min(middle)]);
+    copied.extend_from_slice(&second[wanted.start.max(middle) - middle..wanted.end.max(middle) - middle]);
+    copied
+}
+
 impl Series {
     fn lock(&self) -> MutexGuard<'_, VecDeque<Point>> {
         self.points.lock().unwrap_or_else(PoisonError::into_inner)
@@ -232,6 +243,23 @@ mod tests {
 
     fn labels(name: &str, pod: &str) -> Labels {
         Labels::from_pairs([(METRIC_NAME, name), ("pod", pod)])
+    }
+
+    #[test]
+    fn points_are_copied_across_the_end_of_the_ring() {
+        let mut points: VecDeque<Point> = VecDeque::with_capacity(8);
+        for time_ms in 0..40 {
+            if points.len() == 7 {
+                points.pop_front();
+            }
+            points.push_back(Point { time_ms, value: 0.0 });
+            for start in 0..=points.len() {
+                for end in start..=points.len() {
+                    let expected: Vec<Point> = points.range(start..end).copied().collect();
+                    assert_eq!(copied(&points, start..end), expected);
+                }
+            }
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Recent samples in memory, bounded in time and in number of series.
 //!
-//! Writers and readers of different series do not wait for each other: the index is only locked to find series, and each
-//! series has its own lock.
+//! Writers and readers of different series do not wait for each other: the index is only locked to find series, and
+//! each series has its own lock.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;

@@ -1,8 +1,8 @@
 //! Go's regular expressions (RE2), as `regexp.Compile` reads them, on the regex crate.
 //!
-//! Both crates search the same way: the leftmost match, of these the one that Perl would find, in linear time. Their languages
-//! differ: text that one takes the other refuses, or reads otherwise. [`translate`] reads Go's language, refuses what Go refuses,
-//! and writes the same expression in the language of the regex crate.
+//! Both crates search the same way: the leftmost match, of these the one that Perl would find, in linear time. Their
+//! languages differ: text that one takes the other refuses, or reads otherwise. [`translate`] reads Go's language,
+//! refuses what Go refuses, and writes the same expression in the language of the regex crate.
 //!
 //! Letters of Unicode are those of the regex crate's version of it, 16, where Go 1.26 still has 15.
 
@@ -72,8 +72,8 @@ pub fn compile_matcher(pattern: &str) -> Result<Regexp, RegexpError> {
     Regexp::build(pattern, Flags::DOT_MATCHES_LINE_BREAK, |translated| format!("^(?s:{translated})$"))
 }
 
-/// The pattern in the regex crate's syntax. Where both read it alike, it is the text as written. Names of groups that the regex
-/// crate refuses are left out.
+/// The pattern in the regex crate's syntax. Where both read it alike, it is the text as written. Names of groups that
+/// the regex crate refuses are left out.
 ///
 /// # Errors
 /// A pattern that Go refuses, or that nests too deeply for this crate. Its compiled size is not known here.

@@ -39,8 +39,8 @@ pub(super) fn of(part: Part, seconds: f64) -> f64 {
     }
 }
 
-/// Seconds as Go has them on amd64: NaN, and what is out of range, is the smallest number, and what lies before the first year of
-/// Go's calendar wraps around. So the year of NaN is 292277026596.
+/// Seconds as Go has them on amd64: NaN, and what is out of range, is the smallest number, and what lies before the
+/// first year of Go's calendar wraps around. So the year of NaN is 292277026596.
 fn whole(seconds: f64) -> i128 {
     let in_range = seconds >= i64::MIN as f64 && seconds < i64::MAX as f64;
     let seconds = if in_range { i128::from(seconds as i64) } else { i128::from(i64::MIN) };

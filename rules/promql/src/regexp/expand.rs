@@ -41,8 +41,8 @@ pub(super) fn expand(template: &str, captures: &Captures<'_>) -> String {
         .collect()
 }
 
-/// The longest run of word characters behind `$` is the group's name, so `$1_$2` asks for a group called `1_`. `$$` is one `$`,
-/// and any other `$` stands for itself.
+/// The longest run of word characters behind `$` is the group's name, so `$1_$2` asks for a group called `1_`. `$$`
+/// is one `$`, and any other `$` stands for itself.
 fn pieces(template: &str) -> impl Iterator<Item = Piece<'_>> {
     let mut rest = template;
     std::iter::from_fn(move || {

@@ -56,7 +56,8 @@ struct Translator<'p> {
     copies: usize,
     /// How many classes of Unicode there are.
     tables: usize,
-    /// Where the last name of a class like `[:alpha:]` could end: a search for one behind it would be in vain, each time.
+    /// Where the last name of a class like `[:alpha:]` could end: a search for one behind it would be in vain, each
+    /// time.
     last_name_end: usize,
 }
 
@@ -408,8 +409,8 @@ fn number(text: &str) -> Option<usize> {
 
 /// The bytes of a pattern: as many as names of pods may need.
 const MAX_LENGTH: usize = 1 << 20;
-/// Groups in groups: a stack of two megabytes holds twice as many in a debug build, whose recursion is the most expensive. Go
-/// takes a thousand.
+/// Groups in groups: a stack of two megabytes holds twice as many in a debug build, whose recursion is the most
+/// expensive. Go takes a thousand.
 pub(super) const MAX_NESTING: usize = 64;
 /// Capture groups: a search keeps a place for each in each state.
 const MAX_GROUPS: usize = 1000;

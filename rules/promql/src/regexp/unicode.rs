@@ -3,8 +3,8 @@
 use super::escape::{ANYTHING, NOTHING};
 use super::fault::Fault;
 
-/// The class at the start of a text, which is `\pL`, `\p{Greek}` or `\P{^Greek}`: the same in the regex crate's syntax, and the
-/// length of what was read.
+/// The class at the start of a text, which is `\pL`, `\p{Greek}` or `\P{^Greek}`: the same in the regex crate's
+/// syntax, and the length of what was read.
 pub(super) fn class(text: &str) -> Result<(String, usize), Fault> {
     let unknown = |found: &str| Fault::new(0, format!("unknown class {found:?}"));
     let mut rest = text[2..].chars();

@@ -460,7 +460,7 @@ impl Builder<'_> {
 
 /// What became of a series' metric.
 enum Entered {
-    /// So many resources have it.
+    /// The number of resources with the metric.
     For(usize),
     /// No label of the series names a resource.
     Nowhere,

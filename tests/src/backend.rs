@@ -16,7 +16,7 @@ use crate::{Failure, free_port, until};
 pub enum Kind {
     /// Prometheus as it is now.
     Prometheus3,
-    /// Prometheus as Debian 12 has it.
+    /// Prometheus of Debian 12.
     Prometheus2,
     /// VictoriaMetrics as a single node.
     VictoriaMetrics,

@@ -31,7 +31,7 @@ pub(super) struct Found<'a> {
 }
 
 impl Found<'_> {
-    /// There is no sample at all.
+    /// The answer holds no sample.
     pub(super) fn nothing(&self) -> String {
         let Found { rule, series, histograms, .. } = self;
         if let Some(why) = only_histograms(*rule, *histograms) {

@@ -76,7 +76,7 @@ async fn redirects_in_a_circle_end() {
     assert!(text.starts_with("Prometheus answered 302 Found"), "{text}");
 }
 
-/// A query whose URL has at least so many bytes, all of them plain.
+/// A query whose URL has at least a number of bytes, none of them escaped.
 fn long(bytes: usize) -> String {
     format!("a{}", "b".repeat(bytes))
 }

@@ -175,7 +175,7 @@ const DAY: u64 = 24 * 3_600_000;
 /// The longest duration of Go: 2^63 ns, about 292 years.
 const LONGEST: Duration = Duration::from_nanos(i64::MAX as u64);
 
-/// Whether so many seconds are more than Go's durations hold, in either direction.
+/// Whether a number of seconds is beyond what Go's durations hold, in either direction.
 pub(crate) fn is_out_of_range(seconds: f64) -> bool {
     seconds.abs() > LONGEST.as_secs_f64()
 }

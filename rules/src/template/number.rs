@@ -149,7 +149,7 @@ fn float(value: f64, verb: char, flags: &Flags) -> Option<Piece> {
 }
 
 /// The significant digits of a number that is not zero, without zeros at their end, and its decimal exponent. The
-/// shortest digits that stand for the number, or so many as the precision says.
+/// shortest digits that stand for the number, or as many as the precision says.
 fn significant(magnitude: f64, precision: Option<usize>) -> (String, i32) {
     let written = match precision {
         Some(digits) => format!("{magnitude:.*e}", digits.clamp(1, MOST_DIGITS) - 1),

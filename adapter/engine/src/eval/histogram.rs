@@ -10,7 +10,7 @@ struct Bucket {
     count: f64,
 }
 
-/// A quantile for each histogram, without the name that told it from others. Series whose `le` is no number are
+/// A quantile for each histogram, without the name that told it from others. Series whose `le` is not a number are
 /// ignored.
 pub(super) fn quantiles(q: f64, samples: Vec<Sample>, time_ms: i64) -> Vec<Sample> {
     let mut histograms: BTreeMap<Labels, Vec<Bucket>> = BTreeMap::new();

@@ -145,7 +145,7 @@ impl Current {
         request
     }
 
-    /// Whether a request gives something away to whoever receives it.
+    /// Whether a request carries something that its receiver could use: credentials or a client certificate.
     pub(super) fn has_credentials(&self) -> bool {
         self.authorization.is_some() || !self.access.headers.is_empty() || self.access.identity.is_some()
     }

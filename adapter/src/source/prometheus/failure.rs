@@ -1,4 +1,4 @@
-//! What an answer says that is no success, in the forms in which Prometheus, its relatives and the proxies before them say it:
+//! What a failed answer says, in the forms in which Prometheus, its relatives and the proxies before them say it:
 //! Prometheus' JSON, other JSON, a page, a line of text.
 
 use reqwest::StatusCode;
@@ -131,7 +131,7 @@ fn first_line(text: &str) -> String {
     text.lines().map(line).find(|line| !line.is_empty()).unwrap_or_default()
 }
 
-/// What a page calls itself, else its first words; `None` for what is no page.
+/// What a page calls itself, else its first words; `None` for other text.
 fn page_title(body: &str) -> Option<String> {
     let body = body.trim_start_matches('\u{feff}').trim_start();
     if !body.starts_with('<') {

@@ -1,5 +1,5 @@
-//! The samples of an answer, read as upstream reads them, but for what is no number: that is left out (D19), where upstream
-//! takes it for 0.
+//! The samples of an answer, read as upstream reads them, except values that are not numbers: those are left out (D19),
+//! where upstream takes them for 0.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +12,7 @@ use super::number::number;
 use super::text::{Text, like, repaired};
 use crate::source::Sample;
 
-/// Samples, and how much was among them that is no number.
+/// Samples, and how many values among them were not numbers.
 #[derive(Debug, Default)]
 pub(super) struct Vector {
     pub(super) samples: Vec<Sample>,

@@ -33,7 +33,7 @@ pub enum Command {
 /// All flags, as text: so that every fault can be told at once.
 #[derive(Debug, Clone, Args)]
 pub struct Flags {
-    /// Where to listen; 0.0.0.0 and [::] mean every address, over IPv4 and IPv6. Port 0 takes any free one, which the log then
+    /// Where to listen; `0.0.0.0` and `[::]` mean every address, over IPv4 and IPv6. Port 0 takes any free one, which the log then
     /// names.
     #[arg(
         long,

@@ -156,7 +156,7 @@ async fn a_broken_rule_file_is_refused_with_every_fault() -> Result<(), Failure>
     for fault in [
         "rules[0] (line 3, column 3): unknown field \"mericsQuery\"",
         "rules[1] (line 4, column 3): expected a series selector in seriesQuery, found nothing",
-        "rules[1].name.matches (line 4, column 19): expected a regular expression, found \"(\": unclosed group",
+        "rules[1].name.matches (line 4, column 19): expected a regular expression, found \"(\": missing )",
     ] {
         assert!(text.contains(fault), "{fault} is not in {text}");
     }

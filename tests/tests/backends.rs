@@ -241,8 +241,7 @@ async fn every_backend_answers_the_same_suite() -> Result<(), Failure> {
             continue;
         };
         let folder = dir.path().join(kind.program());
-        // By POST: thousands of names are more than a URL may hold.
-        let source = [format!("--prometheus-url={}", backend.url()), "--prometheus-verb=POST".to_owned()];
+        let source = [format!("--prometheus-url={}", backend.url())];
         let adapter = stack::start_adapter_with(&rules, &source, &folder).await?;
         until("every metric is listed", Duration::from_mins(1), || async {
             let (code, _) = adapter.api.get(&format!("{EXTERNAL}/steady_rate")).await?;

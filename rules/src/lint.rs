@@ -72,16 +72,7 @@ impl Linter<'_> {
                 candidate.namespace_label.clone_from(&namespace_label);
             }
         }
-        let subject = query::Subject {
-            rule: rule.id,
-            template: &rule.metrics_query,
-            field: "metricsQuery",
-            place: &written.metrics_query.place,
-            requests: EVERY_REQUEST,
-            fails_all: true,
-            selects: true,
-            yields: Yields::Vector,
-        };
+        let subject = metrics_query(written, rule, Yields::Vector);
         query::lint(&subject, candidates, Some(&labels), self.warnings);
     }
 
@@ -98,16 +89,7 @@ impl Linter<'_> {
             self.missing(&written.place, EVERY_REQUEST, "metricsQuery", true);
             return;
         }
-        let subject = query::Subject {
-            rule: rule.id,
-            template: &rule.metrics_query,
-            field: "metricsQuery",
-            place: &written.metrics_query.place,
-            requests: EVERY_REQUEST,
-            fails_all: true,
-            selects: true,
-            yields: Yields::VectorOrScalar,
-        };
+        let subject = metrics_query(written, rule, Yields::VectorOrScalar);
         query::lint(&subject, vec![Candidate::external(namespace_label)], None, self.warnings);
     }
 
@@ -235,6 +217,20 @@ impl Linter<'_> {
         let verb = if consequence == EVERY_REQUEST { " will fail" } else { "" };
         let fault = place.fault(format!("{consequence}{verb}: {message}"));
         self.warnings.push(Warning { fault, never_answers: true });
+    }
+}
+
+/// The query of a rule of `rules` or `externalRules`.
+fn metrics_query<'a>(written: &'a DiscoveryRule, rule: &'a Rule, yields: Yields) -> query::Subject<'a> {
+    query::Subject {
+        rule: rule.id,
+        template: &rule.metrics_query,
+        field: "metricsQuery",
+        place: &written.metrics_query.place,
+        requests: EVERY_REQUEST,
+        fails_all: true,
+        selects: true,
+        yields,
     }
 }
 

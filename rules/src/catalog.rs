@@ -4,6 +4,7 @@
 //! Where two rules make the same metric for the same resource, the first of the file has it (D33).
 
 mod carried;
+mod matched;
 mod speller;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -12,13 +13,14 @@ use std::time::Duration;
 
 use crate::RuleSet;
 use crate::compile::{Rule, RuleId};
-use crate::plan::{Plan, PlanError, Query, QueryParts, widest_range};
-use crate::policy::Policy;
+use crate::name::can_be_asked_for;
+use crate::plan::{QueryParts, widest_range};
 use crate::resource::{GroupResource, Kind, ResolvedLabels, ResourceMapper};
-use crate::selector::Selector;
 use crate::written::Written;
 use carried::{Carried, carried_labels};
 use speller::Speller;
+
+pub use matched::{CustomMatch, ExternalMatch, Ignored, Objects, Origin};
 
 /// What discovery keeps of a series: its name and the names of its labels. Values do not matter here.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -62,57 +64,9 @@ pub struct Catalog {
     warnings: Vec<String>,
 }
 
-/// Objects to make a plan for.
-#[derive(Debug, Clone, Copy)]
-pub struct Objects<'a> {
-    /// Their namespace; `None` for cluster-scoped kinds, and for a namespace's own metric.
-    pub namespace: Option<&'a str>,
-    /// Their names, at least one. A namespace's own metric has the namespace's name.
-    pub names: &'a [&'a str],
-}
-
-/// The rule that answers for one metric of one resource. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct CustomMatch(Arc<Matched>);
-
-#[derive(Debug)]
-struct Matched {
-    rule: Arc<Rule>,
-    series: Arc<str>,
-    written: Written,
-    labels: Arc<[Arc<str>]>,
-    label: Arc<str>,
-    namespace_label: Option<Arc<str>>,
-    window: Option<Duration>,
-}
-
 struct Entry {
     matched: CustomMatch,
     namespaced: bool,
-}
-
-/// The rule that answers for an external metric. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct ExternalMatch(Arc<MatchedExternal>);
-
-#[derive(Debug)]
-struct MatchedExternal {
-    rule: Arc<Rule>,
-    series: Arc<str>,
-    written: Written,
-    labels: Arc<[Arc<str>]>,
-    /// `None` when the rule has no label for namespaces; a namespaced rule then makes no query.
-    namespace_label: Option<Arc<str>>,
-    window: Option<Duration>,
-}
-
-/// What of a request has no effect on a rule's query.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Ignored {
-    /// There is a namespace, and the query is the same without it.
-    pub namespace: bool,
-    /// There is a metric selector, and the query is the same without it.
-    pub selector: bool,
 }
 
 impl Catalog {
@@ -184,137 +138,6 @@ impl Catalog {
     }
 }
 
-impl CustomMatch {
-    /// The rule.
-    pub fn rule(&self) -> RuleId {
-        self.0.rule.id
-    }
-
-    /// What the rule says of missing samples and NaN.
-    pub fn policy(&self) -> Policy {
-        self.0.rule.policy
-    }
-
-    /// The query for objects, limited by a metric selector.
-    pub fn plan(&self, objects: &Objects<'_>, selector: &Selector) -> Result<Plan, PlanError> {
-        let Matched { rule, written, labels, label, namespace_label, window, .. } = &*self.0;
-        let mut parts = QueryParts::of(written);
-        parts.selector(selector, labels)?;
-        if let Some(namespace) = objects.namespace {
-            let label = namespace_label
-                .as_deref()
-                .ok_or(PlanError::NoLabel { rule: rule.id, resource: "namespaces" })?;
-            parts.namespace(label, namespace)?;
-        }
-        let template = (rule.id, &rule.metrics_query);
-        let promql = parts.render_for((label, objects.names), template, written, &[label])?;
-        Ok(Plan { query: Query { rule: rule.id, promql, window: *window }, join_label: Arc::clone(label) })
-    }
-
-    /// What of a request the query does not depend on: a template without `<<.LabelMatchers>>` leaves no place for it.
-    pub fn ignored(&self, objects: &Objects<'_>, selector: &Selector) -> Ignored {
-        let names = &objects.names[..objects.names.len().min(1)];
-        Ignored::of(objects.namespace, selector, |namespace, selector| {
-            Some(self.plan(&Objects { namespace, names }, selector).ok()?.query.promql)
-        })
-    }
-
-    /// The text of the rule's query template.
-    pub fn template(&self) -> &str {
-        &self.0.rule.metrics_query.text
-    }
-
-    /// The metric's name in Prometheus.
-    pub fn series(&self) -> &str {
-        &self.0.series
-    }
-
-    /// The names of labels that any of its series carried when they were listed, sorted.
-    pub fn labels(&self) -> &[Arc<str>] {
-        &self.0.labels
-    }
-
-    /// The label that limits a query to a namespace; `None` when the rule has none.
-    pub fn namespace_label(&self) -> Option<&str> {
-        self.0.namespace_label.as_deref()
-    }
-}
-
-impl ExternalMatch {
-    /// The rule.
-    pub fn rule(&self) -> RuleId {
-        self.0.rule.id
-    }
-
-    /// What the rule says of missing samples and NaN.
-    pub fn policy(&self) -> Policy {
-        self.0.rule.policy
-    }
-
-    /// The query for a namespace, limited by a metric selector. A rule with `namespaced: false` does not look at the
-    /// namespace. The selector comes first and adds to the namespace: it cannot replace it.
-    pub fn plan(&self, namespace: &str, selector: &Selector) -> Result<Query, PlanError> {
-        self.query(self.0.rule.namespaced.then_some(namespace), selector)
-    }
-
-    fn query(&self, namespace: Option<&str>, selector: &Selector) -> Result<Query, PlanError> {
-        let MatchedExternal { rule, written, labels, namespace_label, window, .. } = &*self.0;
-        let mut parts = QueryParts::of(written);
-        parts.selector(selector, labels)?;
-        if let Some(namespace) = namespace {
-            let label = namespace_label
-                .as_deref()
-                .ok_or(PlanError::NoLabel { rule: rule.id, resource: "namespaces" })?;
-            parts.namespace(label, namespace)?;
-        }
-        let promql = parts.render(rule.id, &rule.metrics_query, written, &[])?;
-        Ok(Query { rule: rule.id, promql, window: *window })
-    }
-
-    /// What of a request the query does not depend on. A rule with `namespaced: false` ignores the namespace on purpose.
-    pub fn ignored(&self, namespace: &str, selector: &Selector) -> Ignored {
-        let namespace = self.0.rule.namespaced.then_some(namespace);
-        Ignored::of(namespace, selector, |namespace, selector| {
-            Some(self.query(namespace, selector).ok()?.promql)
-        })
-    }
-
-    /// The text of the rule's query template.
-    pub fn template(&self) -> &str {
-        &self.0.rule.metrics_query.text
-    }
-
-    /// The metric's name in Prometheus.
-    pub fn series(&self) -> &str {
-        &self.0.series
-    }
-
-    /// The names of labels that any of its series carried when they were listed, sorted.
-    pub fn labels(&self) -> &[Arc<str>] {
-        &self.0.labels
-    }
-
-    /// The label that limits a query to a namespace; `None` when the rule has none or does not look at the namespace.
-    pub fn namespace_label(&self) -> Option<&str> {
-        self.0.namespace_label.as_deref().filter(|_| self.0.rule.namespaced)
-    }
-}
-
-impl Ignored {
-    fn of(
-        namespace: Option<&str>,
-        selector: &Selector,
-        render: impl Fn(Option<&str>, &Selector) -> Option<String>,
-    ) -> Ignored {
-        let Some(text) = render(namespace, selector) else { return Ignored::default() };
-        let is_same = |other: Option<String>| other.is_some_and(|other| other == text);
-        Ignored {
-            namespace: namespace.is_some() && is_same(render(None, selector)),
-            selector: !selector.is_empty() && is_same(render(namespace, &Selector::everything())),
-        }
-    }
-}
-
 struct Builder<'a> {
     mapper: &'a dyn ResourceMapper,
     metrics: BTreeMap<GroupResource, BTreeMap<Arc<str>, Entry>>,
@@ -330,11 +153,12 @@ impl Builder<'_> {
         // fixed order the outcome does not depend on Prometheus' order.
         let distinct: BTreeSet<&Series> = series.iter().collect();
         let carried = carried_labels(distinct.iter().copied());
-        let mut speller = Speller::default();
+        let (mut speller, mut names) = (Speller::default(), Unaskable::default());
         for series in distinct {
             match metric_of(rule, &series.name) {
                 None => counts.dropped += 1,
                 Some(metric) => {
+                    names.look_at(&metric);
                     let place = (&labels, series, &carried[&*series.name]);
                     match self.enter(rule, place, &metric, &mut speller) {
                         Entered::Nowhere => counts.unmapped += 1,
@@ -345,6 +169,7 @@ impl Builder<'_> {
             }
         }
         self.warnings.extend(speller.warning(rule));
+        self.warnings.extend(names.warning(rule));
         self.warnings.extend(Carried::of(rule, &carried).lacks(&labels, self.mapper));
         counts
     }
@@ -356,14 +181,15 @@ impl Builder<'_> {
         let mut counts = RuleYield { series: series.len(), ..RuleYield::default() };
         let carried = carried_labels(series);
         let distinct: BTreeSet<&Arc<str>> = series.iter().map(|series| &series.name).collect();
-        let mut speller = Speller::default();
+        let (mut speller, mut names) = (Speller::default(), Unaskable::default());
         for series in distinct {
             let Some(metric) = metric_of(rule, series) else {
                 counts.dropped += 1;
                 continue;
             };
-            if let Some(ExternalMatch(first)) = self.external.get(&metric) {
-                self.warnings.extend(made_twice(&metric, (first.rule.id, &first.series), (rule.id, series)));
+            names.look_at(&metric);
+            if let Some(ExternalMatch { origin: first }) = self.external.get(&metric) {
+                self.warnings.extend(made_twice(&metric, first, (rule.id, series)));
                 continue;
             }
             let limit = namespace_label.as_ref().filter(|_| rule.namespaced);
@@ -372,7 +198,7 @@ impl Builder<'_> {
                 continue;
             };
             counts.metrics += 1;
-            let matched = MatchedExternal {
+            let origin = Origin {
                 rule: Arc::clone(rule),
                 series: Arc::clone(series),
                 labels: Arc::clone(&carried[&**series]),
@@ -380,9 +206,10 @@ impl Builder<'_> {
                 window: sample_window(rule, &written, None),
                 written,
             };
-            self.external.insert(metric, ExternalMatch(Arc::new(matched)));
+            self.external.insert(metric, ExternalMatch { origin: Arc::new(origin) });
         }
         self.warnings.extend(speller.warning(rule));
+        self.warnings.extend(names.warning(rule));
         if let Some(label) = namespace_label.filter(|_| rule.namespaced) {
             self.warnings.extend(Carried::of(rule, &carried).lacks_namespace(&label));
         }
@@ -427,13 +254,9 @@ impl Builder<'_> {
         for (resource, kind) in kinds {
             let Some(label) = labels.label_of(&kind) else { continue };
             let metrics = self.metrics.entry(resource.clone()).or_default();
-            if let Some(Entry { matched: CustomMatch(first), .. }) = metrics.get(metric) {
+            if let Some(Entry { matched: CustomMatch { origin: first, .. }, .. }) = metrics.get(metric) {
                 let name = format!("{resource}/{metric}");
-                self.warnings.extend(made_twice(
-                    &name,
-                    (first.rule.id, &first.series),
-                    (rule.id, &series.name),
-                ));
+                self.warnings.extend(made_twice(&name, first, (rule.id, &series.name)));
                 continue;
             }
             let limit = namespace_label.as_ref().filter(|_| kind.namespaced);
@@ -441,20 +264,42 @@ impl Builder<'_> {
                 unwritable += 1;
                 continue;
             };
-            let matched = Matched {
+            let origin = Origin {
                 rule: Arc::clone(rule),
                 series: Arc::clone(&series.name),
                 labels: Arc::clone(carried),
+                namespace_label: namespace_label.clone(),
                 window: sample_window(rule, &written, Some(&label)),
                 written,
-                label,
-                namespace_label: namespace_label.clone(),
             };
-            let entry = Entry { matched: CustomMatch(Arc::new(matched)), namespaced: kind.namespaced };
+            let matched = CustomMatch { origin: Arc::new(origin), label };
+            let entry = Entry { matched, namespaced: kind.namespaced };
             metrics.insert(Arc::clone(metric), entry);
             entered += 1;
         }
         if entered == 0 && unwritable > 0 { Entered::Unwritable } else { Entered::For(entered) }
+    }
+}
+
+/// Names of one rule's metrics that no autoscaler can ask for. A name that `name.as` spells out is the lints' affair.
+#[derive(Default)]
+struct Unaskable(BTreeSet<Arc<str>>);
+
+impl Unaskable {
+    fn look_at(&mut self, metric: &Arc<str>) {
+        if !can_be_asked_for(metric) {
+            self.0.insert(Arc::clone(metric));
+        }
+    }
+
+    fn warning(self, rule: &Rule) -> Option<String> {
+        let first = self.0.first().filter(|_| can_be_asked_for(rule.name.r#as()))?;
+        Some(format!(
+            "{}: {} metrics like {first:?} cannot be asked for by an autoscaler, whose requests cannot hold / or % in a name; \
+             rename them by name.matches and name.as",
+            rule.id,
+            self.0.len()
+        ))
     }
 }
 
@@ -469,8 +314,8 @@ enum Entered {
 }
 
 /// Says that a metric is made by two rules, or of two series by one, and which of them has it (D33).
-fn made_twice(metric: &str, first: (RuleId, &str), second: (RuleId, &str)) -> Option<String> {
-    let ((first_rule, first_series), (rule, series)) = (first, second);
+fn made_twice(metric: &str, first: &Origin, (rule, series): (RuleId, &str)) -> Option<String> {
+    let (first_rule, first_series) = (first.rule(), first.series());
     if first_rule != rule {
         Some(format!("{metric} is made by {first_rule} and by {rule}; {first_rule} has it"))
     } else if first_series != series {

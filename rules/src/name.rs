@@ -45,10 +45,21 @@ impl NameRule {
         self.matches.has_group(name)
     }
 
+    /// The text that the groups of `matches` are put into.
+    pub(crate) fn r#as(&self) -> &str {
+        &self.r#as
+    }
+
     /// The metric's name in the API; `None` when the series' name does not fit, so that it yields no metric.
     pub fn metric(&self, series: &str) -> Option<String> {
         Some(self.matches.captures(series)?.expand(&self.r#as))
     }
+}
+
+/// Whether an autoscaler can read a metric of this name: its client refuses `/` and `%` in a segment of a path
+/// (`k8s.io/apimachinery/pkg/api/validation/path`).
+pub(crate) fn can_be_asked_for(metric: &str) -> bool {
+    !metric.contains(['/', '%'])
 }
 
 #[cfg(test)]

@@ -267,7 +267,7 @@ fn compare_case(place: &str, rules: &RuleSet, index: usize, case: &Case, report:
         let Some(matched) = catalog.custom(&GroupResource::new(&kind.group, &kind.plural), &name) else {
             continue;
         };
-        assert_eq!(matched.rule().section, Section::Custom);
+        assert_eq!(matched.origin().rule().section, Section::Custom);
         let place = format!("{place}: {query:?}");
         let selector =
             Selector::parse(query.selector.as_deref().unwrap_or_default()).expect("a valid selector");

@@ -118,7 +118,7 @@ fn a_match_knows_every_label_of_its_series() {
     let catalog = catalog(&format!("rules:{GOOD}externalRules:{GOOD}"));
     let custom = catalog.custom(&GroupResource::new("", "pods"), "depth").expect("a metric of pods");
     let external = catalog.external("depth").expect("an external metric");
-    for labels in [custom.labels(), external.labels()] {
+    for labels in [custom.origin().labels(), external.origin().labels()] {
         assert_eq!(labels.iter().map(|label| &**label).collect::<Vec<_>>(), ["namespace", "pod", "topic"]);
     }
     assert_eq!(external.namespace_label(), Some("namespace"));

@@ -30,10 +30,15 @@ impl Answerer {
         let objects = self.names(&asked, &kind, request).await?;
         let names: Vec<&str> = objects.iter().map(|name| &**name).collect();
         let plan = self.plan(&matched, &asked, &names)?;
-        self.warn_if_ignored(matched.rule(), matched.template(), &asked.metric_selector, || {
-            let objects = PlanObjects { namespace: asked.namespace.as_deref(), names: &names };
-            matched.ignored(&objects, &asked.metric_selector)
-        });
+        self.warn_if_ignored(
+            matched.origin().rule(),
+            matched.origin().template(),
+            &asked.metric_selector,
+            || {
+                let objects = PlanObjects { namespace: asked.namespace.as_deref(), names: &names };
+                matched.ignored(&objects, &asked.metric_selector)
+            },
+        );
         let now = SystemTime::now();
         let result = self.ask(&plan.query, &asked.metric, now, request.deadline).await?;
         let samples = match result.value {
@@ -42,7 +47,8 @@ impl Answerer {
                 return Err(self.wrong_type(&plan.query, &other, "with one sample for each object"));
             }
         };
-        let joined = values::join(&samples, &plan.join_label, &names, matched.policy(), unix_ms(now));
+        let joined =
+            values::join(&samples, &plan.join_label, &names, matched.origin().policy(), unix_ms(now));
         self.report(plan.query.rule, &joined.dropped);
         self.report_duplicates(plan.query.rule, &asked.metric, &joined.duplicates);
         if joined.values.is_empty() && joined.dropped.is_empty() {
@@ -51,8 +57,8 @@ impl Answerer {
             let limits = namespace.map(|(label, namespace)| (label, Some(namespace)));
             let found = Found {
                 rule: plan.query.rule,
-                series: matched.series(),
-                labels: matched.labels(),
+                series: matched.origin().series(),
+                labels: matched.origin().labels(),
                 limits: limits.into_iter().chain([(&*plan.join_label, one_name)]).collect(),
                 selector: &asked.metric_selector,
                 samples: &samples,
@@ -125,7 +131,7 @@ impl Answerer {
                 self.missing(Step::Sample, asked, None, || format!("the {error}, so no object can have it"));
                 absent(asked)
             }
-            error => self.plan_error(matched.rule(), &error),
+            error => self.plan_error(matched.origin().rule(), &error),
         })
     }
 }

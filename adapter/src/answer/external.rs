@@ -30,13 +30,13 @@ impl Answerer {
             // A namespace that cannot exist holds no series, and its name never reaches PromQL.
             Err(error @ PlanError::NotAKubernetesName { .. }) => {
                 self.missing(Step::Sample, &asked, None, || {
-                    format!("{error}, and the query of {} is limited to a namespace", matched.rule())
+                    format!("{error}, and the query of {} is limited to a namespace", matched.origin().rule())
                 });
                 return Ok(ExternalMetricValueList::default());
             }
-            Err(error) => return Err(self.plan_error(matched.rule(), &error)),
+            Err(error) => return Err(self.plan_error(matched.origin().rule(), &error)),
         };
-        self.warn_if_ignored(query.rule, matched.template(), &asked.selector, || {
+        self.warn_if_ignored(query.rule, matched.origin().template(), &asked.selector, || {
             matched.ignored(&asked.namespace, &asked.selector)
         });
         let now = SystemTime::now();
@@ -47,7 +47,7 @@ impl Answerer {
                 (vec![Sample { labels: Vec::new(), timestamp_ms, value }], false)
             }
         };
-        let picked = values::each(&samples, &asked.metric, matched.policy(), unix_ms(now));
+        let picked = values::each(&samples, &asked.metric, matched.origin().policy(), unix_ms(now));
         self.report(query.rule, &picked.dropped);
         if let (true, Some(dropped)) = (picked.values.is_empty(), picked.dropped.first()) {
             self.telemetry.not_found(Step::Value);
@@ -59,8 +59,8 @@ impl Answerer {
         if picked.values.is_empty() {
             let found = Found {
                 rule: query.rule,
-                series: matched.series(),
-                labels: matched.labels(),
+                series: matched.origin().series(),
+                labels: matched.origin().labels(),
                 limits: matched
                     .namespace_label()
                     .map(|label| (label, Some(&*asked.namespace)))

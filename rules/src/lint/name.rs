@@ -5,6 +5,7 @@ use promql::regexp;
 use super::{NO_METRIC, Warning};
 use crate::compile::Rule;
 use crate::config::DiscoveryRule;
+use crate::name::can_be_asked_for;
 
 pub(super) fn lint(written: &DiscoveryRule, rule: &Rule, warnings: &mut Vec<Warning>) {
     let r#as = &written.name.r#as;
@@ -39,7 +40,7 @@ pub(super) fn lint(written: &DiscoveryRule, rule: &Rule, warnings: &mut Vec<Warn
         let fault = place.fault(format!("{NO_METRIC}: its name comes out empty"));
         warnings.push(Warning { fault, never_answers: true });
     }
-    if text.contains(['/', '%']) {
+    if !can_be_asked_for(text) {
         let message =
             format!("an autoscaler cannot ask for a metric with / or % in its name, as in {text:?}");
         warnings.push(place.fault(message).into());

@@ -1,0 +1,177 @@
+//! What the catalog finds for a metric: the rule that answers for it, and the queries that the rule makes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::compile::{Rule, RuleId};
+use crate::plan::{Plan, PlanError, Query, QueryParts};
+use crate::policy::Policy;
+use crate::selector::Selector;
+use crate::written::Written;
+
+/// Objects to make a plan for.
+#[derive(Debug, Clone, Copy)]
+pub struct Objects<'a> {
+    /// Their namespace; `None` for cluster-scoped kinds, and for a namespace's own metric.
+    pub namespace: Option<&'a str>,
+    /// Their names, at least one. A namespace's own metric has the namespace's name.
+    pub names: &'a [&'a str],
+}
+
+/// The rule that answers for one metric of one resource. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct CustomMatch {
+    pub(super) origin: Arc<Origin>,
+    /// The label that names the objects.
+    pub(super) label: Arc<str>,
+}
+
+/// The rule that answers for an external metric. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ExternalMatch {
+    pub(super) origin: Arc<Origin>,
+}
+
+/// What a metric is made of: a rule, and the series that the rule names it after.
+#[derive(Debug)]
+pub struct Origin {
+    pub(super) rule: Arc<Rule>,
+    pub(super) series: Arc<str>,
+    pub(super) written: Written,
+    pub(super) labels: Arc<[Arc<str>]>,
+    /// `None` when the rule has no label for namespaces; a query for a namespace then cannot be made.
+    pub(super) namespace_label: Option<Arc<str>>,
+    pub(super) window: Option<Duration>,
+}
+
+/// What of a request has no effect on a rule's query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ignored {
+    /// There is a namespace, and the query is the same without it.
+    pub namespace: bool,
+    /// There is a metric selector, and the query is the same without it.
+    pub selector: bool,
+}
+
+impl CustomMatch {
+    /// The rule and the series.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The query for objects, limited by a metric selector.
+    pub fn plan(&self, objects: &Objects<'_>, selector: &Selector) -> Result<Plan, PlanError> {
+        let Origin { rule, written, window, .. } = &*self.origin;
+        let parts = self.origin.limited(objects.namespace, selector)?;
+        let template = (rule.id, &rule.metrics_query);
+        let promql = parts.render_for((&self.label, objects.names), template, written, &[&self.label])?;
+        let query = Query { rule: rule.id, promql, window: *window };
+        Ok(Plan { query, join_label: Arc::clone(&self.label) })
+    }
+
+    /// What of a request the query does not depend on: a template without `<<.LabelMatchers>>` leaves no place for it.
+    pub fn ignored(&self, objects: &Objects<'_>, selector: &Selector) -> Ignored {
+        let names = &objects.names[..objects.names.len().min(1)];
+        Ignored::of(objects.namespace, selector, |namespace, selector| {
+            Some(self.plan(&Objects { namespace, names }, selector).ok()?.query.promql)
+        })
+    }
+
+    /// The label that limits a query to a namespace; `None` when the rule has none.
+    pub fn namespace_label(&self) -> Option<&str> {
+        self.origin.namespace_label.as_deref()
+    }
+}
+
+impl ExternalMatch {
+    /// The rule and the series.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The query for a namespace, limited by a metric selector. A rule with `namespaced: false` does not look at the
+    /// namespace. The selector comes first and adds to the namespace: it cannot replace it.
+    pub fn plan(&self, namespace: &str, selector: &Selector) -> Result<Query, PlanError> {
+        self.query(self.origin.rule.namespaced.then_some(namespace), selector)
+    }
+
+    fn query(&self, namespace: Option<&str>, selector: &Selector) -> Result<Query, PlanError> {
+        let Origin { rule, written, window, .. } = &*self.origin;
+        let parts = self.origin.limited(namespace, selector)?;
+        let promql = parts.render(rule.id, &rule.metrics_query, written, &[])?;
+        Ok(Query { rule: rule.id, promql, window: *window })
+    }
+
+    /// What of a request the query does not depend on. A rule with `namespaced: false` ignores the namespace on purpose.
+    pub fn ignored(&self, namespace: &str, selector: &Selector) -> Ignored {
+        let namespace = self.origin.rule.namespaced.then_some(namespace);
+        Ignored::of(namespace, selector, |namespace, selector| {
+            Some(self.query(namespace, selector).ok()?.promql)
+        })
+    }
+
+    /// The label that limits a query to a namespace; `None` when the rule has none or does not look at the namespace.
+    pub fn namespace_label(&self) -> Option<&str> {
+        self.origin.namespace_label.as_deref().filter(|_| self.origin.rule.namespaced)
+    }
+}
+
+impl Origin {
+    /// The rule.
+    pub fn rule(&self) -> RuleId {
+        self.rule.id
+    }
+
+    /// What the rule says of missing samples and NaN.
+    pub fn policy(&self) -> Policy {
+        self.rule.policy
+    }
+
+    /// The text of the rule's query template.
+    pub fn template(&self) -> &str {
+        &self.rule.metrics_query.text
+    }
+
+    /// The metric's name in Prometheus.
+    pub fn series(&self) -> &str {
+        &self.series
+    }
+
+    /// The names of labels that any of its series carried when they were listed, sorted.
+    pub fn labels(&self) -> &[Arc<str>] {
+        &self.labels
+    }
+
+    /// The parts of a query for a namespace and a metric selector.
+    fn limited<'a>(
+        &'a self,
+        namespace: Option<&str>,
+        selector: &'a Selector,
+    ) -> Result<QueryParts<'a>, PlanError> {
+        let mut parts = QueryParts::of(&self.written);
+        parts.selector(selector, &self.labels)?;
+        if let Some(namespace) = namespace {
+            let label = self
+                .namespace_label
+                .as_deref()
+                .ok_or(PlanError::NoLabel { rule: self.rule.id, resource: "namespaces" })?;
+            parts.namespace(label, namespace)?;
+        }
+        Ok(parts)
+    }
+}
+
+impl Ignored {
+    fn of(
+        namespace: Option<&str>,
+        selector: &Selector,
+        render: impl Fn(Option<&str>, &Selector) -> Option<String>,
+    ) -> Ignored {
+        let Some(text) = render(namespace, selector) else { return Ignored::default() };
+        let is_same = |other: Option<String>| other.is_some_and(|other| other == text);
+        Ignored {
+            namespace: namespace.is_some() && is_same(render(None, selector)),
+            selector: !selector.is_empty() && is_same(render(namespace, &Selector::everything())),
+        }
+    }
+}

@@ -66,6 +66,11 @@ impl Kind {
         }
     }
 
+    /// Whether it keeps names that need quotes, as OpenTelemetry's do.
+    pub fn keeps_quoted_names(self) -> bool {
+        self != Kind::Prometheus2
+    }
+
     /// What puts data into it before it is started.
     fn promtool(self) -> Option<&'static str> {
         match self {
@@ -96,7 +101,7 @@ impl Backend {
         let port = free_port()?;
         let arguments = match promtool {
             Some(promtool) => {
-                write_blocks(&promtool, data, &dir, &stored)?;
+                write_blocks(&promtool, &data.text(kind, 1000), &dir, &stored)?;
                 let config = dir.join("prometheus.yml");
                 std::fs::write(&config, "{}")?;
                 vec![
@@ -126,7 +131,7 @@ impl Backend {
         .map_err(|error| format!("{}: {error}\n{}", kind.name(), backend.process.tail()))?;
         if kind == Kind::VictoriaMetrics {
             let import = http.post(format!("{}/api/v1/import/prometheus", backend.url()));
-            import.body(data.text(1)).send().await?.error_for_status()?;
+            import.body(data.text(kind, 1)).send().await?.error_for_status()?;
             http.get(format!("{}/internal/force_flush", backend.url())).send().await?;
         }
         let wanted = data.0.iter().filter(|series| series.name == "up").count();
@@ -153,12 +158,12 @@ impl Backend {
     }
 }
 
-fn write_blocks(promtool: &Path, data: &Data, dir: &Path, stored: &Path) -> Result<(), Failure> {
-    let text = dir.join("data.om");
-    std::fs::write(&text, data.text(1000) + "# EOF\n")?;
+fn write_blocks(promtool: &Path, text: &str, dir: &Path, stored: &Path) -> Result<(), Failure> {
+    let file = dir.join("data.om");
+    std::fs::write(&file, format!("{text}# EOF\n"))?;
     let output = Command::new(promtool)
         .args(["tsdb", "create-blocks-from", "openmetrics"])
-        .args([&text, stored])
+        .args([&file, stored])
         .output()?;
     if !output.status.success() {
         return Err(format!("promtool: {}", String::from_utf8_lossy(&output.stderr)).into());
@@ -183,16 +188,25 @@ impl Data {
         self.0.push(Series { name, labels, samples });
     }
 
-    /// As an exporter writes it, with times in seconds or in thousandths of them.
-    fn text(&self, times_of_a_second: u128) -> String {
+    /// As an exporter writes it for this server, with times in seconds or in thousandths of them.
+    fn text(&self, kind: Kind, times_of_a_second: u128) -> String {
         let mut text = String::new();
         for Series { name, labels, samples } in &self.0 {
-            let labels: Vec<String> =
-                labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
-            let labels = labels.join(",");
+            let is_quoted = name.contains('.');
+            if is_quoted && !kind.keeps_quoted_names() {
+                continue;
+            }
+            let quoted = |name: &str| if is_quoted { format!("{name:?}") } else { name.to_owned() };
+            let labels = labels.iter().map(|(name, value)| format!("{}={value:?}", quoted(name)));
+            let series = if is_quoted {
+                let parts: Vec<String> = std::iter::once(quoted(name)).chain(labels).collect();
+                format!("{{{}}}", parts.join(","))
+            } else {
+                format!("{name}{{{}}}", labels.collect::<Vec<_>>().join(","))
+            };
             for (at, value) in samples {
                 // A text takes everything.
-                let _ = writeln!(text, "{name}{{{labels}}} {value} {}", at / times_of_a_second);
+                let _ = writeln!(text, "{series} {value} {}", at / times_of_a_second);
             }
         }
         text

@@ -28,6 +28,10 @@ const RULES: &str = r#"
     - seriesQuery: 'retired_depth{namespace!="",pod!=""}'
       resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}
       metricsQuery: '<<.Series>>{<<.LabelMatchers>>}'
+    # OpenTelemetry's names.
+    - seriesQuery: '{"queue.depth","k8s.namespace.name"!="","k8s.pod.name"!=""}'
+      resources: {overrides: {k8s.namespace.name: {resource: namespace}, k8s.pod.name: {resource: pod}}}
+      metricsQuery: 'sum({"<<.Series>>",<<.LabelMatchers>>}) by (<<.GroupBy>>)'
   external:
     - seriesQuery: 'http_requests_total{namespace!=""}'
       resources: {overrides: {namespace: {resource: namespace}}}
@@ -66,6 +70,8 @@ fn data() -> Data {
         let labels = [("namespace", "default"), ("pod", pod), ("app", "model-server")];
         let total = |second: i64| (second + 600) as f64 * requests;
         data.series("up", &labels, often(), |_| 1.0);
+        let otel = [("k8s.namespace.name", "default"), ("k8s.pod.name", pod)];
+        data.series("queue.depth", &otel, often(), |_| depth * 10.0);
         data.series("request_queue_depth", &labels, often(), |_| depth);
         data.series("gpu_utilization_percent", &labels, often(), |_| busy);
         data.series("inference_latency_seconds_count", &labels, often(), total);
@@ -121,6 +127,13 @@ async fn suite(backend: &Backend, adapter: &Adapter) -> Result<Found, Failure> {
         let read: Vec<f64> = read.iter().map(|(_, value)| *value).collect();
         found.case(metric, format!("{read:?}"), read == expected);
     }
+    let (code, list) = api.get(&format!("{CUSTOM}/queue.depth?labelSelector=app%3Dmodel-server")).await?;
+    let read: Vec<f64> = match code {
+        200 => values(&list)?.into_iter().map(|(_, value)| value).collect(),
+        _ => Vec::new(),
+    };
+    let right = if backend.kind.keeps_quoted_names() { read == [30.0, 70.0] } else { code == 404 };
+    found.case("names with dots", format!("{code}, {read:?}"), right);
     let before = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
     let (_, list) = external("steady_rate").await?;
     let at = list["items"][0]["timestamp"].as_str().unwrap_or_default().to_owned();
@@ -169,7 +182,8 @@ async fn suite(backend: &Backend, adapter: &Adapter) -> Result<Found, Failure> {
         .collect();
     let retired = listed.contains(&"pods/retired_depth");
     found.case("series that ended", if retired { "listed" } else { "not listed" }.to_owned(), !retired);
-    found.case("metrics of pods and namespaces", listed.len().to_string(), listed.len() == 8);
+    let expected = if backend.kind.keeps_quoted_names() { 10 } else { 8 };
+    found.case("metrics of pods and namespaces", listed.len().to_string(), listed.len() == expected);
 
     // Warnings reach the log and are counted; only Prometheus 3 warns of PromQL.
     let warnings = async || -> Result<f64, Failure> {

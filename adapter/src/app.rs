@@ -164,9 +164,10 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
     let asked = health.check("source", Scope::Ready);
 
     let source: Arc<dyn MetricSource> = Arc::new(Observed::new(source, Arc::clone(&telemetry), asked));
+    let (publish, follow) = watch::channel(Arc::clone(&rules));
     let (host, standalone) = match host {
         HostConfig::Standalone(standalone) => (standalone.host(Arc::clone(&source))?, Some(standalone)),
-        HostConfig::Cluster(config) => (cluster::join(*config, &rules, &health, &mut tasks).await?, None),
+        HostConfig::Cluster(config) => (cluster::join(*config, &follow, &health, &mut tasks).await?, None),
     };
     let Host { objects, kinds_changed, ready, authenticators, authorizers, certificate } = host;
     let catalog = CatalogHandle::waiting(&rules, &*objects);
@@ -177,7 +178,6 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
     let tls_config = tls::server_config(Arc::clone(&certificates) as _, &tls_settings)?;
     let discovery = DiscoveryHandle::new(served::discovery(&rules, &catalog.load().catalog, address.port()));
 
-    let (publish, follow) = watch::channel(Arc::clone(&rules));
     tasks.spawn("rule file", file.follow(POLL, publish, Arc::clone(&telemetry)));
     for certificate in certificates.all() {
         tasks.spawn("serving certificate", Arc::clone(certificate).follow(POLL));

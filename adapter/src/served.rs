@@ -19,6 +19,21 @@ pub fn discovery(rules: &RuleSet, catalog: &Catalog, port: u16) -> Discovery {
     Discovery::render(&groups, port)
 }
 
+/// The APIServices by which the aggregator finds what these rules serve.
+pub fn api_services(rules: &RuleSet) -> Vec<&'static str> {
+    let mut names = Vec::new();
+    if !rules.custom.is_empty() {
+        names.extend(["v1beta1.custom.metrics.k8s.io", "v1beta2.custom.metrics.k8s.io"]);
+    }
+    if !rules.external.is_empty() {
+        names.push("v1beta1.external.metrics.k8s.io");
+    }
+    if rules.resource.is_some() {
+        names.push("v1beta1.metrics.k8s.io");
+    }
+    names
+}
+
 fn custom(catalog: &Catalog) -> GroupDescription {
     let entry = |listed: &rules::catalog::CustomResource| ResourceEntry {
         name: format!("{}/{}", listed.resource, listed.metric),

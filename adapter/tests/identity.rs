@@ -1,21 +1,25 @@
 //! The serving authority in the APIServices, over a Kubernetes API that refuses what the real one refuses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use adapter::cluster::identity::Identity;
 use apiservice::health::{Endpoint, Health, Scope};
+use apiservice::query::QueryParameters;
 use axum::body::Body;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt as _;
+use rules::RuleSet;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 const V1: &str = "v1beta1.custom.metrics.k8s.io";
+const EXTERNAL_V1: &str = "v1beta1.external.metrics.k8s.io";
 const SERVICES: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
 const SECRETS: &str = "/api/v1/namespaces/monitoring/secrets";
 
@@ -31,6 +35,10 @@ struct State {
     /// Whether watches are refused.
     forbids_watching: bool,
     patched: usize,
+    /// An APIService that the account may not read.
+    forbidden: Option<&'static str>,
+    /// The names that were asked for.
+    asked: BTreeSet<String>,
 }
 
 impl Api {
@@ -83,7 +91,16 @@ impl Api {
                     )
                 }
             }
-            (Method::GET, Some(name)) => found(state.services.get(&name[1..])),
+            (Method::GET, Some(name)) => {
+                let name = &name[1..];
+                state.asked.insert(name.to_owned());
+                if state.forbidden == Some(name) {
+                    let message = format!("apiservices \"{name}\" is forbidden");
+                    (403, refusal(403, "Forbidden", &message))
+                } else {
+                    found(state.services.get(name))
+                }
+            }
             (Method::PATCH, Some(name)) => state.patch(&name[1..], &given()),
             (Method::POST, None) if path == SECRETS => {
                 state.secret = Some(given());
@@ -140,8 +157,24 @@ fn lines(events: UnboundedReceiver<String>) -> impl futures_util::Stream<Item = 
     stream::unfold(events, |mut events| async { Some((Ok(events.recv().await?), events)) }).boxed()
 }
 
+const CUSTOM: &str =
+    "rules: [{seriesQuery: depth, metricsQuery: depth, resources: {template: <<.Resource>>}}]\n";
+const EXTERNAL: &str =
+    "externalRules: [{seriesQuery: depth, metricsQuery: depth, resources: {namespaced: false}}]\n";
+
+fn rule_set(text: &str) -> Arc<RuleSet> {
+    Arc::new(rules::load(text).expect("valid rules"))
+}
+
 /// An adapter's identity, kept in order in the background.
 fn follow(api: &Api) -> Health {
+    let (sender, served) = watch::channel(rule_set(CUSTOM));
+    // Never dropped: rules are followed for as long as the test runs.
+    std::mem::forget(sender);
+    follow_rules(api, served)
+}
+
+fn follow_rules(api: &Api, served: watch::Receiver<Arc<RuleSet>>) -> Health {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let identity = Identity {
         namespace: "monitoring".to_owned(),
@@ -151,7 +184,7 @@ fn follow(api: &Api) -> Health {
     let certificate = identity.provisional().expect("a key");
     let health = Health::default();
     let published = health.check("serving-certificate-published", Scope::Ready);
-    tokio::spawn(identity.follow(api.client(), certificate, published));
+    tokio::spawn(identity.follow(api.client(), certificate, published, served));
     health
 }
 
@@ -189,7 +222,7 @@ async fn a_replaced_apiservice_is_patched_within_a_second() {
     until("the adapter is ready", || health.passes(Endpoint::Readyz)).await;
     // One is made while the adapter runs, and replaced twice.
     for round in 1..=3 {
-        until("the APIServices are watched", || api.state().watches.len() >= 4).await;
+        until("the APIServices are watched", || api.state().watches.len() >= 2).await;
         tokio::time::sleep(Duration::from_mins(2)).await;
         api.replace(V1, "adapter");
         let took = until("the authority is published", || is_published(&api.spec(V1))).await;
@@ -207,4 +240,35 @@ async fn apiservices_that_may_not_be_watched_are_looked_at() {
     api.replace(V1, "adapter");
     let took = until("the authority is published", || is_published(&api.spec(V1))).await;
     assert!(took <= Duration::from_secs(31), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn apiservices_are_looked_at_once_the_rules_serve_them() {
+    let api = Api::default();
+    api.replace(V1, "adapter");
+    api.replace(EXTERNAL_V1, "adapter");
+    let (reload, served) = watch::channel(rule_set(CUSTOM));
+    let health = follow_rules(&api, served);
+    until("the adapter is ready", || health.passes(Endpoint::Readyz)).await;
+    tokio::time::sleep(Duration::from_mins(2)).await;
+    let custom = [V1, "v1beta2.custom.metrics.k8s.io"].map(str::to_owned);
+    assert_eq!(api.state().asked, BTreeSet::from(custom));
+    reload.send_replace(rule_set(&format!("{CUSTOM}{EXTERNAL}")));
+    let took = until("the authority is published", || is_published(&api.spec(EXTERNAL_V1))).await;
+    assert!(took < Duration::from_secs(1), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_apiservice_that_may_not_be_read_is_named_and_the_others_are_published() {
+    let api = Api::default();
+    api.replace(V1, "adapter");
+    api.state().forbidden = Some(EXTERNAL_V1);
+    let (_reload, served) = watch::channel(rule_set(&format!("{CUSTOM}{EXTERNAL}")));
+    let health = follow_rules(&api, served);
+    until("the adapter is ready", || health.passes(Endpoint::Readyz)).await;
+    assert!(is_published(&api.spec(V1)));
+    let checks = health.report(Endpoint::Readyz, &QueryParameters::parse("verbose")).body;
+    let remark =
+        format!("[+]serving-certificate-published ok: cannot get or patch the APIService {EXTERNAL_V1}\n");
+    assert!(checks.contains(&remark), "{checks}");
 }

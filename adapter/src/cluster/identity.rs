@@ -3,7 +3,9 @@
 //!
 //! So the aggregator can verify us, and `insecureSkipTLSVerify` is never needed: where an APIService has it, as those made for
 //! prometheus-adapter do, it is taken out, since the API refuses the two together. APIServices are watched: one that is
-//! replaced has lost its bundle. The authority is renewed after two thirds of its life; for as long as it lives on, the old one is published beside the new one, since replicas follow one by one.
+//! replaced has lost its bundle. Only those of groups that the rules serve are looked at, so that an account needs permissions
+//! for no others. The authority is renewed after two thirds of its life; for as long as it lives on, the old one is published beside the
+//! new one, since replicas follow one by one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,10 +22,13 @@ use kube::Api;
 use kube::api::{ObjectMeta, PartialObjectMeta, Patch, PatchParams, PostParams};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
+use rules::RuleSet;
 use serde_json::json;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::repeats::Repeats;
+use crate::served;
 
 /// Where the authority is kept and what it is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,8 +52,14 @@ enum IdentityError {
     Tls(#[from] TlsError),
 }
 
-/// Whether an APIService had to be changed.
-struct Patched(bool);
+/// What became of one look at the APIServices.
+#[derive(Default)]
+struct Kept {
+    /// One had to be changed.
+    patched: bool,
+    /// APIServices that the account may not read or change, and how the API said so.
+    forbidden: Vec<(String, String)>,
+}
 
 /// When an APIService may be patched again: where others change it back again and again, ever later, up to the interval.
 struct Patches {
@@ -97,16 +108,33 @@ impl Identity {
         client: kube::Client,
         certificate: Arc<ServingCertificate>,
         published: CheckHandle,
+        mut rules: watch::Receiver<Arc<RuleSet>>,
     ) {
-        let mut changes = api_service_changes(&client);
+        let mut names = served::api_services(&rules.borrow_and_update());
+        let mut changes = api_service_changes(&client, &names);
         let (mut signed_by, mut was_published) = (String::new(), false);
         let (mut retry, mut patches) = (FIRST_RETRY, Patches::default());
+        let said = Repeats::new(SAY_FAILURE);
         loop {
-            let (pause, wakes) = match self.keep(&client, &certificate, &mut signed_by).await {
-                Ok(Patched(patched)) => {
+            let (pause, wakes) = match self.keep(&client, &certificate, &names, &mut signed_by).await {
+                Ok(Kept { patched, forbidden }) => {
                     was_published = true;
-                    published.pass();
                     retry = FIRST_RETRY;
+                    if forbidden.is_empty() {
+                        published.pass();
+                    } else {
+                        for (name, answer) in forbidden.iter().filter(|one| said.is_due(one)) {
+                            tracing::warn!(
+                                apiservice = name,
+                                answer,
+                                "cannot publish the serving authority in the APIService: kube-apiserver will not trust this server \
+                                 for its group; grant get, list, watch and patch on it"
+                            );
+                        }
+                        let names: Vec<&str> = forbidden.iter().map(|(name, _)| name.as_str()).collect();
+                        published
+                            .pass_with(format!("cannot get or patch the APIService {}", names.join(", ")));
+                    }
                     if patched {
                         patches.done(Instant::now());
                     }
@@ -131,9 +159,15 @@ impl Identity {
                 tokio::select! {
                     () = &mut sleep => {}
                     Some(()) = changes.next() => tokio::time::sleep_until(patches.next()).await,
+                    Ok(()) = rules.changed() => {}
                 }
             } else {
                 sleep.await;
+            }
+            let served = served::api_services(&rules.borrow_and_update());
+            if served != names {
+                names = served;
+                changes = api_service_changes(&client, &names);
             }
             // What changed until now is looked at together.
             while changes.next().now_or_never().flatten().is_some() {}
@@ -144,21 +178,29 @@ impl Identity {
         &self,
         client: &kube::Client,
         certificate: &ServingCertificate,
+        names: &[&str],
         signed_by: &mut String,
-    ) -> Result<Patched, IdentityError> {
+    ) -> Result<Kept, IdentityError> {
         let (authority, bundle) = self.authority(client).await?;
         // Published first: a certificate must not be shown before those who verify it know its authority.
-        let mut patched = Patched(false);
-        let mut failed = None;
-        for name in API_SERVICES {
+        let mut kept = Kept::default();
+        let (mut reached, mut failed, mut refused) = (false, None, None);
+        for name in names {
             match self.publish(client, name, &bundle).await {
-                Ok(Patched(one)) => patched.0 |= one,
+                Ok(patched) => {
+                    reached = true;
+                    kept.patched |= patched;
+                }
+                Err(kube::Error::Api(status)) if status.code == 403 => {
+                    kept.forbidden.push(((*name).to_owned(), status.message.clone()));
+                    refused = Some(kube::Error::Api(status));
+                }
                 // The others are none the worse for it.
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
-        if let Some(error) = failed {
-            return Err(error);
+        if let Some(error) = failed.or(refused.filter(|_| !reached)) {
+            return Err(error.into());
         }
         if *signed_by != authority.certificate() {
             let issued = authority.issue_server(&self.service, &self.names(), &[])?;
@@ -167,7 +209,7 @@ impl Identity {
             authority.certificate().clone_into(signed_by);
             tracing::info!(secret = %self.secret, "serving with a certificate of the shared authority");
         }
-        Ok(patched)
+        Ok(kept)
     }
 
     /// The authority of the Secret and what to publish; made or renewed if need be. Another replica may do the same: who
@@ -193,6 +235,7 @@ impl Identity {
                 .into();
         let meta = ObjectMeta { name: Some(self.secret.clone()), ..ObjectMeta::default() };
         match held {
+            // Shipped empty: an account that may create Secrets can have a token of any account of the namespace made.
             None => {
                 let secret = Secret { metadata: meta, data: Some(data), ..Secret::default() };
                 secrets.create(&PostParams::default(), &secret).await?;
@@ -207,16 +250,11 @@ impl Identity {
         Ok((authority, bundle))
     }
 
-    /// Writes the authority into an APIService that is there and names our Service.
-    async fn publish(
-        &self,
-        client: &kube::Client,
-        name: &str,
-        bundle: &str,
-    ) -> Result<Patched, IdentityError> {
+    /// Writes the authority into an APIService that is there and names our Service. Whether that changed it.
+    async fn publish(&self, client: &kube::Client, name: &str, bundle: &str) -> Result<bool, kube::Error> {
         let services: Api<APIService> = Api::all(client.clone());
         let Some(spec) = services.get_opt(name).await?.and_then(|service| service.spec) else {
-            return Ok(Patched(false));
+            return Ok(false);
         };
         let ours = spec.service.is_some_and(|service| {
             service.namespace.as_deref() == Some(&self.namespace)
@@ -225,7 +263,7 @@ impl Identity {
         let published = spec.ca_bundle.is_some_and(|published| published.0 == bundle.as_bytes())
             && spec.insecure_skip_tls_verify != Some(true);
         if !ours || published {
-            return Ok(Patched(false));
+            return Ok(false);
         }
         // Both in one: the API refuses a bundle beside a skip.
         let patch = json!({"spec": {
@@ -234,7 +272,7 @@ impl Identity {
         }});
         services.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
         tracing::info!(apiservice = name, "the serving authority was published");
-        Ok(Patched(true))
+        Ok(true)
     }
 
     fn names(&self) -> Vec<String> {
@@ -244,8 +282,11 @@ impl Identity {
 
 /// Tells when one of our APIServices was made, replaced or changed. A watch for each name: an account that may list and watch
 /// objects by their names may do so one at a time, by the field selector.
-fn api_service_changes(client: &kube::Client) -> impl Stream<Item = ()> + Unpin + use<> {
-    let watches = API_SERVICES.map(|name| {
+fn api_service_changes(
+    client: &kube::Client,
+    names: &[&'static str],
+) -> impl Stream<Item = ()> + Unpin + use<> {
+    let watches = names.iter().map(|&name| {
         let services: Api<PartialObjectMeta<APIService>> = Api::all(client.clone());
         let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
         let said = Repeats::new(SAY_FAILURE);
@@ -271,13 +312,6 @@ fn api_service_changes(client: &kube::Client) -> impl Stream<Item = ()> + Unpin 
     stream::select_all(watches)
 }
 
-/// Version and group of what we may serve.
-const API_SERVICES: [&str; 4] = [
-    "v1beta1.custom.metrics.k8s.io",
-    "v1beta2.custom.metrics.k8s.io",
-    "v1beta1.external.metrics.k8s.io",
-    "v1beta1.metrics.k8s.io",
-];
 const CERTIFICATE: &str = "ca.crt";
 const KEY: &str = "ca.key";
 const BUNDLE: &str = "ca-bundle.crt";

@@ -20,6 +20,7 @@ use http::HeaderName;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use rules::RuleSet;
 use rules::resource::Kind;
+use tokio::sync::watch;
 
 use self::identity::Identity;
 use crate::app::{AppError, Host, POLL};
@@ -102,7 +103,7 @@ pub enum ServingConfig {
 /// Files that cannot be used. An API that does not answer is no error.
 pub async fn join(
     config: ClusterConfig,
-    rules: &RuleSet,
+    rules: &watch::Receiver<Arc<RuleSet>>,
     health: &Health,
     tasks: &mut Tasks,
 ) -> Result<Host, AppError> {
@@ -116,14 +117,15 @@ pub async fn join(
     tasks.spawn("rest mapping", following);
 
     let objects = Arc::new(WatchedObjects::new(lister.clone(), Arc::clone(&mapping)));
-    watch_early(rules, &objects, health, tasks);
+    watch_early(&rules.borrow(), &objects, health, tasks);
 
     let certificate = match config.serving {
         ServingConfig::Files(source) => ServingCertificate::load(&source)?,
         ServingConfig::Published(identity) => {
             let certificate = identity.provisional()?;
             let published = health.check("serving-certificate-published", Scope::Ready);
-            tasks.spawn("serving authority", identity.follow(lister, Arc::clone(&certificate), published));
+            let following = identity.follow(lister, Arc::clone(&certificate), published, rules.clone());
+            tasks.spawn("serving authority", following);
             certificate
         }
     };

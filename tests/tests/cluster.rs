@@ -290,6 +290,7 @@ async fn apiservices_made_for_prometheus_adapter_are_taken_over() -> Result<(), 
         return Ok(());
     }
     let Tutorial { cluster, prometheus, kubelet: _kubelet, adapter } = deployed;
+    let own_port = adapter.port;
     drop(adapter);
     cluster.kubectl(&["delete", "apiservice", V2])?;
     let replace = |object: &Value| {
@@ -338,6 +339,57 @@ async fn apiservices_made_for_prometheus_adapter_are_taken_over() -> Result<(), 
         .await?;
         answers_by_kubectl(&cluster, &adapter).await?;
     }
+
+    // Ours applied over the chart's as `kubectl apply -k` does: what ours does not name stays as it is.
+    replace(&upstreams_api_service(&of_the_chart, port))?;
+    let shipped = stack::repository().join("deploy/base/apiservices.yaml");
+    cluster.kubectl(&["apply", "-f", &shipped.display().to_string()])?;
+    let port_here = json!({"spec": {"service": {"port": own_port}}}).to_string();
+    cluster.kubectl(&["patch", "apiservice", V1, "--type=merge", "-p", &port_here])?;
+    assert_eq!(trust(&cluster)?, (true, false));
+    let adapter = cluster.start_adapter(own_port, &rules, &prometheus.url(), &[]).await?;
+    answers_by_kubectl(&cluster, &adapter).await?;
+    assert_eq!(trust(&cluster)?, (false, true));
+    cluster.stop();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_adapter_that_may_not_list_pods_is_ready_and_answers_for_single_pods() -> Result<(), Failure> {
+    let Some(deployed) = Tutorial::start(Vec::new()).await? else { return left_out("kube-apiserver") };
+    if !deployed.cluster.is_own() {
+        println!("not run: this needs a control plane of our own");
+        deployed.cluster.stop();
+        return Ok(());
+    }
+    let Tutorial { cluster, prometheus, kubelet: _kubelet, adapter } = deployed;
+    drop(adapter);
+    let without_pods =
+        r#"[{"op": "replace", "path": "/rules/0/resources", "value": ["nodes", "namespaces", "services"]}]"#;
+    cluster.kubectl(&["patch", "clusterrole", "adapter-objects", "--type=json", "-p", without_pods])?;
+    until("the account may not list pods", MINUTE, || async {
+        let account = "system:serviceaccount:monitoring:adapter";
+        let asked =
+            cluster.try_kubectl(&["auth", "can-i", "list", "pods", "--all-namespaces", "--as", account])?;
+        Ok(String::from_utf8_lossy(&asked.stdout).trim() == "no")
+    })
+    .await?;
+
+    let rules = stack::repository().join("deploy/overlays/tutorial/adapter-values.yaml");
+    let adapter = cluster.start_adapter(free_port()?, &rules, &prometheus.url(), &[]).await?;
+    let direct = Caller::new(&adapter, Some(&cluster.client_certificate("admin", &["system:masters"])?))?;
+    until("the adapter is ready", MINUTE, || async { Ok(direct.get("/readyz").await?.0 == 200) }).await?;
+    let (_, checks) = direct.get("/readyz?verbose").await?;
+    assert!(checks.contains("[+]objects-listed ok: cannot list pods"), "{checks}");
+    assert!(adapter.process.log().contains("cannot list pods"), "{}", adapter.process.log());
+
+    let pods: Value = serde_json::from_str(&cluster.kubectl(&["get", "pods", "-o", "json"])?)?;
+    let pod = pods["items"][0]["metadata"]["name"].as_str().ok_or("no pod")?;
+    let single = format!("{C1}/namespaces/{}/pods/{pod}/request_queue_depth", cluster.namespace());
+    let (code, body) = direct.get(&single).await?;
+    assert_eq!(code, 200, "{body}");
+    let (code, message) = direct.refusal(&depth_of(&cluster)).await?;
+    assert!(code >= 500 && message.contains("cannot list"), "{code} {message}");
     cluster.stop();
     Ok(())
 }

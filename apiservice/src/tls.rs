@@ -15,7 +15,8 @@ use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring};
 use rustls::server::ResolvesServerCert;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme, SupportedProtocolVersion,
+    CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, ServerConfig, SignatureScheme,
+    SupportedProtocolVersion,
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
 
@@ -168,10 +169,31 @@ fn full_name(suite: &str) -> &str {
 const TLS13_SUITES: [&str; 3] =
     ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"];
 
-/// Takes every client certificate whose holder proves to have its key; its chain is judged by the authenticators.
+/// Takes every client certificate of a bounded chain whose holder proves to have its key; the chain is verified by the
+/// authenticators.
 #[derive(Debug)]
 struct AnyClientCertificate {
     algorithms: WebPkiSupportedAlgorithms,
+}
+
+/// A client certificate's chain that is too long to be kept and verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "expected at most {MOST_CERTIFICATES} client certificates of {LONGEST_CHAIN} bytes together, \
+     found {certificates} of {bytes}"
+)]
+struct ChainTooLong {
+    certificates: usize,
+    bytes: usize,
+}
+
+fn check_length(own: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>]) -> Result<(), ChainTooLong> {
+    let certificates = 1 + intermediates.len();
+    let bytes = own.len() + intermediates.iter().map(|certificate| certificate.len()).sum::<usize>();
+    if certificates <= MOST_CERTIFICATES && bytes <= LONGEST_CHAIN {
+        return Ok(());
+    }
+    Err(ChainTooLong { certificates, bytes })
 }
 
 impl ClientCertVerifier for AnyClientCertificate {
@@ -185,10 +207,12 @@ impl ClientCertVerifier for AnyClientCertificate {
 
     fn verify_client_cert(
         &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
+        own: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
         _: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
+        check_length(own, intermediates)
+            .map_err(|error| CertificateError::Other(OtherError(Arc::new(error))))?;
         Ok(ClientCertVerified::assertion())
     }
 
@@ -212,5 +236,29 @@ impl ClientCertVerifier for AnyClientCertificate {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
+    }
+}
+
+/// More than a leaf and the authorities above it: Kubernetes' own callers send one or two.
+const MOST_CERTIFICATES: usize = 8;
+/// For all of them; one of the cluster's has 1 KiB. Every connection keeps what its client sent.
+const LONGEST_CHAIN: usize = 16 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_is_bounded_in_certificates_and_bytes() {
+        let of = |bytes: usize| CertificateDer::from(vec![0; bytes]);
+        let (seven, eight) = (vec![of(1); 7], vec![of(1); 8]);
+        assert_eq!(check_length(&of(1), &seven), Ok(()));
+        let error = check_length(&of(1), &eight).expect_err("nine");
+        assert_eq!(
+            error.to_string(),
+            "expected at most 8 client certificates of 16384 bytes together, found 9 of 9"
+        );
+        assert_eq!(check_length(&of(LONGEST_CHAIN), &[]), Ok(()));
+        assert!(check_length(&of(LONGEST_CHAIN), &[of(1)]).is_err());
     }
 }

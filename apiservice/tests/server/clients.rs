@@ -95,6 +95,26 @@ pub(crate) async fn shake_hands(
     Ok(stream.get_ref().1.peer_certificates().expect("a chain")[0].clone().into_owned())
 }
 
+/// A handshake with a client certificate and whatever the client says is its chain.
+pub(crate) async fn shake_hands_with(
+    server: &Server,
+    identity: &Issued,
+    intermediates: &[CertificateDer<'static>],
+) -> std::io::Result<()> {
+    let own = CertificateDer::from_pem_slice(identity.certificate.as_bytes()).expect("a certificate");
+    let chain = std::iter::once(own).chain(intermediates.iter().cloned()).collect();
+    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).expect("a key");
+    let config = ClientConfig::builder()
+        .with_root_certificates(roots(server))
+        .with_client_auth_cert(chain, key)
+        .expect("a pair");
+    let stream = TcpStream::connect(server.address).await.expect("a connection");
+    let name = ServerName::IpAddress(server.address.ip().into());
+    let mut stream = in_time(TlsConnector::from(Arc::new(config)).connect(name, stream)).await?;
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await?;
+    stream.read_u8().await.map(|_| ())
+}
+
 /// One connection of HTTP/2, and what ends when it does.
 pub(crate) async fn http2(
     server: &Server,

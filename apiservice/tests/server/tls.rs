@@ -4,11 +4,13 @@ use std::sync::atomic::Ordering;
 
 use apiservice::tls::{CertificateSource, NamedCertificate, ServingCertificate, TlsSettings};
 use rustls::CipherSuite;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use rustls::version::{TLS12, TLS13};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::clients::{in_time, shake_hands, until};
+use crate::clients::{in_time, shake_hands, shake_hands_with, until};
 use crate::served::{Options, Server, issue, issue_for};
 
 const ANY: &[CipherSuite] = &[];
@@ -104,6 +106,21 @@ async fn versions_and_suites() {
     let refused = apiservice::tls::server_config(std::sync::Arc::clone(&server.certificate) as _, &none);
     let error = refused.expect_err("nothing is left").to_string();
     assert!(error.contains("none of the cipher suites") && error.contains("TLS_ECDHE"), "{error}");
+}
+
+#[tokio::test]
+async fn a_client_certificate_with_too_long_a_chain_fails_the_handshake() {
+    let server = Server::start();
+    let identity = server.authority.issue_client("somebody", &[]).expect("a key");
+    let authority = CertificateDer::from_pem_slice(server.authority.certificate().as_bytes());
+    let authority = authority.expect("a certificate");
+    assert!(shake_hands_with(&server, &identity, &vec![authority.clone(); 7]).await.is_ok());
+    assert!(shake_hands_with(&server, &identity, &vec![authority; 8]).await.is_err(), "nine certificates");
+    let names: Vec<String> = (0..950).map(|number| format!("name-{number}.example.org")).collect();
+    let large = server.authority.issue_server("large", &names, &[]).expect("a key");
+    let large = CertificateDer::from_pem_slice(large.certificate.as_bytes()).expect("a certificate");
+    assert!(shake_hands_with(&server, &identity, &[large]).await.is_err(), "more than 16 KiB");
+    until(|| server.stats.handshakes_failed.load(Ordering::Relaxed) == 2).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Client certificates: who signed them, and whom they name.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
@@ -10,14 +11,26 @@ use http::request::Parts;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
+use x509_parser::der_parser::asn1_rs::Tag;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::x509::AttributeTypeAndValue;
 
 use super::{Authenticator, AuthnError, PeerCertificates, User};
 
-/// Authorities whose signature on a client certificate is good.
-#[derive(Debug)]
+/// Certificate authorities that may sign client certificates. Cheap to clone; clones are the same generation.
+#[derive(Debug, Clone)]
 pub struct Authorities {
-    anchors: Vec<TrustAnchor<'static>>,
+    anchors: Arc<[TrustAnchor<'static>]>,
+    generation: u64,
+    verified: Arc<AtomicU64>,
+}
+
+/// A client certificate whose chain leads to an authority.
+#[derive(Debug)]
+pub(super) struct Verified {
+    pub(super) subject: Subject,
+    /// When the first certificate of the chain expires.
+    pub(super) until: SystemTime,
 }
 
 /// The authorities in force, swapped as a whole; none while they are not known.
@@ -40,17 +53,45 @@ impl Authorities {
         if anchors.is_empty() {
             return Err(AuthnError("expected at least one PEM certificate, found none".to_owned()));
         }
-        Ok(Authorities { anchors })
+        Ok(Authorities {
+            anchors: anchors.into(),
+            generation: GENERATIONS.fetch_add(1, Ordering::Relaxed),
+            verified: Arc::default(),
+        })
     }
 
-    /// Checks that a chain leads to one of the authorities and is meant for clients.
-    pub(super) fn verify(&self, chain: &[CertificateDer<'static>]) -> Result<(), webpki::Error> {
-        let Some((own, intermediates)) = chain.split_first() else {
-            return Err(webpki::Error::UnknownIssuer);
-        };
+    /// How many chains were verified against these authorities, whatever came of it.
+    pub fn verifications(&self) -> u64 {
+        self.verified.load(Ordering::Relaxed)
+    }
+
+    /// No two sets of authorities have the same one, even with the same content.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Checks that a chain leads to one of the authorities and is meant for clients. This can take tens of milliseconds.
+    ///
+    /// # Errors
+    /// No such chain, or a subject that is not text.
+    pub(super) fn verify(&self, chain: &[CertificateDer<'static>]) -> Result<Verified, AuthnError> {
+        self.verified.fetch_add(1, Ordering::Relaxed);
+        let (own, until) = self
+            .verified_path(chain)
+            .map_err(|error| AuthnError(format!("invalid client certificate: {error}")))?;
+        let until =
+            until.ok_or_else(|| AuthnError("invalid client certificate: unreadable validity".to_owned()))?;
+        Ok(Verified { subject: subject(own)?, until })
+    }
+
+    fn verified_path<'a>(
+        &self,
+        chain: &'a [CertificateDer<'static>],
+    ) -> Result<(&'a CertificateDer<'static>, Option<SystemTime>), webpki::Error> {
+        let (own, intermediates) = chain.split_first().ok_or(webpki::Error::UnknownIssuer)?;
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
         let certificate = EndEntityCert::try_from(own)?;
-        certificate.verify_for_usage(
+        let path = certificate.verify_for_usage(
             webpki::ALL_VERIFICATION_ALGS,
             &self.anchors,
             intermediates,
@@ -59,7 +100,12 @@ impl Authorities {
             None,
             None,
         )?;
-        Ok(())
+        let mut until = not_after(own);
+        for intermediate in path.intermediate_certificates() {
+            // `None` is less than any time: what cannot be read is not trusted.
+            until = until.min(not_after(&intermediate.der()));
+        }
+        Ok((own, until))
     }
 }
 
@@ -75,18 +121,14 @@ impl ClientCertificates {
         ClientCertificates { authorities }
     }
 
-    fn user(&self, chain: &[CertificateDer<'static>]) -> Result<Option<User>, AuthnError> {
-        let (Some(own), Some(authorities)) = (chain.first(), &*self.authorities.load()) else {
-            return Ok(None);
-        };
-        authorities
-            .verify(chain)
-            .map_err(|error| AuthnError(format!("the client certificate is not good: {error}")))?;
-        let subject = subject(own)?;
-        if subject.name.is_empty() {
+    async fn user(&self, peer: &PeerCertificates) -> Result<Option<User>, AuthnError> {
+        let Some(authorities) = self.authorities.load_full() else { return Ok(None) };
+        let Some(verified) = peer.verified(&authorities).await? else { return Ok(None) };
+        let Subject { name, organizations } = &verified.subject;
+        if name.is_empty() {
             return Ok(None);
         }
-        Ok(Some(User { name: subject.name, groups: subject.organizations, ..User::default() }))
+        Ok(Some(User { name: name.clone(), groups: organizations.clone(), ..User::default() }))
     }
 }
 
@@ -96,7 +138,7 @@ impl Authenticator for ClientCertificates {
         _request: &'a Parts,
         peer: &'a PeerCertificates,
     ) -> BoxFuture<'a, Result<Option<User>, AuthnError>> {
-        std::future::ready(self.user(&peer.0)).boxed()
+        self.user(peer).boxed()
     }
 }
 
@@ -108,21 +150,45 @@ pub(crate) fn not_after(certificate: &CertificateDer<'_>) -> Option<SystemTime> 
 }
 
 /// Whom a certificate names.
+#[derive(Debug)]
 pub(super) struct Subject {
-    /// Empty when there is no common name.
+    /// The last common name, as Go takes it; empty when there is none.
     pub(super) name: String,
     pub(super) organizations: Vec<String>,
 }
 
-pub(super) fn subject(certificate: &CertificateDer<'_>) -> Result<Subject, AuthnError> {
+fn subject(certificate: &CertificateDer<'_>) -> Result<Subject, AuthnError> {
     let (_, parsed) = X509Certificate::from_der(certificate)
-        .map_err(|error| AuthnError(format!("the client certificate cannot be read: {error}")))?;
+        .map_err(|error| AuthnError(format!("invalid client certificate: unreadable: {error}")))?;
     let subject = parsed.subject();
-    let texts = |attributes: &mut dyn Iterator<Item = &x509_parser::x509::AttributeTypeAndValue<'_>>| {
-        attributes.filter_map(|attribute| attribute.as_str().ok().map(str::to_owned)).collect::<Vec<String>>()
-    };
+    let names = subject.iter_common_name().map(|name| text(name, "common name"));
+    let organizations = subject.iter_organization().map(|name| text(name, "organization"));
     Ok(Subject {
-        name: texts(&mut subject.iter_common_name()).into_iter().next().unwrap_or_default(),
-        organizations: texts(&mut subject.iter_organization()),
+        // All are read: a second name that is not text would be seen by others.
+        name: names.collect::<Result<Vec<_>, _>>()?.pop().unwrap_or_default(),
+        organizations: organizations.collect::<Result<_, _>>()?,
     })
 }
+
+/// The text of an attribute in one of the forms that Go reads.
+fn text(attribute: &AttributeTypeAndValue<'_>, what: &str) -> Result<String, AuthnError> {
+    let value = attribute.attr_value();
+    let text = match value.tag() {
+        Tag::BmpString if value.data.len().is_multiple_of(2) => {
+            let units = value.data.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+            char::decode_utf16(units).collect::<Result<String, _>>().ok()
+        }
+        // Go reads it as Latin-1; only what is the same in all of its readings is read here.
+        Tag::T61String if value.data.is_ascii() => String::from_utf8(value.data.to_vec()).ok(),
+        _ => attribute.as_str().ok().map(str::to_owned),
+    };
+    text.ok_or_else(|| {
+        AuthnError(format!(
+            "invalid client certificate: expected text as {what}, found {} bytes of ASN.1 type {}",
+            value.data.len(),
+            value.tag()
+        ))
+    })
+}
+
+static GENERATIONS: AtomicU64 = AtomicU64::new(0);

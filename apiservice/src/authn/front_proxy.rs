@@ -11,7 +11,6 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 use percent_encoding::percent_decode_str;
 
-use super::certificates::subject;
 use super::{Authenticator, AuthnError, Authorities, PeerCertificates, User};
 use crate::query::well_escaped;
 
@@ -44,15 +43,11 @@ impl FrontProxy {
         FrontProxy(settings)
     }
 
-    fn user(&self, headers: &HeaderMap, peer: &PeerCertificates) -> Result<Option<User>, AuthnError> {
-        let settings = self.0.load();
-        let (Some(settings), Some(own)) = (&*settings, peer.0.first()) else { return Ok(None) };
-        settings
-            .authorities
-            .verify(&peer.0)
-            .map_err(|error| AuthnError(format!("the client certificate is no front proxy's: {error}")))?;
-        let proxy = subject(own)?.name;
-        if !settings.allowed_names.is_empty() && !settings.allowed_names.contains(&proxy) {
+    async fn user(&self, headers: &HeaderMap, peer: &PeerCertificates) -> Result<Option<User>, AuthnError> {
+        let Some(settings) = self.0.load_full() else { return Ok(None) };
+        let Some(verified) = peer.verified(&settings.authorities).await? else { return Ok(None) };
+        let proxy = &verified.subject.name;
+        if !settings.allowed_names.is_empty() && !settings.allowed_names.contains(proxy) {
             return Err(AuthnError(format!("{proxy:?} is not among the allowed names of front proxies")));
         }
         Ok(settings.user(headers))
@@ -89,7 +84,7 @@ impl Authenticator for FrontProxy {
         request: &'a Parts,
         peer: &'a PeerCertificates,
     ) -> BoxFuture<'a, Result<Option<User>, AuthnError>> {
-        std::future::ready(self.user(&request.headers, peer)).boxed()
+        self.user(&request.headers, peer).boxed()
     }
 }
 

@@ -1,11 +1,12 @@
 //! Step 2 of a request: who is asking (contract, section 8.1 to 8.3).
 //!
-//! The TLS layer takes any client certificate whose handshake signature is good; whether its chain means anything is
-//! judged here, so that a bad certificate is a 401 and not a broken connection.
+//! The TLS layer takes any client certificate of a bounded chain whose handshake signature is valid. Whether the chain
+//! means anything is verified here, once for a connection, so that a bad certificate is a 401 and not a broken connection.
 
 mod certificates;
 mod cluster;
 mod front_proxy;
+mod peer;
 mod token;
 
 use std::collections::BTreeMap;
@@ -13,12 +14,12 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use http::request::Parts;
-use rustls_pki_types::CertificateDer;
 
 pub(crate) use certificates::not_after;
 pub use certificates::{Authorities, AuthoritiesHandle, ClientCertificates};
 pub use cluster::{ClusterAuthentication, follow_authorities};
 pub use front_proxy::{FrontProxy, FrontProxyHandle, FrontProxySettings};
+pub use peer::PeerCertificates;
 pub use token::TokenReviews;
 
 /// A caller.
@@ -32,17 +33,6 @@ pub struct User {
     pub groups: Vec<String>,
     /// What else the authenticator knows.
     pub extra: BTreeMap<String, Vec<String>>,
-}
-
-/// The certificates that the client showed in the TLS handshake, its own first. Empty when it showed none.
-#[derive(Debug, Clone, Default)]
-pub struct PeerCertificates(pub Arc<Vec<CertificateDer<'static>>>);
-
-impl PeerCertificates {
-    /// A chain as the client showed it.
-    pub fn new(chain: Vec<CertificateDer<'static>>) -> PeerCertificates {
-        PeerCertificates(Arc::new(chain))
-    }
 }
 
 /// Why a credential that was shown is not good.

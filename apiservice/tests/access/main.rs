@@ -1,6 +1,7 @@
 //! Who is asking and may they (contract, section 8), through the whole server but TLS, with a scripted Kubernetes API behind
 //! it.
 
+mod certificates;
 mod cluster;
 mod fake;
 mod front_proxy;
@@ -255,7 +256,7 @@ fn peer(authority: &Authority, name: &str, groups: &[&str]) -> PeerCertificates 
 
 fn certificate(pem: &str) -> PeerCertificates {
     let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate");
-    PeerCertificates(Arc::new(vec![certificate]))
+    PeerCertificates::new(vec![certificate])
 }
 
 fn authorities(authority: &Authority) -> Authorities {

@@ -3,8 +3,10 @@
 
 mod body;
 mod coding;
+mod excerpt;
 mod features;
 mod inference;
+mod json;
 mod observe;
 mod predict;
 mod problem;
@@ -79,9 +81,9 @@ fn observing() -> Router<Arc<Served>> {
 
 fn write(code: StatusCode, body: &impl Serialize) -> Response {
     // Numbers, strings, lists and structures of them can always be written.
-    json(code, serde_json::to_vec(body).unwrap_or_default())
+    write_bytes(code, serde_json::to_vec(body).unwrap_or_default())
 }
 
-fn json(code: StatusCode, body: Vec<u8>) -> Response {
+fn write_bytes(code: StatusCode, body: Vec<u8>) -> Response {
     (code, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }

@@ -227,3 +227,72 @@ async fn kserves_first_protocol() {
     }
     assert_eq!(server.ended("invalid"), 6.0);
 }
+
+#[tokio::test]
+async fn errors_say_what_is_wrong_in_words_of_json_and_repeat_no_long_text() {
+    let server = server();
+    let long = "x".repeat(3000);
+    let input = |field: &str, value: Value| {
+        let mut input = json!({"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]});
+        input[field] = value;
+        json!({"inputs": [input]})
+    };
+    let texts = ["name", "datatype", "shape", "data", "parameters"].map(|field| input(field, json!(long)));
+    let others = [
+        json!([]),
+        json!(long),
+        json!(7),
+        json!({"inputs": long}),
+        json!({"inputs": {}}),
+        json!({"inputs": [[]]}),
+        json!({"inputs": vec![json!({}); 500]}),
+        json!({"inputs": [], "outputs": long}),
+        json!({"inputs": [], "id": 5}),
+        json!({"inputs": [], "parameters": []}),
+        json!({"inputs": [], "parameters": {"timeout": long}}),
+        json!({"inputs": [], "parameters": {"timeout": -1}}),
+        json!({"inputs": [], "parameters": {"binary_data_output": long}}),
+        input("shape", json!(vec![1; 1000])),
+        input("shape", json!([1, -2])),
+        input("data", json!({"x": 1})),
+        input("data", json!([[long]])),
+        input("parameters", json!({"binary_data_size": 1.5})),
+    ];
+    let mut with_id = request(&json!([[1, 2]]));
+    with_id["id"] = json!(long);
+    let all = texts.into_iter().chain(others).chain([with_id]);
+    let paths = ["/v2/models/m/infer", "/v1/models/m:predict"];
+    for (body, path) in all.flat_map(|body| paths.map(|path| (body.to_string(), path))) {
+        let answer = server.send("POST", path, &body).await;
+        let text = answer.text();
+        assert_eq!(answer.code, 400, "{path} {body}: {text}");
+        assert!(text.len() < 400, "{} bytes: {}", text.len(), &text[..400]);
+        for word in ["struct", "u64", "usize", "f32", "map", "sequence", "tuple", "unit", "element"] {
+            assert!(!text.contains(word), "{word} in {text} for {body}");
+        }
+    }
+    for path in [
+        format!("/v2/models/{long}/infer"),
+        format!("/v1/models/{long}:predict"),
+        format!("/v1/models/{long}"),
+    ] {
+        let answer = server.send("POST", &path, "{}").await;
+        assert_eq!(answer.code, 404, "{path}");
+        assert!(answer.body.len() < 400, "{}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn of_many_instances_no_more_are_kept_than_the_model_takes() {
+    let server = server();
+    for (instances, expected) in [
+        (vec!["[]"; 1000], "expected 1 to 4 instances, found 1000"),
+        (vec!["[1,2]"; 600], "expected 1 to 4 instances, found 600"),
+    ] {
+        let body = format!(r#"{{"instances":[{}],"x":[{{}}]}}"#, instances.join(","));
+        let answer = server.send("POST", "/v1/models/m:predict", &body).await;
+        assert_eq!((answer.code, answer.json()["error"].as_str()), (400, Some(expected)));
+    }
+    let answer = server.send("POST", "/v1/models/m:predict", r#"{"instances":[[1,2]],"instances":[]}"#).await;
+    assert!(answer.text().contains("duplicate field `instances`"), "{}", answer.text());
+}

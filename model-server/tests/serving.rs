@@ -23,7 +23,7 @@ async fn answers_and_errors_are_fastapis() {
     let answer = server.send("POST", "/predict", r#"{"features":[1]}"#).await;
     assert_eq!(answer.json()["prediction"], serde_json::json!([1.0]));
     for (body, expected) in [
-        (r#"{"x":1}"#, r#""loc":["body","features"],"msg":"Field required","type":"missing""#),
+        (r#"{"x":1}"#, r#""type":"missing","loc":["body","features"],"msg":"Field required""#),
         (r#"{"features":[1,null]}"#, r#""loc":["body","features",1],"msg":"Input should be a valid number""#),
         ("[1]", r#""type":"model_attributes_type""#),
         ("{", r#""type":"json_invalid""#),

@@ -1,60 +1,115 @@
-//! The body of `/predict`, read as FastAPI and pydantic read it, straight into the row that the model takes.
+//! The body of `/predict`, read as FastAPI and pydantic read it, straight into the row that the model takes. What is kept of a body
+//! is bounded: numbers up to the width of the row, faults up to [`MOST_FAULTS`], and of inputs that are at fault short ones.
 
+mod fault;
 mod scan;
 
+use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::{Value, json};
+use serde::de::{self, Deserialize, Deserializer as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
-/// The row, or FastAPI's list of what is wrong.
-pub(super) fn parse(body: &[u8]) -> Result<Vec<f32>, Value> {
-    if let Some(row) = scan::scan(body, USUAL_WIDTH) {
+use self::fault::Place;
+pub(super) use self::fault::{Fault, Faults};
+use super::json::not_a_string;
+
+/// Features in the order of the body.
+#[derive(Debug, PartialEq)]
+pub(super) struct Row {
+    /// As many as the model takes, at most.
+    pub(super) numbers: Vec<f32>,
+    /// How many the body has.
+    pub(super) count: usize,
+}
+
+impl Row {
+    fn of_width(width: usize) -> Row {
+        Row { numbers: Vec::with_capacity(width), count: 0 }
+    }
+
+    fn push(&mut self, number: f32, width: usize) {
+        self.count += 1;
+        if self.numbers.len() < width {
+            self.numbers.push(number);
+        }
+    }
+}
+
+/// The row, or what is wrong, as FastAPI says it.
+pub(super) fn parse(body: &[u8], width: usize) -> Result<Row, Faults> {
+    if let Some(row) = scan::body(body, width) {
         return Ok(row);
     }
-    match serde_json::from_slice::<Body>(body) {
-        Ok(Body { row, too_large: None }) => Ok(row),
-        Ok(Body { too_large: Some((position, number)), .. }) => Err(json!([{
-            "type": "finite_number",
-            "loc": ["body", "features", position],
-            "msg": "Input should be a finite number",
-            "input": number,
-        }])),
-        Err(error) => Err(explain(body, &error)),
+    let list = features(body)?;
+    if let Some(row) = scan::list(list.get().as_bytes(), width) {
+        return Ok(row);
     }
+    let mut items = Items { row: Row::of_width(width), faults: Faults::default(), width };
+    let is_list = list.get().starts_with('[');
+    // It is whole JSON already, so nothing else can be wrong with it.
+    if !is_list || serde_json::Deserializer::from_str(list.get()).deserialize_seq(&mut items).is_err() {
+        let fault = Fault::new("list_type", "Input should be a valid list");
+        return Err(fault.at([Place::Field("features")]).with_input(list).into());
+    }
+    if items.faults.is_empty() { Ok(items.row) } else { Err(items.faults) }
 }
 
-struct Body {
-    row: Vec<f32>,
-    /// A number that a single precision cannot hold, and where it is.
-    too_large: Option<(usize, f64)>,
+/// The text of the features.
+fn features(body: &[u8]) -> Result<&RawValue, Faults> {
+    if body.is_empty() {
+        return Err(Fault::new("missing", "Field required").with_input(RawValue::NULL).into());
+    }
+    let whole = || serde_json::from_slice(body).ok();
+    Err(match serde_json::from_slice::<Body>(body) {
+        Ok(Body { features: Some(features) }) => return Ok(features),
+        Ok(Body { features: None }) => {
+            Fault::new("missing", "Field required").at([Place::Field("features")]).with_input_if_any(whole())
+        }
+        Err(error) if error.is_data() => {
+            let text = "Input should be a valid dictionary or object to extract fields from";
+            Fault::new("model_attributes_type", text).with_input_if_any(whole())
+        }
+        Err(error) => Fault::new("json_invalid", "JSON decode error")
+            .at([Place::Position(position(body, &error))])
+            // Whatever was found, FastAPI says so.
+            .with_input_if_any(serde_json::from_str("{}").ok())
+            .with_error(error.to_string()),
+    }
+    .into())
 }
 
-impl<'de> Deserialize<'de> for Body {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Body, D::Error> {
-        deserializer.deserialize_map(BodyVisitor)
-    }
+struct Body<'a> {
+    features: Option<&'a RawValue>,
 }
 
-struct BodyVisitor;
+impl<'de: 'a, 'a> Deserialize<'de> for Body<'a> {
+    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Body<'a>, D::Error> {
+        struct BodyVisitor;
+        impl<'de> Visitor<'de> for BodyVisitor {
+            type Value = Body<'de>;
 
-impl<'de> Visitor<'de> for BodyVisitor {
-    type Value = Body;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object with features")
-    }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Body<'de>, A::Error> {
+                let mut features = None;
+                while let Some(key) = map.next_key::<Key>()? {
+                    match key {
+                        // As in Python, the last of several counts.
+                        Key::Features => features = Some(map.next_value()?),
+                        Key::Other => drop(map.next_value::<IgnoredAny>()?),
+                    }
+                }
+                Ok(Body { features })
+            }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Body, A::Error> {
-        let mut body = None;
-        while let Some(key) = map.next_key::<Key>()? {
-            match key {
-                // As in Python, the last of several counts.
-                Key::Features => body = Some(map.next_value::<Numbers>()?.0),
-                Key::Other => drop(map.next_value::<IgnoredAny>()?),
+            fn visit_str<E: de::Error>(self, _text: &str) -> Result<Body<'de>, E> {
+                Err(not_a_string(&self))
             }
         }
-        body.ok_or_else(|| de::Error::missing_field("features"))
+        deserializer.deserialize_any(BodyVisitor)
     }
 }
 
@@ -64,7 +119,7 @@ enum Key {
 }
 
 impl<'de> Deserialize<'de> for Key {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Key, D::Error> {
+    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Key, D::Error> {
         struct KeyVisitor;
         impl Visitor<'_> for KeyVisitor {
             type Value = Key;
@@ -81,137 +136,68 @@ impl<'de> Deserialize<'de> for Key {
     }
 }
 
-struct Numbers(Body);
-
-impl<'de> Deserialize<'de> for Numbers {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Numbers, D::Error> {
-        struct NumbersVisitor;
-        impl<'de> Visitor<'de> for NumbersVisitor {
-            type Value = Numbers;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of numbers")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Numbers, A::Error> {
-                let mut body = Body { row: Vec::with_capacity(USUAL_WIDTH), too_large: None };
-                while let Some(Number(number)) = items.next_element()? {
-                    let single = number as f32;
-                    if !single.is_finite() && body.too_large.is_none() {
-                        body.too_large = Some((body.row.len(), number));
-                    }
-                    body.row.push(single);
-                }
-                Ok(Numbers(body))
-            }
-        }
-        deserializer.deserialize_seq(NumbersVisitor)
-    }
+/// Reads the items of the list one by one.
+struct Items {
+    row: Row,
+    faults: Faults,
+    width: usize,
 }
 
-/// The tutorial's; it saves growing step by step.
-const USUAL_WIDTH: usize = 768;
+impl<'de> Visitor<'de> for &mut Items {
+    type Value = ();
 
-/// What pydantic takes for a float: numbers, booleans, and strings that hold a number.
-struct Number(f64);
-
-impl<'de> Deserialize<'de> for Number {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Number, D::Error> {
-        struct NumberVisitor;
-        impl Visitor<'_> for NumberVisitor {
-            type Value = Number;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number")
-            }
-
-            fn visit_f64<E>(self, number: f64) -> Result<Number, E> {
-                Ok(Number(number))
-            }
-
-            fn visit_i64<E>(self, number: i64) -> Result<Number, E> {
-                Ok(Number(number as f64))
-            }
-
-            fn visit_u64<E>(self, number: u64) -> Result<Number, E> {
-                Ok(Number(number as f64))
-            }
-
-            fn visit_bool<E>(self, truth: bool) -> Result<Number, E> {
-                Ok(Number(f64::from(u8::from(truth))))
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Number, E> {
-                number_in(text).map(Number).ok_or_else(|| E::custom("no number in a string"))
-            }
-        }
-        deserializer.deserialize_any(NumberVisitor)
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
     }
-}
 
-fn number_in(text: &str) -> Option<f64> {
-    text.trim().parse().ok().filter(|number: &f64| !number.is_nan())
-}
-
-/// Looks at a body again that is not what was expected, and says why as FastAPI does.
-fn explain(body: &[u8], error: &serde_json::Error) -> Value {
-    if body.is_empty() {
-        return json!([{"type": "missing", "loc": ["body"], "msg": "Field required", "input": null}]);
-    }
-    let Ok(value) = serde_json::from_slice::<Value>(body) else {
-        return json!([{
-            "type": "json_invalid",
-            "loc": ["body", position(body, error)],
-            "msg": "JSON decode error",
-            "input": {},
-            "ctx": {"error": error.to_string()},
-        }]);
-    };
-    let Value::Object(object) = &value else {
-        return json!([{
-            "type": "model_attributes_type",
-            "loc": ["body"],
-            "msg": "Input should be a valid dictionary or object to extract fields from",
-            "input": value,
-        }]);
-    };
-    let Some(features) = object.get("features") else {
-        return json!([{"type": "missing", "loc": ["body", "features"], "msg": "Field required", "input": value}]);
-    };
-    let Value::Array(items) = features else {
-        return json!([{
-            "type": "list_type",
-            "loc": ["body", "features"],
-            "msg": "Input should be a valid list",
-            "input": features,
-        }]);
-    };
-    let wrong: Vec<Value> = items
-        .iter()
-        .enumerate()
-        .filter_map(|(position, item)| {
-            let (kind, message) = match item {
-                Value::Number(_) | Value::Bool(_) => return None,
-                Value::String(text) if number_in(text).is_some() => return None,
-                Value::String(_) => {
-                    ("float_parsing", "Input should be a valid number, unable to parse string as a number")
-                }
-                _ => ("float_type", "Input should be a valid number"),
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        while let Some(item) = items.next_element::<&RawValue>()? {
+            let (number, wrong) = match number(item) {
+                Ok(number) => (number, None),
+                Err(why) => (0.0, Some(why)),
             };
-            Some(json!({
-                "type": kind,
-                "loc": ["body", "features", position],
-                "msg": message,
-                "input": item,
-            }))
-        })
-        .collect();
-    if wrong.is_empty() {
-        // Only what is said twice, differently, gets here.
-        return json!([{"type": "value_error", "loc": ["body"], "msg": error.to_string(), "input": value}]);
+            let single = number as f32;
+            let wrong = wrong.or((!single.is_finite()).then_some(NOT_FINITE));
+            if let Some((kind, message)) = wrong {
+                let places = [Place::Field("features"), Place::Position(self.row.count)];
+                // Not every parser reads a number that no double holds.
+                let input = Some(item).filter(|item| number.is_finite() || item.get().starts_with('"'));
+                self.faults.push(|| Fault::new(kind, message).at(places).with_input_if_any(input));
+            }
+            self.row.push(single, self.width);
+        }
+        Ok(())
     }
-    Value::Array(wrong)
 }
+
+/// What pydantic takes for a float: numbers, booleans, and strings that hold a number. Else the kind of fault, and its message.
+fn number(item: &RawValue) -> Result<f64, (&'static str, &'static str)> {
+    let text = item.get();
+    match text.as_bytes().first() {
+        Some(b'0'..=b'9' | b'-') => text.parse().map_err(|_| NOT_A_NUMBER),
+        Some(b't') => Ok(1.0),
+        Some(b'f') => Ok(0.0),
+        Some(b'"') => {
+            // No number is so long, and a text with escapes is copied.
+            let text = Some(text).filter(|text| text.len() <= LONGEST_NUMBER);
+            let text = text.and_then(|text| serde_json::from_str::<Text<'_>>(text).ok());
+            let number = text.and_then(|Text(text)| text.trim().parse().ok());
+            number.filter(|number: &f64| !number.is_nan()).ok_or(NO_NUMBER_IN_TEXT)
+        }
+        _ => Err(NOT_A_NUMBER),
+    }
+}
+
+/// A string, copied only if it has escapes.
+#[derive(serde::Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+const NOT_A_NUMBER: (&str, &str) = ("float_type", "Input should be a valid number");
+const NO_NUMBER_IN_TEXT: (&str, &str) =
+    ("float_parsing", "Input should be a valid number, unable to parse string as a number");
+const NOT_FINITE: (&str, &str) = ("finite_number", "Input should be a finite number");
+/// The longest doubles have some 770 digits that mean anything.
+const LONGEST_NUMBER: usize = 4096;
 
 /// Where in the body the parser stopped, as a number of bytes.
 fn position(body: &[u8], error: &serde_json::Error) -> usize {
@@ -225,53 +211,140 @@ fn position(body: &[u8], error: &serde_json::Error) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
+
+    const WIDTH: usize = 4;
+
+    fn numbers(body: &[u8]) -> Vec<f32> {
+        parse(body, WIDTH).expect("valid").numbers
+    }
+
+    fn faults(body: &[u8]) -> String {
+        serde_json::to_string(&parse(body, WIDTH).expect_err("at fault")).expect("JSON")
+    }
+
+    fn errors(body: &[u8]) -> Value {
+        serde_json::from_str(&faults(body)).expect("JSON")
+    }
 
     #[test]
     fn numbers_come_in_all_the_ways_that_pydantic_takes() {
-        let row = parse(br#"{"x":{"features":[9]},"features":[1,-2.5,1e-3,true,"4.5"],"y":null}"#);
-        assert_eq!(row.expect("valid"), [1.0, -2.5, 0.001, 1.0, 4.5]);
-        assert_eq!(parse(br#"{"features":[]}"#).expect("valid"), [0.0; 0]);
-        assert_eq!(parse(br#"{"features":[1],"features":[2]}"#).expect("valid"), [2.0]);
-        assert_eq!(parse(br#"{"feat\u0075res":[3]}"#).expect("valid"), [3.0]);
+        let body = br#"{"x":{"features":[9]},"features":[1,-2.5,true,"4.5"],"y":null}"#;
+        assert_eq!(numbers(body), [1.0, -2.5, 1.0, 4.5]);
+        assert_eq!(numbers(br#"{"features":[1e-3,false," 7 ","\u0031"]}"#), [0.001, 0.0, 7.0, 1.0]);
+        assert_eq!(numbers(br#"{"features":[]}"#), [0.0; 0]);
+        assert_eq!(numbers(br#"{"features":[1],"features":[2]}"#), [2.0]);
+        assert_eq!(numbers(br#"{"features":1,"features":[2,"3"]}"#), [2.0, 3.0]);
+        assert_eq!(numbers(br#"{"feat\u0075res":[3]}"#), [3.0]);
+    }
+
+    #[test]
+    fn numbers_beyond_the_width_are_counted_and_not_kept() {
+        for body in [
+            r#"{"features":[1,2,3,4,5,6]}"#,
+            r#"{"features":[1,2,3,4,5,6],"x":1}"#,
+            r#"{"features":[1,2,3,"4",5,6]}"#,
+        ] {
+            let row = parse(body.as_bytes(), WIDTH).expect("valid");
+            assert_eq!(row, Row { numbers: vec![1.0, 2.0, 3.0, 4.0], count: 6 }, "{body}");
+            assert_eq!(row.numbers.capacity(), WIDTH, "{body}");
+        }
     }
 
     #[test]
     fn every_fault_is_named_as_fastapi_names_it() {
         for (body, expected) in [
-            ("", r#"[{"input":null,"loc":["body"],"msg":"Field required","type":"missing"}]"#),
+            ("", r#"[{"type":"missing","loc":["body"],"msg":"Field required","input":null}]"#),
             (
                 r#"{"features":[1,"a",null,1e39]}"#,
                 concat!(
-                    r#"[{"input":"a","loc":["body","features",1],"msg":"Input should be a valid number, "#,
-                    r#"unable to parse string as a number","type":"float_parsing"},"#,
-                    r#"{"input":null,"loc":["body","features",2],"msg":"Input should be a valid number","type":"float_type"}]"#
+                    r#"[{"type":"float_parsing","loc":["body","features",1],"msg":"Input should be a valid number, "#,
+                    r#"unable to parse string as a number","input":"a"},"#,
+                    r#"{"type":"float_type","loc":["body","features",2],"msg":"Input should be a valid number","input":null},"#,
+                    r#"{"type":"finite_number","loc":["body","features",3],"msg":"Input should be a finite number","input":1e39}]"#
                 ),
             ),
             (
-                r#"{"features":[1,1e39]}"#,
-                r#"[{"input":1e+39,"loc":["body","features",1],"msg":"Input should be a finite number","type":"finite_number"}]"#,
-            ),
-            (
-                r#"{"features":1,"features":[1]}"#,
+                r#"{"features":[1,1e400,"inf"]}"#,
                 concat!(
-                    r#"[{"input":{"features":[1]},"loc":["body"],"msg":"invalid type: integer `1`, "#,
-                    r#"expected a list of numbers at line 1 column 13","type":"value_error"}]"#
+                    r#"[{"type":"finite_number","loc":["body","features",1],"msg":"Input should be a finite number"},"#,
+                    r#"{"type":"finite_number","loc":["body","features",2],"msg":"Input should be a finite number","input":"inf"}]"#
                 ),
             ),
             (
                 r#"{"features":1}"#,
-                r#"[{"input":1,"loc":["body","features"],"msg":"Input should be a valid list","type":"list_type"}]"#,
+                r#"[{"type":"list_type","loc":["body","features"],"msg":"Input should be a valid list","input":1}]"#,
+            ),
+            (
+                r#"{"x":[1]}"#,
+                r#"[{"type":"missing","loc":["body","features"],"msg":"Field required","input":{"x":[1]}}]"#,
+            ),
+            (
+                "[1]",
+                concat!(
+                    r#"[{"type":"model_attributes_type","loc":["body"],"#,
+                    r#""msg":"Input should be a valid dictionary or object to extract fields from","input":[1]}]"#
+                ),
+            ),
+            (
+                "{",
+                concat!(
+                    r#"[{"type":"json_invalid","loc":["body",0],"msg":"JSON decode error","input":{},"#,
+                    r#""ctx":{"error":"EOF while parsing an object at line 1 column 1"}}]"#
+                ),
             ),
         ] {
-            let errors = parse(body.as_bytes()).expect_err(body);
-            assert_eq!(errors.to_string(), expected, "{body}");
+            assert_eq!(faults(body.as_bytes()), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn of_many_faults_the_first_are_named_and_the_others_counted() {
+        for item in [r#""""#, "{}", "null", "[[[]]]", "1e999"] {
+            let list = vec![item; 1000].join(",");
+            let errors = errors(format!(r#"{{"features":[{list}]}}"#).as_bytes());
+            let errors = errors.as_array().expect("a list");
+            assert_eq!(errors.len(), fault::MOST_FAULTS + 1, "{item}");
+            assert_eq!(errors[19]["loc"], json!(["body", "features", 19]));
+            assert_eq!(
+                errors[20],
+                json!({
+                    "type": "more_errors",
+                    "loc": ["body", "features"],
+                    "msg": "980 more inputs are not valid",
+                    "ctx": {"more": 980},
+                })
+            );
+        }
+    }
+
+    #[test]
+    fn a_large_input_is_not_repeated() {
+        let long = "x".repeat(1 << 20);
+        let nested = "[".repeat(1 << 18) + &"]".repeat(1 << 18);
+        for body in [
+            format!(r#"{{"features":["{long}"]}}"#),
+            format!(r#"{{"features":[{nested}]}}"#),
+            format!(r#"{{"features":"{long}"}}"#),
+            format!(r#"{{"features":{{"{long}":1}}}}"#),
+            format!(r#"{{"{long}":[1]}}"#),
+            format!(r#"["{long}"]"#),
+            format!(r#""{long}""#),
+            format!("\"{long}"),
+            format!(r#"{{"features":[{long}]}}"#),
+            nested.clone(),
+        ] {
+            let faults = faults(body.as_bytes());
+            assert!(faults.len() < 400, "{} bytes: {}", faults.len(), &faults[..400]);
+            assert!(!faults.contains("xx"), "{faults}");
         }
     }
 
     #[test]
     fn the_place_of_a_syntax_error_is_counted_over_lines() {
-        let errors = parse(b"{\"features\":\n [1,]}").expect_err("invalid");
+        let errors = errors(b"{\"features\":\n [1,]}");
         assert_eq!(errors[0]["type"], "json_invalid");
         assert_eq!(errors[0]["loc"], json!(["body", 17]));
     }

@@ -18,7 +18,7 @@ pub(super) async fn metrics(State(served): State<Arc<Served>>, headers: HeaderMa
 /// The tutorial's probe, which it uses for readiness and liveness.
 pub(super) async fn health(State(served): State<Arc<Served>>) -> Response {
     match served.life.ready() {
-        Ok(()) => super::json(StatusCode::OK, br#"{"status":"healthy"}"#.to_vec()),
+        Ok(()) => super::write_bytes(StatusCode::OK, br#"{"status":"healthy"}"#.to_vec()),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why.message()).into_response(),
     }
 }

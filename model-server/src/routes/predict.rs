@@ -6,9 +6,8 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
-use serde_json::Value;
 
-use super::features;
+use super::features::{self, Faults};
 use super::inference::{Received, Unserved, compute, receive};
 use super::{Served, write};
 use crate::telemetry::Outcome;
@@ -26,7 +25,7 @@ struct Prediction {
 }
 
 enum Problem {
-    Invalid(Value),
+    Invalid(Faults),
     Unserved(Unserved),
 }
 
@@ -34,7 +33,7 @@ pub(super) async fn predict(State(served): State<Arc<Served>>, request: Request)
     let counted = served.telemetry.count();
     let (outcome, response) = match answer(&served, request).await {
         Ok(response) => (Outcome::Ok, response),
-        Err(Problem::Invalid(errors)) => (Outcome::Invalid, detail(StatusCode::UNPROCESSABLE_ENTITY, errors)),
+        Err(Problem::Invalid(faults)) => (Outcome::Invalid, detail(StatusCode::UNPROCESSABLE_ENTITY, faults)),
         Err(Problem::Unserved(why)) => (why.outcome(), why.response(&served, detail)),
     };
     counted.ends(outcome);
@@ -44,13 +43,15 @@ pub(super) async fn predict(State(served): State<Arc<Served>>, request: Request)
 async fn answer(served: &Served, request: Request) -> Result<Response, Problem> {
     let Received { body, at: received, shape, .. } =
         receive(served, request).await.map_err(Problem::Unserved)?;
-    let mut row = features::parse(&body).map_err(Problem::Invalid)?;
+    let width = shape.input.width;
+    let mut row = features::parse(&body, width).map_err(Problem::Invalid)?;
+    drop(body);
     // As the tutorial: what is missing is zero, what is too much is cut off.
-    if row.len() > shape.input.width {
+    if row.count > width {
         served.telemetry.truncated();
     }
-    row.resize(shape.input.width, 0.0);
-    let output = compute(served, row, 1, None, received).await.map_err(Problem::Unserved)?;
+    row.numbers.resize(width, 0.0);
+    let output = compute(served, row.numbers, 1, None, received).await.map_err(Problem::Unserved)?;
     let took = received.elapsed();
     let prediction = Prediction {
         prediction: output.into_iter().map(f64::from).collect(),

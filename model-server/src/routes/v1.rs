@@ -1,6 +1,7 @@
 //! KServe's first protocol, `POST /v1/models/{model}:predict`: what its client speaks when it is not told otherwise.
 //! It asks for life at `/`.
 
+use std::fmt;
 use std::sync::Arc;
 
 use axum::Router;
@@ -8,18 +9,16 @@ use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, IgnoredAny, SeqAccess, Visitor};
 
+use super::excerpt::Excerpt;
 use super::inference::{Received, compute, receive};
+use super::json::{explain, not_a_string};
 use super::problem::{Problem, error};
 use super::v2::Numbers;
 use super::{Served, write};
 use crate::lifecycle::NotReady;
-
-#[derive(Deserialize)]
-struct Instances {
-    instances: Vec<Numbers>,
-}
 
 #[derive(Serialize)]
 struct Predictions<'a> {
@@ -70,13 +69,14 @@ async fn predict(
 
 async fn answer(served: &Served, target: &str, request: Request) -> Result<Response, Problem> {
     let Some(model) = target.strip_suffix(":predict") else {
-        return Err(Problem::Unknown(format!("expected MODEL:predict, found {target:?}")));
+        return Err(Problem::Unknown(format!("expected MODEL:predict, found {}", Excerpt(target))));
     };
     check(served, model)?;
     let Received { body, at: received, shape, .. } =
         receive(served, request).await.map_err(Problem::Unserved)?;
     let (input, rows) =
         parse(&body, shape.input.width, served.settings.max_batch_size).map_err(Problem::Invalid)?;
+    drop(body);
     let numbers = compute(served, input, rows, None, received).await.map_err(Problem::Unserved)?;
     let predictions = numbers.chunks(shape.output.width).collect();
     let response = write(StatusCode::OK, &Predictions { predictions });
@@ -89,28 +89,135 @@ fn check(served: &Served, model: &str) -> Result<(), Problem> {
     if model == known {
         Ok(())
     } else {
-        Err(Problem::Unknown(format!("expected model {known:?}, found {model:?}")))
+        Err(Problem::Unknown(format!("expected model {known:?}, found {}", Excerpt(model))))
     }
 }
 
 /// The rows behind one another, and how many they are.
 fn parse(body: &[u8], width: usize, max_rows: usize) -> Result<(Vec<f32>, usize), String> {
-    let Instances { instances } =
-        serde_json::from_slice(body).map_err(|error| format!("expected instances to predict: {error}"))?;
-    let rows = instances.len();
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let Instances { numbers, rows, problem } = BodySeed { width, max_rows }
+        .deserialize(&mut json)
+        .and_then(|instances| json.end().map(|()| instances))
+        .map_err(|error| format!("expected instances to predict: {}", explain(&error)))?;
     if rows == 0 || rows > max_rows {
         return Err(format!("expected 1 to {max_rows} instances, found {rows}"));
     }
-    let mut input = Vec::with_capacity(rows * width);
-    for (position, Numbers { numbers, .. }) in instances.into_iter().enumerate() {
-        if numbers.len() != width {
-            let found = numbers.len();
-            return Err(format!("expected {width} numbers in instance {position}, found {found}"));
-        }
-        if numbers.iter().any(|number| !number.is_finite()) {
-            return Err(format!("expected finite numbers in single precision in instance {position}"));
-        }
-        input.extend(numbers);
+    problem.map_or(Ok((numbers, rows)), Err)
+}
+
+/// The instances of a body, as far as they are what the model takes.
+struct Instances {
+    numbers: Vec<f32>,
+    /// How many there are, those that are not kept included.
+    rows: usize,
+    /// What is wrong with the first one that is wrong; nothing is kept from there on.
+    problem: Option<String>,
+}
+
+/// Reads `{"instances": [...]}`, and keeps no more than the model takes.
+#[derive(Clone, Copy)]
+struct BodySeed {
+    width: usize,
+    max_rows: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for BodySeed {
+    type Value = Instances;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Instances, D::Error> {
+        deserializer.deserialize_any(self)
     }
-    Ok((input, rows))
+}
+
+impl<'de> Visitor<'de> for BodySeed {
+    type Value = Instances;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Instances, A::Error> {
+        let mut instances = None;
+        while let Some(key) = map.next_key::<Key>()? {
+            match key {
+                Key::Other => drop(map.next_value::<IgnoredAny>()?),
+                Key::Instances if instances.is_some() => return Err(de::Error::duplicate_field("instances")),
+                Key::Instances => instances = Some(map.next_value_seed(ListSeed(self))?),
+            }
+        }
+        instances.ok_or_else(|| de::Error::missing_field("instances"))
+    }
+
+    fn visit_str<E: de::Error>(self, _text: &str) -> Result<Instances, E> {
+        Err(not_a_string(&self))
+    }
+}
+
+struct ListSeed(BodySeed);
+
+impl<'de> DeserializeSeed<'de> for ListSeed {
+    type Value = Instances;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Instances, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ListSeed {
+    type Value = Instances;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of instances")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Instances, A::Error> {
+        let ListSeed(BodySeed { width, max_rows }) = self;
+        let mut instances = Instances { numbers: Vec::new(), rows: 0, problem: None };
+        while instances.rows < max_rows && instances.problem.is_none() {
+            let Some(Numbers { numbers, .. }) = list.next_element()? else { return Ok(instances) };
+            let row = instances.rows;
+            if numbers.len() != width {
+                let found = numbers.len();
+                instances.problem =
+                    Some(format!("expected {width} numbers in instance {row}, found {found}"));
+            } else if numbers.iter().any(|number| !number.is_finite()) {
+                let problem = format!("expected finite numbers in single precision in instance {row}");
+                instances.problem = Some(problem);
+            }
+            instances.numbers.extend(numbers);
+            instances.rows += 1;
+        }
+        while list.next_element::<IgnoredAny>()?.is_some() {
+            instances.rows += 1;
+        }
+        Ok(instances)
+    }
+
+    fn visit_str<E: de::Error>(self, _text: &str) -> Result<Instances, E> {
+        Err(not_a_string(&self))
+    }
+}
+
+enum Key {
+    Instances,
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Key, D::Error> {
+        struct KeyVisitor;
+        impl Visitor<'_> for KeyVisitor {
+            type Value = Key;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+
+            fn visit_str<E>(self, key: &str) -> Result<Key, E> {
+                Ok(if key == "instances" { Key::Instances } else { Key::Other })
+            }
+        }
+        deserializer.deserialize_identifier(KeyVisitor)
+    }
 }

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub(super) use self::numbers::Numbers;
 pub(super) use self::repository::router as repository;
+use super::excerpt::Excerpt;
 use super::problem::error;
 use super::{Served, write};
 
@@ -38,12 +39,13 @@ impl Named {
     fn check(&self, served: &Served) -> Result<(), String> {
         let identity = &served.settings.identity;
         if self.model != identity.model {
-            return Err(format!("expected model {:?}, found {:?}", identity.model, self.model));
+            return Err(format!("expected model {:?}, found {}", identity.model, Excerpt(&self.model)));
         }
         match &self.version {
             Some(version) if *version != identity.version => {
                 let (known, model) = (&identity.version, &identity.model);
-                Err(format!("expected version {known:?} of model {model:?}, found {version:?}"))
+                let found = Excerpt(version);
+                Err(format!("expected version {known:?} of model {model:?}, found {found}"))
             }
             _ => Ok(()),
         }

@@ -1,26 +1,25 @@
 //! Reads the usual body of `/predict`, `{"features":[...]}` with nothing but numbers, in one pass: reading the body is most of the
 //! work of a small model. Whatever else a body may be is left to the parser that knows all of JSON.
 
-/// The numbers, in double precision as JSON means them and then in single; `None` for any other body, a valid one or not.
-pub(super) fn scan(body: &[u8], usual_width: usize) -> Option<Vec<f32>> {
+use super::Row;
+
+/// The numbers, in double precision as JSON means them and then in single, up to `width` of them; `None` for any other body, a
+/// valid one or not.
+pub(super) fn body(body: &[u8], width: usize) -> Option<Row> {
     let mut scanner = Scanner { rest: body };
-    for token in [&b"{"[..], b"\"features\"", b":", b"["] {
+    for token in [&b"{"[..], b"\"features\"", b":"] {
         scanner.token(token)?;
     }
-    let mut row = Vec::with_capacity(usual_width);
-    loop {
-        let single = scanner.number()? as f32;
-        if !single.is_finite() {
-            return None;
-        }
-        row.push(single);
-        match scanner.next()? {
-            b',' => {}
-            b']' => break,
-            _ => return None,
-        }
-    }
+    let row = scanner.list(width)?;
     scanner.token(b"}")?;
+    scanner.space();
+    scanner.rest.is_empty().then_some(row)
+}
+
+/// The same of the list alone.
+pub(super) fn list(list: &[u8], width: usize) -> Option<Row> {
+    let mut scanner = Scanner { rest: list };
+    let row = scanner.list(width)?;
     scanner.space();
     scanner.rest.is_empty().then_some(row)
 }
@@ -30,6 +29,23 @@ struct Scanner<'a> {
 }
 
 impl Scanner<'_> {
+    fn list(&mut self, width: usize) -> Option<Row> {
+        self.token(b"[")?;
+        let mut row = Row::of_width(width);
+        loop {
+            let single = self.number()? as f32;
+            if !single.is_finite() {
+                return None;
+            }
+            row.push(single, width);
+            match self.next()? {
+                b',' => {}
+                b']' => return Some(row),
+                _ => return None,
+            }
+        }
+    }
+
     fn space(&mut self) {
         while let [b' ' | b'\n' | b'\r' | b'\t', rest @ ..] = self.rest {
             self.rest = rest;
@@ -217,8 +233,11 @@ mod tests {
 
     #[test]
     fn only_the_usual_body_is_read() {
-        assert_eq!(scan(b"{\"features\":[1,2.5]}", 4), Some(vec![1.0, 2.5]));
-        assert_eq!(scan(b" {\n\"features\" : [ 1 ,\t-2e-1 ] }\r\n", 4), Some(vec![1.0, -0.2]));
+        let row = |numbers: &[f32]| Some(Row { numbers: numbers.to_vec(), count: numbers.len() });
+        assert_eq!(body(b"{\"features\":[1,2.5]}", 4), row(&[1.0, 2.5]));
+        assert_eq!(body(b" {\n\"features\" : [ 1 ,\t-2e-1 ] }\r\n", 4), row(&[1.0, -0.2]));
+        assert_eq!(list(b" [1 , 2.5 ] ", 4), row(&[1.0, 2.5]));
+        assert_eq!(list(b"[1]]", 4), None);
         for other in [
             "",
             "{}",
@@ -234,16 +253,16 @@ mod tests {
             r#"{"features":[1 2]}"#,
             r#"{"feature":[1]}"#,
         ] {
-            assert_eq!(scan(other.as_bytes(), 4), None, "{other}");
+            assert_eq!(body(other.as_bytes(), 4), None, "{other}");
         }
     }
 
     #[test]
     fn a_damaged_body_is_never_read_as_another_one() {
-        let body = br#"{"features":[0.123456,-1.5e-3,12345678.25,7]}"#;
-        for position in 0..body.len() {
+        let whole = br#"{"features":[0.123456,-1.5e-3,12345678.25,7]}"#;
+        for position in 0..whole.len() {
             for byte in 0..=255 {
-                let mut damaged = body.to_vec();
+                let mut damaged = whole.to_vec();
                 damaged[position] = byte;
                 let expected = serde_json::from_slice::<serde_json::Value>(&damaged).ok().and_then(|value| {
                     let numbers = value.get("features")?.as_array()?;
@@ -252,8 +271,8 @@ mod tests {
                         .map(|number| number.as_f64().map(|number| number as f32))
                         .collect::<Option<Vec<_>>>()
                 });
-                if let Some(row) = scan(&damaged, 4) {
-                    assert_eq!(Some(row), expected, "{}", String::from_utf8_lossy(&damaged));
+                if let Some(row) = body(&damaged, 8) {
+                    assert_eq!(Some(row.numbers), expected, "{}", String::from_utf8_lossy(&damaged));
                 }
             }
         }

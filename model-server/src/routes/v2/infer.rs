@@ -32,6 +32,7 @@ async fn answer(served: &Served, named: &Named, request: Request) -> Result<Resp
         receive(served, request).await.map_err(Problem::Unserved)?;
     let Asked { id, input, rows, timeout, output } =
         request::parse(&headers, &body, shape, settings.max_batch_size).map_err(Problem::Invalid)?;
+    drop(body);
     let numbers = compute(served, input, rows, timeout, received).await.map_err(Problem::Unserved)?;
     let coding = Coding::asked(&headers);
     let response = response(&settings.identity, id.as_deref(), &shape.output, &numbers, output, coding);

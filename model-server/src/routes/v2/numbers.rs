@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 
+use crate::routes::json::not_a_string;
+
 /// A datatype of the protocol whose numbers the model can take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Datatype {
@@ -73,8 +75,27 @@ pub(in crate::routes) struct Numbers {
 impl<'de> Deserialize<'de> for Numbers {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Numbers, D::Error> {
         let mut numbers = Numbers { numbers: Vec::new(), fraction: None };
-        deserializer.deserialize_seq(Nested(&mut numbers))?;
+        deserializer.deserialize_any(List(Nested(&mut numbers)))?;
         Ok(numbers)
+    }
+}
+
+/// A list, at the outermost level.
+struct List<'a>(Nested<'a>);
+
+impl<'de> Visitor<'de> for List<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of numbers")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<(), A::Error> {
+        self.0.visit_seq(items)
+    }
+
+    fn visit_str<E: de::Error>(self, _text: &str) -> Result<(), E> {
+        Err(not_a_string(&self))
     }
 }
 
@@ -123,6 +144,10 @@ impl<'de> Visitor<'de> for Nested<'_> {
     fn visit_u64<E: de::Error>(self, number: u64) -> Result<(), E> {
         self.push(number as f64, true);
         Ok(())
+    }
+
+    fn visit_str<E: de::Error>(self, _text: &str) -> Result<(), E> {
+        Err(not_a_string(&self))
     }
 }
 

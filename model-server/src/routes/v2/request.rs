@@ -7,6 +7,8 @@ use serde::Deserialize;
 
 use super::numbers::{Datatype, Numbers};
 use crate::model::Shape;
+use crate::routes::excerpt::Excerpt;
+use crate::routes::json::{First, Flag, Object, Whole, explain};
 
 /// What is asked for.
 #[derive(Debug, PartialEq)]
@@ -30,43 +32,48 @@ pub(super) enum Wanted {
 #[derive(Deserialize)]
 struct Request {
     id: Option<String>,
-    parameters: Option<RequestParameters>,
-    inputs: Vec<Input>,
-    outputs: Option<Vec<Output>>,
+    parameters: Option<Object<RequestParameters>>,
+    inputs: First<1, Object<Input>>,
+    outputs: Option<First<1, Object<Output>>>,
 }
 
 #[derive(Default, Deserialize)]
 struct RequestParameters {
     /// Microseconds.
-    timeout: Option<u64>,
-    binary_data_output: Option<bool>,
+    timeout: Option<Whole>,
+    binary_data_output: Option<Flag>,
 }
 
 #[derive(Deserialize)]
 struct Input {
     name: String,
-    shape: Vec<u64>,
+    shape: First<MOST_DIMENSIONS, Whole>,
     datatype: String,
-    parameters: Option<InputParameters>,
+    parameters: Option<Object<InputParameters>>,
     data: Option<Numbers>,
 }
 
 #[derive(Default, Deserialize)]
 struct InputParameters {
-    binary_data_size: Option<usize>,
+    binary_data_size: Option<Whole>,
 }
 
 #[derive(Deserialize)]
 struct Output {
     name: String,
-    parameters: Option<OutputParameters>,
+    parameters: Option<Object<OutputParameters>>,
 }
 
 #[derive(Default, Deserialize)]
 struct OutputParameters {
-    binary_data: Option<bool>,
-    classification: Option<u64>,
+    binary_data: Option<Flag>,
+    classification: Option<Whole>,
 }
+
+/// Dimensions of a shape that are kept; no model here has so many.
+const MOST_DIMENSIONS: usize = 8;
+/// Bytes of a request's id, which the answer repeats.
+const LONGEST_ID: usize = 1024;
 
 /// How long the JSON before binary tensors is.
 pub(super) const HEADER_LENGTH: &str = "inference-header-content-length";
@@ -85,8 +92,9 @@ pub(super) fn parse(
             let split = number.and_then(|length| body.split_at_checked(length));
             let (json, binary) = split.ok_or_else(|| {
                 format!(
-                    "expected Inference-Header-Content-Length to be a number of bytes up to {}, found {length:?}",
-                    body.len()
+                    "expected Inference-Header-Content-Length to be a number of bytes up to {}, found {}",
+                    body.len(),
+                    Excerpt(&String::from_utf8_lossy(length.as_bytes()))
                 )
             })?;
             (json, Some(binary))
@@ -97,17 +105,27 @@ pub(super) fn parse(
     {
         return raw(binary, shape, max_rows);
     }
-    let request: Request =
-        serde_json::from_slice(json).map_err(|error| format!("expected a request to infer: {error}"))?;
-    let [input] = <[Input; 1]>::try_from(request.inputs)
-        .map_err(|inputs| format!("expected one input, {:?}, found {}", shape.input.name, inputs.len()))?;
+    let Object(request): Object<Request> = serde_json::from_slice(json)
+        .map_err(|error| format!("expected a request to infer: {}", explain(&error)))?;
+    let Request { id, parameters, inputs, outputs } = request;
+    if let Some(id) = &id
+        && id.len() > LONGEST_ID
+    {
+        return Err(format!("expected an id of at most {LONGEST_ID} bytes, found {}", id.len()));
+    }
+    let found = inputs.count;
+    let [Object(input)] = <[Object<Input>; 1]>::try_from(inputs.items)
+        .ok()
+        .filter(|_| found == 1)
+        .ok_or_else(|| format!("expected one input, {:?}, found {found}", shape.input.name))?;
     let rows = rows(&input, shape, max_rows)?;
-    let parameters = request.parameters.unwrap_or_default();
-    let all_binary = parameters.binary_data_output.unwrap_or(false);
-    let output = wanted(request.outputs, shape, all_binary)?;
+    let Object(parameters) = parameters.unwrap_or_default();
+    let Flag(all_binary) = parameters.binary_data_output.unwrap_or_default();
+    let output = wanted(outputs, shape, all_binary)?;
     let input = numbers(input, binary.unwrap_or_default(), rows * shape.input.width)?;
-    let timeout = parameters.timeout.filter(|micros| *micros > 0).map(Duration::from_micros);
-    Ok(Asked { id: request.id, input, rows, timeout, output })
+    let timeout = parameters.timeout.filter(|Whole(micros)| *micros > 0);
+    let timeout = timeout.map(|Whole(micros)| Duration::from_micros(micros));
+    Ok(Asked { id, input, rows, timeout, output })
 }
 
 /// A body without JSON is the one input as it lies in memory; the answer is binary, too.
@@ -124,19 +142,23 @@ fn raw(binary: &[u8], shape: &Shape, max_rows: usize) -> Result<Asked, String> {
 
 fn rows(input: &Input, shape: &Shape, max_rows: usize) -> Result<usize, String> {
     if input.name != shape.input.name {
-        return Err(format!("expected input {:?}, found {:?}", shape.input.name, input.name));
+        return Err(format!("expected input {:?}, found {}", shape.input.name, Excerpt(&input.name)));
     }
     let width = shape.input.width;
-    match input.shape[..] {
-        [rows, found] if found == width as u64 && rows > 0 => {
-            let rows = usize::try_from(rows).unwrap_or(usize::MAX);
+    match (&input.shape.items[..], input.shape.count) {
+        ([Whole(rows), Whole(found)], 2) if *found == width as u64 && *rows > 0 => {
+            let rows = usize::try_from(*rows).unwrap_or(usize::MAX);
             fits(rows, max_rows)?;
             Ok(rows)
         }
-        _ => Err(format!(
-            "expected shape [-1, {width}] of input {:?}, found {:?}",
-            shape.input.name, input.shape
+        (_, count) if count > MOST_DIMENSIONS => Err(format!(
+            "expected shape [-1, {width}] of input {:?}, found {count} dimensions",
+            shape.input.name
         )),
+        (dimensions, _) => {
+            let found: Vec<u64> = dimensions.iter().map(|Whole(dimension)| *dimension).collect();
+            Err(format!("expected shape [-1, {width}] of input {:?}, found {found:?}", shape.input.name))
+        }
     }
 }
 
@@ -144,17 +166,27 @@ fn fits(rows: usize, max_rows: usize) -> Result<(), String> {
     if rows <= max_rows { Ok(()) } else { Err(format!("expected at most {max_rows} rows, found {rows}")) }
 }
 
-fn wanted(outputs: Option<Vec<Output>>, shape: &Shape, all_binary: bool) -> Result<Wanted, String> {
+fn wanted(
+    outputs: Option<First<1, Object<Output>>>,
+    shape: &Shape,
+    all_binary: bool,
+) -> Result<Wanted, String> {
     let mut binary = all_binary;
-    for output in outputs.unwrap_or_default() {
-        if output.name != shape.output.name {
-            return Err(format!("expected output {:?}, found {:?}", shape.output.name, output.name));
+    if let Some(First { items, count }) = outputs {
+        if count > 1 {
+            return Err(format!("expected one output, {:?}, found {count}", shape.output.name));
         }
-        let parameters = output.parameters.unwrap_or_default();
-        if parameters.classification.is_some_and(|classes| classes > 0) {
-            return Err(format!("expected output {:?} without classification, found some", output.name));
+        for Object(output) in items {
+            if output.name != shape.output.name {
+                let (expected, found) = (&shape.output.name, Excerpt(&output.name));
+                return Err(format!("expected output {expected:?}, found {found}"));
+            }
+            let Object(parameters) = output.parameters.unwrap_or_default();
+            if parameters.classification.is_some_and(|Whole(classes)| classes > 0) {
+                return Err(format!("expected output {:?} without classification, found some", output.name));
+            }
+            binary = parameters.binary_data.map_or(all_binary, |Flag(binary)| binary);
         }
-        binary = parameters.binary_data.unwrap_or(all_binary);
     }
     Ok(if binary { Wanted::Binary } else { Wanted::Json })
 }
@@ -162,9 +194,11 @@ fn wanted(outputs: Option<Vec<Output>>, shape: &Shape, all_binary: bool) -> Resu
 fn numbers(input: Input, binary: &[u8], expected: usize) -> Result<Vec<f32>, String> {
     let name = &input.name;
     let datatype = Datatype::of(&input.datatype).ok_or_else(|| {
-        format!("expected datatype {} of input {name:?}, found {:?}", Datatype::KNOWN, input.datatype)
+        let found = Excerpt(&input.datatype);
+        format!("expected datatype {} of input {name:?}, found {found}", Datatype::KNOWN)
     })?;
-    let numbers = match (input.data, input.parameters.and_then(|parameters| parameters.binary_data_size)) {
+    let size = input.parameters.and_then(|Object(parameters)| parameters.binary_data_size);
+    let numbers = match (input.data, size) {
         (Some(Numbers { numbers, fraction }), None) => {
             if let (Some(position), Datatype::Int { .. }) = (fraction, datatype) {
                 return Err(format!(
@@ -177,14 +211,14 @@ fn numbers(input: Input, binary: &[u8], expected: usize) -> Result<Vec<f32>, Str
             }
             numbers
         }
-        (None, Some(size)) => {
-            if size != binary.len() {
+        (None, Some(Whole(size))) => {
+            if size != binary.len() as u64 {
                 return Err(format!(
                     "expected {size} bytes of input {name:?} behind the JSON, found {}",
                     binary.len()
                 ));
             }
-            if size != expected * datatype.size() {
+            if size != (expected * datatype.size()) as u64 {
                 return Err(format!(
                     "expected {} bytes of input {name:?}, found {size}",
                     expected * datatype.size()

@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::admin::{self, Admin};
+use crate::bodies::BodyBudget;
 use crate::config::{Config, DrainConfig, HttpConfig, MetricsConfig};
 use crate::gpu;
 use crate::gpu::nvml::NvmlDriver;
@@ -71,8 +72,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         drain,
         log_format: _,
     } = config;
-    let HttpConfig { listen, admin_listen, max_connections, header_timeout, body_timeout, max_body_bytes } =
-        http;
+    let HttpConfig { listen, admin_listen, max_connections, header_timeout, bodies } = http;
     let MetricsConfig { latency_buckets, window, gpu_poll_interval, gpu_unknown_is_zero } = metrics;
     let (workers, max_batch_size) = (workers.get(), max_batch_size.get());
     let found = repository::find(&model)?;
@@ -87,16 +87,8 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         queue: Arc::clone(&queue),
         telemetry: Arc::clone(&telemetry),
         life: Lifecycle::new(Arc::clone(&telemetry)),
-        settings: Settings {
-            identity,
-            workers,
-            max_batch_size,
-            max_batch_delay,
-            overload_status,
-            timeouts,
-            max_body_bytes,
-            body_timeout,
-        },
+        bodies: BodyBudget::new(bodies, telemetry.bodies().clone()),
+        settings: Settings { identity, workers, max_batch_size, max_batch_delay, overload_status, timeouts },
     });
 
     let failed = |cause| AppError::Listen { address: listen, cause };
@@ -147,7 +139,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     stage.send_replace(Stage::Closing);
     tracing::info!(signal, delay_seconds = drain.delay.as_secs_f64(), "draining");
     tokio::select! {
-        () = end(drain, &stage, &queue, &mut serving) => tracing::info!("drained"),
+        () = end(drain, &stage, &served, &mut serving) => tracing::info!("drained"),
         signal = signals.next() => tracing::warn!(signal, "second signal: ending now"),
     }
     Ok(())
@@ -157,18 +149,19 @@ pub async fn run(config: Config) -> Result<(), AppError> {
 async fn end(
     drain: DrainConfig,
     stage: &watch::Sender<Stage>,
-    queue: &Queue,
+    served: &Served,
     serving: &mut tokio::task::JoinHandle<()>,
 ) {
     tokio::time::sleep(drain.delay).await;
     stage.send_replace(Stage::Stopping);
+    served.bodies.drain_by(Instant::now() + LAST_BODIES.min(drain.timeout / 2));
     if tokio::time::timeout(drain.timeout, &mut *serving).await.is_err() {
         tracing::warn!(timeout_seconds = drain.timeout.as_secs_f64(), "requests did not end in time");
-        queue.abandon(Failure::Draining);
+        served.queue.abandon(Failure::Draining);
         // They are answered now, unless their clients do not read.
         let _ = tokio::time::timeout(LAST_ANSWERS, serving).await;
     }
-    queue.close(Failure::Draining);
+    served.queue.close(Failure::Draining);
 }
 
 /// Loads the model and executes it once, for one row and for a full batch; says what it is.
@@ -228,6 +221,8 @@ impl Signals {
     }
 }
 
+/// How long bodies may take to arrive whose requests began before nothing was accepted any more.
+const LAST_BODIES: Duration = Duration::from_secs(2);
 /// How long refused requests may take to be told.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// How long the runtime may take to end its tasks.

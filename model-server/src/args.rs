@@ -64,7 +64,8 @@ pub struct Flags {
         value_name = "TIME"
     )]
     pub header_timeout: String,
-    /// How long the body of a request may take to come; 408 then.
+    /// How long the body of a request may take to arrive; 408 then. At the end of a drain it is two seconds, or half of
+    /// --drain-timeout if that is less; 503 then.
     #[arg(
         long,
         help_heading = "Connections",
@@ -82,6 +83,11 @@ pub struct Flags {
         value_name = "BYTES"
     )]
     pub max_body_bytes: String,
+    /// Memory in bytes for all request bodies that are being received or decompressed; 503 with Retry-After for a body that
+    /// finds none left. Bodies above 64 KiB leave a quarter of it to smaller ones, and while half of it is taken a body has two
+    /// seconds to arrive [default: 67108864, or four times --max-body-bytes if that is more].
+    #[arg(long, help_heading = "Connections", env = "MODEL_SERVER_MAX_BODY_MEMORY", value_name = "BYTES")]
+    pub max_body_memory: Option<String>,
 
     /// An ONNX file with one input and one output, each a batch of rows [default: a built-in Linear(768, 2)].
     #[arg(long, help_heading = "Model", env = "MODEL_SERVER_MODEL", value_name = "FILE")]

@@ -14,6 +14,7 @@ use self::values::{
     version_policy,
 };
 use crate::args::Flags;
+use crate::bodies::BodyLimits;
 
 /// What the server runs by.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,10 +60,8 @@ pub struct HttpConfig {
     pub max_connections: NonZeroUsize,
     /// How long the head of a request may take to come.
     pub header_timeout: Duration,
-    /// How long the body of a request may take to come.
-    pub body_timeout: Duration,
-    /// Largest body in bytes, compressed or not.
-    pub max_body_bytes: usize,
+    /// What request bodies may take.
+    pub bodies: BodyLimits,
 }
 
 /// Where the model comes from, and what it is called.
@@ -194,6 +193,7 @@ impl Config {
             header_timeout,
             body_timeout,
             max_body_bytes,
+            max_body_memory,
             model,
             model_repository,
             model_name,
@@ -233,6 +233,18 @@ impl Config {
             }
             _ => choice(text, &backends),
         });
+        let max_body_bytes = f.check("--max-body-bytes", &max_body_bytes, bytes);
+        let max_body_memory = max_body_memory.map(|text| f.check("--max-body-memory", &text, bytes));
+        let most_bytes = max_body_bytes.unwrap_or(1);
+        let max_body_memory = max_body_memory.unwrap_or(Some(BODY_MEMORY.max(most_bytes.saturating_mul(4))));
+        if let Some(memory) = max_body_memory
+            && memory / 3 < most_bytes
+        {
+            f.0.push(format!(
+                "--max-body-memory: expected at least three times --max-body-bytes, {most_bytes}, for a body compressed \
+                 and decompressed, found {memory}"
+            ));
+        }
         let input_width = input_width.map(|text| f.check("--input-width", &text, at_least_one));
         let timeouts = (
             f.check("--default-timeout", &default_timeout, optional_time),
@@ -279,7 +291,6 @@ impl Config {
             f.check("--max-connections", &max_connections, at_least_one),
             f.check("--header-timeout", &header_timeout, positive_time),
             f.check("--body-timeout", &body_timeout, positive_time),
-            f.check("--max-body-bytes", &max_body_bytes, bytes),
             f.check("--model-name", &model_name, name),
             f.check("--intra-op-threads", &intra_op_threads, at_least_one),
             f.check("--workers", &workers, at_least_one),
@@ -303,7 +314,6 @@ impl Config {
             Some(max_connections),
             Some(header_timeout),
             Some(body_timeout),
-            Some(max_body_bytes),
             Some(name),
             Some(intra_op_threads),
             Some(workers),
@@ -331,6 +341,9 @@ impl Config {
         let (Some(default), Some(max)) = timeouts else {
             return Err(Faults(f.0));
         };
+        let (Some(max_body_bytes), Some(max_body_memory)) = (max_body_bytes, max_body_memory) else {
+            return Err(Faults(f.0));
+        };
         if !f.0.is_empty() {
             return Err(Faults(f.0));
         }
@@ -340,8 +353,7 @@ impl Config {
                 admin_listen: admin.flatten(),
                 max_connections,
                 header_timeout,
-                body_timeout,
-                max_body_bytes,
+                bodies: BodyLimits { bytes: max_body_bytes, memory: max_body_memory, time: body_timeout },
             },
             model: ModelConfig {
                 source,
@@ -366,6 +378,9 @@ impl Config {
         })
     }
 }
+
+/// Memory for bodies where no flag says it: 32 of the largest that are allowed by default.
+const BODY_MEMORY: usize = 64 << 20;
 
 /// Collects faults.
 struct Collector(Vec<String>);
@@ -470,6 +485,21 @@ mod tests {
                 ]
             );
         }
+    }
+
+    #[test]
+    fn the_memory_for_bodies_holds_a_body_compressed_and_decompressed() {
+        let memory = |arguments: &[&str]| parse(arguments).expect("valid").http.bodies.memory;
+        assert_eq!(memory(&[]), 64 << 20);
+        assert_eq!(memory(&["--max-body-bytes=100000000"]), 400_000_000);
+        assert_eq!(memory(&["--max-body-bytes=1000", "--max-body-memory=3000"]), 3000);
+        assert_eq!(
+            faults(&["--max-body-bytes=1000", "--max-body-memory=2999"]),
+            [
+                "--max-body-memory: expected at least three times --max-body-bytes, 1000, for a body compressed and \
+                 decompressed, found 2999"
+            ]
+        );
     }
 
     #[test]

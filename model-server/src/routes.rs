@@ -22,6 +22,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Serialize;
 
+use crate::bodies::BodyBudget;
 use crate::config::Timeouts;
 use crate::lifecycle::Lifecycle;
 use crate::queue::Queue;
@@ -35,6 +36,8 @@ pub struct Served {
     pub telemetry: Arc<Telemetry>,
     /// Where the server is in its life.
     pub life: Lifecycle,
+    /// What bodies may take.
+    pub bodies: BodyBudget,
     /// What it is told to do.
     pub settings: Settings,
 }
@@ -54,10 +57,6 @@ pub struct Settings {
     pub overload_status: StatusCode,
     /// How long requests may wait for their execution.
     pub timeouts: Timeouts,
-    /// Largest body in bytes, compressed or not.
-    pub max_body_bytes: usize,
-    /// How long a body may take to come.
-    pub body_timeout: Duration,
 }
 
 /// All endpoints.

@@ -3,6 +3,7 @@
 //! The three names of the tutorial are for the whole server and have no labels: an autoscaler reads them as they are.
 //! No label value comes from a client, and pod or namespace are left to whoever scrapes.
 
+mod bodies;
 mod busy;
 mod depth;
 mod gpu;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use prometheus::{Counter, Encoder as _, Gauge, Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 
+pub use self::bodies::{BodyMetrics, RefusedBody};
 use self::busy::{Busy, BusyTime};
 use self::depth::Depth;
 pub use self::gpu::GpuMetrics;
@@ -43,6 +45,7 @@ pub struct Telemetry {
     model_load_seconds: Gauge,
     model_warmup_seconds: Gauge,
     draining: IntGauge,
+    bodies: BodyMetrics,
     gpu: GpuMetrics,
     requests: Depth,
     peak: Peak,
@@ -173,6 +176,7 @@ impl Telemetry {
                 )
                 .with_label_values(&model_and_version),
             draining: r.gauge("server_draining", "1 from the signal to end on, else 0."),
+            bodies: BodyMetrics::new(&r),
             gpu: GpuMetrics::new(&r),
             requests: Depth::default(),
             peak: Peak::new(capacity.window, origin),
@@ -240,6 +244,11 @@ impl Telemetry {
     /// The signal to end came.
     pub fn draining(&self) {
         self.draining.set(1);
+    }
+
+    /// The handles of the budget of bodies.
+    pub fn bodies(&self) -> &BodyMetrics {
+        &self.bodies
     }
 
     /// The handles of the GPU's collector.

@@ -60,6 +60,14 @@ impl Program {
         assert!(status.expect("a shell").success());
     }
 
+    /// The most memory that it ever had, in bytes.
+    fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+        let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+        kibibytes << 10
+    }
+
     fn end(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -453,4 +461,122 @@ fn an_address_in_use_is_told() {
     let (code, _, errors) = run(&["--listen", &address]);
     assert_eq!(code, Some(1));
     assert!(errors.contains(&format!("cannot serve on {address}")), "{errors}");
+}
+
+/// A gzipped body of `/predict` with so many items, each of them at fault.
+fn packed_faults(item: &str, items: usize) -> Vec<u8> {
+    let body = format!(r#"{{"features":[{}]}}"#, vec![item; items].join(","));
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(body.as_bytes()).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+#[test]
+fn small_packed_bodies_full_of_faults_take_little_memory_and_get_small_answers() {
+    let mut program = Program::start(&[]);
+    let address = program.ready();
+    for (item, items) in [(r#""""#, 699_040), ("{}", 699_040), ("[[]]", 400_000), ("1", 1_000_000)] {
+        let body = packed_faults(item, items);
+        assert!(body.len() < 5000, "{} bytes", body.len());
+        for path in ["/predict", "/v1/models/default:predict", "/v2/models/default/infer"] {
+            let mut client = Client::new(address);
+            let head = format!(
+                "POST {path} HTTP/1.1\r\nhost: test\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n",
+                body.len()
+            );
+            client.0.get_mut().write_all(&[head.as_bytes(), &body].concat()).expect("open");
+            let answer = client.answer();
+            let expected = match path {
+                "/predict" if item == "1" => 200,
+                "/predict" => 422,
+                _ => 400,
+            };
+            assert_eq!(answer.code, expected, "{path} {item}: {}", answer.body);
+            assert!(answer.body.len() < 8192, "{path} {item}: {} bytes", answer.body.len());
+        }
+    }
+    let peak = program.peak_memory();
+    assert!(peak < 96 << 20, "{} MiB", peak >> 20);
+}
+
+#[test]
+fn unfinished_bodies_share_their_memory_and_keep_nobody_out() {
+    let mut program = Program::start(&["--body-timeout=1m", "--max-body-memory=16777216"]);
+    let address = program.ready();
+    let length = 2_097_152;
+    let body = vec![b' '; length - 10];
+    let unfinished: Vec<Client> = (0..100)
+        .map(|_| {
+            let mut client = Client::new(address);
+            let head = format!("POST /predict HTTP/1.1\r\nhost: test\r\ncontent-length: {length}\r\n\r\n");
+            // Those that find no memory are refused while they send.
+            let stream = client.0.get_mut();
+            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
+            client
+        })
+        .collect();
+    let mut observer = Client::new(address);
+    for _ in 0..100 {
+        assert_eq!(observer.ask("POST", "/predict", FEATURES).code, 200);
+    }
+    let large = format!(r#"{{"features":[{}]}}"#, vec!["0.125"; 768].join(","));
+    assert_eq!(observer.ask("POST", "/predict", &large).code, 200);
+    let peak = program.peak_memory();
+    assert!(peak < 96 << 20, "{} MiB", peak >> 20);
+    let refused = r#"inference_bodies_refused_total{reason="no_memory"}"#;
+    let metrics = observer.ask("GET", "/metrics", "").body;
+    assert!(metric(&metrics, refused) >= 90.0, "{metrics}");
+    assert!(metric(&metrics, "inference_body_memory_bytes") <= 16_777_216.0, "{metrics}");
+    // While more than half of the memory is taken, bodies have less time than they were promised.
+    let deadline = Instant::now() + PATIENCE;
+    let held = |metrics: &str| metric(metrics, "inference_body_memory_bytes");
+    while held(&observer.ask("GET", "/metrics", "").body) > 8_388_608.0 {
+        assert!(Instant::now() < deadline, "unfinished bodies keep their memory");
+    }
+    drop(unfinished);
+    wait_for(&mut observer, "inference_body_memory_bytes", 0.0);
+}
+
+#[test]
+fn half_a_body_does_not_hold_up_the_end() {
+    let mut program = Program::start(&["--drain-delay=0", "--drain-timeout=10m", "--body-timeout=10m"]);
+    let address = program.ready();
+    let mut client = Client::new(address);
+    let head = "POST /predict HTTP/1.1\r\nhost: test\r\ncontent-length: 100\r\n\r\n{";
+    client.0.get_mut().write_all(head.as_bytes()).expect("open");
+    wait_for(&mut Client::new(address), "inference_body_memory_bytes", 16_384.0);
+    program.signal("TERM");
+    let answer = client.answer();
+    assert_eq!(
+        (answer.code, answer.close, answer.body.as_str()),
+        (503, true, r#"{"detail":"the server is shutting down"}"#)
+    );
+    client.assert_closed();
+    assert_eq!(program.end().code(), Some(0));
+}
+
+#[test]
+fn a_refused_request_leaves_its_connection_usable() {
+    let mut program = Program::start(&[
+        "--max-batch-size=2",
+        "--max-batch-delay=10m",
+        "--queue-limit=1",
+        "--max-timeout=0",
+    ]);
+    let address = program.ready();
+    let mut waiting = Client::new(address);
+    waiting.send("POST", "/predict", FEATURES);
+    let mut observer = Client::new(address);
+    wait_for_depth(&mut observer, 1.0);
+    let body = vec![b' '; 100_000];
+    let head = format!("POST /predict HTTP/1.1\r\nhost: test\r\ncontent-length: {}\r\n\r\n", body.len());
+    let mut client = Client::new(address);
+    for _ in 0..2 {
+        client.0.get_mut().write_all(head.as_bytes()).expect("open");
+        // The answer is there before the body is.
+        let answer = client.answer();
+        assert_eq!((answer.code, answer.close), (503, false), "{answer:?}");
+        client.0.get_mut().write_all(&body).expect("open");
+    }
+    assert_eq!(client.ask("GET", "/health", "").code, 200);
 }

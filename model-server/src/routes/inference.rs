@@ -2,17 +2,20 @@
 
 use std::time::{Duration, Instant};
 
+use axum::body::Body;
 use axum::extract::Request;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use axum::response::Response;
-use bytes::Bytes;
+use futures_util::future::poll_immediate;
+use http_body_util::BodyExt as _;
 
 use super::Served;
-use super::body::{self, BodyLimits, BodyProblem};
+use super::body::{self, BodyProblem, WholeBody};
 use crate::model::Shape;
 use crate::queue::{Ask, Failure, Refused};
 use crate::telemetry::Outcome;
+use crate::worker::Pool;
 
 /// Why a request gets no outputs, whatever its protocol and its content.
 pub(super) enum Unserved {
@@ -47,7 +50,18 @@ impl Unserved {
         error: impl FnOnce(StatusCode, String) -> Response,
     ) -> Response {
         match self {
-            Unserved::Body(problem) => error(problem.status(), problem.to_string()),
+            Unserved::Body(problem) => {
+                let mut response = error(problem.status(), problem.to_string());
+                let headers = response.headers_mut();
+                // HTTP/2 has no such header: there it is left out, and the stream ends.
+                if problem.leaves_rest() {
+                    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                if problem == BodyProblem::NoMemory {
+                    headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+                }
+                response
+            }
             Unserved::Refused(refusal) => {
                 let status = refusal.status(served.settings.overload_status);
                 let mut response = error(status, refusal.message().to_owned());
@@ -126,26 +140,69 @@ const LONGEST_RETRY: Duration = Duration::from_mins(2);
 /// A request that came whole and would find room: worth parsing.
 pub(super) struct Received<'a> {
     pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
+    /// To be dropped before the request waits.
+    pub(super) body: WholeBody<'a>,
     /// When the body was there: what is waited for counts from here on.
     pub(super) at: Instant,
     /// What the model takes and gives.
     pub(super) shape: &'a Shape,
 }
 
-/// Reads a request.
+/// Reads a request, if it would find room.
 ///
 /// # Errors
 /// There is no body, or no room.
 pub(super) async fn receive(served: &Served, request: Request) -> Result<Received<'_>, Unserved> {
-    let (Parts { headers, .. }, body) = request.into_parts();
-    let limits = BodyLimits { bytes: served.settings.max_body_bytes, time: served.settings.body_timeout };
-    let body = body::read(&headers, body, limits).await?;
-    let at = Instant::now();
-    let Some(pool) = served.life.pool() else { return Err(Refusal::Loading.into()) };
-    served.queue.has_room().map_err(|refused| refusal(served, refused))?;
-    Ok(Received { headers, body, at, shape: pool.shape() })
+    let (Parts { headers, version, .. }, body) = request.into_parts();
+    let pool = match admits(served) {
+        Ok(pool) => pool,
+        Err(refusal) => {
+            if version <= Version::HTTP_11 {
+                discard(&headers, body, served.bodies.limits().bytes).await;
+            }
+            return Err(refusal.into());
+        }
+    };
+    let body = body::read(&headers, body, &served.bodies).await?;
+    Ok(Received { headers, body, at: Instant::now(), shape: pool.shape() })
 }
+
+/// Whether a request would be computed, as far as that is known before its body is read.
+fn admits(served: &Served) -> Result<&Pool, Refusal> {
+    let pool = served.life.pool().ok_or(Refusal::Loading)?;
+    served.queue.has_room().map_err(|refused| refusal(served, refused))?;
+    Ok(pool)
+}
+
+/// Lets the body of a refused request arrive and keeps nothing of it: over HTTP/1 a client that is still sending would find its
+/// connection closed, and perhaps no answer. What the client does not send within a moment is not waited for.
+async fn discard(headers: &HeaderMap, mut body: Body, most: usize) {
+    let mut left = most;
+    loop {
+        match poll_immediate(body.frame()).await {
+            Some(Some(Ok(frame))) => {
+                left = left.saturating_sub(frame.data_ref().map_or(0, bytes::Bytes::len));
+            }
+            Some(None | Some(Err(_))) => return,
+            None => break,
+        }
+    }
+    // Who expects to be told to go on has not sent anything.
+    let expects = headers.contains_key(header::EXPECT);
+    if expects || body::announced(headers).is_some_and(|length| length > left as u64) {
+        return;
+    }
+    tokio::spawn(tokio::time::timeout(DISCARDED_FOR, async move {
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, bytes::Bytes::len);
+            let Some(rest) = left.checked_sub(length) else { return };
+            left = rest;
+        }
+    }));
+}
+
+/// How long the rest of a refused request's body may take to arrive.
+const DISCARDED_FOR: Duration = Duration::from_secs(5);
 
 /// Computes rows, however many others compute at the same time; `timeout` is what the client asked for.
 pub(super) async fn compute(

@@ -10,6 +10,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
+use model_server::bodies::{BodyBudget, BodyLimits};
 use model_server::config::Timeouts;
 use model_server::lifecycle::Lifecycle;
 use model_server::model::{InferError, Loader, Model, ModelError, Shape, TensorShape};
@@ -162,7 +163,9 @@ impl Server {
         let limits =
             Limits { requests: queue_limit, batch_rows: max_batch_size, batch_delay: max_batch_delay };
         let queue = Arc::new(Queue::new(limits, worker::places(workers), Arc::clone(&telemetry)));
+        let bodies = BodyLimits { bytes: 4096, memory: 1 << 20, time: Duration::from_secs(20) };
         let served = Arc::new(Served {
+            bodies: BodyBudget::new(bodies, telemetry.bodies().clone()),
             queue,
             telemetry: Arc::clone(&telemetry),
             life: Lifecycle::new(telemetry),
@@ -173,8 +176,6 @@ impl Server {
                 max_batch_delay,
                 overload_status,
                 timeouts,
-                max_body_bytes: 4096,
-                body_timeout: Duration::from_secs(20),
             },
         });
         let (steps, held) = channel();

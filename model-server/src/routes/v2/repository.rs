@@ -4,8 +4,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::post;
@@ -13,6 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Named;
 use crate::lifecycle::NotReady;
+use crate::routes::body;
+use crate::routes::inference::Unserved;
+use crate::routes::json::{Flag, Object, explain};
 use crate::routes::problem::error;
 use crate::routes::{Served, write};
 
@@ -26,8 +28,7 @@ pub(in crate::routes) fn router() -> Router<Arc<Served>> {
 #[derive(Default, Deserialize)]
 struct Question {
     /// Only models that are ready.
-    #[serde(default)]
-    ready: bool,
+    ready: Option<Flag>,
 }
 
 #[derive(Serialize)]
@@ -38,11 +39,17 @@ struct Entry<'a> {
     reason: &'static str,
 }
 
-async fn index(State(served): State<Arc<Served>>, body: Bytes) -> Response {
-    let question = if body.is_empty() { Ok(Question::default()) } else { serde_json::from_slice(&body) };
+async fn index(State(served): State<Arc<Served>>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let body = match body::read(&head.headers, body, &served.bodies).await {
+        Ok(body) => body,
+        Err(problem) => return Unserved::from(problem).response(&served, error),
+    };
+    let question = if body.is_empty() { Ok(Object::default()) } else { serde_json::from_slice(&body) };
     let only_ready = match question {
-        Ok(Question { ready }) => ready,
+        Ok(Object(Question { ready })) => ready.is_some_and(|Flag(ready)| ready),
         Err(why) => {
+            let why = explain(&why);
             return error(StatusCode::BAD_REQUEST, format!("expected {{\"ready\": true or false}}: {why}"));
         }
     };

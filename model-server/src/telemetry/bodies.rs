@@ -1,0 +1,107 @@
+//! What request bodies take, and how many are refused.
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts};
+
+use super::registrar::{Registrar, VALID};
+
+/// Why a body is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusedBody {
+    /// It has more bytes than a body may have, compressed or not.
+    TooLarge,
+    /// It did not arrive in time.
+    TooSlow,
+    /// Other bodies take all memory for bodies.
+    NoMemory,
+    /// It cannot be decompressed.
+    Undecodable,
+    /// It did not arrive before the server shut down.
+    Draining,
+}
+
+impl RefusedBody {
+    const ALL: [RefusedBody; 5] = [
+        RefusedBody::TooLarge,
+        RefusedBody::TooSlow,
+        RefusedBody::NoMemory,
+        RefusedBody::Undecodable,
+        RefusedBody::Draining,
+    ];
+
+    fn label(self) -> &'static str {
+        match self {
+            RefusedBody::TooLarge => "too_large",
+            RefusedBody::TooSlow => "too_slow",
+            RefusedBody::NoMemory => "no_memory",
+            RefusedBody::Undecodable => "undecodable",
+            RefusedBody::Draining => "draining",
+        }
+    }
+}
+
+/// Handles on the metrics of bodies.
+#[derive(Clone)]
+pub struct BodyMetrics {
+    held: IntGauge,
+    limit: IntGauge,
+    refused: [IntCounter; RefusedBody::ALL.len()],
+    refused_bytes: [IntCounter; RefusedBody::ALL.len()],
+}
+
+impl BodyMetrics {
+    pub(super) fn new(r: &Registrar) -> BodyMetrics {
+        let by_reason = |counters: &IntCounterVec| {
+            RefusedBody::ALL.map(|reason| counters.with_label_values(&[reason.label()]))
+        };
+        BodyMetrics {
+            held: r.gauge(
+                "inference_body_memory_bytes",
+                "Memory taken by request bodies that are being received or decompressed, in bytes.",
+            ),
+            limit: r.gauge(
+                "inference_body_memory_limit_bytes",
+                "Memory that all request bodies together may take, in bytes.",
+            ),
+            refused: by_reason(&r.counters("inference_bodies_refused_total", REFUSED, &["reason"])),
+            refused_bytes: by_reason(&r.counters(
+                "inference_bodies_refused_bytes_total",
+                REFUSED_BYTES,
+                &["reason"],
+            )),
+        }
+    }
+
+    /// Handles that nothing exports.
+    ///
+    /// # Panics
+    /// Never: the names are valid.
+    pub fn unregistered() -> BodyMetrics {
+        let gauge = || IntGauge::new("unregistered", "None.").expect(VALID);
+        let counters = || {
+            let counters = IntCounterVec::new(Opts::new("unregistered", "None."), &["reason"]).expect(VALID);
+            RefusedBody::ALL.map(|reason| counters.with_label_values(&[reason.label()]))
+        };
+        BodyMetrics { held: gauge(), limit: gauge(), refused: counters(), refused_bytes: counters() }
+    }
+
+    pub(crate) fn limit(&self, bytes: usize) {
+        self.limit.set(bytes as i64);
+    }
+
+    pub(crate) fn taken(&self, bytes: usize) {
+        self.held.add(bytes as i64);
+    }
+
+    pub(crate) fn freed(&self, bytes: usize) {
+        self.held.sub(bytes as i64);
+    }
+
+    /// A body of so many bytes, as far as they are known, was refused.
+    pub(crate) fn refused(&self, reason: RefusedBody, bytes: u64) {
+        self.refused[reason as usize].inc();
+        self.refused_bytes[reason as usize].inc_by(bytes);
+    }
+}
+
+const REFUSED: &str = "Request bodies that were refused, by reason.";
+const REFUSED_BYTES: &str = "Size of the request bodies that were refused, in bytes: by Content-Length, or what arrived of those without.";

@@ -8,6 +8,7 @@ mod features;
 mod inference;
 mod json;
 mod observe;
+mod origin;
 mod predict;
 mod problem;
 mod v1;

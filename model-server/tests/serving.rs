@@ -251,3 +251,21 @@ fn a_file_that_is_no_onnx_is_told() {
     let error = OnnxLoader::new(Some(path)).load().err().expect("refused");
     assert!(error.to_string().contains("is not usable as an ONNX model"), "{error}");
 }
+
+#[tokio::test]
+async fn a_page_of_another_site_cannot_keep_the_model_busy() {
+    let server = Server::start(Options::default());
+    let ask = async |path: &str, content_type: &str| {
+        let request = Request::post(path)
+            .header("sec-fetch-site", "cross-site")
+            .header(header::CONTENT_TYPE, content_type)
+            .body(Body::from(r#"{"features":[1]}"#));
+        server.ask(request.expect("valid")).await.code
+    };
+    for path in ["/predict", "/v1/models/m:predict", "/v2/models/m/infer"] {
+        assert_eq!(ask(path, "text/plain").await, 403, "{path}");
+    }
+    server.next(Step::Answer);
+    assert_eq!(ask("/predict", "application/json").await, 200);
+    assert_eq!((server.ended("invalid"), server.ended("ok")), (3.0, 1.0));
+}

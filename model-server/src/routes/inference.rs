@@ -12,6 +12,7 @@ use http_body_util::BodyExt as _;
 
 use super::Served;
 use super::body::{self, BodyProblem, WholeBody};
+use super::origin;
 use crate::model::Shape;
 use crate::queue::{Ask, Failure, Refused};
 use crate::telemetry::Outcome;
@@ -81,6 +82,8 @@ pub(super) enum Refusal {
     Full(Duration),
     /// It cannot be computed, or not in time.
     Failed(Failure),
+    /// A browser sends it for a page of another site.
+    CrossSite,
 }
 
 impl Refusal {
@@ -92,6 +95,7 @@ impl Refusal {
             Refusal::Failed(Failure::Model | Failure::OutOfMemory | Failure::Stalled | Failure::NoWorker) => {
                 Outcome::Error
             }
+            Refusal::CrossSite => Outcome::Invalid,
         }
     }
 
@@ -100,6 +104,7 @@ impl Refusal {
             Refusal::Full(_) => overload,
             Refusal::Failed(Failure::Expired) => StatusCode::GATEWAY_TIMEOUT,
             Refusal::Failed(Failure::Model) => StatusCode::INTERNAL_SERVER_ERROR,
+            Refusal::CrossSite => StatusCode::FORBIDDEN,
             Refusal::Loading
             | Refusal::Failed(
                 Failure::OutOfMemory | Failure::Stalled | Failure::NoWorker | Failure::Draining,
@@ -117,6 +122,7 @@ impl Refusal {
             Refusal::Failed(Failure::Stalled) => "the worker does not answer",
             Refusal::Failed(Failure::NoWorker) => "no worker is left",
             Refusal::Failed(Failure::Draining) => "the server is shutting down",
+            Refusal::CrossSite => origin::REFUSED,
         }
     }
 
@@ -128,7 +134,7 @@ impl Refusal {
                 let whole = time.as_secs() + u64::from(time.subsec_nanos() > 0);
                 whole.clamp(1, LONGEST_RETRY.as_secs())
             }
-            Refusal::Failed(_) => return,
+            Refusal::Failed(_) | Refusal::CrossSite => return,
         };
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
@@ -154,7 +160,7 @@ pub(super) struct Received<'a> {
 /// There is no body, or no room.
 pub(super) async fn receive(served: &Served, request: Request) -> Result<Received<'_>, Unserved> {
     let (Parts { headers, version, .. }, body) = request.into_parts();
-    let pool = match admits(served) {
+    let pool = match admits(served, &headers) {
         Ok(pool) => pool,
         Err(refusal) => {
             if version <= Version::HTTP_11 {
@@ -168,7 +174,10 @@ pub(super) async fn receive(served: &Served, request: Request) -> Result<Receive
 }
 
 /// Whether a request would be computed, as far as that is known before its body is read.
-fn admits(served: &Served) -> Result<&Pool, Refusal> {
+fn admits<'a>(served: &'a Served, headers: &HeaderMap) -> Result<&'a Pool, Refusal> {
+    if origin::is_cross_site(headers) {
+        return Err(Refusal::CrossSite);
+    }
     let pool = served.life.pool().ok_or(Refusal::Loading)?;
     served.queue.has_room().map_err(|refused| refusal(served, refused))?;
     Ok(pool)

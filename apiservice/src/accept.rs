@@ -4,9 +4,9 @@
 mod activity;
 mod connection;
 mod frames;
-mod listen;
 mod plain;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,7 +23,6 @@ use self::connection::Connection;
 use crate::lifecycle::{Phase, Shutdown};
 
 pub(crate) use self::connection::CertificateExpiry;
-pub use self::listen::listen;
 
 /// Limits of the listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,6 +109,14 @@ pub enum Ended {
     Drained,
     /// So many connections were cut: the grace was over, or a second signal came.
     Cut(usize),
+}
+
+/// Listens as [`serve::listen`] does.
+///
+/// # Errors
+/// What the operating system refuses.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    serve::listen(address).and_then(TcpListener::from_std)
 }
 
 /// Serves until the shutdown says otherwise.

@@ -15,7 +15,6 @@ pub mod discovery;
 pub mod encode;
 pub mod go_duration;
 pub mod health;
-pub mod lifecycle;
 pub mod negotiate;
 pub mod openapi;
 pub mod quantity;
@@ -26,3 +25,5 @@ pub mod server;
 pub mod status;
 pub mod tls;
 pub mod types;
+
+pub use serve::lifecycle;

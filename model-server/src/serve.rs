@@ -1,7 +1,6 @@
 //! Accepts connections and serves them: capped, timed, drained.
 
 mod alarm;
-mod listen;
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -21,7 +20,7 @@ use tokio::task::JoinSet;
 use tower::ServiceExt as _;
 
 use self::alarm::Alarm;
-pub use self::listen::listen;
+pub use serve::listen;
 
 /// How connections are served.
 #[derive(Debug, Clone, Copy)]

@@ -1,34 +1,34 @@
-//! The socket that the server listens on.
+//! The socket that a server listens on.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Listens. An unspecified address, `0.0.0.0` or `::`, means every address of this machine over IPv4 and IPv6: probes and
-/// clients call a pod by either. Where the kernel has no IPv6, it means those of IPv4. The socket does not block.
+/// Listens. An unspecified address, `0.0.0.0` or `::`, means every address of this machine over IPv4 and IPv6, as in Go:
+/// probes and clients call a pod by either. Where the kernel has no IPv6, it means those of IPv4. The socket does not block.
 ///
 /// # Errors
 /// What the operating system refuses.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = match dual_stack(address)? {
-        Some(socket) => socket,
-        None if address.ip().is_unspecified() => bound((Ipv4Addr::UNSPECIFIED, address.port()).into())?,
-        None => bound(address)?,
+    let socket = match address.ip() {
+        ip if ip.is_unspecified() => match dual_stack(address.port())? {
+            Some(socket) => socket,
+            None => bound(Domain::IPV4, (Ipv4Addr::UNSPECIFIED, address.port()).into())?,
+        },
+        IpAddr::V4(_) => bound(Domain::IPV4, address)?,
+        IpAddr::V6(_) => bound(Domain::IPV6, address)?,
     };
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
 
-/// A socket for both families; `None` for a given address, and where the kernel has no IPv6.
-fn dual_stack(address: SocketAddr) -> io::Result<Option<Socket>> {
-    if !address.ip().is_unspecified() {
-        return Ok(None);
-    }
+/// A socket for both families; `None` where the kernel has no IPv6.
+fn dual_stack(port: u16) -> io::Result<Option<Socket>> {
     // Refused without IPv6 in the kernel. Other reasons, such as too many open files, come up again with IPv4.
     let Ok(socket) = socket(Domain::IPV6) else { return Ok(None) };
     socket.set_only_v6(false)?;
-    match socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, address.port())).into()) {
+    match socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).into()) {
         Ok(()) => Ok(Some(socket)),
         // IPv6 is there, and no interface has an address of it.
         Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => Ok(None),
@@ -36,8 +36,8 @@ fn dual_stack(address: SocketAddr) -> io::Result<Option<Socket>> {
     }
 }
 
-fn bound(address: SocketAddr) -> io::Result<Socket> {
-    let socket = socket(Domain::for_address(address))?;
+fn bound(domain: Domain, address: SocketAddr) -> io::Result<Socket> {
+    let socket = socket(domain)?;
     socket.bind(&address.into())?;
     Ok(socket)
 }
@@ -55,7 +55,7 @@ const BACKLOG: i32 = 1024;
 
 #[cfg(test)]
 mod tests {
-    use std::net::{IpAddr, TcpStream};
+    use std::net::TcpStream;
 
     use super::*;
 
@@ -73,5 +73,14 @@ mod tests {
                 assert!(connected.is_ok(), "{address} does not take {loopback}: {connected:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_given_address_takes_itself_alone() {
+        let listener = listen((Ipv4Addr::LOCALHOST, 0).into()).expect("a free port");
+        let bound = listener.local_addr().expect("an address");
+        assert_eq!(bound.ip(), Ipv4Addr::LOCALHOST);
+        let taken = listen(bound).expect_err("the port is taken");
+        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
     }
 }

@@ -1,19 +1,22 @@
 //! Metrics and probes on a listener and a thread of their own: however busy the rest is, they are answered.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::thread;
 
 use axum::Router;
+use serve::lifecycle::{Trigger, lifecycle};
+use serve::listen;
 use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use crate::app::AppError;
-use crate::serve::{Connections, Stage, listen, serve};
+use crate::serve::{Connections, serve};
 
 /// The running admin server; it ends with the program, after everything else.
 pub struct Admin {
     ended: oneshot::Receiver<()>,
-    _stage: watch::Sender<Stage>,
+    _trigger: Trigger,
 }
 
 impl Admin {
@@ -36,7 +39,7 @@ pub fn start(address: SocketAddr, router: Router, connections: Connections) -> R
         .build()
         .map_err(|error| AppError::Start("the admin server", error))?;
     let (running, ended) = oneshot::channel::<()>();
-    let (stage, stages) = watch::channel(Stage::Serving);
+    let (trigger, shutdown) = lifecycle();
     thread::Builder::new()
         .name("admin".to_owned())
         .spawn(move || {
@@ -44,12 +47,12 @@ pub fn start(address: SocketAddr, router: Router, connections: Connections) -> R
             let _running = running;
             runtime.block_on(async move {
                 match TcpListener::from_std(listener) {
-                    Ok(listener) => serve(listener, router, connections, stages).await,
+                    Ok(listener) => serve(listener, router, connections, shutdown, Arc::default()).await,
                     Err(error) => tracing::error!(%error, "the admin server cannot listen"),
                 }
             });
         })
         .map_err(|error| AppError::Start("the admin server", error))?;
     tracing::info!(address = %actual, "admin listening");
-    Ok(Admin { ended, _stage: stage })
+    Ok(Admin { ended, _trigger: trigger })
 }

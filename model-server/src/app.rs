@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ::serve::lifecycle::{Phase, Trigger, lifecycle};
+use ::serve::listen as listen_on;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
 
 use crate::admin::{self, Admin};
 use crate::bodies::BodyBudget;
@@ -21,7 +22,7 @@ use crate::queue::waiting::Limits;
 use crate::queue::{Failure, Queue};
 use crate::repository;
 use crate::routes::{self, Served, Settings};
-use crate::serve::{self, Connections, Stage};
+use crate::serve::{self, Connections};
 use crate::telemetry::{Capacity, Identity, Telemetry};
 use crate::worker::{self, Pool, WorkerSettings};
 
@@ -72,7 +73,15 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         drain,
         log_format: _,
     } = config;
-    let HttpConfig { listen, admin_listen, max_connections, header_timeout, bodies } = http;
+    let HttpConfig {
+        listen,
+        admin_listen,
+        max_connections,
+        header_timeout,
+        idle_timeout,
+        answer_timeout,
+        bodies,
+    } = http;
     let MetricsConfig { latency_buckets, window, gpu_poll_interval, gpu_unknown_is_zero } = metrics;
     let (workers, max_batch_size) = (workers.get(), max_batch_size.get());
     let found = repository::find(&model)?;
@@ -92,17 +101,19 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     });
 
     let failed = |cause| AppError::Listen { address: listen, cause };
-    let listener = serve::listen(listen).and_then(TcpListener::from_std).map_err(failed)?;
+    let listener = listen_on(listen).and_then(TcpListener::from_std).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     tracing::info!(%address, "listening");
-    let connections = Connections { most: max_connections.get(), header_timeout };
+    let connections =
+        Connections { most: max_connections.get(), header_timeout, idle_timeout, answer_timeout };
     let mut admin = match admin_listen {
         Some(address) => Some(admin::start(address, routes::admin_router(Arc::clone(&served)), connections)?),
         None => None,
     };
-    let (stage, stages) = watch::channel(Stage::Serving);
+    let (trigger, shutdown) = lifecycle();
     let router = routes::router(Arc::clone(&served));
-    let mut serving = tokio::spawn(serve::serve(listener, router, connections, stages));
+    let mut serving =
+        tokio::spawn(serve::serve(listener, router, connections, shutdown, telemetry.connections()));
     let collector = gpu::collector::Settings {
         poll_interval: gpu_poll_interval,
         unknown_is_zero: gpu_unknown_is_zero,
@@ -136,10 +147,10 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         () = ended(&mut admin) => return Err(AppError::EndedEarly("the admin server")),
     };
     served.life.drain();
-    stage.send_replace(Stage::Closing);
+    trigger.advance(Phase::Leaving);
     tracing::info!(signal, delay_seconds = drain.delay.as_secs_f64(), "draining");
     tokio::select! {
-        () = end(drain, &stage, &served, &mut serving) => tracing::info!("drained"),
+        () = end(drain, &trigger, &served, &mut serving) => tracing::info!("drained"),
         signal = signals.next() => tracing::warn!(signal, "second signal: ending now"),
     }
     Ok(())
@@ -148,12 +159,12 @@ pub async fn run(config: Config) -> Result<(), AppError> {
 /// Serves on for a while, then stops accepting, lets requests end, and refuses those that do not in time.
 async fn end(
     drain: DrainConfig,
-    stage: &watch::Sender<Stage>,
+    trigger: &Trigger,
     served: &Served,
     serving: &mut tokio::task::JoinHandle<()>,
 ) {
     tokio::time::sleep(drain.delay).await;
-    stage.send_replace(Stage::Stopping);
+    trigger.advance(Phase::Draining);
     served.bodies.drain_by(Instant::now() + LAST_BODIES.min(drain.timeout / 2));
     if tokio::time::timeout(drain.timeout, &mut *serving).await.is_err() {
         tracing::warn!(timeout_seconds = drain.timeout.as_secs_f64(), "requests did not end in time");

@@ -46,7 +46,8 @@ pub struct Flags {
     /// Where to answer /metrics and the probes as well, on a thread that requests cannot keep busy [default: nowhere else].
     #[arg(long, help_heading = "Connections", env = "MODEL_SERVER_ADMIN_LISTEN", value_name = "ADDRESS")]
     pub admin_listen: Option<String>,
-    /// Connections that are served at a time; more wait to be accepted.
+    /// Connections that are served at a time. One more ends another: the one that has been without a request for the longest time,
+    /// of an address that holds more than a quarter of them if there is one. A connection takes 4 to 70 KB.
     #[arg(
         long,
         help_heading = "Connections",
@@ -55,7 +56,7 @@ pub struct Flags {
         value_name = "COUNT"
     )]
     pub max_connections: String,
-    /// How long the head of a request may take to come, and an idle connection may stay open.
+    /// How long the head of a request may take to come, from its first byte; on a new connection, from its beginning.
     #[arg(
         long,
         help_heading = "Connections",
@@ -64,6 +65,25 @@ pub struct Flags {
         value_name = "TIME"
     )]
     pub header_timeout: String,
+    /// How long a connection stays open without a request. Keep it above the idle timeout of the load balancer or proxy in front, so
+    /// that they close first: else they send a request on a connection that is being closed, and answer 502.
+    #[arg(
+        long,
+        help_heading = "Connections",
+        env = "MODEL_SERVER_IDLE_TIMEOUT",
+        default_value = "120",
+        value_name = "TIME"
+    )]
+    pub idle_timeout: String,
+    /// How long a client may take to read an answer; then its connection is cut.
+    #[arg(
+        long,
+        help_heading = "Connections",
+        env = "MODEL_SERVER_ANSWER_TIMEOUT",
+        default_value = "60",
+        value_name = "TIME"
+    )]
+    pub answer_timeout: String,
     /// How long the body of a request may take to arrive; 408 then. At the end of a drain it is two seconds, or half of
     /// --drain-timeout if that is less; 503 then.
     #[arg(

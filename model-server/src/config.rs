@@ -56,10 +56,14 @@ pub struct HttpConfig {
     pub listen: SocketAddr,
     /// Where to answer metrics and probes as well; nowhere when `None`.
     pub admin_listen: Option<SocketAddr>,
-    /// Connections that are served at a time.
+    /// Connections that are served at a time; one more ends another.
     pub max_connections: NonZeroUsize,
     /// How long the head of a request may take to come.
     pub header_timeout: Duration,
+    /// How long a connection stays open without a request.
+    pub idle_timeout: Duration,
+    /// How long a client may take to read an answer.
+    pub answer_timeout: Duration,
     /// What request bodies may take.
     pub bodies: BodyLimits,
 }
@@ -191,6 +195,8 @@ impl Config {
             admin_listen,
             max_connections,
             header_timeout,
+            idle_timeout,
+            answer_timeout,
             body_timeout,
             max_body_bytes,
             max_body_memory,
@@ -290,6 +296,8 @@ impl Config {
             f.check("--listen", &listen, address),
             f.check("--max-connections", &max_connections, at_least_one),
             f.check("--header-timeout", &header_timeout, positive_time),
+            f.check("--idle-timeout", &idle_timeout, positive_time),
+            f.check("--answer-timeout", &answer_timeout, positive_time),
             f.check("--body-timeout", &body_timeout, positive_time),
             f.check("--model-name", &model_name, name),
             f.check("--intra-op-threads", &intra_op_threads, at_least_one),
@@ -313,6 +321,8 @@ impl Config {
             Some(listen),
             Some(max_connections),
             Some(header_timeout),
+            Some(idle_timeout),
+            Some(answer_timeout),
             Some(body_timeout),
             Some(name),
             Some(intra_op_threads),
@@ -353,6 +363,8 @@ impl Config {
                 admin_listen: admin.flatten(),
                 max_connections,
                 header_timeout,
+                idle_timeout,
+                answer_timeout,
                 bodies: BodyLimits { bytes: max_body_bytes, memory: max_body_memory, time: body_timeout },
             },
             model: ModelConfig {

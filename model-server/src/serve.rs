@@ -1,6 +1,4 @@
-//! Accepts connections and serves them: capped, timed, drained.
-
-mod alarm;
+//! Serves the routes to clients over HTTP/1.1 and HTTP/2, by [`serve`].
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -10,36 +8,25 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderValue, Request, Response, Version, header};
+use axum::http::{HeaderName, Request, Response, StatusCode, header};
+use axum::response::IntoResponse as _;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::JoinSet;
+use serve::lifecycle::Shutdown;
+use serve::{Caller, Limits, Plain, Refusal, Stats};
+use tokio::net::TcpListener;
 use tower::ServiceExt as _;
 
-use self::alarm::Alarm;
-pub use serve::listen;
-
 /// How connections are served.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Connections {
-    /// How many at a time; more wait to be accepted.
+    /// How many at a time; one more ends another.
     pub most: usize,
-    /// How long the head of a request may take to come, and an idle connection may stay open.
+    /// How long the head of a request may take to come.
     pub header_timeout: Duration,
-}
-
-/// How far the server is on its way to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stage {
-    /// Far from it.
-    Serving,
-    /// Each answer asks its client to come back on another connection.
-    Closing,
-    /// Nothing is accepted any more; what is under way ends.
-    Stopping,
+    /// How long a connection may stay open without a request.
+    pub idle_timeout: Duration,
+    /// How long a client may take for an answer.
+    pub answer_timeout: Duration,
 }
 
 /// Serves until told to stop and the last connection is done.
@@ -47,96 +34,72 @@ pub async fn serve(
     listener: TcpListener,
     router: Router,
     connections: Connections,
-    mut stage: watch::Receiver<Stage>,
+    shutdown: Shutdown,
+    stats: Arc<Stats>,
 ) {
-    let room = Arc::new(Semaphore::new(connections.most));
-    let mut open = JoinSet::new();
-    loop {
-        tokio::select! {
-            () = reached(&mut stage, Stage::Stopping) => break,
-            Some(_) = open.join_next() => {}
-            (stream, permit) = accept(&listener, &room) => {
-                let served = connection(stream, router.clone(), connections, stage.clone());
-                open.spawn(async move {
-                    served.await;
-                    drop(permit);
-                });
-            }
-        }
-    }
-    drop(listener);
-    while open.join_next().await.is_some() {}
+    serve::serve(listener, Plain, Answers(router), shutdown, connections.limits(), stats).await;
 }
 
-async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
-    loop {
-        // The semaphore is never closed, so this only waits.
-        let Ok(permit) = Arc::clone(room).acquire_owned().await else { std::future::pending().await };
-        match listener.accept().await {
-            Ok((stream, _)) => return (stream, permit),
-            Err(error) => {
-                // Out of file descriptors, say: it passes, and trying at once would be a busy loop.
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
+impl Connections {
+    fn limits(self) -> Limits {
+        Limits {
+            connections: self.most,
+            // Nobody is known here: there are no places to keep, and no handshake that is more than a few bytes.
+            reserved: 0,
+            handshakes: self.most,
+            handshake: self.header_timeout,
+            headers: self.header_timeout,
+            header_bytes: HEADER_BYTES,
+            header_fields: HEADER_FIELDS,
+            all_header_bytes: ALL_HEADER_BYTES,
+            // The queue and the body have limits of their own.
+            exchange: None,
+            answer: self.answer_timeout,
+            idle: self.idle_timeout,
+            linger: LINGER,
+            http2_streams: STREAMS,
+            http2_stream_window: 65_535,
+            http2_connection_window: 1 << 20,
+            grace: None,
         }
     }
 }
 
-async fn connection(
-    stream: TcpStream,
-    router: Router,
-    connections: Connections,
-    mut stage: watch::Receiver<Stage>,
-) {
-    // Answers are small; nothing is gained by waiting for more of them.
-    let _ = stream.set_nodelay(true);
-    let closing = Arc::new(Closing::new(stage.clone()));
-    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        let version = request.version();
-        let closing = Arc::clone(&closing);
-        let answer = Begins { future: router.clone().oneshot(request.map(Body::new)), begun: false };
+/// The routes.
+struct Answers(Router);
+
+impl serve::Service<()> for Answers {
+    fn call(
+        &self,
+        request: Request<Incoming>,
+        _: &Arc<Caller<()>>,
+    ) -> impl Future<Output = Response<Body>> + Send + 'static + use<> {
+        let answer = Begins { future: self.0.clone().oneshot(request.map(Body::new)), begun: false };
         async move {
-            let Ok(mut response): Result<Response<Body>, Infallible> = answer.await;
-            // Keep-alive connections would keep feeding a server that ends. HTTP/2 has a frame of its own for this.
-            if version <= Version::HTTP_11 && closing.now() {
-                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            Ok::<_, Infallible>(response)
-        }
-    });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    let wait = connections.header_timeout;
-    builder.http1().timer(Alarm::new(wait)).header_read_timeout(wait);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(wait).max_concurrent_streams(STREAMS);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    // How a connection ends is its client's affair.
-    tokio::select! {
-        _ = connection.as_mut() => {}
-        () = reached(&mut stage, Stage::Stopping) => {
-            connection.as_mut().graceful_shutdown();
-            let _ = connection.await;
+            let Ok(response): Result<Response<Body>, Infallible> = answer.await;
+            response
         }
     }
-}
 
-/// Whether the server is on its way to its end, asked for every request of a connection. The stage itself would be asked under
-/// a lock that all connections share.
-struct Closing {
-    from_the_start: bool,
-    stage: watch::Receiver<Stage>,
-}
-
-impl Closing {
-    fn new(mut stage: watch::Receiver<Stage>) -> Closing {
-        let from_the_start = *stage.borrow_and_update() >= Stage::Closing;
-        Closing { from_the_start, stage }
+    fn reads(&self, _: &HeaderName, (): &()) -> bool {
+        // A head is so small that nothing is gained by leaving some out.
+        true
     }
 
-    fn now(&self) -> bool {
-        // It only goes on from `Serving`; when its sender is gone the program ends anyway.
-        self.from_the_start || self.stage.has_changed().unwrap_or(true)
+    fn refuse(&self, refusal: Refusal) -> Response<Body> {
+        match refusal {
+            Refusal::TooManyFields => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                format!("expected at most {HEADER_FIELDS} header fields, found more"),
+            )
+                .into_response(),
+            Refusal::Busy => (
+                StatusCode::TOO_MANY_REQUESTS,
+                [(header::RETRY_AFTER, "1")],
+                "too many requests with long headers, or too many at the same time on one connection",
+            )
+                .into_response(),
+        }
     }
 }
 
@@ -164,13 +127,12 @@ impl<F: Future + Unpin> Drop for Begins<F> {
     }
 }
 
-async fn reached(stage: &mut watch::Receiver<Stage>, wanted: Stage) {
-    // When the sender is gone the program ends anyway.
-    let _ = stage.wait_for(|stage| *stage >= wanted).await;
-}
-
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Requests at a time on one connection.
+const HEADER_BYTES: usize = 64 << 10;
+/// hyper's own number: it needs no allocation for so many.
+const HEADER_FIELDS: usize = 100;
+const ALL_HEADER_BYTES: usize = 32 << 20;
+const LINGER: Duration = Duration::from_secs(5);
+/// Requests at a time on one HTTP/2 connection.
 const STREAMS: u32 = 256;
 
 #[cfg(test)]
@@ -197,16 +159,5 @@ mod tests {
         assert_eq!(Pin::new(&mut left).poll(&mut Context::from_waker(Waker::noop())), Poll::Pending);
         drop(left);
         assert_eq!(begun.get(), 3);
-    }
-
-    #[test]
-    fn a_connection_knows_of_the_end_from_its_beginning_on() {
-        let (stage, stages) = watch::channel(Stage::Serving);
-        let early = Closing::new(stages.clone());
-        assert!(!early.now());
-        stage.send_replace(Stage::Closing);
-        assert!(early.now() && Closing::new(stages.clone()).now());
-        stage.send_replace(Stage::Stopping);
-        assert!(early.now() && Closing::new(stages).now());
     }
 }

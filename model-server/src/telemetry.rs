@@ -5,6 +5,7 @@
 
 mod bodies;
 mod busy;
+mod connections;
 mod depth;
 mod gpu;
 mod openmetrics;
@@ -13,13 +14,15 @@ mod peak;
 mod registrar;
 mod tally;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use prometheus::{Counter, Encoder as _, Gauge, Histogram, IntCounter, IntGauge, Registry, TextEncoder};
+use serve::Stats;
 
 pub use self::bodies::{BodyMetrics, RefusedBody};
 use self::busy::{Busy, BusyTime};
+use self::connections::Connections;
 use self::depth::Depth;
 pub use self::gpu::GpuMetrics;
 pub use self::openmetrics::Format;
@@ -47,6 +50,7 @@ pub struct Telemetry {
     draining: IntGauge,
     bodies: BodyMetrics,
     gpu: GpuMetrics,
+    connections: Connections,
     requests: Depth,
     peak: Peak,
     /// One for each worker, which writes it; a scrape reads them.
@@ -178,6 +182,7 @@ impl Telemetry {
             draining: r.gauge("server_draining", "1 from the signal to end on, else 0."),
             bodies: BodyMetrics::new(&r),
             gpu: GpuMetrics::new(&r),
+            connections: Connections::new(&r),
             requests: Depth::default(),
             peak: Peak::new(capacity.window, origin),
             workers: (0..capacity.workers).map(|_| Mutex::new(Busy::new(capacity.window, origin))).collect(),
@@ -254,6 +259,11 @@ impl Telemetry {
     /// The handles of the GPU's collector.
     pub fn gpu(&self) -> &GpuMetrics {
         &self.gpu
+    }
+
+    /// Where connections are counted.
+    pub fn connections(&self) -> Arc<Stats> {
+        Arc::clone(&self.connections.stats)
     }
 
     /// Requests admitted and not finished.
@@ -341,6 +351,7 @@ impl Telemetry {
     fn refresh(&self, now: Instant) {
         let _scrape = lock(&self.scrape);
         self.tallies.flush();
+        self.connections.collect();
         let requests = self.requests.now();
         self.depth.set(i64::from(requests.all()));
         self.waiting.set(i64::from(requests.waiting));

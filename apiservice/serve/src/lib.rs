@@ -1,6 +1,29 @@
-//! What every server of ours needs: a socket for both families of addresses, and an orderly end.
+//! What every server of ours needs to serve clients that it did not choose: those that are slow, silent, hostile or many.
+//!
+//! [`serve`] accepts connections and never stops: one too many ends another one ([`Trust`] says which). Everything that a client
+//! can do slowly has a limit of time, everything that it can send has one of size ([`Limits`]), and on the way out every
+//! client is told to finish ([`lifecycle`]). The program supplies how a connection begins ([`Handshake`]; without TLS
+//! [`Plain`]) and what answers requests ([`Service`]), and shows what was counted ([`Stats`]).
 
+mod accept;
+mod activity;
+mod connection;
+mod frames;
+mod head;
 pub mod lifecycle;
+mod limits;
 mod listen;
+mod places;
+mod preface;
+mod sending;
+mod service;
+mod stats;
+mod watched;
 
+pub use accept::{Ended, serve};
+pub use connection::Caller;
+pub use limits::{FREE_HEAD_BYTES, Limits};
 pub use listen::listen;
+pub use places::Trust;
+pub use service::{Begun, Handshake, LastAnswer, Plain, Refusal, Service};
+pub use stats::Stats;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use apiservice::accept::{self, AcceptLimits, Ended};
+use apiservice::accept::{self, Ended, Limits};
 use apiservice::authn::{Authenticator, AuthnError, Union};
 use apiservice::authority::AuthorityError;
 use apiservice::authz::{AlwaysAllowPaths, Authorizer, Chain, MASTERS, PrivilegedGroup};
@@ -93,7 +93,7 @@ pub struct Parts {
     /// Which requests are recorded, and where; `None` records none.
     pub audit: Option<AuditConfig>,
     /// Limits on connections.
-    pub accept: AcceptLimits,
+    pub accept: Limits,
     /// Limits on requests.
     pub requests: RequestLimits,
     /// How long to serve after the signal to end.
@@ -230,7 +230,7 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
     let serving = accept::serve(
         listener,
         tls_config,
-        server.into_router(),
+        server.into_service(),
         shutdown,
         accept_limits,
         telemetry.accept_stats(),

@@ -14,7 +14,7 @@ mod tests;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use apiservice::accept::AcceptStats;
+use apiservice::accept::Stats;
 use apiservice::audit::AuditStats;
 use prometheus::{
     Encoder as _, Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder,
@@ -141,7 +141,7 @@ impl Telemetry {
     }
 
     /// What the listener counts into.
-    pub fn accept_stats(&self) -> Arc<AcceptStats> {
+    pub fn accept_stats(&self) -> Arc<Stats> {
         Arc::clone(&self.server.accept)
     }
 

@@ -2,6 +2,7 @@
 //! What lies below a served group-version goes to a [`Handler`].
 
 mod apis;
+mod connected;
 mod gate;
 mod observe;
 mod paths;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use futures_util::future::BoxFuture;
 
+use crate::accept::Peer;
 use crate::audit::Audit;
 use crate::authn::{Union, User};
 use crate::authz::Chain;
@@ -22,6 +24,7 @@ use crate::query::QueryParameters;
 use crate::status::ApiError;
 use crate::types::usage::{NodeMetrics, PodMetrics};
 use crate::types::{ExternalMetricValueList, MetricValueList};
+use connected::Connected;
 use gate::Gate;
 
 pub(crate) use request::{Received, header};
@@ -112,7 +115,12 @@ pub struct ApiServer {
 }
 
 impl ApiServer {
-    /// The server as a router, to be served by [`crate::accept::serve`].
+    /// The server as what [`crate::accept::serve`] has answer requests.
+    pub fn into_service(self) -> impl serve::Service<Peer> {
+        Connected(Arc::new(Gate::new(self)))
+    }
+
+    /// The server as a router, for requests that come over no connection.
     pub fn into_router(self) -> Router {
         Router::new().fallback(gate::enter).with_state(Arc::new(Gate::new(self)))
     }

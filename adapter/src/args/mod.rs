@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use apiservice::accept::AcceptLimits;
+use apiservice::accept::Limits;
 use apiservice::server::RequestLimits;
 use apiservice::tls::{NamedCertificate, TlsSettings};
 use clap::{CommandFactory as _, Parser as _};
@@ -72,7 +72,7 @@ pub struct Serve {
     /// Which requests are recorded, and where; `None` records none.
     pub audit: Option<AuditConfig>,
     /// Limits on connections, and the time for requests under way when draining.
-    pub accept: AcceptLimits,
+    pub accept: Limits,
     /// Limits on requests.
     pub requests: RequestLimits,
     /// How long to serve after the signal to end.

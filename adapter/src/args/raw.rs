@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use apiservice::accept::AcceptLimits;
+use apiservice::accept::Limits;
 use apiservice::go_duration;
 use apiservice::server::RequestLimits;
 use apiservice::tls::{NamedCertificate, TlsSettings};
@@ -148,6 +148,16 @@ pub(super) struct Raw {
         help_heading = "Serving"
     )]
     authorization_always_allow_paths: Vec<String>,
+    /// Connections at the same time. One more ends another: those of callers that are not known go first, those of one address that
+    /// has more than a quarter of them before others, so that health checks and kube-apiserver always get one. An eighth is kept
+    /// for callers with a verified client certificate, and half may be in the TLS handshake. 1024 fit into 128 MiB of memory;
+    /// allow 64 KiB for each one more.
+    #[arg(long, value_name = "COUNT", default_value_t = Limits::default().connections, help_heading = "Serving")]
+    max_connections: usize,
+    /// How long a connection stays open without a request. Keep it above the idle timeout of the clients (90s in Go's), so that they
+    /// close first: else they send a request on a connection that is being closed.
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration, help_heading = "Serving")]
+    idle_timeout: Duration,
     /// Longest time for a request.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration, help_heading = "Serving")]
     request_timeout: Duration,
@@ -222,11 +232,18 @@ impl Raw {
             ("scrape-interval", self.scrape_interval),
             ("scrape-timeout", self.scrape_timeout),
             ("embedded-retention", self.embedded_retention),
+            ("idle-timeout", self.idle_timeout),
             ("request-timeout", self.request_timeout),
         ] {
             if time.is_zero() {
                 faults.push(format!("--{flag}: expected more than 0s, found 0s"));
             }
+        }
+        if self.max_connections < LEAST_CONNECTIONS {
+            faults.push(format!(
+                "--max-connections: expected {LEAST_CONNECTIONS} or more, found {}",
+                self.max_connections
+            ));
         }
         let max_age =
             if self.metrics_max_age.is_zero() { self.metrics_relist_interval } else { self.metrics_max_age };
@@ -324,11 +341,13 @@ impl Raw {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let mut accept = AcceptLimits {
-            grace: self.shutdown_grace,
-            // As long again for the taking of an answer as for the making of it.
-            exchange: self.request_timeout * 2,
-            ..AcceptLimits::default()
+        let mut accept = Limits {
+            grace: Some(self.shutdown_grace),
+            // The request's own deadline comes first: this is for what it does not cover.
+            exchange: Some(self.request_timeout * 2),
+            answer: self.request_timeout,
+            idle: self.idle_timeout,
+            ..Limits::default().with_connections(self.max_connections)
         };
         if self.http2_max_streams_per_connection > 0 {
             accept.http2_streams = self.http2_max_streams_per_connection;
@@ -365,6 +384,8 @@ impl Raw {
     }
 }
 
+/// So that each of its parts is one at least.
+const LEAST_CONNECTIONS: usize = 16;
 const LEAST_RELIST_INTERVAL: Duration = Duration::from_secs(1);
 
 fn duration(text: &str) -> Result<Duration, String> {

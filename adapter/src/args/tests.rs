@@ -102,14 +102,17 @@ fn faults_are_reported_together() {
 #[test]
 fn limits() {
     let (defaults, _) = serve(LEAST);
-    assert_eq!(defaults.accept, AcceptLimits::default());
+    assert_eq!(defaults.accept, Limits::default());
     assert_eq!(defaults.requests, RequestLimits::default());
     let (given, _) = serve(&format!(
         "{LEAST} --http2-max-streams-per-connection=250 --request-timeout 30s --max-requests-inflight 5 \
          --max-mutating-requests-inflight 3 --shutdown-grace 5s"
     ));
-    assert_eq!((given.accept.http2_streams, given.accept.exchange), (250, Duration::from_mins(1)));
-    assert_eq!(given.accept.grace, Duration::from_secs(5));
+    assert_eq!((given.accept.http2_streams, given.accept.exchange), (250, Some(Duration::from_mins(1))));
+    assert_eq!(
+        (given.accept.grace, given.accept.answer),
+        (Some(Duration::from_secs(5)), Duration::from_secs(30))
+    );
     assert_eq!((given.requests.in_flight, given.requests.mutating_in_flight), (5, 3));
 }
 

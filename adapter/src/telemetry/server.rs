@@ -1,10 +1,10 @@
 //! Metrics of the server, under the names that Kubernetes' own servers have for them (contract, section 9).
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use apiservice::accept::AcceptStats;
+use apiservice::accept::Stats;
 use apiservice::audit::AuditStats;
 use apiservice::authz::Decision;
 use apiservice::server::{Authentication, Exchange, Kind, Observer};
@@ -16,11 +16,12 @@ use super::route::{CODES, ROUTES, Route, code};
 
 /// Handles on the server's metrics.
 pub(super) struct ServerMetrics {
-    pub(super) accept: Arc<AcceptStats>,
+    pub(super) accept: Arc<Stats>,
     pub(super) audit: OnceLock<Arc<AuditStats>>,
     accepted: IntCounter,
     open: IntGauge,
     ended: IntCounterVec,
+    refused: IntCounterVec,
     requests: IntCounterVec,
     request_seconds: HistogramVec,
     in_flight: IntGaugeVec,
@@ -41,7 +42,13 @@ impl ServerMetrics {
             open: r.gauge("adapter_connections_open", "Connections open now."),
             ended: r.counters(
                 "adapter_connections_ended_total",
-                "Connections that the server ended or could not begin, by reason.",
+                "Connections that the server ended or could not begin, by reason; evicted_* made room for another at \
+                 --max-connections.",
+                &["reason"],
+            ),
+            refused: r.counters(
+                "adapter_requests_refused_total",
+                "Requests refused before their caller was looked for, by reason.",
                 &["reason"],
             ),
             requests: r.counters("apiserver_request_total", "Requests answered.", &with_code),
@@ -95,19 +102,13 @@ impl ServerMetrics {
             metrics.authorization.with_label_values(&[result]);
         }
         metrics.audit_errors.with_label_values(&["log"]);
-        for (reason, _) in metrics.ends() {
+        for (reason, _) in metrics.accept.ended() {
             metrics.ended.with_label_values(&[reason]);
         }
+        for (reason, _) in metrics.accept.refused() {
+            metrics.refused.with_label_values(&[reason]);
+        }
         metrics
-    }
-
-    fn ends(&self) -> [(&'static str, &AtomicU64); 4] {
-        [
-            ("handshake_failed", &self.accept.handshakes_failed),
-            ("handshake_timeout", &self.accept.handshakes_timed_out),
-            ("idle", &self.accept.idle),
-            ("slow", &self.accept.slow),
-        ]
     }
 
     /// Takes over what others count. Not to be called twice at the same time.
@@ -115,8 +116,11 @@ impl ServerMetrics {
         let raise = |counter: &IntCounter, to: u64| counter.inc_by(to.saturating_sub(counter.get()));
         raise(&self.accepted, self.accept.accepted.load(Ordering::Relaxed));
         self.open.set(self.accept.open.load(Ordering::Relaxed) as i64);
-        for (reason, count) in self.ends() {
-            raise(&self.ended.with_label_values(&[reason]), count.load(Ordering::Relaxed));
+        for (reason, count) in self.accept.ended() {
+            raise(&self.ended.with_label_values(&[reason]), count);
+        }
+        for (reason, count) in self.accept.refused() {
+            raise(&self.refused.with_label_values(&[reason]), count);
         }
         if let Some(audit) = self.audit.get() {
             raise(&self.audit_events, audit.events.load(Ordering::Relaxed));

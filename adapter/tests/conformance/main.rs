@@ -115,6 +115,10 @@ impl Authenticator for ByHeader {
         });
         std::future::ready(Ok(user)).boxed()
     }
+
+    fn reads(&self, name: &http::HeaderName, _: &PeerCertificates) -> bool {
+        name == "caller"
+    }
 }
 
 /// A cluster's default roles: everybody reads the version, whoever is known reads discovery too.

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwapOption;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use http::HeaderName;
 use http::request::Parts;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
@@ -139,6 +140,10 @@ impl Authenticator for ClientCertificates {
         peer: &'a PeerCertificates,
     ) -> BoxFuture<'a, Result<Option<User>, AuthnError>> {
         self.user(peer).boxed()
+    }
+
+    fn reads(&self, _: &HeaderName, _: &PeerCertificates) -> bool {
+        false
     }
 }
 

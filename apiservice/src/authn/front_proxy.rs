@@ -64,6 +64,12 @@ impl FrontProxySettings {
         })
     }
 
+    fn reads(&self, name: &HeaderName) -> bool {
+        let named = [&self.username_headers, &self.group_headers, &self.uid_headers];
+        named.into_iter().flatten().any(|of| of == name)
+            || self.extra_prefixes.iter().any(|prefix| name.as_str().starts_with(prefix.as_str()))
+    }
+
     fn extra(&self, headers: &HeaderMap) -> BTreeMap<String, Vec<String>> {
         let mut extra: BTreeMap<String, Vec<String>> = BTreeMap::new();
         // Header names are lower-case here, whatever was sent.
@@ -85,6 +91,12 @@ impl Authenticator for FrontProxy {
         peer: &'a PeerCertificates,
     ) -> BoxFuture<'a, Result<Option<User>, AuthnError>> {
         self.user(&request.headers, peer).boxed()
+    }
+
+    fn reads(&self, name: &HeaderName, peer: &PeerCertificates) -> bool {
+        // Without a certificate nobody is believed.
+        let settings = self.0.load();
+        !peer.is_empty() && settings.as_ref().is_some_and(|settings| settings.reads(name))
     }
 }
 

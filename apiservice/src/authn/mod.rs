@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use http::HeaderName;
 use http::request::Parts;
 
 pub(crate) use certificates::not_after;
@@ -48,6 +49,9 @@ pub trait Authenticator: Send + Sync + 'static {
         request: &'a Parts,
         peer: &'a PeerCertificates,
     ) -> BoxFuture<'a, Result<Option<User>, AuthnError>>;
+
+    /// Whether it reads a header of a client with such certificates. Headers that nothing reads are not kept of large heads.
+    fn reads(&self, name: &HeaderName, peer: &PeerCertificates) -> bool;
 }
 
 /// Asks authenticators in order; the first success wins.
@@ -61,6 +65,11 @@ impl Union {
     /// Authenticators in the order in which they are asked.
     pub fn new(authenticators: Vec<Arc<dyn Authenticator>>) -> Union {
         Union(authenticators)
+    }
+
+    /// Whether any of them reads a header of a client with such certificates.
+    pub(crate) fn reads(&self, name: &HeaderName, peer: &PeerCertificates) -> bool {
+        self.0.iter().any(|authenticator| authenticator.reads(name, peer))
     }
 
     /// Who is asking.

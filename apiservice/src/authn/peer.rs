@@ -46,6 +46,11 @@ impl PeerCertificates {
         PeerCertificates(has_any.then(|| Arc::new(Peer(Mutex::new(state)))))
     }
 
+    /// Whether none were shown.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Whom the certificates name according to these authorities; `None` when none were shown.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use http::HeaderName;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
@@ -82,6 +83,10 @@ impl Authenticator for TokenReviews {
             }
         }
         .boxed()
+    }
+
+    fn reads(&self, name: &HeaderName, _: &PeerCertificates) -> bool {
+        *name == AUTHORIZATION
     }
 }
 

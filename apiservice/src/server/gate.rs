@@ -14,12 +14,13 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Response, Version, header};
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
+use serve::{Caller, LastAnswer, Trust};
 
 use super::apis::Below;
 use super::observe::{Authentication, Exchange, Kind};
 use super::request::{AUDIT_ID, Received};
 use super::{ApiServer, Observer};
-use crate::accept::{CertificateExpiry, LastAnswer};
+use crate::accept::{CertificateExpiry, Peer};
 use crate::audit::{Outcome, Trail};
 use crate::authn::{ANONYMOUS, PeerCertificates, User};
 use crate::authz::MASTERS;
@@ -201,10 +202,18 @@ impl Gate {
         let left =
             expires.map(|CertificateExpiry(end)| end.duration_since(SystemTime::now()).unwrap_or_default());
         self.server.observer.authenticated(outcome, left);
-        made_out.map_err(|error| {
+        let user = made_out.map_err(|error| {
             tracing::debug!(%error, path = parts.uri.path(), "authentication failed");
             ApiError::unauthorized()
-        })
+        })?;
+        if user.name != ANONYMOUS
+            && let Some(caller) = parts.extensions.get::<Arc<Caller<Peer>>>()
+        {
+            // Who shows both is taken for who shows a token: any pod has one.
+            let has_token = parts.headers.contains_key(header::AUTHORIZATION);
+            caller.verified(if has_token { Trust::Token } else { Trust::Certificate });
+        }
+        Ok(user)
     }
 
     fn room(&self, user: &User, received: &Received) -> Result<Room<'_>, ApiError> {
@@ -245,7 +254,7 @@ pub(super) fn get_only(parts: &Parts) -> Result<(), ApiError> {
 
 /// Impersonation is kube-apiserver's business: whoever comes through it has been resolved already (D40).
 fn refuse_impersonation(parts: &Parts) -> Result<(), ApiError> {
-    match parts.headers.keys().find(|name| name.as_str().starts_with("impersonate-")) {
+    match parts.headers.keys().find(|name| name.as_str().starts_with(IMPERSONATE)) {
         None => Ok(()),
         Some(name) => Err(ApiError::new(
             Class::Forbidden,
@@ -263,6 +272,8 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
         .unwrap_or("not a text")
 }
 
+/// How the names of headers begin that name somebody to impersonate.
+pub(super) const IMPERSONATE: &str = "impersonate-";
 /// As much as Go's server reads of a body that its handler left.
 const LARGEST_DISCARDED: usize = 256 << 10;
 const LONGEST_DISCARDING: Duration = Duration::from_secs(5);

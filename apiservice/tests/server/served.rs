@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use apiservice::accept::{self, AcceptLimits, AcceptStats, Ended};
+use apiservice::accept::{self, Ended, Limits, Stats};
 use apiservice::audit::Audit;
 use apiservice::authn::{
     Authenticator, AuthnError, Authorities, ClientCertificates, PeerCertificates, Union, User,
@@ -89,12 +89,16 @@ impl Authenticator for Hangs {
         }
         .boxed()
     }
+
+    fn reads(&self, name: &http::HeaderName, _: &PeerCertificates) -> bool {
+        name == "x-hang"
+    }
 }
 
 /// What a test may choose.
 pub(crate) struct Options {
     pub(crate) listen: SocketAddr,
-    pub(crate) accept: AcceptLimits,
+    pub(crate) accept: Limits,
     pub(crate) requests: RequestLimits,
     pub(crate) tls: TlsSettings,
     /// Certificates by name, signed by the server's authority, in files of its folder.
@@ -107,7 +111,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
-            accept: AcceptLimits { grace: Duration::from_secs(20), ..AcceptLimits::default() },
+            accept: Limits { grace: Some(Duration::from_secs(20)), ..Limits::default() },
             requests: RequestLimits::default(),
             tls: TlsSettings::default(),
             named: |_, _| Vec::new(),
@@ -126,7 +130,7 @@ pub(crate) struct Server {
     pub(crate) ended: tokio::task::JoinHandle<Ended>,
     pub(crate) certificate: Arc<ServingCertificate>,
     pub(crate) named: Arc<NamedCertificates>,
-    pub(crate) stats: Arc<AcceptStats>,
+    pub(crate) stats: Arc<Stats>,
     pub(crate) dir: tempfile::TempDir,
 }
 
@@ -171,11 +175,11 @@ impl Server {
             audit: audit(dir.path()),
         };
         let (trigger, shutdown) = lifecycle();
-        let stats = Arc::new(AcceptStats::default());
+        let stats = Arc::new(Stats::default());
         let ended = tokio::spawn(accept::serve(
             listener,
             config,
-            server.into_router(),
+            server.into_service(),
             shutdown,
             accept,
             Arc::clone(&stats),

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use apiservice::accept::AcceptLimits;
+use apiservice::accept::Limits;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
@@ -13,17 +13,24 @@ use crate::served::{C1, Options, Server};
 /// Far more than any test takes, so that only what a test shortens can end a connection.
 const NEVER: Duration = Duration::from_hours(1);
 
-fn patient() -> AcceptLimits {
-    AcceptLimits { handshake: NEVER, headers: NEVER, exchange: NEVER, idle: NEVER, ..AcceptLimits::default() }
+fn patient() -> Limits {
+    Limits {
+        handshake: NEVER,
+        headers: NEVER,
+        exchange: Some(NEVER),
+        answer: NEVER,
+        idle: NEVER,
+        ..Limits::default()
+    }
 }
 
-fn started(accept: AcceptLimits) -> Server {
+fn started(accept: Limits) -> Server {
     Server::with(Options { accept, ..Options::default() })
 }
 
 #[tokio::test]
 async fn half_open_handshakes_end_and_let_others_in() {
-    let server = started(AcceptLimits { handshake: Duration::from_millis(200), handshakes: 8, ..patient() });
+    let server = started(Limits { handshake: Duration::from_millis(200), handshakes: 8, ..patient() });
     let mut silent = Vec::new();
     for _ in 0..24 {
         silent.push(TcpStream::connect(server.address).await.expect("a connection"));
@@ -34,19 +41,22 @@ async fn half_open_handshakes_end_and_let_others_in() {
     for mut stream in silent {
         assert_eq!(in_time(stream.read(&mut [0])).await.unwrap_or(0), 0, "closed");
     }
-    assert_eq!(server.stats.handshakes_timed_out.load(Relaxed), 24);
+    // The oldest made room for those that came when there was none.
+    let (late, evicted) = (&server.stats.handshakes_timed_out, &server.stats.evicted_handshakes);
+    assert_eq!(late.load(Relaxed) + evicted.load(Relaxed), 24);
+    assert!(evicted.load(Relaxed) >= 16);
 }
 
 #[tokio::test]
 async fn whoever_says_nothing_is_sent_away() {
     let brief = Duration::from_millis(100);
-    let server = started(AcceptLimits { idle: brief, linger: brief, ..patient() });
+    let server = started(Limits { idle: brief, headers: brief, linger: brief, ..patient() });
     for alpn in ["h2", "http/1.1"] {
         let mut raw = Raw::connect(&server, &[alpn], None).await;
         raw.rest().await;
     }
     // After a request too.
-    let mut raw = Raw::connect(&server, &["http/1.1"], None).await;
+    let mut raw = Raw::connect(&server, &["http/1.1"], Some(&server.reader())).await;
     raw.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert!(raw.rest().await.starts_with("HTTP/1.1 200 "));
     assert_eq!(server.stats.idle.load(Relaxed), 3);
@@ -55,8 +65,8 @@ async fn whoever_says_nothing_is_sent_away() {
 
 #[tokio::test]
 async fn a_head_that_does_not_end_is_cut() {
-    let server = started(AcceptLimits { headers: Duration::from_millis(100), ..patient() });
-    let mut raw = Raw::connect(&server, &["http/1.1"], None).await;
+    let server = started(Limits { headers: Duration::from_millis(500), ..patient() });
+    let mut raw = Raw::connect(&server, &["http/1.1"], Some(&server.reader())).await;
     raw.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
     raw.expect("\r\n\r\nok").await;
     // The time of a head begins with its first byte, not with the connection or the end of the last answer.
@@ -69,8 +79,7 @@ async fn a_head_that_does_not_end_is_cut() {
 async fn an_answer_that_is_not_taken_is_given_up() {
     let brief = Duration::from_millis(100);
     let large = format!("{C1}/namespaces/d/pods/large/a");
-    let server =
-        started(AcceptLimits { exchange: Duration::from_secs(10), idle: brief, linger: brief, ..patient() });
+    let server = started(Limits { answer: brief, ..patient() });
     let reader = server.reader();
     let mut raw = Raw::connect(&server, &["http/1.1"], Some(&reader)).await;
     raw.send(&format!("GET {large} HTTP/1.1\r\nHost: x\r\nAccept: application/json\r\n\r\n")).await;
@@ -86,7 +95,7 @@ async fn an_answer_that_is_not_taken_is_given_up() {
 
 #[tokio::test]
 async fn a_request_without_an_end_is_cut() {
-    let server = started(AcceptLimits { exchange: Duration::from_millis(200), ..patient() });
+    let server = started(Limits { exchange: Some(Duration::from_millis(200)), ..patient() });
     let reader = server.reader();
     for alpn in [true, false] {
         let mut builder = server.builder(Some(&reader));

@@ -16,6 +16,7 @@ use crate::gpu;
 use crate::gpu::nvml::NvmlDriver;
 use crate::gpu::visible::Surroundings;
 use crate::lifecycle::Lifecycle;
+use crate::memory;
 use crate::model::ModelError;
 use crate::model::backend::{self, Chosen};
 use crate::queue::waiting::Limits;
@@ -24,7 +25,7 @@ use crate::repository;
 use crate::routes::{self, Served, Settings};
 use crate::serve::{self, Connections};
 use crate::telemetry::{Capacity, Identity, Telemetry};
-use crate::worker::{self, Pool, WorkerSettings};
+use crate::worker::{self, Pool, WarmupSettings, WorkerSettings};
 
 /// Why the server could not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +65,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         stall_timeout,
         inline_below,
         warmup_iterations,
+        max_memory,
         max_batch_size,
         max_batch_delay,
         queue_limit,
@@ -124,7 +126,16 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         .map_err(|error| AppError::Start("the GPU's collector", error))?;
 
     // Loading blocks; the probes are answered meanwhile.
-    let settings = WorkerSettings { workers, max_batch_size, warmup_iterations, stall_timeout, inline_below };
+    let settings = WorkerSettings {
+        warmup: WarmupSettings {
+            iterations: warmup_iterations,
+            max_batch_size,
+            workers,
+            memory: memory::budget(max_memory, bodies.memory as u64),
+        },
+        stall_timeout,
+        inline_below,
+    };
     let loading = tokio::task::spawn_blocking({
         let (queue, telemetry) = (Arc::clone(&queue), Arc::clone(&telemetry));
         move || Pool::start(&loader, settings, &queue, &telemetry)
@@ -185,22 +196,27 @@ pub fn check(config: &Config) -> Result<String, AppError> {
     let Chosen { loader, backend, device } = backend::choose(&found, &config.model)?;
     let mut model = loader.load()?;
     let shape = model.shape().clone();
-    for rows in [1, config.max_batch_size.get()] {
-        let output = model.infer(&vec![0.0; rows * shape.input.width], rows).map_err(ModelError::from)?;
-        if let Some(number) = output.iter().find(|number| !number.is_finite()) {
-            return Err(
-                ModelError(format!("{name} computes {number} from zeros, expected finite numbers")).into()
-            );
-        }
+    let settings = WarmupSettings {
+        iterations: 1,
+        max_batch_size: config.max_batch_size.get(),
+        workers: config.workers.get(),
+        memory: memory::budget(config.max_memory, config.http.bodies.memory as u64),
+    };
+    let warm = worker::warm(&mut model, &loader, &settings)?;
+    if let Some(number) = warm.odd_output {
+        return Err(
+            ModelError(format!("{name} computes {number} from zeros, expected finite numbers")).into()
+        );
     }
     Ok(format!(
-        "{name}: model {:?}, version {}, by {backend} on {device}: input {:?} [-1, {}], output {:?} [-1, {}]: ok",
+        "{name}: model {:?}, version {}, by {backend} on {device}: input {:?} [-1, {}], output {:?} [-1, {}], batches of up to {} rows: ok",
         config.model.name,
         found.version,
         shape.input.name,
         shape.input.width,
         shape.output.name,
-        shape.output.width
+        shape.output.width,
+        warm.rows
     ))
 }
 

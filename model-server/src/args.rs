@@ -191,7 +191,8 @@ pub struct Flags {
         value_name = "TIME"
     )]
     pub inline_below: String,
-    /// Executions with made-up input before the server says it is ready, for one row and for a full batch.
+    /// Executions with made-up input before the server says it is ready, for one row and for the largest batch; one for the sizes
+    /// between, 2, 4, 8 and so on, and fewer if one takes more than a second. 0: none, and no look at the memory either.
     #[arg(
         long,
         help_heading = "Model",
@@ -200,6 +201,10 @@ pub struct Flags {
         value_name = "COUNT"
     )]
     pub warmup_iterations: String,
+    /// Memory in bytes that the process may take. Batch sizes are tried one after the other, and one that is expected to take more
+    /// is not used [default: what the control group's limit or the machine leave, less a tenth and --max-body-memory].
+    #[arg(long, help_heading = "Model", env = "MODEL_SERVER_MAX_MEMORY", value_name = "BYTES")]
+    pub max_memory: Option<String>,
 
     /// Rows of one execution at most. A batch is made of what is waiting when a worker is free.
     #[arg(

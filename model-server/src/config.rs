@@ -31,6 +31,8 @@ pub struct Config {
     pub inline_below: Duration,
     /// Executions with made-up input before the server is ready.
     pub warmup_iterations: usize,
+    /// Resident bytes that the process may take; what the control group and the machine leave when `None`.
+    pub max_memory: Option<u64>,
     /// Rows of one execution at most.
     pub max_batch_size: NonZeroUsize,
     /// How long a request may wait for others to fill its batch.
@@ -212,6 +214,7 @@ impl Config {
             stall_timeout,
             inline_below,
             warmup_iterations,
+            max_memory,
             max_batch_size,
             max_batch_delay,
             queue_limit,
@@ -251,6 +254,7 @@ impl Config {
                  and decompressed, found {memory}"
             ));
         }
+        let max_memory = max_memory.map(|text| f.check("--max-memory", &text, bytes));
         let input_width = input_width.map(|text| f.check("--input-width", &text, at_least_one));
         let timeouts = (
             f.check("--default-timeout", &default_timeout, optional_time),
@@ -379,6 +383,7 @@ impl Config {
             stall_timeout,
             inline_below,
             warmup_iterations,
+            max_memory: max_memory.flatten().map(|bytes| bytes as u64),
             max_batch_size,
             max_batch_delay,
             queue_limit,

@@ -1,6 +1,7 @@
 //! What computes. One thread owns a model; the rest of the server only knows this trait.
 
 pub mod backend;
+pub mod cause;
 pub mod file;
 pub mod onnx;
 #[cfg(feature = "torch")]

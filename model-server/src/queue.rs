@@ -42,6 +42,9 @@ impl Shared {
             for job in expired {
                 job.expire();
             }
+            if let Some(rows) = self.waiting.changed_batch_rows() {
+                telemetry.max_batch_size(rows);
+            }
             let none_due = batch.is_empty();
             batch.retain(|job| job.start(now, telemetry));
             // When all of a batch left just now there may be another.
@@ -149,6 +152,17 @@ impl Queue {
     /// Takes what is due for whom works at this place, without waiting.
     pub fn take(&self, place: usize, now: Instant) -> Vec<Arc<Job>> {
         self.lock().take(place, now, &self.telemetry).0
+    }
+
+    /// Makes batches of so many rows at most from now on.
+    pub fn limit_batches(&self, rows: usize) {
+        self.lock().waiting.limit_batches(rows);
+        self.telemetry.max_batch_size(rows);
+    }
+
+    /// There was no memory for so many rows: makes smaller batches for a while.
+    pub fn ran_out_of_memory(&self, rows: usize, now: Instant) {
+        self.lock().waiting.ran_out_of_memory(rows, now);
     }
 
     /// Calls a worker that waits for requests.

@@ -44,6 +44,7 @@ pub struct Telemetry {
     duty_cycle: Gauge,
     truncated: IntCounter,
     out_of_memory: IntCounter,
+    max_batch_size: IntGauge,
     model_ready: IntGauge,
     model_load_seconds: Gauge,
     model_warmup_seconds: Gauge,
@@ -140,8 +141,14 @@ impl Telemetry {
             ),
             batch_size: r.histogram_of("inference_batch_size", "Rows of an execution.", &BATCHES, model),
         });
+        let max_batch_size = r.gauge(
+            "inference_max_batch_size",
+            "Rows of one execution at most: as configured, or as many as there is memory for.",
+        );
+        max_batch_size.set(capacity.max_batch_size as i64);
         let telemetry = Telemetry {
             tallies,
+            max_batch_size,
             depth: r
                 .gauge("request_queue_depth", "Requests admitted and not finished: waiting or in flight."),
             waiting: r.gauge("inference_requests_waiting", "Requests admitted and not executing yet."),
@@ -193,8 +200,6 @@ impl Telemetry {
         };
         r.gauge("inference_workers", "Threads that compute.").set(capacity.workers as i64);
         r.gauge("inference_queue_limit", "Requests that may wait.").set(capacity.queue_limit as i64);
-        r.gauge("inference_max_batch_size", "Rows of one execution at most.")
-            .set(capacity.max_batch_size as i64);
         r.gauges("model_info", "1, with what is served.", &["model", "version", "backend", "device"])
             .with_label_values(&[model.as_str(), version.as_str(), *backend, device.as_str()])
             .set(1);
@@ -340,6 +345,11 @@ impl Telemetry {
         self.model_load_seconds.set(load.as_secs_f64());
         self.model_warmup_seconds.set(warmup.as_secs_f64());
         self.model_ready.set(1);
+    }
+
+    /// Rows of one execution at most, from now on.
+    pub(crate) fn max_batch_size(&self, rows: usize) {
+        self.max_batch_size.set(rows as i64);
     }
 
     /// No worker is left.

@@ -3,6 +3,7 @@
 
 mod executor;
 mod vitals;
+mod warmup;
 
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -11,19 +12,17 @@ use std::time::{Duration, Instant};
 
 use self::executor::Executor;
 pub use self::vitals::Vitals;
+pub use self::warmup::{Warm, WarmupSettings, warm};
+use crate::memory::{self, Size};
 use crate::model::{Loader, ModelError, Shape};
 use crate::queue::{Failure, Queue, Work};
 use crate::telemetry::Telemetry;
 
 /// How workers work.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct WorkerSettings {
-    /// How many threads.
-    pub workers: usize,
-    /// Rows of one execution at most.
-    pub max_batch_size: usize,
-    /// Executions with made-up input before the server is ready, for one row and for a full batch.
-    pub warmup_iterations: usize,
+    /// How models are warmed, and how many there are: one for each thread.
+    pub warmup: WarmupSettings,
     /// A worker that shows no sign of life for so long is stuck.
     pub stall_timeout: Duration,
     /// Executions that take less than this are done by whoever brings a request, if a model is free. Zero: none.
@@ -33,6 +32,7 @@ pub struct WorkerSettings {
 /// The running workers. Dropped, the watch over them ends; the workers end with the queue.
 pub struct Pool {
     shape: Shape,
+    max_batch_size: usize,
     vitals: Arc<Vitals>,
     executors: Vec<Arc<Mutex<Executor>>>,
     inline_below: Duration,
@@ -55,25 +55,38 @@ impl Pool {
         queue: &Arc<Queue>,
         telemetry: &Arc<Telemetry>,
     ) -> Result<Pool, ModelError> {
+        let WorkerSettings { warmup, stall_timeout, inline_below } = settings;
+        let workers = warmup.workers;
         let began = Instant::now();
-        let mut models = Vec::with_capacity(settings.workers);
-        for _ in 0..settings.workers {
+        let mut models = Vec::with_capacity(workers);
+        for _ in 0..workers {
             models.push(loader.load()?);
         }
         let loaded = Instant::now();
+        let resident = memory::resident().map(|bytes| Size(bytes).to_string());
+        tracing::info!(seconds = (loaded - began).as_secs_f64(), resident, "model loaded, warming up");
+        let mut settings = warmup;
+        let mut peak = None;
         for model in &mut models {
-            for rows in [1, settings.max_batch_size] {
-                for _ in 0..settings.warmup_iterations {
-                    let inputs = model.shape().input.width;
-                    model.infer(&vec![0.0; rows * inputs], rows)?;
-                }
-            }
+            // What was found by one holds for the others.
+            let Warm { rows, peak_bytes, .. } = warm(model, loader, &settings)?;
+            settings.max_batch_size = rows;
+            peak = peak.max(peak_bytes);
         }
+        let max_batch_size = settings.max_batch_size;
         let Some(shape) = models.first().map(|model| model.shape().clone()) else {
             return Err(ModelError("expected at least one worker".to_owned()));
         };
-        let vitals = Arc::new(Vitals::new(settings.workers, settings.stall_timeout));
-        let mut executors = Vec::with_capacity(settings.workers);
+        tracing::info!(
+            seconds = loaded.elapsed().as_secs_f64(),
+            max_batch_size,
+            peak_memory = peak.map(|bytes| Size(bytes).to_string()),
+            "model warm"
+        );
+        queue.limit_batches(max_batch_size);
+        telemetry.model_is_ready(loaded - began, loaded.elapsed());
+        let vitals = Arc::new(Vitals::new(workers, stall_timeout));
+        let mut executors = Vec::with_capacity(workers);
         for (number, model) in models.into_iter().enumerate() {
             let executor = Executor::new(number, model, Arc::clone(loader), Arc::clone(telemetry));
             let executor = Arc::new(Mutex::new(executor));
@@ -89,15 +102,13 @@ impl Pool {
         }
         let (watching, watched) = channel::<()>();
         let watch = Watch { queue: Arc::clone(queue), vitals: Arc::clone(&vitals) };
-        let period = settings.stall_timeout / 8;
+        let period = stall_timeout / 8;
         spawn("watch".to_owned(), move || {
             while watched.recv_timeout(period) == Err(RecvTimeoutError::Timeout) {
                 watch.look();
             }
         })?;
-        telemetry.model_is_ready(loaded - began, loaded.elapsed());
-        let inline_below = settings.inline_below;
-        Ok(Pool { shape, vitals, executors, inline_below, _watching: watching })
+        Ok(Pool { shape, max_batch_size, vitals, executors, inline_below, _watching: watching })
     }
 
     /// Has what was just admitted computed: here and now, if the model is quick and free, else by a worker. To call a worker
@@ -158,6 +169,11 @@ impl Pool {
     /// What the model takes and gives.
     pub fn shape(&self) -> &Shape {
         &self.shape
+    }
+
+    /// Rows of one execution, and so of one request, at most: what is configured, or what there is memory for.
+    pub fn max_batch_size(&self) -> usize {
+        self.max_batch_size
     }
 
     /// Whether every worker shows signs of life.

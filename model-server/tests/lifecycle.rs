@@ -1,5 +1,7 @@
 //! The program as it is run: from its flags to its end.
 
+mod support;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -579,4 +581,59 @@ fn a_refused_request_leaves_its_connection_usable() {
         client.0.get_mut().write_all(&body).expect("open");
     }
     assert_eq!(client.ask("GET", "/health", "").code, 200);
+}
+
+/// A folder with this model in a file, and where that is.
+fn model_file(content: &[u8]) -> (tempfile::TempDir, String) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("model.onnx");
+    std::fs::write(&path, content).expect("writable");
+    let path = path.to_str().expect("text").to_owned();
+    (dir, path)
+}
+
+#[test]
+fn the_largest_batch_that_memory_allows_is_used() {
+    // 1 MiB a row and layer.
+    let (_dir, model) = model_file(&support::onnx::greedy(1 << 18));
+    let limit = 112 << 20;
+    let mut program = Program::start(&[
+        "--model",
+        &model,
+        "--max-batch-size=256",
+        &format!("--max-memory={limit}"),
+        "--warmup-iterations=1",
+    ]);
+    let mut client = Client::new(program.ready());
+    let peak = program.peak_memory();
+    assert!(peak <= limit, "{} MiB", peak >> 20);
+    let metrics = client.ask("GET", "/metrics", "").body;
+    let rows = metric(&metrics, "inference_max_batch_size");
+    assert!((2.0..=64.0).contains(&rows), "{rows} rows");
+    let config = client.ask("GET", "/v2/models/default/config", "").body;
+    assert!(config.contains(&format!(r#""max_batch_size":{rows}"#)), "{config}");
+    let answer = client.ask(
+        "POST",
+        "/v1/models/default:predict",
+        &format!("{{\"instances\":[{}[1]]}}", "[1],".repeat(99)),
+    );
+    assert_eq!(
+        (answer.code, answer.body),
+        (400, format!(r#"{{"error":"expected 1 to {rows} instances, found 100"}}"#))
+    );
+    assert!(
+        program.seen.iter().any(|line| line.contains("would take too much memory")),
+        "{:?}",
+        program.seen
+    );
+}
+
+#[test]
+fn with_too_little_memory_rows_are_executed_one_by_one() {
+    let (_dir, model) = model_file(&support::onnx::greedy(1000));
+    let mut program = Program::start(&["--model", &model, "--max-batch-size=8", "--max-memory=1000000"]);
+    let mut client = Client::new(program.ready());
+    let metrics = client.ask("GET", "/metrics", "").body;
+    assert_eq!(metric(&metrics, "inference_max_batch_size"), 1.0);
+    assert!(program.seen.iter().any(|line| line.contains("one row takes more memory")), "{:?}", program.seen);
 }

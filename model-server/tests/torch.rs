@@ -208,7 +208,7 @@ fn the_program_checks_it() {
     let text = String::from_utf8(output.stdout).expect("text");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(
-        text.contains(r#"by torch on cpu: input "input__0" [-1, 768], output "output__0" [-1, 2]: ok"#),
+        text.contains(r#"by torch on cpu: input "input__0" [-1, 768], output "output__0" [-1, 2], batches of up to 32 rows: ok"#),
         "{text}"
     );
 }

@@ -7,6 +7,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid as _;
 use tract_onnx::tract_hir::internal::DimLike as _;
 
+use super::cause::{Cause, cause_of};
 use super::{InferError, Loader, Model, ModelError, Shape, TensorShape};
 
 /// Loads ONNX files: one row of numbers in, one row out, the first dimension being the batch. The file is read once; all that
@@ -115,7 +116,7 @@ impl Model for Onnx {
     }
 
     fn infer(&mut self, input: &[f32], rows: usize) -> Result<Vec<f32>, InferError> {
-        let text = |error: TractError| ModelError(format!("{error:#}"));
+        let text = |error: TractError| infer_error(format!("{error:#}"));
         let input = Tensor::from_shape(&[rows, self.shape.input.width], input).map_err(text)?;
         let plan = self.plan_of_one.as_ref().filter(|_| rows == 1).unwrap_or(&self.plan);
         let output = plan.run(tvec!(input.into())).map_err(text)?;
@@ -127,6 +128,14 @@ impl Model for Onnx {
         } else {
             Err(ModelError(format!("expected {expected} outputs, found {}", numbers.len())).into())
         }
+    }
+}
+
+fn infer_error(text: String) -> InferError {
+    match cause_of(&text) {
+        Cause::OutOfMemory => InferError::OutOfMemory(text),
+        // It computes on the CPU.
+        Cause::Device | Cause::Other => ModelError(text).into(),
     }
 }
 

@@ -34,7 +34,19 @@ pub trait Entry {
 pub struct Waiting<E> {
     entries: VecDeque<E>,
     limits: Limits,
+    batches: BatchRows,
 }
+
+/// How many rows a batch has at most, after there was no memory for more.
+struct BatchRows {
+    now: usize,
+    /// When to try more again; `None` while all are allowed that may be.
+    raise_at: Option<Instant>,
+    changed: bool,
+}
+
+/// How long batches stay small after there was no memory for larger ones, and how long they take to double.
+const SMALL_FOR: Duration = Duration::from_mins(1);
 
 /// What a look at the queue brings.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,7 +65,35 @@ where
 {
     /// Nothing waits.
     pub fn new(limits: Limits) -> Waiting<P> {
-        Waiting { entries: VecDeque::new(), limits }
+        let batches = BatchRows { now: limits.batch_rows, raise_at: None, changed: false };
+        Waiting { entries: VecDeque::new(), limits, batches }
+    }
+
+    /// Makes batches of so many rows at most.
+    pub fn limit_batches(&mut self, rows: usize) {
+        self.limits.batch_rows = rows;
+        self.batches = BatchRows { now: rows, raise_at: None, changed: true };
+    }
+
+    /// There was no memory for so many rows: half of them may do. After a while more are tried.
+    pub fn ran_out_of_memory(&mut self, rows: usize, now: Instant) {
+        let fewer = (rows / 2).clamp(1, self.batches.now);
+        self.batches.changed |= fewer != self.batches.now;
+        self.batches.now = fewer;
+        self.batches.raise_at = (fewer < self.limits.batch_rows).then(|| now + SMALL_FOR);
+    }
+
+    /// How many rows a batch has at most, if that changed since the last call.
+    pub fn changed_batch_rows(&mut self) -> Option<usize> {
+        std::mem::take(&mut self.batches.changed).then_some(self.batches.now)
+    }
+
+    fn raise_batches(&mut self, now: Instant) {
+        if self.batches.raise_at.is_some_and(|at| at <= now) {
+            let more = (2 * self.batches.now).min(self.limits.batch_rows);
+            let raise_at = (more < self.limits.batch_rows).then(|| now + SMALL_FOR);
+            self.batches = BatchRows { now: more, raise_at, changed: true };
+        }
     }
 
     /// Whether one more may wait. What was abandoned takes no room.
@@ -73,6 +113,8 @@ where
     /// Takes the next batch, if one is due: at once without a delay, else when it is full, when its oldest request waited as
     /// long as it may for others, or when `hurry` says that no others come.
     pub fn take(&mut self, now: Instant, hurry: bool) -> Taken<P> {
+        self.raise_batches(now);
+        let batch_rows = self.batches.now;
         let mut taken = Taken { batch: Vec::new(), expired: Vec::new(), look_again: None };
         let (mut rows, mut full) = (0, false);
         while !full && let Some(entry) = self.entries.pop_front() {
@@ -81,9 +123,9 @@ where
             }
             if entry.deadline().is_some_and(|deadline| deadline <= now) {
                 taken.expired.push(entry);
-            } else if taken.batch.is_empty() || rows + entry.rows() <= self.limits.batch_rows {
+            } else if taken.batch.is_empty() || rows + entry.rows() <= batch_rows {
                 rows += entry.rows();
-                full = rows >= self.limits.batch_rows;
+                full = rows >= batch_rows;
                 taken.batch.push(entry);
             } else {
                 // First come, first served: nobody smaller overtakes it.
@@ -237,6 +279,35 @@ mod tests {
         bench.push(1, 0, Some(11));
         assert_eq!(bench.take(10), (vec![3], vec![1], None));
         assert!(bench.waiting.is_empty());
+    }
+
+    #[test]
+    fn after_a_lack_of_memory_batches_are_smaller_for_a_while() {
+        let mut bench = Bench::new(64, 8, Duration::ZERO);
+        let minutes = |minutes: u64| minutes * 60_000;
+        let batch = |bench: &mut Bench, now| {
+            for _ in 0..8 {
+                bench.push(1, 0, None);
+            }
+            let first = bench.take(now).0.len();
+            while !bench.take(now).0.is_empty() {}
+            (first, bench.waiting.changed_batch_rows())
+        };
+        assert_eq!(batch(&mut bench, 0), (8, None));
+        bench.waiting.ran_out_of_memory(8, bench.at(0));
+        bench.waiting.ran_out_of_memory(4, bench.at(0));
+        assert_eq!(batch(&mut bench, 1), (2, Some(2)));
+        assert_eq!(batch(&mut bench, minutes(1) - 1), (2, None));
+        assert_eq!(batch(&mut bench, minutes(1)), (4, Some(4)));
+        assert_eq!(batch(&mut bench, minutes(2) - 1), (4, None));
+        assert_eq!(batch(&mut bench, minutes(2)), (8, Some(8)));
+        assert_eq!(batch(&mut bench, minutes(9)), (8, None));
+        // A request of more rows is computed alone, and one row is the least.
+        bench.waiting.ran_out_of_memory(1, bench.at(minutes(9)));
+        bench.push(8, 0, None);
+        assert_eq!(batch(&mut bench, minutes(9)), (1, Some(1)));
+        bench.waiting.limit_batches(4);
+        assert_eq!(batch(&mut bench, minutes(9)), (4, Some(4)));
     }
 
     #[test]

@@ -152,6 +152,8 @@ pub(super) struct Received<'a> {
     pub(super) at: Instant,
     /// What the model takes and gives.
     pub(super) shape: &'a Shape,
+    /// Rows of a request at most.
+    pub(super) max_rows: usize,
 }
 
 /// Reads a request, if it would find room.
@@ -170,7 +172,8 @@ pub(super) async fn receive(served: &Served, request: Request) -> Result<Receive
         }
     };
     let body = body::read(&headers, body, &served.bodies).await?;
-    Ok(Received { headers, body, at: Instant::now(), shape: pool.shape() })
+    let (shape, max_rows) = (pool.shape(), pool.max_batch_size());
+    Ok(Received { headers, body, at: Instant::now(), shape, max_rows })
 }
 
 /// Whether a request would be computed, as far as that is known before its body is read.

@@ -72,10 +72,9 @@ async fn answer(served: &Served, target: &str, request: Request) -> Result<Respo
         return Err(Problem::Unknown(format!("expected MODEL:predict, found {}", Excerpt(target))));
     };
     check(served, model)?;
-    let Received { body, at: received, shape, .. } =
+    let Received { body, at: received, shape, max_rows, .. } =
         receive(served, request).await.map_err(Problem::Unserved)?;
-    let (input, rows) =
-        parse(&body, shape.input.width, served.settings.max_batch_size).map_err(Problem::Invalid)?;
+    let (input, rows) = parse(&body, shape.input.width, max_rows).map_err(Problem::Invalid)?;
     drop(body);
     let numbers = compute(served, input, rows, None, received).await.map_err(Problem::Unserved)?;
     let predictions = numbers.chunks(shape.output.width).collect();

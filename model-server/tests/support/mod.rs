@@ -1,6 +1,8 @@
 //! A server over a model that the test holds in its hand.
 #![allow(dead_code, unreachable_pub, reason = "each test target uses a part of it")]
 
+pub mod onnx;
+
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::ThreadId;
@@ -18,7 +20,7 @@ use model_server::queue::Queue;
 use model_server::queue::waiting::Limits;
 use model_server::routes::{self, Served, Settings};
 use model_server::telemetry::{Capacity, Format, Identity, LATENCY_BUCKETS, Telemetry};
-use model_server::worker::{self, Pool, WorkerSettings};
+use model_server::worker::{self, Pool, WarmupSettings, WorkerSettings};
 use tower::ServiceExt as _;
 
 /// What the model does next.
@@ -258,9 +260,12 @@ impl Loading {
             loads: Mutex::new(options.loads),
         });
         let settings = WorkerSettings {
-            workers: options.workers,
-            max_batch_size: options.max_batch_size,
-            warmup_iterations: 0,
+            warmup: WarmupSettings {
+                iterations: 0,
+                max_batch_size: options.max_batch_size,
+                workers: options.workers,
+                memory: None,
+            },
             stall_timeout: options.stall_timeout,
             inline_below: options.inline_below,
         };

@@ -12,6 +12,7 @@ use super::Named;
 use crate::model::{Shape, TensorShape};
 use crate::routes::problem::error;
 use crate::routes::{Served, write};
+use crate::worker::Pool;
 
 pub(super) async fn server() -> Response {
     write(
@@ -60,7 +61,7 @@ pub(super) async fn config(State(served): State<Arc<Served>>, Path(named): Path<
             "platform": platform(settings.identity.backend),
             "backend": settings.identity.backend,
             "version_policy": {"latest": {"num_versions": 1}},
-            "max_batch_size": settings.max_batch_size,
+            "max_batch_size": served.life.pool().map_or(settings.max_batch_size, Pool::max_batch_size),
             "input": [tensor(&shape.input)],
             "output": [tensor(&shape.output)],
             "dynamic_batching": {

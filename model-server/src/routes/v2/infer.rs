@@ -28,10 +28,10 @@ pub(super) async fn infer(
 async fn answer(served: &Served, named: &Named, request: Request) -> Result<Response, Problem> {
     named.check(served).map_err(Problem::Unknown)?;
     let settings = &served.settings;
-    let Received { headers, body, at: received, shape } =
+    let Received { headers, body, at: received, shape, max_rows } =
         receive(served, request).await.map_err(Problem::Unserved)?;
     let Asked { id, input, rows, timeout, output } =
-        request::parse(&headers, &body, shape, settings.max_batch_size).map_err(Problem::Invalid)?;
+        request::parse(&headers, &body, shape, max_rows).map_err(Problem::Invalid)?;
     drop(body);
     let numbers = compute(served, input, rows, timeout, received).await.map_err(Problem::Unserved)?;
     let coding = Coding::asked(&headers);

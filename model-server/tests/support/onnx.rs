@@ -1,0 +1,77 @@
+//! Writes small ONNX models. Their format is protobuf, of which this is as much as they need.
+#![allow(dead_code, unreachable_pub, reason = "each test target uses a part of it")]
+
+/// A number of a message.
+fn number(field: u64, number: u64) -> Vec<u8> {
+    [varint(field << 3), varint(number)].concat()
+}
+
+/// Bytes, a text or a message of a message.
+fn message(field: u64, parts: &[&[u8]]) -> Vec<u8> {
+    let body = parts.concat();
+    [varint(field << 3 | 2), varint(body.len() as u64), body].concat()
+}
+
+fn varint(mut number: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while number > 127 {
+        bytes.push(number as u8 | 128);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+    bytes
+}
+
+const FLOAT: u64 = 1;
+const INT64: u64 = 7;
+
+fn node(kind: &str, inputs: &[&str], output: &str, attributes: &[Vec<u8>]) -> Vec<u8> {
+    let inputs: Vec<_> = inputs.iter().map(|name| message(1, &[name.as_bytes()])).collect();
+    let [out, name] = [2, 3].map(|field| message(field, &[output.as_bytes()]));
+    message(1, &[&inputs.concat(), &out, &name, &message(4, &[kind.as_bytes()]), &attributes.concat()])
+}
+
+fn attribute(name: &str, value: u64) -> Vec<u8> {
+    message(5, &[&message(1, &[name.as_bytes()]), &number(3, value), &number(20, 2)])
+}
+
+fn attribute_list(name: &str, values: &[u64]) -> Vec<u8> {
+    let values: Vec<_> = values.iter().map(|value| number(8, *value)).collect();
+    message(5, &[&message(1, &[name.as_bytes()]), &values.concat(), &number(20, 7)])
+}
+
+fn tensor(name: &str, dims: &[usize], kind: u64, numbers: &[u8]) -> Vec<u8> {
+    let dims: Vec<_> = dims.iter().map(|dim| number(1, *dim as u64)).collect();
+    message(5, &[&dims.concat(), &number(2, kind), &message(8, &[name.as_bytes()]), &message(9, &[numbers])])
+}
+
+fn floats(name: &str, dims: &[usize], numbers: &[f32]) -> Vec<u8> {
+    let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+    tensor(name, dims, FLOAT, &bytes)
+}
+
+fn rows(field: u64, name: &str, width: usize) -> Vec<u8> {
+    let batch = message(1, &[&message(2, &[b"N"])]);
+    let width = message(1, &[&number(1, width as u64)]);
+    let kind = message(1, &[&number(1, FLOAT), &message(2, &[&batch, &width])]);
+    message(field, &[&message(1, &[name.as_bytes()]), &message(2, &[&kind])])
+}
+
+fn model(width: usize, graph: &[Vec<u8>]) -> Vec<u8> {
+    let graph = [&graph.concat()[..], &message(2, &[b"test"]), &rows(11, "x", width), &rows(12, "y", width)];
+    let opset = message(8, &[&message(1, &[b""]), &number(2, 13)]);
+    [number(1, 8), message(7, &graph), opset].concat()
+}
+
+/// Computes with so many numbers for each row, and gives back one.
+pub fn greedy(numbers: usize) -> Vec<u8> {
+    model(
+        1,
+        &[
+            node("MatMul", &["x", "spread"], "wide", &[]),
+            node("Sigmoid", &["wide"], "curved", &[]),
+            node("ReduceMax", &["curved"], "y", &[attribute_list("axes", &[1]), attribute("keepdims", 1)]),
+            floats("spread", &[1, numbers], &vec![0.5; numbers]),
+        ],
+    )
+}

@@ -66,6 +66,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         inline_below,
         warmup_iterations,
         max_memory,
+        unhealthy_after,
         max_batch_size,
         max_batch_delay,
         queue_limit,
@@ -133,6 +134,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
             workers,
             memory: memory::budget(max_memory, bodies.memory as u64),
         },
+        unhealthy_after,
         stall_timeout,
         inline_below,
     };

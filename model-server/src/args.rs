@@ -205,6 +205,16 @@ pub struct Flags {
     /// is not used [default: what the control group's limit or the machine leave, less a tenth and --max-body-memory].
     #[arg(long, help_heading = "Model", env = "MODEL_SERVER_MAX_MEMORY", value_name = "BYTES")]
     pub max_memory: Option<String>,
+    /// Failed requests in a row after which the model is executed with the warm-up input: if it fails on that, too, the server is
+    /// neither ready nor live until it succeeds. 0: never.
+    #[arg(
+        long,
+        help_heading = "Model",
+        env = "MODEL_SERVER_UNHEALTHY_AFTER",
+        default_value = "10",
+        value_name = "COUNT"
+    )]
+    pub unhealthy_after: String,
 
     /// Rows of one execution at most. A batch is made of what is waiting when a worker is free.
     #[arg(

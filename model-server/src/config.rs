@@ -10,8 +10,8 @@ use std::time::Duration;
 use http::StatusCode;
 
 use self::values::{
-    address, at_least_one, bounds, bytes, choice, count, device, name, optional_time, positive_time, time,
-    version_policy,
+    address, at_least_one, bounds, bytes, choice, count, device, name, optional_count, optional_time,
+    positive_time, time, version_policy,
 };
 use crate::args::Flags;
 use crate::bodies::BodyLimits;
@@ -33,6 +33,8 @@ pub struct Config {
     pub warmup_iterations: usize,
     /// Resident bytes that the process may take; what the control group and the machine leave when `None`.
     pub max_memory: Option<u64>,
+    /// Failed requests in a row after which the warm-up input decides about the model; never when `None`.
+    pub unhealthy_after: Option<u32>,
     /// Rows of one execution at most.
     pub max_batch_size: NonZeroUsize,
     /// How long a request may wait for others to fill its batch.
@@ -215,6 +217,7 @@ impl Config {
             inline_below,
             warmup_iterations,
             max_memory,
+            unhealthy_after,
             max_batch_size,
             max_batch_delay,
             queue_limit,
@@ -309,6 +312,7 @@ impl Config {
             f.check("--stall-timeout", &stall_timeout, positive_time),
             f.check("--inline-below", &inline_below, time),
             f.check("--warmup-iterations", &warmup_iterations, count),
+            f.check("--unhealthy-after", &unhealthy_after, optional_count),
             f.check("--max-batch-size", &max_batch_size, at_least_one),
             f.check("--max-batch-delay", &max_batch_delay, time),
             f.check("--queue-limit", &queue_limit, at_least_one),
@@ -334,6 +338,7 @@ impl Config {
             Some(stall_timeout),
             Some(inline_below),
             Some(warmup_iterations),
+            Some(unhealthy_after),
             Some(max_batch_size),
             Some(max_batch_delay),
             Some(queue_limit),
@@ -384,6 +389,7 @@ impl Config {
             inline_below,
             warmup_iterations,
             max_memory: max_memory.flatten().map(|bytes| bytes as u64),
+            unhealthy_after,
             max_batch_size,
             max_batch_delay,
             queue_limit,
@@ -447,6 +453,8 @@ mod tests {
         assert_eq!(config.queue_limit.get(), 256);
         assert_eq!(config.timeouts, Timeouts { default: None, max: Some(Duration::from_secs(30)) });
         assert!(!config.metrics.gpu_unknown_is_zero);
+        assert_eq!((config.unhealthy_after, config.max_memory), (Some(10), None));
+        assert_eq!(parse(&["--unhealthy-after=0"]).expect("valid").unhealthy_after, None);
     }
 
     #[test]

@@ -18,4 +18,5 @@ pub mod repository;
 pub mod routes;
 pub mod serve;
 pub mod telemetry;
+pub mod throttle;
 pub mod worker;

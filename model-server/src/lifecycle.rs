@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use crate::telemetry::Telemetry;
+use crate::telemetry::{ModelTrouble, Telemetry};
 use crate::worker::Pool;
 
 /// From loading over serving to draining.
@@ -22,6 +22,8 @@ pub enum NotReady {
     Draining,
     /// A worker is stuck or gone.
     Stuck,
+    /// The model does not work any more.
+    Broken(ModelTrouble),
 }
 
 impl NotReady {
@@ -31,6 +33,10 @@ impl NotReady {
             NotReady::Loading => "model not loaded",
             NotReady::Draining => "shutting down",
             NotReady::Stuck => "a worker is stuck or gone",
+            NotReady::Broken(ModelTrouble::Failing) => {
+                "the model fails on every request and on the warm-up input"
+            }
+            NotReady::Broken(ModelTrouble::DeviceLost) => "the model's device does not work any more",
         }
     }
 }
@@ -64,8 +70,15 @@ impl Lifecycle {
     }
 
     /// Whether a restart would not help: loading and draining are part of a life.
-    pub fn is_live(&self) -> bool {
-        self.pool.get().is_none_or(Pool::is_alive)
+    ///
+    /// # Errors
+    /// What only a restart may help against.
+    pub fn live(&self) -> Result<(), NotReady> {
+        let Some(pool) = self.pool.get() else { return Ok(()) };
+        if !pool.is_alive() {
+            return Err(NotReady::Stuck);
+        }
+        pool.trouble().map_or(Ok(()), |trouble| Err(NotReady::Broken(trouble)))
     }
 
     /// Whether requests should be sent here. A full queue changes nothing about it: they would overrun the other servers.
@@ -74,12 +87,11 @@ impl Lifecycle {
     /// Why not.
     pub fn ready(&self) -> Result<(), NotReady> {
         if self.is_draining() {
-            return Err(NotReady::Draining);
-        }
-        match self.pool.get() {
-            None => Err(NotReady::Loading),
-            Some(pool) if pool.is_alive() => Ok(()),
-            Some(_) => Err(NotReady::Stuck),
+            Err(NotReady::Draining)
+        } else if self.pool.get().is_none() {
+            Err(NotReady::Loading)
+        } else {
+            self.live()
         }
     }
 }

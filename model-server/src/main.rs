@@ -7,6 +7,7 @@ use clap::error::ErrorKind;
 use model_server::app::{self, AppError};
 use model_server::args::{Command, CommandLine};
 use model_server::config::{Config, LogFormat};
+use model_server::contain;
 
 fn main() -> ExitCode {
     let CommandLine { command, flags } = match CommandLine::try_parse() {
@@ -58,8 +59,11 @@ fn log(format: LogFormat) {
         LogFormat::Text => lines.init(),
         LogFormat::Json => lines.json().flatten_event(true).init(),
     }
-    // A panic is a line of the log like any other.
+    // A panic is a line of the log like any other, unless somebody else tells it.
     std::panic::set_hook(Box::new(|panic| {
+        if contain::noted(panic) {
+            return;
+        }
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let text = panic.payload_as_str().unwrap_or("no message");
         tracing::error!(place, text, "a panic");

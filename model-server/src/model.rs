@@ -51,6 +51,9 @@ pub enum InferError {
     /// There is no memory for so many rows; fewer may do.
     #[error("out of memory: {0}")]
     OutOfMemory(String),
+    /// The device seems to be broken.
+    #[error("the device failed: {0}")]
+    Device(String),
 }
 
 impl From<InferError> for ModelError {

@@ -13,6 +13,7 @@ mod outcome;
 mod peak;
 mod registrar;
 mod tally;
+mod trouble;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -31,6 +32,7 @@ pub use self::outcome::{Counted, Outcome};
 use self::peak::Peak;
 use self::registrar::{Registrar, VALID};
 use self::tally::{PerRequest, Tallies};
+pub use self::trouble::ModelTrouble;
 
 /// Handles on every metric.
 pub struct Telemetry {
@@ -46,6 +48,7 @@ pub struct Telemetry {
     out_of_memory: IntCounter,
     max_batch_size: IntGauge,
     model_ready: IntGauge,
+    model_failed: [IntGauge; ModelTrouble::ALL.len()],
     model_load_seconds: Gauge,
     model_warmup_seconds: Gauge,
     draining: IntGauge,
@@ -141,6 +144,11 @@ impl Telemetry {
             ),
             batch_size: r.histogram_of("inference_batch_size", "Rows of an execution.", &BATCHES, model),
         });
+        let failed = r.gauges(
+            "model_failed",
+            "1 while the model does not work any more, by reason, else 0.",
+            &["model", "version", "reason"],
+        );
         let max_batch_size = r.gauge(
             "inference_max_batch_size",
             "Rows of one execution at most: as configured, or as many as there is memory for.",
@@ -149,6 +157,9 @@ impl Telemetry {
         let telemetry = Telemetry {
             tallies,
             max_batch_size,
+            model_failed: ModelTrouble::ALL.map(|trouble| {
+                failed.with_label_values(&[model.as_str(), version.as_str(), trouble.label()])
+            }),
             depth: r
                 .gauge("request_queue_depth", "Requests admitted and not finished: waiting or in flight."),
             waiting: r.gauge("inference_requests_waiting", "Requests admitted and not executing yet."),
@@ -174,7 +185,7 @@ impl Telemetry {
                 "Executions that there was no memory for; each was tried once more, in halves.",
             ),
             model_ready: r
-                .gauges("model_ready", "1 once the model is loaded and warm, else 0.", &of_model)
+                .gauges("model_ready", "1 while the model is loaded, warm and works, else 0.", &of_model)
                 .with_label_values(&model_and_version),
             model_load_seconds: r
                 .float_gauges("model_load_seconds", "Time it took to load the model, in seconds.", &of_model)
@@ -345,6 +356,14 @@ impl Telemetry {
         self.model_load_seconds.set(load.as_secs_f64());
         self.model_warmup_seconds.set(warmup.as_secs_f64());
         self.model_ready.set(1);
+    }
+
+    /// What is wrong with the loaded model, if anything is.
+    pub(crate) fn model_trouble(&self, trouble: Option<ModelTrouble>) {
+        for (reason, gauge) in ModelTrouble::ALL.iter().zip(&self.model_failed) {
+            gauge.set(i64::from(trouble == Some(*reason)));
+        }
+        self.model_ready.set(i64::from(trouble.is_none()));
     }
 
     /// Rows of one execution at most, from now on.

@@ -2,6 +2,7 @@
 //! for somebody else.
 
 mod executor;
+mod health;
 mod vitals;
 mod warmup;
 
@@ -10,19 +11,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use self::executor::Executor;
+use self::executor::{Executor, Shared};
+pub use self::health::Health;
 pub use self::vitals::Vitals;
 pub use self::warmup::{Warm, WarmupSettings, warm};
 use crate::memory::{self, Size};
 use crate::model::{Loader, ModelError, Shape};
 use crate::queue::{Failure, Queue, Work};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{ModelTrouble, Telemetry};
 
 /// How workers work.
 #[derive(Debug, Clone)]
 pub struct WorkerSettings {
     /// How models are warmed, and how many there are: one for each thread.
     pub warmup: WarmupSettings,
+    /// Failed requests in a row after which the warm-up input decides about the model; never when `None`.
+    pub unhealthy_after: Option<u32>,
     /// A worker that shows no sign of life for so long is stuck.
     pub stall_timeout: Duration,
     /// Executions that take less than this are done by whoever brings a request, if a model is free. Zero: none.
@@ -34,6 +38,7 @@ pub struct Pool {
     shape: Shape,
     max_batch_size: usize,
     vitals: Arc<Vitals>,
+    health: Arc<Health>,
     executors: Vec<Arc<Mutex<Executor>>>,
     inline_below: Duration,
     _watching: Sender<()>,
@@ -55,7 +60,7 @@ impl Pool {
         queue: &Arc<Queue>,
         telemetry: &Arc<Telemetry>,
     ) -> Result<Pool, ModelError> {
-        let WorkerSettings { warmup, stall_timeout, inline_below } = settings;
+        let WorkerSettings { warmup, unhealthy_after, stall_timeout, inline_below } = settings;
         let workers = warmup.workers;
         let began = Instant::now();
         let mut models = Vec::with_capacity(workers);
@@ -66,11 +71,13 @@ impl Pool {
         let resident = memory::resident().map(|bytes| Size(bytes).to_string());
         tracing::info!(seconds = (loaded - began).as_secs_f64(), resident, "model loaded, warming up");
         let mut settings = warmup;
+        let mut warmed_finite = settings.iterations > 0;
         let mut peak = None;
         for model in &mut models {
             // What was found by one holds for the others.
-            let Warm { rows, peak_bytes, .. } = warm(model, loader, &settings)?;
+            let Warm { rows, odd_output, peak_bytes } = warm(model, loader, &settings)?;
             settings.max_batch_size = rows;
+            warmed_finite &= odd_output.is_none();
             peak = peak.max(peak_bytes);
         }
         let max_batch_size = settings.max_batch_size;
@@ -86,10 +93,18 @@ impl Pool {
         queue.limit_batches(max_batch_size);
         telemetry.model_is_ready(loaded - began, loaded.elapsed());
         let vitals = Arc::new(Vitals::new(workers, stall_timeout));
+        let health = Arc::new(Health::new(workers, Arc::clone(telemetry)));
+        let shared = Shared {
+            loader: Arc::clone(loader),
+            queue: Arc::clone(queue),
+            telemetry: Arc::clone(telemetry),
+            health: Arc::clone(&health),
+            unhealthy_after,
+            warmed_finite,
+        };
         let mut executors = Vec::with_capacity(workers);
         for (number, model) in models.into_iter().enumerate() {
-            let executor = Executor::new(number, model, Arc::clone(loader), Arc::clone(telemetry));
-            let executor = Arc::new(Mutex::new(executor));
+            let executor = Arc::new(Mutex::new(Executor::new(number, model, shared.clone())));
             executors.push(Arc::clone(&executor));
             let worker = Worker {
                 number,
@@ -108,7 +123,7 @@ impl Pool {
                 watch.look();
             }
         })?;
-        Ok(Pool { shape, max_batch_size, vitals, executors, inline_below, _watching: watching })
+        Ok(Pool { shape, max_batch_size, vitals, health, executors, inline_below, _watching: watching })
     }
 
     /// Has what was just admitted computed: here and now, if the model is quick and free, else by a worker. To call a worker
@@ -176,6 +191,11 @@ impl Pool {
         self.max_batch_size
     }
 
+    /// What is wrong with the model, if anything is.
+    pub fn trouble(&self) -> Option<ModelTrouble> {
+        self.health.trouble()
+    }
+
     /// Whether every worker shows signs of life.
     pub fn is_alive(&self) -> bool {
         self.vitals.all_alive(Instant::now())
@@ -219,7 +239,14 @@ impl Worker {
                         break;
                     }
                 }
-                Work::None => {}
+                // With nothing to do, there is time to see whether a model in trouble is well again.
+                Work::None => {
+                    let beat = || self.vitals.beat(self.number, Instant::now());
+                    let mut executor = self.executor.lock().unwrap_or_else(PoisonError::into_inner);
+                    if executor.recheck(&beat).is_err() {
+                        break;
+                    }
+                }
                 Work::Over => return,
             }
         }
@@ -255,13 +282,4 @@ impl Watch {
             self.queue.turn_away(Failure::Stalled);
         }
     }
-}
-
-/// What panicked, as far as the panic says.
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message")
 }

@@ -593,6 +593,52 @@ fn model_file(content: &[u8]) -> (tempfile::TempDir, String) {
 }
 
 #[test]
+fn requests_that_the_model_cannot_bear_neither_end_its_health_nor_fill_the_log() {
+    let (_dir, model) = model_file(&support::onnx::lookup(0.0));
+    let mut program = Program::start(&["--model", &model, "--unhealthy-after=3"]);
+    let mut client = Client::new(program.ready());
+    let logged = program.seen.len();
+    for _ in 0..50 {
+        let answer = client.ask("POST", "/predict", r#"{"features":[1,99]}"#);
+        assert_eq!(
+            (answer.code, answer.body.as_str()),
+            (500, r#"{"detail":"the model failed on this request"}"#)
+        );
+    }
+    for path in ["/health", "/v2/health/live", "/v2/health/ready"] {
+        assert_eq!(client.ask("GET", path, "").code, 200, "{path}");
+    }
+    let answer = client.ask("POST", "/predict", r#"{"features":[1,4]}"#);
+    assert!(answer.body.starts_with(r#"{"prediction":[11.0,14.0]"#), "{answer:?}");
+    program.signal("TERM");
+    program.until("draining");
+    let lines = &program.seen[logged..];
+    assert!(lines.iter().any(|line| line.contains("the model failed on a request")), "{lines:?}");
+    assert!(lines.len() < 20, "{} lines: {}", lines.len(), lines.join("\n"));
+}
+
+#[test]
+fn a_model_that_fails_on_everything_makes_its_server_neither_ready_nor_live() {
+    let (_dir, model) = model_file(&support::onnx::lookup(1000.0));
+    let mut program = Program::start(&["--model", &model, "--warmup-iterations=0"]);
+    let mut client = Client::new(program.ready());
+    for failures in 0..10 {
+        assert_eq!(client.ask("GET", "/health", "").code, 200, "after {failures} failures");
+        assert_eq!(client.ask("POST", "/predict", r#"{"features":[1,2]}"#).code, 500);
+    }
+    program.until("the model fails on every request and on the warm-up input");
+    let reason = "the model fails on every request and on the warm-up input";
+    let health = client.ask("GET", "/health", "");
+    assert_eq!((health.code, health.body.as_str()), (503, reason));
+    let live = client.ask("GET", "/v2/health/live", "");
+    assert_eq!((live.code, live.body), (503, format!(r#"{{"live":false,"reason":"{reason}"}}"#)));
+    let metrics = client.ask("GET", "/metrics", "").body;
+    assert_eq!(metric(&metrics, r#"model_ready{model="default",version="1"}"#), 0.0);
+    assert_eq!(metric(&metrics, r#"model_failed{model="default",reason="failing",version="1"}"#), 1.0);
+    assert_eq!(metric(&metrics, r#"model_failed{model="default",reason="device_lost",version="1"}"#), 0.0);
+}
+
+#[test]
 fn the_largest_batch_that_memory_allows_is_used() {
     // 1 MiB a row and layer.
     let (_dir, model) = model_file(&support::onnx::greedy(1 << 18));

@@ -308,7 +308,7 @@ async fn without_a_worker_nothing_is_admitted_and_the_server_is_not_live() {
     let refused = server.send("POST", "/predict", r#"{"features":[1]}"#).await;
     assert_eq!((refused.code, refused.text()), (503, r#"{"detail":"no worker is left"}"#));
     let live = server.send("GET", "/v2/health/live", "").await;
-    assert_eq!((live.code, live.text()), (503, r#"{"live":false}"#));
+    assert_eq!((live.code, live.text()), (503, r#"{"live":false,"reason":"a worker is stuck or gone"}"#));
     assert_eq!(server.send("GET", "/health", "").await.code, 503);
     server.assert_empty();
     assert_eq!(server.ended("error"), 3.0);
@@ -326,7 +326,10 @@ async fn a_stuck_worker_is_found_and_its_clients_are_told() {
     server.assert_empty();
     assert_eq!(server.send("GET", "/v2/health/live", "").await.code, 503);
     let ready = server.send("GET", "/v2/health/ready", "").await;
-    assert_eq!((ready.code, ready.text()), (503, r#"{"ready":false,"live":false}"#));
+    assert_eq!(
+        (ready.code, ready.text()),
+        (503, r#"{"ready":false,"live":false,"reason":"a worker is stuck or gone"}"#)
+    );
     // It comes back after all: live again, and what it computed for nobody changes nothing.
     server.next(Step::Answer);
     let back = async {
@@ -470,4 +473,104 @@ async fn nobody_is_forgotten_when_all_help_out() {
         server.assert_empty();
         assert_eq!(server.ended("ok"), 2000.0);
     }
+}
+
+const LIVE: &str = r#"{"live":true}"#;
+
+async fn live(server: &Server) -> String {
+    server.send("GET", "/v2/health/live", "").await.text().to_owned()
+}
+
+/// Nothing but what the test does executes the model: idle workers look after it rarely.
+fn judged() -> Options {
+    Options { unhealthy_after: Some(3), stall_timeout: Duration::from_hours(1), ..Options::default() }
+}
+
+/// Requests that the model fails on, and after the last of them what it does with the warm-up input.
+async fn three_failures_and(server: &Server, probe: Step) {
+    for _ in 0..3 {
+        server.next(Step::Fail);
+    }
+    server.next(probe);
+    for _ in 0..3 {
+        assert_eq!(server.predict().await.expect("no panic"), 500);
+    }
+}
+
+#[tokio::test]
+async fn a_model_that_fails_on_requests_and_on_the_warm_up_input_is_not_live_until_it_succeeds() {
+    let server = Server::start(judged());
+    three_failures_and(&server, Step::Panic).await;
+    server.until(r#"model_failed{model="m",reason="failing",version="3"}"#, 1.0).await;
+    let reason = "the model fails on every request and on the warm-up input";
+    assert_eq!(live(&server).await, format!(r#"{{"live":false,"reason":"{reason}"}}"#));
+    let health = server.send("GET", "/health", "").await;
+    assert_eq!((health.code, health.text()), (503, reason));
+    assert_eq!(server.metric(r#"model_ready{model="m",version="3"}"#), 0.0);
+    // It is still asked, and one success is enough.
+    server.next(Step::Answer);
+    assert_eq!(server.predict().await.expect("no panic"), 200);
+    server.until(r#"model_ready{model="m",version="3"}"#, 1.0).await;
+    assert_eq!(live(&server).await, LIVE);
+    assert_eq!(server.metric(r#"model_failed{model="m",reason="failing",version="3"}"#), 0.0);
+}
+
+#[tokio::test]
+async fn what_clients_send_decides_nothing_while_the_model_computes_the_warm_up_input() {
+    let server = Server::start(judged());
+    three_failures_and(&server, Step::Answer).await;
+    server.next(Step::Fail);
+    assert_eq!(server.predict().await.expect("no panic"), 500);
+    assert_eq!(live(&server).await, LIVE);
+    assert_eq!(server.send("GET", "/health", "").await.code, 200);
+    // The warm-up input is none of the executions.
+    assert_eq!(server.metric(r#"inference_batch_size_count{model="m"}"#), 4.0);
+}
+
+#[tokio::test]
+async fn a_lost_device_is_told_and_nothing_is_sent_to_it() {
+    let server = Server::start(judged());
+    server.next(Step::Device);
+    server.next(Step::Device);
+    let answer = server.send("POST", "/predict", r#"{"features":[1]}"#).await;
+    let reason = "the model's device does not work any more";
+    assert_eq!((answer.code, answer.text()), (503, format!(r#"{{"detail":"{reason}"}}"#).as_str()));
+    assert_eq!(live(&server).await, format!(r#"{{"live":false,"reason":"{reason}"}}"#));
+    assert_eq!(server.metric(r#"model_failed{model="m",reason="device_lost",version="3"}"#), 1.0);
+    // Only the warm-up input is, should it be time for it.
+    server.next(Step::Device);
+    assert_eq!(server.predict().await.expect("no panic"), 503);
+    assert_eq!(server.metric(r#"inference_batch_size_count{model="m"}"#), 1.0);
+    server.assert_empty();
+}
+
+#[tokio::test]
+async fn a_device_that_computes_the_warm_up_input_is_not_lost() {
+    let server = Server::start(judged());
+    server.next(Step::Device);
+    server.next(Step::Answer);
+    assert_eq!(server.predict().await.expect("no panic"), 500);
+    assert_eq!(live(&server).await, LIVE);
+}
+
+#[tokio::test]
+async fn a_model_in_trouble_is_looked_after_when_there_is_nothing_to_do() {
+    let server = Server::start(Options { stall_timeout: Duration::from_secs(8), ..judged() });
+    three_failures_and(&server, Step::Fail).await;
+    server.next(Step::Answer);
+    server.until(r#"model_ready{model="m",version="3"}"#, 1.0).await;
+    assert_eq!(live(&server).await, LIVE);
+}
+
+#[tokio::test]
+async fn after_a_lack_of_memory_batches_are_smaller() {
+    let server = Server::start(Options { max_batch_size: 8, ..Options::default() });
+    let (first, others) = one_runs_and_three_wait(&server).await;
+    for step in [Step::Answer, Step::OutOfMemory, Step::Answer, Step::Answer] {
+        server.next(step);
+    }
+    for client in others.into_iter().chain([first]) {
+        assert_eq!(client.await.expect("no panic"), 200);
+    }
+    server.until("inference_max_batch_size", 1.0).await;
 }

@@ -55,7 +55,8 @@ async fn a_server_that_loads_is_live_and_not_ready() {
     let live = server.send("GET", "/v2/health/live", "").await;
     assert_eq!((live.code, live.text()), (200, r#"{"live":true}"#));
     let ready = server.send("GET", "/v2/health/ready", "").await;
-    assert_eq!((ready.code, ready.text()), (503, r#"{"ready":false,"live":true}"#));
+    let expected = r#"{"ready":false,"live":true,"reason":"model not loaded"}"#;
+    assert_eq!((ready.code, ready.text()), (503, expected));
     assert_eq!(server.send("GET", "/v2/models/m/ready", "").await.code, 503);
     assert_eq!(server.send("GET", "/v2/models/m", "").await.code, 503);
     assert_eq!(server.metric(r#"model_ready{model="m",version="3"}"#), 0.0);
@@ -72,7 +73,8 @@ async fn a_server_that_drains_is_live_not_ready_and_serves() {
     server.served.life.drain();
     assert_eq!(server.send("GET", "/health", "").await.text(), "shutting down");
     let ready = server.send("GET", "/v2/health/ready", "").await;
-    assert_eq!((ready.code, ready.text()), (503, r#"{"ready":false,"live":true}"#));
+    let expected = r#"{"ready":false,"live":true,"reason":"shutting down"}"#;
+    assert_eq!((ready.code, ready.text()), (503, expected));
     assert_eq!(server.send("GET", "/v2/health/live", "").await.code, 200);
     server.next(Step::Answer);
     assert_eq!(server.predict().await.expect("no panic"), 200);
@@ -119,6 +121,8 @@ async fn every_metric_is_there_from_the_first_scrape() {
         "inference_body_memory_bytes",
         r#"inference_bodies_refused_total{reason="no_memory"}"#,
         r#"inference_bodies_refused_bytes_total{reason="too_large"}"#,
+        r#"model_failed{model="m",reason="device_lost",version="3"}"#,
+        r#"model_failed{model="m",reason="failing",version="3"}"#,
         "inference_out_of_memory_total",
         "gpu_metrics_up",
         r#"model_ready{model="m",version="3"}"#,

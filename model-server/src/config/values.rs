@@ -19,6 +19,12 @@ pub(super) fn count(text: &str) -> Result<usize, String> {
     text.parse().map_err(|_| "a whole number, 0 or more".to_owned())
 }
 
+/// 0 is none.
+pub(super) fn optional_count(text: &str) -> Result<Option<u32>, String> {
+    let number: u32 = text.parse().map_err(|_| "a whole number, 0 or more".to_owned())?;
+    Ok(Some(number).filter(|number| *number > 0))
+}
+
 pub(super) fn bytes(text: &str) -> Result<usize, String> {
     at_least_one(text).map(NonZeroUsize::get).map_err(|_| "a number of bytes, 1 or more".to_owned())
 }

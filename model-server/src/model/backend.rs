@@ -34,7 +34,15 @@ pub fn choose(found: &Found, config: &ModelConfig) -> Result<Chosen, ModelError>
     };
     match (config.backend, kind) {
         (Backend::Auto | Backend::Onnx, Kind::MaybeOnnx) => onnx(found, config.device),
-        (Backend::Auto | Backend::Torch, Kind::TorchScript) => torch(found, config),
+        (Backend::Auto | Backend::Torch, Kind::TorchScript) => {
+            let chosen = torch(found, config)?;
+            let file = found.path.as_deref().unwrap_or(Path::new("")).display();
+            if config.backend == Backend::Auto {
+                tracing::info!(backend = chosen.backend, %file, "backend chosen by the file");
+            }
+            tracing::warn!(%file, "a TorchScript file is a program: it may do whatever this process may do");
+            Ok(chosen)
+        }
         (backend, _) => {
             let expected = match backend {
                 Backend::Auto if cfg!(feature = "torch") => "an ONNX or TorchScript file",

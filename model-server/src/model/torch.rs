@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tch::{CModule, Device, Kind, Tensor};
 
 use super::backend::Chosen;
+use super::cause::{Cause, cause_of, line_of};
 use super::{InferError, Loader, Model, ModelError, Shape, TensorShape};
 use crate::config::{self, ModelConfig};
 use crate::repository::Found;
@@ -35,7 +36,13 @@ pub(super) fn choose(found: &Found, config: &ModelConfig) -> Result<Chosen, Mode
     tch::set_num_threads(i32::try_from(config.intra_op_threads.get()).unwrap_or(i32::MAX));
     let device = match config.device {
         config::Device::Cpu => Device::Cpu,
-        config::Device::Auto => cuda::devices().map_or(Device::Cpu, |_| Device::Cuda(0)),
+        config::Device::Auto => match cuda::devices() {
+            Ok(_) => Device::Cuda(0),
+            Err(why) => {
+                tracing::info!(reason = why, "computing on the CPU: no GPU can be used");
+                Device::Cpu
+            }
+        },
         config::Device::Cuda(number) => {
             let number = number.unwrap_or(0) as usize;
             match cuda::devices() {
@@ -65,7 +72,7 @@ impl TorchLoader {
         ModelError(format!(
             "{} is not usable as a TorchScript model: {}",
             self.path.display(),
-            first_line(error)
+            line_of(&error.to_string())
         ))
     }
 }
@@ -145,20 +152,13 @@ impl Model for Torch {
     }
 }
 
-/// libtorch has no class of errors for a lack of memory: its allocators say so, each in its own words.
+/// libtorch has no classes of errors, only words.
 fn infer_error(error: &tch::TchError) -> InferError {
     let text = error.to_string();
-    let line = text.lines().find(|line| OUT_OF_MEMORY.iter().any(|words| line.contains(words)));
-    match line {
-        Some(line) => InferError::OutOfMemory(line.to_owned()),
-        None => ModelError(first_line(error)).into(),
+    let line = line_of(&text).to_owned();
+    match cause_of(&text) {
+        Cause::OutOfMemory => InferError::OutOfMemory(line),
+        Cause::Device => InferError::Device(line),
+        Cause::Other => ModelError(line).into(),
     }
-}
-
-/// On a GPU, and twice on the CPU.
-const OUT_OF_MEMORY: [&str; 3] = ["out of memory", "can't allocate memory", "not enough memory"];
-
-/// The rest is a stack of libtorch's own.
-fn first_line(error: &tch::TchError) -> String {
-    error.to_string().lines().next().unwrap_or_default().to_owned()
 }

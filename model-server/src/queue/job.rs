@@ -27,6 +27,8 @@ pub enum Failure {
     Stalled,
     /// No worker is left.
     NoWorker,
+    /// The device that the model computes on does not work any more.
+    DeviceLost,
     /// The server ends.
     Draining,
 }

@@ -92,9 +92,13 @@ impl Refusal {
             Refusal::Loading | Refusal::Full(_) => Outcome::Rejected,
             Refusal::Failed(Failure::Expired) => Outcome::Expired,
             Refusal::Failed(Failure::Draining) => Outcome::Draining,
-            Refusal::Failed(Failure::Model | Failure::OutOfMemory | Failure::Stalled | Failure::NoWorker) => {
-                Outcome::Error
-            }
+            Refusal::Failed(
+                Failure::Model
+                | Failure::OutOfMemory
+                | Failure::Stalled
+                | Failure::NoWorker
+                | Failure::DeviceLost,
+            ) => Outcome::Error,
             Refusal::CrossSite => Outcome::Invalid,
         }
     }
@@ -107,7 +111,11 @@ impl Refusal {
             Refusal::CrossSite => StatusCode::FORBIDDEN,
             Refusal::Loading
             | Refusal::Failed(
-                Failure::OutOfMemory | Failure::Stalled | Failure::NoWorker | Failure::Draining,
+                Failure::OutOfMemory
+                | Failure::Stalled
+                | Failure::NoWorker
+                | Failure::DeviceLost
+                | Failure::Draining,
             ) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -121,6 +129,7 @@ impl Refusal {
             Refusal::Failed(Failure::OutOfMemory) => "there is no memory to compute the request",
             Refusal::Failed(Failure::Stalled) => "the worker does not answer",
             Refusal::Failed(Failure::NoWorker) => "no worker is left",
+            Refusal::Failed(Failure::DeviceLost) => "the model's device does not work any more",
             Refusal::Failed(Failure::Draining) => "the server is shutting down",
             Refusal::CrossSite => origin::REFUSED,
         }

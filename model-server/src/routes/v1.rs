@@ -18,7 +18,6 @@ use super::json::{explain, not_a_string};
 use super::problem::{Problem, error};
 use super::v2::Numbers;
 use super::{Served, write};
-use crate::lifecycle::NotReady;
 
 #[derive(Serialize)]
 struct Predictions<'a> {
@@ -34,10 +33,9 @@ async fn live(State(served): State<Arc<Served>>) -> Response {
     struct Live {
         status: &'static str,
     }
-    if served.life.is_live() {
-        write(StatusCode::OK, &Live { status: "alive" })
-    } else {
-        error(StatusCode::SERVICE_UNAVAILABLE, NotReady::Stuck.message())
+    match served.life.live() {
+        Ok(()) => write(StatusCode::OK, &Live { status: "alive" }),
+        Err(why) => error(StatusCode::SERVICE_UNAVAILABLE, why.message()),
     }
 }
 

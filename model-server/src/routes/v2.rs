@@ -23,6 +23,7 @@ pub(super) use self::repository::router as repository;
 use super::excerpt::Excerpt;
 use super::problem::error;
 use super::{Served, write};
+use crate::lifecycle::NotReady;
 
 /// Which model is meant. There is one, with one version.
 #[derive(Deserialize)]
@@ -81,9 +82,11 @@ async fn live(State(served): State<Arc<Served>>) -> Response {
     #[derive(Serialize)]
     struct Live {
         live: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<&'static str>,
     }
-    let live = served.life.is_live();
-    write(status(live), &Live { live })
+    let why = served.life.live().err();
+    write(status(why.is_none()), &Live { live: why.is_none(), reason: why.map(NotReady::message) })
 }
 
 async fn ready(State(served): State<Arc<Served>>) -> Response {
@@ -92,9 +95,12 @@ async fn ready(State(served): State<Arc<Served>>) -> Response {
     struct Ready {
         ready: bool,
         live: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<&'static str>,
     }
-    let ready = served.life.ready().is_ok();
-    write(status(ready), &Ready { ready, live: served.life.is_live() })
+    let why = served.life.ready().err();
+    let reason = why.map(NotReady::message);
+    write(status(why.is_none()), &Ready { ready: why.is_none(), live: served.life.live().is_ok(), reason })
 }
 
 async fn model_ready(State(served): State<Arc<Served>>, Path(named): Path<Named>) -> Response {

@@ -1,23 +1,44 @@
 //! Computes batches, and contains what goes wrong in a model.
 
 use std::borrow::Cow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::panic_text;
+use super::health::Health;
+use crate::contain::contained;
+use crate::model::cause::{Cause, cause_of};
 use crate::model::{InferError, Loader, Model, ModelError};
-use crate::queue::{Failure, Job};
-use crate::telemetry::Telemetry;
+use crate::queue::{Failure, Job, Queue};
+use crate::telemetry::{ModelTrouble, Telemetry};
+use crate::throttle::LogThrottle;
+
+/// What every executor works with.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) loader: Arc<dyn Loader>,
+    pub(super) queue: Arc<Queue>,
+    pub(super) telemetry: Arc<Telemetry>,
+    pub(super) health: Arc<Health>,
+    /// Failed requests in a row after which the warm-up input decides about the model; never when `None`.
+    pub(super) unhealthy_after: Option<u32>,
+    /// The model computed finite numbers when it was warmed.
+    pub(super) warmed_finite: bool,
+}
 
 pub(super) struct Executor {
     worker: usize,
     model: Box<dyn Model>,
-    loader: Arc<dyn Loader>,
-    telemetry: Arc<Telemetry>,
+    shared: Shared,
     /// How long an execution takes, by the latest ones; unknown before the first.
     typical: Option<Duration>,
+    /// It panicked and cannot be loaded anew.
     lost: bool,
+    trouble: Option<ModelTrouble>,
+    /// Requests that failed since the last one that succeeded, or since the warm-up input did.
+    failures: u32,
+    probed: Option<Instant>,
+    failures_log: LogThrottle,
+    memory_log: LogThrottle,
 }
 
 /// The model panicked and cannot be loaded anew.
@@ -25,18 +46,25 @@ pub(super) struct Lost;
 
 enum Trouble {
     Refused(ModelError),
-    OutOfMemory,
+    OutOfMemory(String),
+    Device(String),
     Lost,
 }
 
 impl Executor {
-    pub(super) fn new(
-        worker: usize,
-        model: Box<dyn Model>,
-        loader: Arc<dyn Loader>,
-        telemetry: Arc<Telemetry>,
-    ) -> Executor {
-        Executor { worker, model, loader, telemetry, typical: None, lost: false }
+    pub(super) fn new(worker: usize, model: Box<dyn Model>, shared: Shared) -> Executor {
+        Executor {
+            worker,
+            model,
+            shared,
+            typical: None,
+            lost: false,
+            trouble: None,
+            failures: 0,
+            probed: None,
+            failures_log: LogThrottle::new(LOG_INTERVAL),
+            memory_log: LogThrottle::new(LOG_INTERVAL),
+        }
     }
 
     /// Whether executions take less than this, as far as is known.
@@ -53,25 +81,57 @@ impl Executor {
         if self.lost {
             return Err(Lost);
         }
-        match self.infer(batch) {
+        if self.trouble == Some(ModelTrouble::DeviceLost) {
+            self.recheck(beat)?;
+            if self.trouble == Some(ModelTrouble::DeviceLost) {
+                for job in batch {
+                    job.answer(Err(Failure::DeviceLost));
+                }
+                return Ok(());
+            }
+        }
+        match self.attempt(batch, beat)? {
             Ok(output) => self.answer(batch, &output),
-            Err(Trouble::Lost) => return Err(Lost),
-            Err(Trouble::OutOfMemory) => batch.iter().for_each(|job| job.answer(Err(Failure::OutOfMemory))),
-            Err(Trouble::Refused(error)) if batch.len() == 1 => refuse(&batch[0], &error),
-            Err(Trouble::Refused(error)) => {
-                tracing::warn!(%error, requests = batch.len(), "the model failed on a batch; each of it is tried alone");
+            Err(Trouble::Refused(_)) if batch.len() > 1 => {
                 for job in batch.iter().filter(|job| !job.is_over()) {
                     beat();
-                    match self.infer(std::slice::from_ref(job)) {
-                        Ok(output) => self.answer(std::slice::from_ref(job), &output),
-                        Err(Trouble::Refused(error)) => refuse(job, &error),
-                        Err(Trouble::OutOfMemory) => job.answer(Err(Failure::OutOfMemory)),
-                        Err(Trouble::Lost) => return Err(Lost),
+                    let alone = std::slice::from_ref(job);
+                    match self.attempt(alone, beat)? {
+                        Ok(output) => self.answer(alone, &output),
+                        Err(trouble) => self.fail(alone, &trouble),
                     }
                 }
             }
+            Err(trouble) => self.fail(batch, &trouble),
+        }
+        self.judge(beat)
+    }
+
+    /// Sees whether a model that was in trouble is well again; not more often than [`PROBE_INTERVAL`].
+    ///
+    /// # Errors
+    /// The model is lost.
+    pub(super) fn recheck(&mut self, beat: &dyn Fn()) -> Result<(), Lost> {
+        if self.trouble.is_some() && self.probe_is_due() && self.probe(beat)?.is_ok() {
+            self.recovered();
         }
         Ok(())
+    }
+
+    /// Computes a batch, all together. Where the device seems to be broken the warm-up input decides: a broken device fails on
+    /// anything, and else it is the batch that is refused.
+    fn attempt(&mut self, batch: &[Arc<Job>], beat: &dyn Fn()) -> Result<Result<Vec<f32>, Trouble>, Lost> {
+        match self.infer(batch) {
+            Err(Trouble::Lost) => Err(Lost),
+            Err(Trouble::Device(error)) => {
+                if self.probe_is_due() && self.probe(beat)?.is_err() {
+                    self.trouble_found(ModelTrouble::DeviceLost, &error);
+                    return Ok(Err(Trouble::Device(error)));
+                }
+                Ok(Err(Trouble::Refused(ModelError(error))))
+            }
+            result => Ok(result),
+        }
     }
 
     fn infer(&mut self, batch: &[Arc<Job>]) -> Result<Vec<f32>, Trouble> {
@@ -81,7 +141,7 @@ impl Executor {
             _ => Cow::Owned(batch.iter().map(|job| job.input()).collect::<Vec<_>>().concat()),
         };
         match self.run(batch.len(), &input, rows) {
-            Err(Trouble::OutOfMemory) if rows > 1 => {
+            Err(Trouble::OutOfMemory(_)) if rows > 1 => {
                 let half = rows / 2;
                 let (first, second) = input.split_at(half * (input.len() / rows));
                 let mut output = self.run(batch.len(), first, half)?;
@@ -94,47 +154,143 @@ impl Executor {
 
     fn run(&mut self, requests: usize, input: &[f32], rows: usize) -> Result<Vec<f32>, Trouble> {
         let began = Instant::now();
-        self.telemetry.execution_begins(self.worker, began);
-        let result = catch_unwind(AssertUnwindSafe(|| self.model.infer(input, rows)));
+        self.shared.telemetry.execution_begins(self.worker, began);
+        let result = contained(|| self.model.infer(input, rows));
         let ended = Instant::now();
-        self.telemetry.executed(self.worker, (began, ended), requests, rows);
+        self.shared.telemetry.executed(self.worker, (began, ended), requests, rows);
         let took = ended - began;
         self.typical = Some(self.typical.map_or(took, |typical| expected(typical, took)));
-        match result {
-            Ok(Ok(output)) => Ok(output),
-            Ok(Err(InferError::Refused(error))) => Err(Trouble::Refused(error)),
-            Ok(Err(InferError::OutOfMemory(text))) => {
-                tracing::error!(error = text, rows, "there is no memory for an execution");
-                self.telemetry.out_of_memory();
-                Err(Trouble::OutOfMemory)
-            }
-            Err(panic) => {
-                let text = panic_text(&*panic);
-                // It may be in any state.
-                self.model = self.loader.load().map_err(|error| {
-                    tracing::error!(%error, panic = text, "the model panicked and cannot be loaded anew");
-                    self.lost = true;
-                    Trouble::Lost
-                })?;
-                Err(Trouble::Refused(ModelError(format!("it panicked: {text}"))))
+        let result = self.settle(result);
+        if let Err(Trouble::OutOfMemory(error)) = &result {
+            self.shared.telemetry.out_of_memory();
+            self.shared.queue.ran_out_of_memory(rows, ended);
+            if let Some(suppressed) = self.memory_log.admits(ended) {
+                tracing::error!(error, rows, suppressed, "there is no memory for an execution");
             }
         }
+        result
     }
 
-    fn answer(&self, batch: &[Arc<Job>], output: &[f32]) {
+    /// What came of an execution. After a panic the model may be in any state, so that another one is loaded.
+    fn settle(&mut self, result: Result<Result<Vec<f32>, InferError>, String>) -> Result<Vec<f32>, Trouble> {
+        let panic = match result {
+            Ok(Ok(output)) => return Ok(output),
+            Ok(Err(InferError::Refused(error))) => return Err(Trouble::Refused(error)),
+            Ok(Err(InferError::OutOfMemory(text))) => return Err(Trouble::OutOfMemory(text)),
+            Ok(Err(InferError::Device(text))) => return Err(Trouble::Device(text)),
+            Err(panic) => panic,
+        };
+        match self.shared.loader.load() {
+            Ok(model) => self.model = model,
+            Err(error) => {
+                tracing::error!(%error, panic, "the model panicked and cannot be loaded anew");
+                self.lost = true;
+                return Err(Trouble::Lost);
+            }
+        }
+        Err(match cause_of(&panic) {
+            Cause::OutOfMemory => Trouble::OutOfMemory(panic),
+            Cause::Device => Trouble::Device(panic),
+            Cause::Other => Trouble::Refused(ModelError(format!("it panicked: {panic}"))),
+        })
+    }
+
+    fn answer(&mut self, batch: &[Arc<Job>], output: &[f32]) {
         let width = self.model.shape().output.width;
         let mut rest = output;
         for job in batch {
             let (rows, others) = rest.split_at((job.row_count() * width).min(rest.len()));
             rest = others;
             if rows.len() != job.row_count() * width {
-                refuse(job, &ModelError(format!("expected {width} outputs for each row, found fewer")));
+                self.refuse(job, &format!("expected {width} outputs for each row, found fewer"));
             } else if rows.iter().all(|number| number.is_finite()) {
                 job.answer(Ok(rows.to_vec()));
+                self.failures = 0;
+                if self.trouble.is_some() {
+                    self.recovered();
+                }
             } else {
-                refuse(job, &ModelError("it computed something that is no finite number".to_owned()));
+                self.refuse(job, "it computed something that is not a finite number");
             }
         }
+    }
+
+    /// Answers a batch that failed.
+    fn fail(&mut self, batch: &[Arc<Job>], trouble: &Trouble) {
+        for job in batch {
+            match trouble {
+                Trouble::Refused(error) => self.refuse(job, &error.0),
+                Trouble::OutOfMemory(_) => job.answer(Err(Failure::OutOfMemory)),
+                Trouble::Device(_) | Trouble::Lost => job.answer(Err(Failure::DeviceLost)),
+            }
+        }
+    }
+
+    fn refuse(&mut self, job: &Job, error: &str) {
+        self.failures = self.failures.saturating_add(1);
+        if let Some(suppressed) = self.failures_log.admits(Instant::now()) {
+            tracing::error!(error, rows = job.row_count(), suppressed, "the model failed on a request");
+        }
+        job.answer(Err(Failure::Model));
+    }
+
+    /// After many failures in a row, asks the model for what it could do when it was warmed: clients may send what it does not
+    /// bear, so their requests decide nothing.
+    fn judge(&mut self, beat: &dyn Fn()) -> Result<(), Lost> {
+        let many = self.shared.unhealthy_after.is_some_and(|many| self.failures >= many);
+        if !many || self.trouble.is_some() || !self.probe_is_due() {
+            return Ok(());
+        }
+        match self.probe(beat)? {
+            Ok(()) => self.failures = 0,
+            Err(error) => self.trouble_found(ModelTrouble::Failing, &error),
+        }
+        Ok(())
+    }
+
+    fn probe_is_due(&self) -> bool {
+        self.probed.is_none_or(|probed| probed.elapsed() >= PROBE_INTERVAL)
+    }
+
+    /// Executes the warm-up input. It is none of the requests that metrics count.
+    fn probe(&mut self, beat: &dyn Fn()) -> Result<Result<(), String>, Lost> {
+        beat();
+        let zeros = vec![0.0; self.model.shape().input.width];
+        let result = contained(|| self.model.infer(&zeros, 1));
+        let result = self.settle(result);
+        self.probed = Some(Instant::now());
+        beat();
+        match result {
+            Err(Trouble::Lost) => Err(Lost),
+            Err(Trouble::Refused(error)) => Ok(Err(error.0)),
+            Err(Trouble::Device(error)) => Ok(Err(error)),
+            // There may be memory again; the model and its device are what they were.
+            Err(Trouble::OutOfMemory(_)) => Ok(Ok(())),
+            Ok(output) => {
+                let odd = output.into_iter().find(|number| !number.is_finite());
+                let odd = odd.filter(|_| self.shared.warmed_finite);
+                Ok(odd.map_or(Ok(()), |odd| Err(format!("it computes {odd} from zeros"))))
+            }
+        }
+    }
+
+    fn trouble_found(&mut self, trouble: ModelTrouble, error: &str) {
+        let text = match trouble {
+            ModelTrouble::Failing => {
+                "the model fails on every request and on the warm-up input; not live until it succeeds"
+            }
+            ModelTrouble::DeviceLost => "the device does not work any more; not live until it does",
+        };
+        tracing::error!(error, worker = self.worker, failures = self.failures, "{text}");
+        self.trouble = Some(trouble);
+        self.shared.health.set(self.worker, Some(trouble));
+    }
+
+    fn recovered(&mut self) {
+        tracing::info!(worker = self.worker, "the model succeeds again; live");
+        self.trouble = None;
+        self.failures = 0;
+        self.shared.health.set(self.worker, None);
     }
 }
 
@@ -146,11 +302,10 @@ fn expected(typical: Duration, took: Duration) -> Duration {
 
 /// The share of the latest execution in what is typical.
 const OF_LATEST: u32 = 8;
-
-fn refuse(job: &Job, error: &ModelError) {
-    tracing::error!(%error, rows = job.row_count(), "the model failed on a request");
-    job.answer(Err(Failure::Model));
-}
+/// How often the warm-up input is executed at most: it takes the time of other requests.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// How often failures are logged at most.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

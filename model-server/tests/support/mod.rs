@@ -31,6 +31,8 @@ pub enum Step {
     Fail,
     /// Finds no memory.
     OutOfMemory,
+    /// Says that its device is broken.
+    Device,
     /// Computes no number for rows whose first number is negative.
     NoNumber,
     Panic,
@@ -76,6 +78,9 @@ impl Model for Held {
                 Ok(input.chunks(2).map(|row| if row[0] < 0.0 { f32::NAN } else { compute(row) }).collect())
             }
             Ok(Step::OutOfMemory) => Err(InferError::OutOfMemory(format!("{rows} rows"))),
+            Ok(Step::Device) => {
+                Err(InferError::Device("CUDA error: device-side assert triggered".to_owned()))
+            }
             Ok(Step::Fail) => Err(ModelError(format!("refused {rows} rows")).into()),
             Ok(Step::Panic) => panic!("as the test asked"),
             Err(_) => Err(ModelError("the test is over".to_owned()).into()),
@@ -94,6 +99,7 @@ pub struct Options {
     pub stall_timeout: Duration,
     pub inline_below: Duration,
     pub overload_status: StatusCode,
+    pub unhealthy_after: Option<u32>,
     pub loads: usize,
 }
 
@@ -108,6 +114,7 @@ impl Default for Options {
             stall_timeout: Duration::from_secs(30),
             inline_below: Duration::ZERO,
             overload_status: StatusCode::SERVICE_UNAVAILABLE,
+            unhealthy_after: None,
             loads: 100,
         }
     }
@@ -266,6 +273,7 @@ impl Loading {
                 workers: options.workers,
                 memory: None,
             },
+            unhealthy_after: options.unhealthy_after,
             stall_timeout: options.stall_timeout,
             inline_below: options.inline_below,
         };

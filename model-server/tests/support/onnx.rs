@@ -63,6 +63,20 @@ fn model(width: usize, graph: &[Vec<u8>]) -> Vec<u8> {
     [number(1, 8), message(7, &graph), opset].concat()
 }
 
+/// Looks up a number for each of two, which may be 0 to 4 after `offset` is added; it panics on others.
+pub fn lookup(offset: f32) -> Vec<u8> {
+    model(
+        2,
+        &[
+            node("Add", &["x", "offset"], "moved", &[]),
+            node("Cast", &["moved"], "index", &[attribute("to", INT64)]),
+            node("Gather", &["table", "index"], "y", &[]),
+            floats("offset", &[1], &[offset]),
+            floats("table", &[5], &[10.0, 11.0, 12.0, 13.0, 14.0]),
+        ],
+    )
+}
+
 /// Computes with so many numbers for each row, and gives back one.
 pub fn greedy(numbers: usize) -> Vec<u8> {
     model(

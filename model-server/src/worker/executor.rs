@@ -281,16 +281,16 @@ impl Executor {
             }
             ModelTrouble::DeviceLost => "the device does not work any more; not live until it does",
         };
-        tracing::error!(error, worker = self.worker, failures = self.failures, "{text}");
         self.trouble = Some(trouble);
         self.shared.health.set(self.worker, Some(trouble));
+        tracing::error!(error, worker = self.worker, failures = self.failures, "{text}");
     }
 
     fn recovered(&mut self) {
-        tracing::info!(worker = self.worker, "the model succeeds again; live");
         self.trouble = None;
         self.failures = 0;
         self.shared.health.set(self.worker, None);
+        tracing::info!(worker = self.worker, "the model succeeds again; live");
     }
 }
 

@@ -10,13 +10,13 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::{self, Admin};
-use crate::bodies::BodyBudget;
+use crate::bodies::{BodyBudget, SMALL};
 use crate::config::{Config, DrainConfig, HttpConfig, MetricsConfig};
 use crate::gpu;
 use crate::gpu::nvml::NvmlDriver;
 use crate::gpu::visible::Surroundings;
 use crate::lifecycle::Lifecycle;
-use crate::memory;
+use crate::memory::{self, Size};
 use crate::model::ModelError;
 use crate::model::backend::{self, Chosen};
 use crate::queue::waiting::Limits;
@@ -99,7 +99,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         queue: Arc::clone(&queue),
         telemetry: Arc::clone(&telemetry),
         life: Lifecycle::new(Arc::clone(&telemetry)),
-        bodies: BodyBudget::new(bodies, telemetry.bodies().clone()),
+        bodies: Arc::new(BodyBudget::new(bodies, telemetry.bodies().clone())),
         settings: Settings { identity, workers, max_batch_size, max_batch_delay, overload_status, timeouts },
     });
 
@@ -147,6 +147,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
             let pool = loaded.map_err(|error| ModelError(format!("loading failed: {error}")))??;
             let (inputs, outputs) = (pool.shape().input.width, pool.shape().output.width);
             served.life.loaded(pool);
+            warn_if_inputs_fill_the_memory(inputs, queue_limit.get(), bodies.memory);
             tracing::info!(inputs, outputs, "model ready");
         }
         signal = signals.next() => {
@@ -167,6 +168,20 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         signal = signals.next() => tracing::warn!(signal, "second signal: ending now"),
     }
     Ok(())
+}
+
+/// Says so if requests would be refused for lack of memory before the queue is full, one row each.
+fn warn_if_inputs_fill_the_memory(inputs: usize, queue_limit: usize, memory: usize) {
+    let row = inputs * size_of::<f32>();
+    let (needed, usable) = (row.saturating_mul(queue_limit), memory - memory / 4);
+    if row > SMALL && needed > usable {
+        tracing::warn!(
+            row = %Size(row as u64),
+            needed = %Size(needed as u64),
+            usable = %Size(usable as u64),
+            "--max-body-memory does not hold --queue-limit inputs: requests are refused before the queue is full"
+        );
+    }
 }
 
 /// Serves on for a while, then stops accepting, lets requests end, and refuses those that do not in time.

@@ -103,8 +103,8 @@ pub struct Flags {
         value_name = "BYTES"
     )]
     pub max_body_bytes: String,
-    /// Memory in bytes for all request bodies that are being received or decompressed; 503 with Retry-After for a body that
-    /// finds none left. Bodies above 64 KiB leave a quarter of it to smaller ones, and while half of it is taken a body has two
+    /// Memory in bytes for all request bodies that are being received or decompressed, and for inputs above 64 KiB that wait;
+    /// 503 with Retry-After for one that finds none left. Bodies above 64 KiB leave a quarter of it to smaller ones, and while half of it is taken a body has two
     /// seconds to arrive [default: 67108864, or four times --max-body-bytes if that is more].
     #[arg(long, help_heading = "Connections", env = "MODEL_SERVER_MAX_BODY_MEMORY", value_name = "BYTES")]
     pub max_body_memory: Option<String>,

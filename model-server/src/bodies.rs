@@ -1,8 +1,9 @@
-//! The memory and the time that request bodies may take while they are received and decompressed. All bodies share one budget,
-//! so that no number of connections and streams adds up to more than the process has.
+//! The memory and the time that request bodies may take while they are received and decompressed, and the memory of what is read
+//! from them while it waits. All share one budget, so that no number of connections, streams and waiting requests adds up to more
+//! than the process has.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::telemetry::BodyMetrics;
@@ -10,7 +11,7 @@ use crate::telemetry::BodyMetrics;
 /// The budget of all bodies under way.
 pub struct BodyBudget {
     limits: BodyLimits,
-    /// Bytes that are taken, compressed and decompressed ones.
+    /// Bytes that are taken: compressed and decompressed bodies, and inputs that wait.
     held: AtomicUsize,
     /// When bodies end that are unfinished at the end of a drain; unset while the server serves.
     drain_deadline: OnceLock<Instant>,
@@ -22,7 +23,7 @@ pub struct BodyBudget {
 pub struct BodyLimits {
     /// Bytes of one body, compressed or not.
     pub bytes: usize,
-    /// Bytes of all bodies together while they are received and decompressed.
+    /// Bytes of all bodies together while they are received and decompressed, and of large inputs that wait.
     pub memory: usize,
     /// How long a body may take to arrive.
     pub time: Duration,
@@ -65,6 +66,40 @@ impl BodyBudget {
         BodyShare { budget: self, held: 0 }
     }
 
+    /// Memory for an input that was read from a body, to be kept as long as that; `None` for a small one, which is not counted:
+    /// the queue's limit bounds those.
+    ///
+    /// # Errors
+    /// There is no more memory for an input of this size.
+    pub fn input(self: &Arc<Self>, bytes: usize) -> Result<Option<InputShare>, NoMemory> {
+        if bytes <= SMALL {
+            return Ok(None);
+        }
+        self.take(bytes, self.limit_for(bytes))?;
+        Ok(Some(InputShare { budget: Arc::clone(self), bytes }))
+    }
+
+    /// Bodies above [`SMALL`] leave a quarter of the budget to those below, so that large unfinished bodies do not keep small ones
+    /// out.
+    fn limit_for(&self, bytes: usize) -> usize {
+        let memory = self.limits.memory;
+        if bytes > SMALL { memory - memory / 4 } else { memory }
+    }
+
+    fn take(&self, more: usize, limit: usize) -> Result<(), NoMemory> {
+        let taken = self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
+            held.checked_add(more).filter(|sum| *sum <= limit)
+        });
+        taken.map_err(|_| NoMemory)?;
+        self.metrics.taken(more);
+        Ok(())
+    }
+
+    fn free(&self, bytes: usize) {
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
+        self.metrics.freed(bytes);
+    }
+
     /// Ends all bodies that are unfinished at this time; the first call counts.
     pub fn drain_by(&self, deadline: Instant) {
         let _ = self.drain_deadline.set(deadline);
@@ -95,8 +130,7 @@ pub struct BodyShare<'a> {
 }
 
 impl BodyShare<'_> {
-    /// Takes what is missing to so many bytes. Bodies above [`SMALL`] leave a quarter of the budget to those below, so that large
-    /// unfinished bodies do not keep small ones out.
+    /// Takes what is missing to so many bytes.
     ///
     /// # Errors
     /// There is no more memory for a body of this size; what was taken before stays taken.
@@ -105,14 +139,8 @@ impl BodyShare<'_> {
         if bytes <= self.held {
             return Ok(());
         }
-        let (more, memory) = (bytes - self.held, self.budget.limits.memory);
-        let limit = if bytes > SMALL { memory - memory / 4 } else { memory };
-        let taken = self.budget.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
-            held.checked_add(more).filter(|sum| *sum <= limit)
-        });
-        taken.map_err(|_| NoMemory)?;
+        self.budget.take(bytes - self.held, self.budget.limit_for(bytes))?;
         self.held = bytes;
-        self.budget.metrics.taken(more);
         Ok(())
     }
 
@@ -125,9 +153,20 @@ impl BodyShare<'_> {
 impl Drop for BodyShare<'_> {
     fn drop(&mut self) {
         if self.held > 0 {
-            self.budget.held.fetch_sub(self.held, Ordering::Relaxed);
-            self.budget.metrics.freed(self.held);
+            self.budget.free(self.held);
         }
+    }
+}
+
+/// The memory of an input that waits to be computed. Dropped, it is free again.
+pub struct InputShare {
+    budget: Arc<BodyBudget>,
+    bytes: usize,
+}
+
+impl Drop for InputShare {
+    fn drop(&mut self) {
+        self.budget.free(self.bytes);
     }
 }
 
@@ -182,6 +221,18 @@ mod tests {
         assert_eq!(budget.share().grow_to(1), Err(NoMemory));
         drop(small);
         assert_eq!(budget.share().grow_to(1), Ok(()));
+    }
+
+    #[test]
+    fn large_inputs_that_wait_share_the_memory_and_small_ones_are_not_counted() {
+        let budget = Arc::new(budget(16 * SMALL));
+        let input = |bytes| budget.input(bytes).map(|share| share.is_some());
+        assert_eq!((input(SMALL), input(SMALL + 1)), (Ok(false), Ok(true)));
+        let waiting = budget.input(11 * SMALL);
+        assert_eq!((input(2 * SMALL), input(SMALL)), (Err(NoMemory), Ok(false)));
+        drop(waiting);
+        assert_eq!(input(2 * SMALL), Ok(true));
+        assert_eq!(budget.held.load(Ordering::Relaxed), 0);
     }
 
     #[test]

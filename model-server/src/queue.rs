@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 pub use self::job::{Failure, Job, Reply, Ticket};
 use self::waiting::{Limits, Taken, Waiting};
+use crate::bodies::InputShare;
 use crate::telemetry::Telemetry;
 
 /// Requests between the web server and the workers.
@@ -91,6 +92,8 @@ pub struct Ask {
     pub rows: usize,
     /// Until when it may wait for its execution; for ever when `None`.
     pub deadline: Option<Instant>,
+    /// The memory of the numbers, if they are so many that it is counted.
+    pub memory: Option<InputShare>,
 }
 
 impl Queue {

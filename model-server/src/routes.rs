@@ -38,7 +38,7 @@ pub struct Served {
     /// Where the server is in its life.
     pub life: Lifecycle,
     /// What bodies may take.
-    pub bodies: BodyBudget,
+    pub bodies: Arc<BodyBudget>,
     /// What it is told to do.
     pub settings: Settings,
 }

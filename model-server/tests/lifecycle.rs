@@ -683,3 +683,52 @@ fn with_too_little_memory_rows_are_executed_one_by_one() {
     assert_eq!(metric(&metrics, "inference_max_batch_size"), 1.0);
     assert!(program.seen.iter().any(|line| line.contains("one row takes more memory")), "{:?}", program.seen);
 }
+
+#[test]
+fn wide_inputs_that_wait_share_the_memory_of_bodies() {
+    // Everything waits for a batch that does not fill. A row is 512 KiB, and less than 1 KiB on the way.
+    let (_dir, model) = model_file(&support::onnx::wide(1 << 17));
+    let mut program = Program::start(&[
+        "--model",
+        &model,
+        "--max-batch-size=256",
+        "--max-batch-delay=10m",
+        "--max-timeout=0",
+        "--warmup-iterations=0",
+        "--max-body-memory=16777216",
+    ]);
+    let address = program.listening("listening address=");
+    program.until("--max-body-memory does not hold --queue-limit inputs");
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(&vec![0; 4 << 17]).expect("memory");
+    let body = encoder.finish().expect("memory");
+    let head = format!(
+        "POST /v2/models/default/infer HTTP/1.1\r\nhost: test\r\ncontent-encoding: gzip\r\n\
+         inference-header-content-length: 0\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let clients: Vec<Client> = (0..40)
+        .map(|_| {
+            let mut client = Client::new(address);
+            client.0.get_mut().write_all(&[head.as_bytes(), &body].concat()).expect("open");
+            client
+        })
+        .collect();
+    let mut observer = Client::new(address);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let metrics = observer.ask("GET", "/metrics", "").body;
+        let waiting = metric(&metrics, "inference_requests_waiting");
+        let refused = metric(&metrics, r#"inference_requests_total{model="default",outcome="rejected"}"#);
+        // Three quarters of the memory are for them, and one that arrives needs room for its body first.
+        assert!(waiting <= 24.0, "{waiting} are waiting");
+        if waiting + refused == 40.0 {
+            assert!(waiting >= 20.0, "{waiting} are waiting");
+            break;
+        }
+        assert!(Instant::now() < deadline, "{waiting} are waiting, {refused} were refused");
+    }
+    let peak = program.peak_memory();
+    assert!(peak < 96 << 20, "{} MiB", peak >> 20);
+    drop(clients);
+}

@@ -13,9 +13,10 @@ use http_body_util::BodyExt as _;
 use super::Served;
 use super::body::{self, BodyProblem, WholeBody};
 use super::origin;
+use crate::bodies::NoMemory;
 use crate::model::Shape;
 use crate::queue::{Ask, Failure, Refused};
-use crate::telemetry::Outcome;
+use crate::telemetry::{Outcome, RefusedBody};
 use crate::worker::Pool;
 
 /// Why a request gets no outputs, whatever its protocol and its content.
@@ -80,6 +81,8 @@ pub(super) enum Refusal {
     Loading,
     /// The queue is full; what is there is done after so long.
     Full(Duration),
+    /// What waits takes all memory for inputs; it is done after so long.
+    NoMemory(Duration),
     /// It cannot be computed, or not in time.
     Failed(Failure),
     /// A browser sends it for a page of another site.
@@ -89,7 +92,7 @@ pub(super) enum Refusal {
 impl Refusal {
     pub(super) fn outcome(self) -> Outcome {
         match self {
-            Refusal::Loading | Refusal::Full(_) => Outcome::Rejected,
+            Refusal::Loading | Refusal::Full(_) | Refusal::NoMemory(_) => Outcome::Rejected,
             Refusal::Failed(Failure::Expired) => Outcome::Expired,
             Refusal::Failed(Failure::Draining) => Outcome::Draining,
             Refusal::Failed(
@@ -105,7 +108,7 @@ impl Refusal {
 
     pub(super) fn status(self, overload: StatusCode) -> StatusCode {
         match self {
-            Refusal::Full(_) => overload,
+            Refusal::Full(_) | Refusal::NoMemory(_) => overload,
             Refusal::Failed(Failure::Expired) => StatusCode::GATEWAY_TIMEOUT,
             Refusal::Failed(Failure::Model) => StatusCode::INTERNAL_SERVER_ERROR,
             Refusal::CrossSite => StatusCode::FORBIDDEN,
@@ -124,6 +127,7 @@ impl Refusal {
         match self {
             Refusal::Loading => "model not loaded",
             Refusal::Full(_) => "too many requests are waiting",
+            Refusal::NoMemory(_) => "there is no memory for the request: those that are waiting take it",
             Refusal::Failed(Failure::Expired) => "the request waited longer than it may",
             Refusal::Failed(Failure::Model) => "the model failed on this request",
             Refusal::Failed(Failure::OutOfMemory) => "there is no memory to compute the request",
@@ -139,7 +143,7 @@ impl Refusal {
     pub(super) fn announce(self, response: &mut Response) {
         let seconds = match self {
             Refusal::Loading => 1,
-            Refusal::Full(time) => {
+            Refusal::Full(time) | Refusal::NoMemory(time) => {
                 let whole = time.as_secs() + u64::from(time.subsec_nanos() > 0);
                 whole.clamp(1, LONGEST_RETRY.as_secs())
             }
@@ -234,9 +238,15 @@ pub(super) async fn compute(
     received: Instant,
 ) -> Result<Vec<f32>, Unserved> {
     let deadline = served.settings.timeouts.of(timeout).map(|time| received + time);
+    // A client that leaves does not free it: its request stays where it is until somebody takes it.
+    let bytes = size_of_val(&*input);
+    let memory = served.bodies.input(bytes).map_err(|NoMemory| {
+        served.telemetry.bodies().refused(RefusedBody::NoMemory, bytes as u64);
+        Refusal::NoMemory(served.telemetry.time_to_empty(Instant::now()))
+    })?;
     let ticket = served
         .queue
-        .admit(Ask { input, rows, deadline }, received)
+        .admit(Ask { input, rows, deadline, memory }, received)
         .map_err(|refused| refusal(served, refused))?;
     if let Some(pool) = served.life.pool() {
         pool.serve(&served.queue);

@@ -56,11 +56,11 @@ impl BodyMetrics {
         BodyMetrics {
             held: r.gauge(
                 "inference_body_memory_bytes",
-                "Memory taken by request bodies that are being received or decompressed, in bytes.",
+                "Memory taken by request bodies that are being received or decompressed and by large inputs that wait, in bytes.",
             ),
             limit: r.gauge(
                 "inference_body_memory_limit_bytes",
-                "Memory that all request bodies together may take, in bytes.",
+                "Memory that all request bodies and waiting large inputs together may take, in bytes.",
             ),
             refused: by_reason(&r.counters("inference_bodies_refused_total", REFUSED, &["reason"])),
             refused_bytes: by_reason(&r.counters(

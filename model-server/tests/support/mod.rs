@@ -174,7 +174,7 @@ impl Server {
         let queue = Arc::new(Queue::new(limits, worker::places(workers), Arc::clone(&telemetry)));
         let bodies = BodyLimits { bytes: 4096, memory: 1 << 20, time: Duration::from_secs(20) };
         let served = Arc::new(Served {
-            bodies: BodyBudget::new(bodies, telemetry.bodies().clone()),
+            bodies: Arc::new(BodyBudget::new(bodies, telemetry.bodies().clone())),
             queue,
             telemetry: Arc::clone(&telemetry),
             life: Lifecycle::new(telemetry),

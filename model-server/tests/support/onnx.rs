@@ -57,8 +57,9 @@ fn rows(field: u64, name: &str, width: usize) -> Vec<u8> {
     message(field, &[&message(1, &[name.as_bytes()]), &message(2, &[&kind])])
 }
 
-fn model(width: usize, graph: &[Vec<u8>]) -> Vec<u8> {
-    let graph = [&graph.concat()[..], &message(2, &[b"test"]), &rows(11, "x", width), &rows(12, "y", width)];
+fn model(inputs: usize, outputs: usize, graph: &[Vec<u8>]) -> Vec<u8> {
+    let graph =
+        [&graph.concat()[..], &message(2, &[b"test"]), &rows(11, "x", inputs), &rows(12, "y", outputs)];
     let opset = message(8, &[&message(1, &[b""]), &number(2, 13)]);
     [number(1, 8), message(7, &graph), opset].concat()
 }
@@ -66,6 +67,7 @@ fn model(width: usize, graph: &[Vec<u8>]) -> Vec<u8> {
 /// Looks up a number for each of two, which may be 0 to 4 after `offset` is added; it panics on others.
 pub fn lookup(offset: f32) -> Vec<u8> {
     model(
+        2,
         2,
         &[
             node("Add", &["x", "offset"], "moved", &[]),
@@ -81,6 +83,7 @@ pub fn lookup(offset: f32) -> Vec<u8> {
 pub fn greedy(numbers: usize) -> Vec<u8> {
     model(
         1,
+        1,
         &[
             node("MatMul", &["x", "spread"], "wide", &[]),
             node("Sigmoid", &["wide"], "curved", &[]),
@@ -88,4 +91,10 @@ pub fn greedy(numbers: usize) -> Vec<u8> {
             floats("spread", &[1, numbers], &vec![0.5; numbers]),
         ],
     )
+}
+
+/// Gives back the largest of so many numbers.
+pub fn wide(numbers: usize) -> Vec<u8> {
+    let attributes = [attribute_list("axes", &[1]), attribute("keepdims", 1)];
+    model(numbers, 1, &[node("ReduceMax", &["x"], "y", &attributes)])
 }

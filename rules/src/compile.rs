@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use promql::regexp::{self, Regexp};
+use promql::regexp::{self, Regexp, Room};
 
 use crate::config::{Config, DiscoveryRule, Place, Placed, ResourceRule, SeriesFilter};
 use crate::fault::{Fault, Faults};
@@ -113,10 +113,12 @@ pub(crate) struct Compiled {
 pub(crate) fn compile(config: &Config, warnings: &mut Vec<Warning>) -> Compiled {
     let mapper = StaticMapper::built_in();
     let mut refused = Vec::new();
+    let mut room = Room::new(MAX_EXPRESSIONS);
     let mut compile = |section, rules: &[DiscoveryRule]| -> Vec<Arc<Rule>> {
         let ids = (0..).map(|index| RuleId { section, index });
         let compiled = ids.zip(rules).filter_map(|(id, rule)| {
-            accept(id, &rule.faults, (&mut refused, warnings, &mapper), |compiler| compiler.rule(id, rule))
+            let file = OfFile { refused: &mut refused, warnings, mapper: &mapper, room: &mut room };
+            accept(id, &rule.faults, file, |compiler| compiler.rule(id, rule))
         });
         compiled.map(Arc::new).collect()
     };
@@ -125,7 +127,8 @@ pub(crate) fn compile(config: &Config, warnings: &mut Vec<Warning>) -> Compiled 
     // The APIs show CPU and memory together, so a fault of one takes the other with it.
     let resource = config.resource_rules.as_ref().and_then(|rules| {
         let id = RuleId { section: Section::Resource, index: 0 };
-        accept(id, &rules.faults, (&mut refused, warnings, &mapper), |compiler| {
+        let file = OfFile { refused: &mut refused, warnings, mapper: &mapper, room: &mut room };
+        accept(id, &rules.faults, file, |compiler| {
             let cpu = compiler.resource_queries(0, &rules.cpu);
             let memory = compiler.resource_queries(1, &rules.memory);
             let compiled = ResourceRules { cpu: cpu?, memory: memory?, window: rules.window };
@@ -136,16 +139,25 @@ pub(crate) fn compile(config: &Config, warnings: &mut Vec<Warning>) -> Compiled 
     Compiled { custom, external, resource, refused }
 }
 
+/// What the rules of a file share while they are compiled.
+struct OfFile<'a> {
+    refused: &'a mut Vec<(RuleId, Faults)>,
+    warnings: &'a mut Vec<Warning>,
+    mapper: &'a StaticMapper,
+    room: &'a mut Room,
+}
+
 /// One rule's outcome: the rule and its warnings when neither reading nor compiling it found a fault, else its faults.
 fn accept<T>(
     id: RuleId,
     read: &[Fault],
-    (refused, warnings, mapper): (&mut Vec<(RuleId, Faults)>, &mut Vec<Warning>, &StaticMapper),
+    file: OfFile<'_>,
     compile: impl FnOnce(&mut Compiler<'_>) -> Option<T>,
 ) -> Option<T> {
     let (mut faults, mut of_rule) = (read.to_vec(), Vec::new());
-    let compiled =
-        compile(&mut Compiler { faults: &mut faults, linter: Linter { mapper, warnings: &mut of_rule } });
+    let OfFile { refused, warnings, mapper, room } = file;
+    let linter = Linter { mapper, warnings: &mut of_rule };
+    let compiled = compile(&mut Compiler { faults: &mut faults, linter, room });
     if let Some(faults) = Faults::new(faults) {
         refused.push((id, faults));
         return None;
@@ -157,6 +169,7 @@ fn accept<T>(
 struct Compiler<'a> {
     faults: &'a mut Vec<Fault>,
     linter: Linter<'a>,
+    room: &'a mut Room,
 }
 
 impl Compiler<'_> {
@@ -202,7 +215,7 @@ impl Compiler<'_> {
     }
 
     fn regex(&mut self, pattern: &Placed<String>) -> Option<Regexp> {
-        match regexp::compile(&pattern.value) {
+        match regexp::compile_within(&pattern.value, self.room) {
             Ok(regex) => Some(regex),
             Err(error) => self.refuse(&pattern.place, error.to_string()),
         }
@@ -216,7 +229,7 @@ impl Compiler<'_> {
                 )));
             }
         }
-        match ResourceLabels::compile(mapping) {
+        match ResourceLabels::compile(mapping, self.room) {
             Ok(labels) => Some(Arc::new(labels)),
             Err(error) => {
                 let place = mapping.template.as_ref().map(|text| text.place.clone()).unwrap_or_default();
@@ -227,7 +240,8 @@ impl Compiler<'_> {
 
     fn name(&mut self, rule: &DiscoveryRule) -> Option<NameRule> {
         let matches = rule.name.matches.as_ref();
-        match NameRule::new(matches.map(|text| text.value.as_str()), &rule.name.r#as.value) {
+        let pattern = matches.map(|text| text.value.as_str());
+        match NameRule::new(pattern, &rule.name.r#as.value, self.room) {
             Ok(name) => Some(name),
             Err(error) => {
                 let place = matches.map_or(&rule.place, |text| &text.place).clone();
@@ -261,3 +275,6 @@ impl Compiler<'_> {
         None
     }
 }
+
+/// The compiled expressions of a file: thousands of the usual kind.
+const MAX_EXPRESSIONS: usize = 32 << 20;

@@ -10,9 +10,9 @@ mod object;
 
 use std::time::Duration;
 
-use crate::fault::Fault;
+use crate::fault::{Fault, bounded};
 use crate::policy::{OnEmpty, OnNan};
-use crate::yaml::{self, Node, Value};
+use crate::yaml::{self, Budget, Node, Value};
 use decode::Decoder;
 
 /// A value and its place, so that a later check can name it.
@@ -114,7 +114,12 @@ impl Default for Placed<String> {
 
 impl Place {
     pub(crate) fn fault(&self, message: impl Into<String>) -> Fault {
-        Fault { path: self.path.clone(), line: self.line, column: self.column, message: message.into() }
+        Fault {
+            path: self.path.clone(),
+            line: self.line,
+            column: self.column,
+            message: bounded(message.into()),
+        }
     }
 }
 
@@ -139,15 +144,20 @@ pub(crate) fn parse(text: &str, faults: &mut Vec<Fault>, warnings: &mut Vec<Faul
 
 /// The rule file, and its path when it is inside a Kubernetes object.
 fn root(text: &str, faults: &mut Vec<Fault>, warnings: &mut Vec<Fault>) -> Result<(String, Node), Fault> {
-    let root = yaml::parse(text, faults, warnings)?;
+    let mut budget = Budget::default();
+    let root = yaml::parse(text, &mut budget, faults, warnings)?;
     match object::kind(&root) {
-        Some(kind) => object::rule_file(kind, &root, text, faults, warnings),
+        Some(kind) => object::rule_file(kind, &root, text, &mut budget, faults, warnings),
         None => Ok((String::new(), root)),
     }
 }
 
-/// The path of a field of what is at `path`.
+/// The path of a field of what is at `path`. It is repeated for everything below the field, so a long name is cut.
 fn below(path: &str, field: &str) -> String {
+    let field = match field.char_indices().nth(LONGEST_FIELD) {
+        Some((end, _)) => &format!("{}…", &field[..end]),
+        None => field,
+    };
     if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") }
 }
 
@@ -164,3 +174,5 @@ fn helm_values(root: &Node) -> Option<(&'static str, &Node)> {
 
 /// The fields of a rule file.
 const SECTIONS: [&str; 3] = ["rules", "externalRules", "resourceRules"];
+/// In characters; the longest name of anything in Kubernetes.
+const LONGEST_FIELD: usize = 253;

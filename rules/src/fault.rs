@@ -26,13 +26,25 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Everything that is wrong with a rule file, in the order of the file. Never empty.
+/// Everything that is wrong with a rule file, in the order of the file. Never empty; of very many faults the first ones,
+/// and how many there are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Faults(Vec<Fault>);
 
 impl Faults {
     pub(crate) fn new(mut faults: Vec<Fault>) -> Option<Faults> {
         faults.sort_by_key(|fault| (fault.line, fault.column));
+        if let Some(first) = faults.get(MOST_FAULTS) {
+            let left_out = faults.len() - MOST_FAULTS;
+            let rest = Fault {
+                path: String::new(),
+                message: format!("{left_out} more faults from here on are not shown"),
+                ..*first
+            };
+            faults.truncate(MOST_FAULTS);
+            faults.push(rest);
+            faults.shrink_to_fit();
+        }
         if faults.is_empty() { None } else { Some(Faults(faults)) }
     }
 
@@ -65,6 +77,19 @@ impl fmt::Display for Faults {
 }
 
 impl std::error::Error for Faults {}
+
+/// A message that a log line can hold: what a template renders, or a key, may be megabytes.
+pub(crate) fn bounded(message: String) -> String {
+    match message.char_indices().nth(LONGEST_MESSAGE) {
+        Some((end, _)) => format!("{}… ({} bytes)", &message[..end], message.len()),
+        None => message,
+    }
+}
+
+/// More than anybody mends at once.
+const MOST_FAULTS: usize = 200;
+/// In characters.
+const LONGEST_MESSAGE: usize = 4000;
 
 /// `; did you mean "x"?` when one of the candidates is close to what was written, else nothing.
 pub(crate) fn suggestion<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {

@@ -52,6 +52,9 @@ pub struct RuleSet {
     pub helm_values: bool,
 }
 
+/// The largest text of a rule file, in bytes. A ConfigMap holds a quarter of it.
+pub const LARGEST_FILE: usize = 4 << 20;
+
 /// Reads and compiles a rule file: YAML or JSON, the adapter's own form or the Helm chart's values.
 ///
 /// # Errors
@@ -82,6 +85,10 @@ fn without_fault(mut rules: RuleSet, mut faults: Vec<Fault>) -> Result<RuleSet, 
 /// The rules without a fault, and the faults that are not of one rule.
 fn compiled(text: &str) -> (RuleSet, Vec<Fault>) {
     let (mut faults, mut of_text) = (Vec::new(), Vec::new());
+    if text.len() > LARGEST_FILE {
+        let message = format!("expected at most {LARGEST_FILE} bytes in a rule file, found {}", text.len());
+        return (RuleSet::default(), vec![Fault { path: String::new(), line: 1, column: 1, message }]);
+    }
     let config = config::parse(text, &mut faults, &mut of_text);
     let mut warnings: Vec<Warning> = of_text.into_iter().map(Warning::from).collect();
     let Compiled { custom, external, resource, refused } = compile::compile(&config, &mut warnings);

@@ -1,6 +1,6 @@
 //! A series' name becomes the metric's name in the API: `name.matches` and `name.as`.
 
-use promql::regexp::{self, Regexp, RegexpError};
+use promql::regexp::{self, Regexp, RegexpError, Room};
 
 /// A compiled name mapping.
 #[derive(Debug, Clone)]
@@ -27,10 +27,11 @@ pub enum NameRuleError {
 
 impl NameRule {
     /// Compiles the mapping. Without `matches` every name fits; without `as` the name is the only capture group, or
-    /// the whole match when there is none (upstream `pkg/naming/metric_namer.go`).
-    pub fn new(matches: Option<&str>, r#as: &str) -> Result<NameRule, NameRuleError> {
+    /// the whole match when there is none (upstream `pkg/naming/metric_namer.go`). What `matches` compiles to takes a place
+    /// in the room.
+    pub fn new(matches: Option<&str>, r#as: &str, room: &mut Room) -> Result<NameRule, NameRuleError> {
         let pattern = matches.unwrap_or(".*");
-        let matches = regexp::compile(pattern)?;
+        let matches = regexp::compile_within(pattern, room)?;
         let r#as = match (r#as, matches.group_count()) {
             ("", 0) => "$0".to_owned(),
             ("", 1) => "$1".to_owned(),
@@ -66,6 +67,10 @@ pub(crate) fn can_be_asked_for(metric: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn rule(matches: Option<&str>, r#as: &str) -> Result<NameRule, NameRuleError> {
+        NameRule::new(matches, r#as, &mut Room::new(1 << 20))
+    }
+
     #[test]
     fn names_as_upstream() {
         for (matches, r#as, series, expected) in [
@@ -82,7 +87,7 @@ mod tests {
             (Some("x"), "$$1 $ ${ ${1 ${-}", "x", Some("$1 $ ${ ${1 ${-}")),
             (Some("x"), "$9", "x", Some("")),
         ] {
-            let rule = NameRule::new(matches, r#as).expect("a valid mapping");
+            let rule = rule(matches, r#as).expect("a valid mapping");
             assert_eq!(rule.metric(series).as_deref(), expected, "{matches:?} {as}");
         }
     }
@@ -101,18 +106,18 @@ mod tests {
             (r"^[\w-.]+$", "", "x-y.z", Some("x-y.z")),
             (r"^(\w+)$", "", "é", None),
         ] {
-            let rule = NameRule::new(Some(matches), r#as).expect("a valid mapping");
+            let rule = rule(Some(matches), r#as).expect("a valid mapping");
             assert_eq!(rule.metric(series).as_deref(), expected, "{matches:?} on {series:?}");
         }
     }
 
     #[test]
     fn as_is_needed_for_several_groups() {
-        let error = NameRule::new(Some("(a)(b)"), "").expect_err("ambiguous");
+        let error = rule(Some("(a)(b)"), "").expect_err("ambiguous");
         assert_eq!(
             error.to_string(),
             "\"(a)(b)\" has 2 capture groups: expected \"as\" to say which of them make the name"
         );
-        assert!(NameRule::new(Some("(a"), "x").expect_err("broken").to_string().contains("missing )"));
+        assert!(rule(Some("(a"), "x").expect_err("broken").to_string().contains("missing )"));
     }
 }

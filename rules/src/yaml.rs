@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 
-use crate::fault::Fault;
+use crate::fault::{Fault, bounded};
 use merge::Merge;
 
 /// A node and where it starts.
@@ -63,15 +63,33 @@ impl Node {
     }
 }
 
+/// What the nodes of a rule file and of the texts inside it take so far.
+///
+/// A few lines of aliases to aliases can stand for more than fits into memory, and a file of nothing but commas makes a
+/// hundred bytes of nodes out of two.
+#[derive(Debug, Default)]
+pub(crate) struct Budget {
+    /// Values and keys, those made from anchors and aliases included.
+    nodes: usize,
+    from_aliases: usize,
+    /// Text in the copies that anchors and aliases make.
+    copied_bytes: usize,
+}
+
 /// Reads the first document of the text; further ones are worth a warning. Duplicate keys are faults, as in upstream's
 /// strict decoding; reading goes on behind them.
-pub(crate) fn parse(text: &str, faults: &mut Vec<Fault>, warnings: &mut Vec<Fault>) -> Result<Node, Fault> {
+pub(crate) fn parse(
+    text: &str,
+    budget: &mut Budget,
+    faults: &mut Vec<Fault>,
+    warnings: &mut Vec<Fault>,
+) -> Result<Node, Fault> {
     // A block scalar that the file ends in, without a line break, has none; the parser adds one.
     let open_end = (!text.ends_with('\n')).then(|| text.chars().count());
     let mut reader = Reader {
         events: Parser::new_from_str(text),
         anchors: HashMap::new(),
-        copied: Size::default(),
+        budget,
         faults,
         warnings,
         depth: 0,
@@ -95,8 +113,7 @@ struct Reader<'a, 'f> {
     events: Parser<'a, granit_parser::StrInput<'a>>,
     /// By the parser's numbers, which it never uses twice.
     anchors: HashMap<usize, Anchored>,
-    /// What anchors and aliases made copies of.
-    copied: Size,
+    budget: &'f mut Budget,
     faults: &'f mut Vec<Fault>,
     warnings: &'f mut Vec<Fault>,
     depth: usize,
@@ -112,19 +129,21 @@ struct Anchored {
 /// How much a node holds, itself included.
 #[derive(Debug, Clone, Copy, Default)]
 struct Size {
-    values: usize,
+    /// Values and keys.
+    nodes: usize,
     bytes: usize,
     levels: usize,
 }
 
 impl Size {
     fn of(node: &Node) -> Size {
-        let mut size = Size { values: 1, bytes: 0, levels: 0 };
+        let mut size = Size { nodes: 1, bytes: 0, levels: 0 };
         match &node.value {
             Value::Null => {}
             Value::Scalar { text, .. } => size.bytes = text.len(),
             Value::Sequence(items) => items.iter().for_each(|item| size.hold(Size::of(item))),
             Value::Mapping(entries) => entries.iter().for_each(|(key, node)| {
+                size.nodes += 1;
                 size.bytes += key.text.len();
                 size.hold(Size::of(node));
             }),
@@ -133,9 +152,51 @@ impl Size {
     }
 
     fn hold(&mut self, inner: Size) {
-        self.values += inner.values;
+        self.nodes += inner.nodes;
         self.bytes += inner.bytes;
         self.levels = self.levels.max(inner.levels + 1);
+    }
+}
+
+impl Budget {
+    fn count(&mut self, span: Span, nodes: usize) -> Result<(), Fault> {
+        self.nodes += nodes;
+        if self.nodes > MOST_NODES {
+            return Err(fault(
+                span,
+                &format!("expected at most {MOST_NODES} keys and values in a rule file, found more"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Anchors keep a copy of their node.
+    fn copy(&mut self, span: Span, size: Size) -> Result<(), Fault> {
+        self.copied_bytes += size.bytes;
+        if self.copied_bytes > MOST_COPIED_BYTES {
+            return Err(fault(
+                span,
+                &format!(
+                    "expected anchors and aliases that stand for at most {MOST_COPIED_BYTES} bytes of text, found more; \
+                     write fewer, or smaller ones"
+                ),
+            ));
+        }
+        self.count(span, size.nodes)
+    }
+
+    fn expand(&mut self, span: Span, size: Size) -> Result<(), Fault> {
+        self.from_aliases += size.nodes;
+        if self.from_aliases > MOST_FROM_ALIASES {
+            return Err(fault(
+                span,
+                &format!(
+                    "expected aliases that stand for at most {MOST_FROM_ALIASES} keys and values, found more; write \
+                     fewer, or to smaller anchors"
+                ),
+            ));
+        }
+        self.copy(span, size)
     }
 }
 
@@ -187,6 +248,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn node(&mut self, event: Event<'a>, span: Span) -> Result<Node, Fault> {
+        self.budget.count(span, 1)?;
         match event {
             Event::Scalar(text, style, anchor, _) => {
                 let quoted = style != ScalarStyle::Plain;
@@ -226,12 +288,12 @@ impl<'a> Reader<'a, '_> {
                 let Some(Anchored { node, size }) = self.anchors.get(&anchor) else {
                     return Err(fault(span, "an alias to an anchor that is not there"));
                 };
-                let (node, size) = (node.clone(), *size);
+                let size = *size;
                 if self.depth + size.levels > DEEPEST {
                     return Err(too_deep(span));
                 }
-                self.copy(span, size)?;
-                Ok(node)
+                self.budget.expand(span, size)?;
+                Ok(node.clone())
             }
             _ => Err(fault(span, "expected a value")),
         }
@@ -251,13 +313,15 @@ impl<'a> Reader<'a, '_> {
                 }
                 _ => return Err(fault(span, "expected a field name, found a list or a mapping as key")),
             };
+            self.budget.count(span, 1)?;
             let (event, span) = self.next()?;
             let node = self.node(event, span)?;
             if is_merge {
                 merge.add(node).unwrap_or_else(|fault| self.faults.push(fault));
             } else if let Some(first) = lines.get(&key.text) {
                 let Key { text, line, column } = key;
-                let message = format!("the key {text:?} is already set in this mapping, in line {first}");
+                let message =
+                    bounded(format!("the key {text:?} is already set in this mapping, in line {first}"));
                 self.faults.push(Fault { path: String::new(), line, column, message });
             } else {
                 lines.insert(key.text.clone(), key.line);
@@ -269,26 +333,10 @@ impl<'a> Reader<'a, '_> {
     fn remember(&mut self, anchor: usize, span: Span, node: Node) -> Result<Node, Fault> {
         if anchor != 0 {
             let size = Size::of(&node);
-            self.copy(span, size)?;
+            self.budget.copy(span, size)?;
             self.anchors.insert(anchor, Anchored { node: node.clone(), size });
         }
         Ok(node)
-    }
-
-    /// A few lines of aliases to aliases can stand for more than fits into memory.
-    fn copy(&mut self, span: Span, size: Size) -> Result<(), Fault> {
-        self.copied.values += size.values;
-        self.copied.bytes += size.bytes;
-        if self.copied.values > MOST_COPIED_VALUES || self.copied.bytes > MOST_COPIED_BYTES {
-            return Err(fault(
-                span,
-                &format!(
-                    "the anchors and aliases up to here stand for more than {MOST_COPIED_VALUES} values or \
-                     {MOST_COPIED_BYTES} bytes; write fewer, or smaller ones"
-                ),
-            ));
-        }
-        Ok(())
     }
 
     fn deeper(&mut self, span: Span) -> Result<(), Fault> {
@@ -306,7 +354,7 @@ fn fault(span: Span, message: &str) -> Fault {
         path: String::new(),
         line: span.start.line(),
         column: span.start.col() + 1,
-        message: message.to_owned(),
+        message: bounded(message.to_owned()),
     }
 }
 
@@ -350,9 +398,11 @@ fn shorten(text: &str) -> String {
 
 /// Rule files nest six levels; the limit only keeps a hostile file from exhausting the stack.
 const DEEPEST: usize = 64;
-/// A rule file in a ConfigMap is at most a mebibyte.
-const MOST_COPIED_VALUES: usize = 100_000;
-const MOST_COPIED_BYTES: usize = 16 * 1024 * 1024;
+/// Ten thousand rules. Each node takes about a hundred bytes.
+const MOST_NODES: usize = 200_000;
+/// A thousand rules that share their `resources`.
+const MOST_FROM_ALIASES: usize = 10_000;
+const MOST_COPIED_BYTES: usize = 8 << 20;
 /// Unquoted, as a key. A value that starts with it is text: templates start like that.
 const MERGE_KEY: &str = "<<";
 const LINES_SHOWN: usize = 10;

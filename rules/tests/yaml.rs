@@ -10,6 +10,10 @@ fn faults(text: &str) -> Vec<String> {
     faults.iter().map(ToString::to_string).collect()
 }
 
+fn numbered(count: usize, text: impl Fn(usize) -> String) -> String {
+    (0..count).map(text).collect::<Vec<_>>().concat()
+}
+
 #[test]
 fn documents_behind_the_first_are_warned_of() {
     assert_eq!(
@@ -75,20 +79,84 @@ fn aliases_that_stand_for_too_much_are_refused() {
     }
     let found = faults(&laughs);
     assert_eq!(found.len(), 1, "{found:?}");
-    assert!(
-        found[0]
-            .ends_with("stand for more than 100000 values or 16777216 bytes; write fewer, or smaller ones"),
-        "{found:?}"
-    );
+    let expected = "line 4, column 45: expected aliases that stand for at most 10000 keys and values, found more; \
+                    write fewer, or to smaller anchors";
+    assert_eq!(found, [expected]);
 
     let long = "x".repeat(1024 * 1024);
     let bytes = format!("a: &l {long}\nb: [{}]\n", vec!["*l"; 20].join(", "));
-    assert!(faults(&bytes)[0].contains("16777216 bytes"));
+    assert!(faults(&bytes)[0].contains("at most 8388608 bytes of text"));
 
-    // Merged and nested in one another, too.
-    let merged =
-        laughs.replace("[x, x, x, x, x, x, x, x, x, x]", "{k: v}").replace('[', "{<<: [").replace(']', "]}");
-    assert!(rules::load(&merged).is_err());
+    // Merged, too, though one key of each name is left.
+    let keys = numbered(1000, |number| format!("k{number}: v, "));
+    let merged = format!("a: &big {{{keys}}}\nb: {{<<: [{}]}}\n", ["*big"; 6].join(", "));
+    assert!(faults(&merged)[0].contains("at most 10000 keys and values"));
+
+    // In a text inside the file, too, and in several of them together.
+    let inner = laughs.replace('\n', "\n    ");
+    let map =
+        format!("apiVersion: v1\nkind: ConfigMap\ndata:\n  config.yaml: |\n    rules: []\n    {inner}\n");
+    assert!(faults(&map)[0].contains("at most 10000 keys and values"));
+}
+
+#[test]
+fn a_base_that_many_rules_share_is_taken() {
+    let base = "&base {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}";
+    let first = format!(
+        "rules:\n- {{seriesQuery: a, resources: {base}, metricsQuery: 'sum(<<.Series>>{{<<.LabelMatchers>>}}) by (<<.GroupBy>>)'}}\n"
+    );
+    let more = "- {seriesQuery: b, resources: *base, metricsQuery: 'sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)'}\n";
+    let rules = rules::load(&(first + &more.repeat(600))).expect("valid rules");
+    assert_eq!(rules.custom.len(), 601);
+}
+
+#[test]
+fn a_file_holds_no_more_than_it_may() {
+    let commas = format!("rules: [{}]", "a,".repeat(300_000));
+    assert!(
+        faults(&commas)[0].ends_with("expected at most 200000 keys and values in a rule file, found more")
+    );
+    let long = format!("rules: []\n#{}", " ".repeat(rules::LARGEST_FILE));
+    assert_eq!(
+        faults(&long),
+        [format!("line 1, column 1: expected at most 4194304 bytes in a rule file, found {}", long.len())]
+    );
+    let many = format!("rules: [{}]", "a,".repeat(5_001));
+    assert!(faults(&many)[0].ends_with("expected at most 5000 rules, found 5001"));
+}
+
+#[test]
+fn of_very_many_faults_the_first_are_shown_and_the_rest_counted() {
+    let unknown = numbered(5_000, |number| format!("key{number}: 1\n"));
+    let found = faults(&unknown);
+    assert_eq!(found.len(), 201);
+    assert_eq!(found[200], "line 201, column 1: 4800 more faults from here on are not shown");
+    // What a fault says is short, and so is where: neither repeats a megabyte for everything below it.
+    let long = "k".repeat(1 << 20);
+    let fields = numbered(150, |number| format!("f{number}: 1, "));
+    let text = format!("rules: [{{resources: {{overrides: {{? {long}\n: {{{fields}}}}}}}}}]");
+    let text = faults(&text).concat();
+    assert!(text.len() < 200_000, "{}", text.len());
+}
+
+#[test]
+fn the_expressions_of_a_file_share_one_room() {
+    let rule = |filters: &str| {
+        format!(
+            "rules: [{{seriesQuery: a, metricsQuery: 'a{{<<.LabelMatchers>>}}', resources: {{overrides: {{pod: {{resource: pod}}}}}}, seriesFilters: [{filters}]}}]"
+        )
+    };
+    let usual = "{is: '^container_(.*)_seconds_total$'}, {isNot: '^(a|b|c)$'}, ".repeat(300);
+    assert_eq!(rules::load(&rule(&usual)).map(|_| ()), Ok(()));
+    // Each fits for itself.
+    let large = "{is: '\\pL{100}'}, ";
+    assert_eq!(rules::load(&rule(large)).map(|_| ()), Ok(()));
+    let found = faults(&rule(&large.repeat(40)));
+    assert!(found[0].contains("seriesFilters["), "{found:?}");
+    assert!(
+        found[0].ends_with("with the expressions before it, it needs more than 33554432 bytes compiled"),
+        "{found:?}"
+    );
 }
 
 #[test]
@@ -109,5 +177,5 @@ fn anchors_cost_no_more_than_they_may() {
     // Each anchor keeps a copy of what it holds.
     let opened: Vec<String> = (0..60).map(|number| format!("&a{number} [")).collect();
     let text = format!("a: {}[{}]{}", opened.concat(), "x,".repeat(50_000), "]".repeat(60));
-    assert!(faults(&text)[0].contains("100000 values"));
+    assert!(faults(&text)[0].contains("at most 200000 keys and values"));
 }

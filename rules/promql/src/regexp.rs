@@ -56,12 +56,48 @@ pub struct RegexpError {
     pub cause: String,
 }
 
+/// Room for the compiled expressions of one file. Each is bounded by itself, and a line of text makes one of ten
+/// megabytes: a file of a few hundred such lines must not fill the memory.
+#[derive(Debug)]
+pub struct Room {
+    whole: usize,
+    left: usize,
+}
+
+impl Room {
+    /// Room for so many bytes.
+    pub fn new(bytes: usize) -> Room {
+        Room { whole: bytes, left: bytes }
+    }
+}
+
 /// Compiles a pattern with the meaning that Go's `regexp` gives it.
 ///
 /// # Errors
 /// A pattern that Go refuses, or one that is too large for this crate.
 pub fn compile(pattern: &str) -> Result<Regexp, RegexpError> {
     Regexp::build(pattern, Flags::default(), |translated| translated)
+}
+
+/// Compiles a pattern as [`compile`] does, and takes what it needs from a room.
+///
+/// # Errors
+/// As [`compile`]; a pattern that the room has no place for.
+pub fn compile_within(pattern: &str, room: &mut Room) -> Result<Regexp, RegexpError> {
+    let Translation { text, names } = translation(pattern, Flags::default())?;
+    let refused = |cause| RegexpError { pattern: pattern.to_owned(), cause };
+    // How much an expression needs is known only as the step that it fits into.
+    for size in STEPS.into_iter().filter(|size| *size <= room.left) {
+        match sized(&text, names.len(), size) {
+            Err(regex::Error::CompiledTooBig(_)) if size < MAX_COMPILED_SIZE => {}
+            Err(error) => return Err(refused(cause(&error))),
+            Ok(regex) => {
+                room.left -= size;
+                return Ok(Regexp::of(regex, pattern, names));
+            }
+        }
+    }
+    Err(refused(format!("with the expressions before it, it needs more than {} bytes compiled", room.whole)))
 }
 
 /// Compiles the pattern of a PromQL matcher: it matches a value as a whole, and `.` matches a line break, too.
@@ -89,13 +125,12 @@ fn translation(pattern: &str, flags: Flags) -> Result<Translation, RegexpError> 
 impl Regexp {
     fn build(pattern: &str, flags: Flags, anchor: impl Fn(String) -> String) -> Result<Regexp, RegexpError> {
         let Translation { text, names } = translation(pattern, flags)?;
-        // A search keeps a place for each group in each state.
-        let limit = MAX_COMPILED_SIZE / (1 + names.len() / GROUPS_OF_FULL_SIZE);
-        let regex = RegexBuilder::new(&anchor(text))
-            .size_limit(limit)
-            .nest_limit(MAX_SYNTAX_DEPTH)
-            .build()
+        let regex = sized(&anchor(text), names.len(), MAX_COMPILED_SIZE)
             .map_err(|error| RegexpError { pattern: pattern.to_owned(), cause: cause(&error) })?;
+        Ok(Regexp::of(regex, pattern, names))
+    }
+
+    fn of(regex: Regex, pattern: &str, names: Vec<Option<String>>) -> Regexp {
         let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
         let count = names.len();
         for (position, name) in names.into_iter().enumerate() {
@@ -103,7 +138,7 @@ impl Regexp {
                 by_name.entry(name).or_default().push(position + 1);
             }
         }
-        Ok(Regexp { regex, pattern: pattern.into(), groups: Arc::new(Groups { count, by_name }) })
+        Regexp { regex, pattern: pattern.into(), groups: Arc::new(Groups { count, by_name }) }
     }
 
     /// The pattern as written.
@@ -160,6 +195,13 @@ impl<'t> Captures<'t> {
     }
 }
 
+/// An expression of the regex crate of at most `size` bytes.
+fn sized(text: &str, groups: usize, size: usize) -> Result<Regex, regex::Error> {
+    // A search keeps a place for each group in each state.
+    let limit = size / (1 + groups / GROUPS_OF_FULL_SIZE);
+    RegexBuilder::new(text).size_limit(limit).nest_limit(MAX_SYNTAX_DEPTH).build()
+}
+
 fn cause(error: &regex::Error) -> String {
     match error {
         regex::Error::CompiledTooBig(limit) => format!("it needs more than {limit} bytes compiled"),
@@ -180,6 +222,8 @@ fn shortened(pattern: &str) -> String {
 
 /// The bytes of a compiled expression.
 const MAX_COMPILED_SIZE: usize = 10 << 20;
+/// What an expression takes from a [`Room`]: the first of these that it fits into.
+const STEPS: [usize; 5] = [2 << 10, 16 << 10, 128 << 10, 1 << 20, MAX_COMPILED_SIZE];
 /// Expressions with fewer groups than this may have the full size.
 const GROUPS_OF_FULL_SIZE: usize = 8;
 /// The depth of what `translate` writes: a group that is repeated in an alternation in a sequence is four levels.

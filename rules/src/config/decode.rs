@@ -8,7 +8,7 @@ use super::{
     ResourceRules, SECTIONS, SeriesFilter, below,
 };
 use crate::duration;
-use crate::fault::{Fault, suggestion};
+use crate::fault::{Fault, bounded, suggestion};
 use crate::policy::{OnEmpty, OnNan};
 use crate::yaml::{Key, Node, Value, boolean};
 
@@ -62,7 +62,15 @@ impl Decoder<'_> {
 
     fn rules(&mut self, path: &str, node: &Node) -> Vec<DiscoveryRule> {
         let rules = self.list(path, node, "a list of rules");
-        rules.iter().enumerate().map(|(index, rule)| Self::rule(&format!("{path}[{index}]"), rule)).collect()
+        if rules.len() > MOST_RULES {
+            self.fault(path, node, format!("expected at most {MOST_RULES} rules, found {}", rules.len()));
+        }
+        rules
+            .iter()
+            .take(MOST_RULES)
+            .enumerate()
+            .map(|(index, rule)| Self::rule(&format!("{path}[{index}]"), rule))
+            .collect()
     }
 
     /// With the faults of its own.
@@ -140,7 +148,7 @@ impl Decoder<'_> {
         entries
             .iter()
             .map(|(label, node)| {
-                let path = format!("{path}.{}", label.text);
+                let path = below(path, &label.text);
                 let mut name = ResourceName { group: String::new(), resource: String::new() };
                 self.fields(&path, node, &["group", "resource"], |decoder, field, node| {
                     let text = decoder.text(&format!("{path}.{field}"), node).value;
@@ -253,11 +261,11 @@ impl Decoder<'_> {
                     path: path.to_owned(),
                     line: key.line,
                     column: key.column,
-                    message: format!(
+                    message: bounded(format!(
                         "unknown field {:?}, expected one of {}{hint}",
                         key.text,
                         known.join(", ")
-                    ),
+                    )),
                 });
             }
         }
@@ -332,3 +340,6 @@ impl Decoder<'_> {
 fn place(path: &str, node: &Node) -> Place {
     Place { path: path.to_owned(), line: node.line, column: node.column }
 }
+
+/// Each has metrics of its own, and is rendered a few times when it is read.
+const MOST_RULES: usize = 5_000;

@@ -1,8 +1,8 @@
 //! A rule file inside the Kubernetes object that deploys it: a ConfigMap, or an object with the values of a Helm chart.
 
 use super::{SECTIONS, below, helm_values};
-use crate::fault::Fault;
-use crate::yaml::{self, Node, Value};
+use crate::fault::{Fault, bounded};
+use crate::yaml::{self, Budget, Node, Value};
 
 /// The object's kind when the root is a Kubernetes object.
 pub(super) fn kind(root: &Node) -> Option<&str> {
@@ -18,12 +18,13 @@ pub(super) fn rule_file(
     kind: &str,
     object: &Node,
     text: &str,
+    budget: &mut Budget,
     faults: &mut Vec<Fault>,
     warnings: &mut Vec<Fault>,
 ) -> Result<(String, Node), Fault> {
     let mut places = Vec::new();
     collect(kind, "", object, &mut places);
-    let read = places.iter().filter_map(|(path, node)| File::read(path, node, text));
+    let read = places.iter().filter_map(|(path, node)| File::read(path, node, text, budget));
     let mut files: Vec<File> = read.take(SHOWN).collect();
     let file = match files.len() {
         1 => files.swap_remove(0),
@@ -102,7 +103,7 @@ struct File {
 }
 
 impl File {
-    fn read(path: &str, node: &Node, text: &str) -> Option<File> {
+    fn read(path: &str, node: &Node, text: &str, budget: &mut Budget) -> Option<File> {
         let mut file = File {
             path: path.to_owned(),
             root: Ok(node.clone()),
@@ -112,7 +113,7 @@ impl File {
         };
         let inner = scalar(node);
         if let Some(inner) = inner {
-            file.root = yaml::parse(inner, &mut file.faults, &mut file.warnings);
+            file.root = yaml::parse(inner, budget, &mut file.faults, &mut file.warnings);
         }
         let is_meant = |inner: &str| MARKS.iter().any(|mark| inner.contains(mark));
         let is_one = match &file.root {
@@ -196,7 +197,7 @@ fn scalar(node: &Node) -> Option<&str> {
 }
 
 fn fault(object: &Node, message: String) -> Fault {
-    Fault { path: String::new(), line: object.line, column: object.column, message }
+    Fault { path: String::new(), line: object.line, column: object.column, message: bounded(message) }
 }
 
 /// Text that is not YAML and has one of these was meant to be a rule file.

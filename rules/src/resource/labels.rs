@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use promql::regexp::{self, Regexp};
+use promql::regexp::{self, Regexp, Room};
 
 use super::{GroupResource, Kind, ResourceMapper};
 use crate::config::{ResourceMapping, ResourceName};
@@ -45,9 +45,12 @@ pub enum ResourceLabelsError {
 }
 
 impl ResourceLabels {
-    pub(crate) fn compile(mapping: &ResourceMapping) -> Result<ResourceLabels, ResourceLabelsError> {
+    pub(crate) fn compile(
+        mapping: &ResourceMapping,
+        room: &mut Room,
+    ) -> Result<ResourceLabels, ResourceLabelsError> {
         let template =
-            mapping.template.as_ref().map(|text| LabelTemplate::compile(&text.value)).transpose()?;
+            mapping.template.as_ref().map(|text| LabelTemplate::compile(&text.value, room)).transpose()?;
         let overrides = mapping
             .overrides
             .iter()
@@ -141,7 +144,7 @@ impl ResolvedLabels {
 }
 
 impl LabelTemplate {
-    fn compile(text: &str) -> Result<LabelTemplate, ResourceLabelsError> {
+    fn compile(text: &str, room: &mut Room) -> Result<LabelTemplate, ResourceLabelsError> {
         let template = Template::label(text)?;
         let no_pattern = |cause: String| ResourceLabelsError::NoPattern { template: text.to_owned(), cause };
         let filled = template
@@ -150,8 +153,8 @@ impl LabelTemplate {
         if !filled.contains("(?P<resource>") {
             return Err(ResourceLabelsError::NoResource(text.to_owned()));
         }
-        let extract =
-            regexp::compile(&format!("^{filled}$")).map_err(|error| no_pattern(error.to_string()))?;
+        let extract = regexp::compile_within(&format!("^{filled}$"), room)
+            .map_err(|error| no_pattern(error.to_string()))?;
         Ok(LabelTemplate { template, extract })
     }
 

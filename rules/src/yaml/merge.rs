@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::{Key, Node, Value};
-use crate::fault::Fault;
+use crate::fault::{Fault, bounded};
 
 /// The entries of a mapping while it is read.
 #[derive(Default)]
@@ -61,11 +61,11 @@ impl Merge {
                             path: String::new(),
                             line: key.line,
                             column: key.column,
-                            message: format!(
+                            message: bounded(format!(
                                 "the key {:?} is set here and by a merge key behind it; it is taken from here, \
                                  prometheus-adapter takes it from there",
                                 key.text
-                            ),
+                            )),
                         });
                     }
                     reversed.push(vec![(key, node)]);

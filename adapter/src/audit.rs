@@ -6,6 +6,7 @@ use apiservice::audit::{Audit, AuditLog, AuditStats, Policy, Target};
 
 use crate::app::AppError;
 use crate::args::AuditConfig;
+use crate::files;
 
 /// Reads the policy and opens the log.
 ///
@@ -16,7 +17,7 @@ pub fn open(config: AuditConfig) -> Result<(Arc<Audit>, Arc<AuditStats>), AppErr
     let unusable = |cause: String| {
         AppError::Audit(format!("the audit policy {} cannot be used: {cause}", path.display()))
     };
-    let text = std::fs::read_to_string(&path).map_err(|error| unusable(error.to_string()))?;
+    let text = files::read_text(&path, LARGEST_POLICY).map_err(|error| unusable(error.to_string()))?;
     let policy = Policy::parse(&text).map_err(unusable)?;
     if policy.asks_for_bodies() {
         tracing::warn!(
@@ -32,6 +33,9 @@ pub fn open(config: AuditConfig) -> Result<(Arc<Audit>, Arc<AuditStats>), AppErr
     let stats = log.stats();
     Ok((Arc::new(Audit::new(policy, log)), stats))
 }
+
+/// kube-apiserver's own policy for large clusters has ten kilobytes.
+const LARGEST_POLICY: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -17,13 +17,14 @@ use apiservice::health::{CheckHandle, Health, Scope};
 use apiservice::tls::{CertificateSource, ServingCertificate};
 use futures_util::FutureExt as _;
 use http::HeaderName;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::KubeConfigOptions;
 use rules::RuleSet;
 use rules::resource::Kind;
 use tokio::sync::watch;
 
 use self::identity::Identity;
 use crate::app::{AppError, Host, POLL};
+use crate::kubeconfig;
 use crate::objects::mapping::RestMapping;
 use crate::objects::watched::{State, WatchedObjects};
 use crate::tasks::Tasks;
@@ -268,11 +269,12 @@ impl FrontProxyConfig {
 async fn client(kubeconfig: Option<&PathBuf>) -> Result<kube::Client, AppError> {
     let mut config = match kubeconfig {
         Some(path) => {
-            let unusable = |error: kube::config::KubeconfigError| {
+            let unusable = |error: &dyn std::fmt::Display| {
                 AppError::Cluster(format!("the kubeconfig {} is not usable: {error}", path.display()))
             };
-            let read = Kubeconfig::read_from(path).map_err(unusable)?;
-            kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await.map_err(unusable)?
+            let read = kubeconfig::read(path).map_err(|error| unusable(&error))?;
+            let config = kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await;
+            config.map_err(|error| unusable(&error))?
         }
         None => kube::Config::incluster().map_err(|error| {
             AppError::Cluster(format!(

@@ -95,7 +95,13 @@ impl Policy {
     /// # Errors
     /// What is wrong with it, and where.
     pub fn parse(text: &str) -> Result<Policy, String> {
-        let policy: Policy = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+        // A few lines of aliases can stand for more than fits into memory.
+        let bounds = serde_saphyr::options! {
+            budget: serde_saphyr::budget! { max_nodes: MOST_NODES, max_recorded_anchor_events: MOST_NODES },
+            alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MOST_FROM_ALIASES },
+        };
+        let policy: Policy =
+            serde_saphyr::from_str_with_options(text, bounds).map_err(|error| error.to_string())?;
         if policy.api_version != "audit.k8s.io/v1" || policy.kind != "Policy" {
             return Err(format!(
                 "expected apiVersion audit.k8s.io/v1 and kind Policy, found {} and {}",
@@ -199,6 +205,9 @@ impl GroupResources {
         self.resources.is_empty() || by_name && self.resources.iter().any(by_resource)
     }
 }
+
+const MOST_NODES: usize = 20_000;
+const MOST_FROM_ALIASES: usize = 10_000;
 
 #[cfg(test)]
 mod tests {
@@ -304,5 +313,19 @@ rules:
             let error = Policy::parse(&text).expect_err(&text);
             assert!(error.contains(part), "{part} is not in {error}");
         }
+    }
+
+    #[test]
+    fn aliases_that_stand_for_too_much_are_refused() {
+        let rules = |count| {
+            let users = vec!["bob"; 1_000].join(", ");
+            let more = "- {level: None, users: *users}\n".repeat(count);
+            Policy::parse(&format!(
+                "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- {{level: None, users: &users [{users}]}}\n{more}"
+            ))
+        };
+        assert_eq!(rules(5).map(|policy| policy.rules.len()), Ok(6));
+        let error = rules(20).expect_err("too many");
+        assert!(error.contains("10000") && error.contains("line 14"), "{error}");
     }
 }

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderName, HeaderValue};
-use kube::config::{AuthInfo, Cluster, Kubeconfig, KubeconfigError};
+use kube::config::{AuthInfo, Cluster, Kubeconfig};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::access::{Access, Credential, Material, Trust};
 use super::proxy::Proxy;
+use crate::kubeconfig;
 
 /// The access that a kubeconfig gives.
 ///
@@ -19,21 +20,12 @@ use super::proxy::Proxy;
 /// A file that cannot be read, or that asks for something that cannot be done here.
 pub(super) fn read(path: &Path) -> Result<Access, String> {
     let place = format!("the kubeconfig of --prometheus-auth-config ({})", path.display());
-    let config = Kubeconfig::read_from(path).map_err(|error| unreadable(&place, &error))?;
+    let config = kubeconfig::read(path).map_err(|error| format!("cannot read {place}: {error}"))?;
     let (cluster, user) = current(config).map_err(|fault| format!("{fault} in {place}"))?;
     let mut access = Access::none();
     of_cluster(cluster, &mut access).map_err(|fault| format!("{fault} in {place}"))?;
     of_user(&user, &mut access).map_err(|fault| format!("{fault} in {place}"))?;
     Ok(access)
-}
-
-/// The error without the text around it, which may hold credentials.
-fn unreadable(place: &str, error: &KubeconfigError) -> String {
-    match error {
-        KubeconfigError::ReadConfig(error, _) => format!("cannot read {place}: {error}"),
-        KubeconfigError::Parse(error) => format!("cannot read {place}: {}", error.without_snippet()),
-        error => format!("cannot read {place}: {error}"),
-    }
 }
 
 /// The cluster and the user of the current context. A context without a user has no credentials.

@@ -106,7 +106,7 @@ pub struct Changes {
 
 /// The last good result of one series query.
 struct Listing {
-    series: Vec<Series>,
+    series: Arc<[Series]>,
     listed_at: Instant,
 }
 
@@ -141,7 +141,7 @@ impl Relister {
                         break;
                     }
                     () = changed(&mut self.changes.kinds) => {
-                        self.publish();
+                        self.publish().await;
                         published(&self.handle.load());
                     }
                 }
@@ -183,7 +183,7 @@ impl Relister {
                     let outcome = if series.is_empty() { Outcome::Empty } else { Outcome::Found };
                     self.schedule.listed(&query, outcome, now);
                     self.failed.remove(&query);
-                    self.listings.insert(query, Listing { series, listed_at: now });
+                    self.listings.insert(query, Listing { series: series.into(), listed_at: now });
                 }
                 Err(error) => {
                     tracing::warn!(series_query = %query, error = %error, "series query failed");
@@ -193,7 +193,7 @@ impl Relister {
             }
         }
         self.forget_old();
-        let snapshot = self.publish();
+        let snapshot = self.publish().await;
         let failed = self.failed.len();
         self.telemetry.relisted(&snapshot.catalog, failed, started.elapsed(), listed_at);
     }
@@ -226,14 +226,28 @@ impl Relister {
             .retain(|query, listing| !failed.contains_key(query) || listing.listed_at.elapsed() <= max_age);
     }
 
-    /// Makes a catalog of what was listed and puts it in force.
-    fn publish(&mut self) -> Arc<Snapshot> {
-        let rules = Arc::clone(&self.changes.rules.borrow());
-        let discovered: HashMap<&str, &[Series]> = self
+    /// What the rules make of what was listed. Of many series it is made beside the threads that serve.
+    async fn catalog(&self, rules: &Arc<RuleSet>) -> Catalog {
+        let listings: Vec<(String, Arc<[Series]>)> = self
             .listings
             .iter()
-            .map(|(query, listing)| (query.as_str(), listing.series.as_slice()))
+            .map(|(query, listing)| (query.clone(), Arc::clone(&listing.series)))
             .collect();
+        if listings.iter().map(|(_, series)| series.len()).sum::<usize>() <= MANY_SERIES {
+            return build(rules, &listings, &*self.objects);
+        }
+        let (rules, objects) = (Arc::clone(rules), Arc::clone(&self.objects));
+        let built = tokio::task::spawn_blocking(move || build(&rules, &listings, &*objects)).await;
+        built.unwrap_or_else(|error| match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime ends, and the program with it.
+            Err(error) => panic!("the catalog was not made: {error}"),
+        })
+    }
+
+    /// Makes a catalog of what was listed and puts it in force.
+    async fn publish(&mut self) -> Arc<Snapshot> {
+        let rules = Arc::clone(&self.changes.rules.borrow());
         let unlisted = rules
             .series_queries()
             .filter(|query| !self.listings.contains_key(*query))
@@ -242,7 +256,7 @@ impl Relister {
                 Some(Unlisted { series_query: query.to_owned(), cause })
             })
             .collect();
-        let catalog = Catalog::build(&rules, &discovered, self.objects.mapper());
+        let catalog = self.catalog(&rules).await;
         // Once, not at each listing.
         let warnings: BTreeSet<String> = catalog.warnings().iter().cloned().collect();
         for warning in warnings.difference(&self.warned) {
@@ -255,6 +269,12 @@ impl Relister {
     }
 }
 
+/// A catalog of listings.
+fn build(rules: &RuleSet, listings: &[(String, Arc<[Series]>)], objects: &dyn Objects) -> Catalog {
+    let discovered = listings.iter().map(|(query, series)| (query.as_str(), &**series)).collect();
+    Catalog::build(rules, &discovered, objects.mapper())
+}
+
 /// Waits for a change; without end once nothing can make one.
 async fn changed<T>(receiver: &mut watch::Receiver<T>) {
     if receiver.changed().await.is_err() {
@@ -264,3 +284,5 @@ async fn changed<T>(receiver: &mut watch::Receiver<T>) {
 
 /// Series queries under way at once: enough to hide latency, few enough to spare a busy Prometheus.
 const CONCURRENT_SERIES_QUERIES: usize = 4;
+/// A catalog of these takes a few milliseconds.
+const MANY_SERIES: usize = 1_000;

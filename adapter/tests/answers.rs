@@ -9,7 +9,7 @@ use adapter::objects::scraped::ScrapedObjects;
 use adapter::relist::{CatalogHandle, Changes, RelistSettings, Relister};
 use adapter::served;
 use adapter::source::recorded::{Recorded, vector};
-use adapter::source::{Listing, MetricSource, QueryResult, Samples, SourceError, SourceErrorClass};
+use adapter::source::{Held, Listing, MetricSource, QueryResult, Samples, SourceError, SourceErrorClass};
 use adapter::telemetry::Telemetry;
 use apiservice::authn::Union;
 use apiservice::authz::{AlwaysAllowPaths, Chain};
@@ -512,7 +512,10 @@ async fn odd_samples() {
     assert_eq!(adapter.error(&one).await.0, 404);
     // A scalar is no answer for objects, and the rule is named.
     let scalar = Samples::Scalar { timestamp_ms: AT, value: 1.0 };
-    adapter.source.answers(ONE, Ok(QueryResult { value: scalar, warnings: vec![], histograms_dropped: 0 }));
+    adapter.source.answers(
+        ONE,
+        Ok(QueryResult { value: scalar, warnings: vec![], histograms_dropped: 0, held: Held::default() }),
+    );
     let (code, message) = adapter.error(&one).await;
     assert_eq!(code, 500);
     assert!(message.contains("rules[0] yields a scalar"), "{message}");
@@ -597,7 +600,8 @@ async fn external_metrics() {
         "the order is the source's, and what no quantity can hold is left out"
     );
     let scalar = Samples::Scalar { timestamp_ms: AT, value: 42.0 };
-    let result = QueryResult { value: scalar, warnings: Vec::new(), histograms_dropped: 0 };
+    let result =
+        QueryResult { value: scalar, warnings: Vec::new(), histograms_dropped: 0, held: Held::default() };
     adapter.source.answers("scalar(sum(rate(jobs{}[5m])))", Ok(result));
     // A rule that is not namespaced does not look at the namespace, be it one or not.
     let response = adapter.get(&format!("{E}/namespaces/*/jobs")).await;

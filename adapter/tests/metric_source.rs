@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use adapter::source::embedded::Embedded;
 use adapter::source::prometheus::{Prometheus, PrometheusSettings, Verb};
 use adapter::source::recorded::{Recorded, vector};
-use adapter::source::{Listing, MetricSource, QueryResult, Samples, SourceError, SourceErrorClass};
+use adapter::source::{Held, Listing, MetricSource, QueryResult, Samples, SourceError, SourceErrorClass};
 use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::routing::get;
@@ -122,7 +122,10 @@ async fn recorded() {
     recorded.answers(VECTOR, Ok(vector(samples, unix_ms(now))));
     recorded.answers(EMPTY, Ok(vector([], 0)));
     let value = Samples::Scalar { timestamp_ms: unix_ms(now), value: 42.0 };
-    recorded.answers(SCALAR, Ok(QueryResult { value, warnings: Vec::new(), histograms_dropped: 0 }));
+    recorded.answers(
+        SCALAR,
+        Ok(QueryResult { value, warnings: Vec::new(), histograms_dropped: 0, held: Held::default() }),
+    );
     for (promql, class) in [
         (MATRIX, SourceErrorClass::WrongType),
         (STRING, SourceErrorClass::WrongType),

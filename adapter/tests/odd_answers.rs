@@ -98,7 +98,7 @@ fn found(entry: &Entry) -> Outcome {
     });
     let status = StatusCode::from_u16(entry.code).expect("a status");
     if entry.of == "series" {
-        return match read_listing(status, &*body) {
+        return match read_listing(status, &*body, 1 << 20) {
             Ok(listing) => {
                 let series = listing.series.iter().map(|series| Series {
                     name: series.name.to_string(),

@@ -2,10 +2,11 @@
 //! good answer works.
 
 use std::io::Write as _;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use adapter::source::prometheus::{Prometheus, PrometheusSettings, Verb};
+use adapter::source::prometheus::{AnswerLimits, Prometheus, PrometheusSettings, Verb};
 use adapter::source::{MetricSource as _, Samples, SourceErrorClass};
 use http::{HeaderName, HeaderValue};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -282,9 +283,15 @@ async fn compressed_answers_are_read_and_bounded() {
     fake.answers(Answer::Coded("identity", GOOD.as_bytes().to_vec()));
     query().await.expect("a good answer");
     // More comes out than is taken: 65 MiB of blanks in 64 KiB.
-    let bomb = gzip(&vec![b' '; 65 << 20]);
+    fake.answers(Answer::Coded("gzip", gzip(&vec![b' '; 65 << 20])));
+    let found = query().await.expect_err("too large");
+    assert_eq!(found.class, SourceErrorClass::BadQuery);
+    assert_eq!(
+        found.message,
+        "the answer of Prometheus is larger than 6291456 bytes: expected a query of fewer series, or a larger \
+         --prometheus-max-answer-bytes"
+    );
     for (answer, message) in [
-        (Answer::Coded("gzip", bomb), "the answer of Prometheus is larger than 67108864 bytes"),
         (
             Answer::Coded("gzip", gzip(GOOD.as_bytes())[..40].to_vec()),
             "the compressed answer of Prometheus broke off",
@@ -309,6 +316,43 @@ async fn compressed_answers_are_read_and_bounded() {
     fake.answers(Answer::Coded("gzip", GOOD.as_bytes().to_vec()));
     let found = list().await.expect_err("no gzip");
     assert!(found.message.starts_with("the listing of series cannot be read: "), "{found}");
+}
+
+#[tokio::test]
+async fn a_result_keeps_its_room_until_it_is_dropped() {
+    let fake = Fake::start().await;
+    let mut settings = PrometheusSettings::new(fake.url.parse().expect("a URL"));
+    settings.answers = AnswerLimits { one: 1 << 20, all: 2 << 20 };
+    let source = Prometheus::new(settings).expect("no files to read");
+    let long = GOOD.replacen('{', &format!("{{\"note\":\"{}\",", "x".repeat(900 << 10)), 1);
+    let ask = |deadline| source.query("m", SystemTime::now(), deadline);
+    fake.json(200, &long);
+    let kept = ask(soon()).await.expect("room");
+    let found = ask(Instant::now() + Duration::from_secs(2)).await.expect_err("no room");
+    assert_eq!(found.class, SourceErrorClass::Busy);
+    assert!(found.message.contains("--prometheus-max-answers-bytes"), "{found}");
+    assert!(source.answer_stats().bytes.load(Ordering::Relaxed) >= 900 << 10);
+    // Short answers go on.
+    fake.json(200, GOOD);
+    ask(soon()).await.expect("a good answer");
+    drop(kept);
+    fake.json(200, &long);
+    ask(soon()).await.expect("room again");
+    assert_eq!(source.answer_stats().bytes.load(Ordering::Relaxed), 0);
+    assert_eq!(source.answer_stats().no_room.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_listing_that_takes_too_much_names_the_flag() {
+    let fake = Fake::start().await;
+    let mut settings = PrometheusSettings::new(fake.url.parse().expect("a URL"));
+    settings.listing = 64 << 10;
+    let source = Prometheus::new(settings).expect("no files to read");
+    let series: Vec<String> =
+        (0..3_000).map(|number| format!(r#"{{"__name__":"m{number}","a":"x"}}"#)).collect();
+    fake.json(200, &format!(r#"{{"status":"success","data":[{}]}}"#, series.join(",")));
+    let found = source.series("m", SystemTime::now(), soon()).await.expect_err("too many").message;
+    assert!(found.contains("65536 bytes") && found.contains("--prometheus-max-listing-bytes"), "{found}");
 }
 
 #[tokio::test]

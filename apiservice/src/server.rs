@@ -4,6 +4,7 @@
 mod apis;
 mod connected;
 mod gate;
+mod holding;
 mod observe;
 mod paths;
 mod request;
@@ -29,6 +30,7 @@ use gate::Gate;
 
 pub(crate) use request::{Received, header};
 
+pub use holding::Holding;
 pub use observe::{Authentication, Exchange, Kind, Observer, Unobserved};
 
 /// A request for something below a served group-version: authenticated, authorised, a GET.
@@ -46,6 +48,8 @@ pub struct ApiRequest {
     pub user: User,
     /// When the answer must be there.
     pub deadline: Instant,
+    /// Keeps what the handler puts there until the answer's body is made.
+    pub holding: Holding,
 }
 
 /// What a handler answers with.

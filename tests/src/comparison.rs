@@ -259,7 +259,7 @@ impl fmt::Display for Normal {
 /// YAML as a tree; `None` where it is not written as our own writer writes the same tree.
 fn of_yaml(text: &str) -> Option<Json> {
     let tree: serde_json::Value = serde_saphyr::from_str(text).ok()?;
-    let same = apiservice::encode::yaml::encode(&tree) == text;
+    let same = apiservice::encode::yaml::encode(&tree.to_string()).is_ok_and(|ours| ours == text);
     serde_json::from_str(&tree.to_string()).ok().filter(|_| same)
 }
 

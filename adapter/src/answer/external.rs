@@ -1,5 +1,6 @@
 //! external.metrics.k8s.io: the value of a metric for every series that a selector leaves.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use apiservice::server::ApiRequest;
@@ -41,6 +42,8 @@ impl Answerer {
         });
         let now = SystemTime::now();
         let result = self.ask(&query, &asked.metric, now, request.deadline).await?;
+        // As long as the samples, or what is made of them, are there.
+        request.holding.hold(result.held);
         let (samples, labelled) = match result.value {
             Samples::Vector(samples) => (samples, true),
             Samples::Scalar { timestamp_ms, value } => {
@@ -73,14 +76,17 @@ impl Answerer {
             self.missing(Step::Sample, &asked, Some(&query.promql), || found.nothing());
         }
         let window_seconds = query.window.map(|window| window.as_secs() as i64);
+        let metric_name: Arc<str> = Arc::from(&*asked.metric);
+        // What a made-up value has no sample for has no labels either. The others' labels are taken, not copied.
+        let mut labels = samples.into_iter().map(|sample| sample.labels).enumerate();
         let items = picked
             .values
             .into_iter()
             .map(|(position, value)| ExternalMetricValue {
-                metric_name: asked.metric.clone(),
+                metric_name: Arc::clone(&metric_name),
                 metric_labels: labelled.then(|| {
-                    let labels = samples.get(position).map_or(&[][..], |sample| &sample.labels);
-                    labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+                    let found = labels.find(|(other, _)| *other == position);
+                    found.map(|(_, labels)| labels).unwrap_or_default()
                 }),
                 timestamp: Timestamp::from_unix_ms(value.timestamp_ms),
                 window_seconds,

@@ -17,7 +17,9 @@ use super::audit::AuditFlags;
 use super::cluster::{ClusterFlags, entries};
 use super::{Command, Config, HostChoice, Logging, Serve, SourceConfig};
 use crate::logging;
-use crate::source::prometheus::{KubernetesAuth, PrometheusSettings, Proxies, Verb};
+use crate::source::prometheus::{
+    AnswerLimits, KubernetesAuth, LARGEST_LISTING, PrometheusSettings, Proxies, Verb,
+};
 
 /// Serves the Kubernetes custom metrics API from Prometheus, or from samples it scrapes itself, by prometheus-adapter's
 /// rule files. Every flag of prometheus-adapter is taken; those without effect here say so once in the log. Without a
@@ -86,6 +88,19 @@ pub(super) struct Raw {
     /// Longest time for a query; keep it below the 60 s that kube-apiserver waits.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration, help_heading = "Prometheus")]
     prometheus_timeout: Duration,
+    /// The largest answer of Prometheus to a query, in bytes, before compression. A larger one fails the request that asked
+    /// for it. Six times as much memory is needed to make the API's answer of it.
+    #[arg(long, value_name = "BYTES", default_value_t = AnswerLimits::default().one, help_heading = "Prometheus")]
+    prometheus_max_answer_bytes: usize,
+    /// What all answers of Prometheus under way may have together, in bytes; at least twice as much as one. Long answers
+    /// wait for their turn when there is no room; a request that waits in vain until its time is over is answered with 503.
+    /// Raise it together with the memory limit of the container.
+    #[arg(long, value_name = "BYTES", default_value_t = AnswerLimits::default().all, help_heading = "Prometheus")]
+    prometheus_max_answers_bytes: usize,
+    /// The memory that the series of one seriesQuery may take, in bytes: their names with the names of their labels, each
+    /// combination once. A query with more fails as if Prometheus had not answered; the other rules are not affected.
+    #[arg(long, value_name = "BYTES", default_value_t = LARGEST_LISTING, help_heading = "Prometheus")]
+    prometheus_max_listing_bytes: usize,
 
     /// Serve without a Kubernetes API: on loopback only, with an own authority and a kubeconfig to use it by.
     #[arg(long, help_heading = "Standalone", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = ArgAction::Set)]
@@ -285,6 +300,17 @@ impl Raw {
                 None
             }
         };
+        let answers =
+            AnswerLimits { one: self.prometheus_max_answer_bytes, all: self.prometheus_max_answers_bytes };
+        for (flag, bytes, least) in [
+            ("prometheus-max-answer-bytes", answers.one, LEAST_BYTES),
+            ("prometheus-max-answers-bytes", answers.all, answers.one.saturating_mul(2)),
+            ("prometheus-max-listing-bytes", self.prometheus_max_listing_bytes, LEAST_BYTES),
+        ] {
+            if !(least..=MOST_BYTES).contains(&bytes) {
+                faults.push(format!("--{flag}: expected from {least} to {MOST_BYTES} bytes, found {bytes}"));
+            }
+        }
         let mut relist_interval = self.metrics_relist_interval;
         let source = if let Some(url) = self.prometheus_url {
             if !self.scrape_target.is_empty() {
@@ -300,6 +326,8 @@ impl Raw {
                 auth,
                 proxies: Proxies::from_environment(),
                 timeout: self.prometheus_timeout,
+                answers,
+                listing: self.prometheus_max_listing_bytes,
             }))
         } else {
             if self.scrape_target.is_empty() {
@@ -386,6 +414,9 @@ impl Raw {
 
 /// So that each of its parts is one at least.
 const LEAST_CONNECTIONS: usize = 16;
+/// For limits of memory: less has no room for an ordinary answer.
+const LEAST_BYTES: usize = 64 << 10;
+const MOST_BYTES: usize = 1 << 30;
 const LEAST_RELIST_INTERVAL: Duration = Duration::from_secs(1);
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -6,6 +6,8 @@ pub mod observed;
 pub mod prometheus;
 pub mod recorded;
 
+use std::any::Any;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -55,6 +57,31 @@ pub struct QueryResult {
     pub warnings: Vec<String>,
     /// Native histograms that were left out: they are no number (D19).
     pub histograms_dropped: usize,
+    /// Room in the source's memory, kept for as long as the samples are there.
+    pub held: Held,
+}
+
+/// Something that is given back when its last holder drops it. All are equal: they say nothing of what is held with them.
+#[derive(Clone, Default)]
+pub struct Held(Option<Arc<dyn Any + Send + Sync>>);
+
+impl Held {
+    /// Holds a value.
+    pub fn new(value: impl Any + Send + Sync) -> Held {
+        Held(Some(Arc::new(value)))
+    }
+}
+
+impl PartialEq for Held {
+    fn eq(&self, _: &Held) -> bool {
+        true
+    }
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Held" } else { "nothing held" })
+    }
 }
 
 /// The samples of a query.
@@ -99,6 +126,8 @@ pub enum SourceErrorClass {
     Unavailable,
     /// Too slow: 504.
     Timeout,
+    /// This server has no room for the answer, or no time for the query: 503. The source is not at fault.
+    Busy,
     /// The query is at fault: 500 naming the rule.
     BadQuery,
     /// The query's result is of a kind that makes no values: 500 naming the rule.

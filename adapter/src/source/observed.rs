@@ -105,7 +105,7 @@ impl Outage {
 /// How a source failed to answer; `None` for one that answers and refuses the query.
 fn no_answer(error: &SourceError) -> Option<&'static str> {
     match error.class {
-        SourceErrorClass::BadQuery | SourceErrorClass::WrongType => None,
+        SourceErrorClass::BadQuery | SourceErrorClass::WrongType | SourceErrorClass::Busy => None,
         SourceErrorClass::Unavailable => Some("unavailable"),
         SourceErrorClass::Timeout => Some("timeout"),
     }

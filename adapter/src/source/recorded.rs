@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
-use super::{Listing, MetricSource, QueryResult, Sample, Samples, SourceError, SourceErrorClass};
+use super::{Held, Listing, MetricSource, QueryResult, Sample, Samples, SourceError, SourceErrorClass};
 
 /// Answers by the text of the question; every question is kept.
 #[derive(Default)]
@@ -56,7 +56,12 @@ pub fn vector<'a>(
             value,
         })
         .collect();
-    QueryResult { value: Samples::Vector(samples), warnings: Vec::new(), histograms_dropped: 0 }
+    QueryResult {
+        value: Samples::Vector(samples),
+        warnings: Vec::new(),
+        histograms_dropped: 0,
+        held: Held::default(),
+    }
 }
 
 impl MetricSource for Recorded {

@@ -188,12 +188,13 @@ impl RuleFailure {
             RuleFailure::Plan => "plan",
             RuleFailure::Source(SourceErrorClass::Unavailable) => "unavailable",
             RuleFailure::Source(SourceErrorClass::Timeout) => "timeout",
+            RuleFailure::Source(SourceErrorClass::Busy) => "busy",
             RuleFailure::Source(SourceErrorClass::BadQuery) => "bad_query",
             RuleFailure::Source(SourceErrorClass::WrongType) => "wrong_type",
         }
     }
 }
 
-const REASONS: [&str; 5] = ["plan", "unavailable", "timeout", "bad_query", "wrong_type"];
+const REASONS: [&str; 6] = ["plan", "unavailable", "timeout", "busy", "bad_query", "wrong_type"];
 const USAGE_RULES: [RuleId; 2] =
     [RuleId { section: Section::Resource, index: 0 }, RuleId { section: Section::Resource, index: 1 }];

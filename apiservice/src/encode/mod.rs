@@ -1,7 +1,7 @@
 //! Objects become bytes: one module for each form (contract, section 7).
 //!
-//! JSON and protobuf are written straight from the objects. YAML goes through a tree of values: its keys are sorted, and
-//! it is for people.
+//! JSON and protobuf are written straight from the objects. YAML is made of the JSON: its keys are sorted, and it is for
+//! people.
 
 pub mod gzip;
 pub mod protobuf;
@@ -40,7 +40,7 @@ pub fn encode(object: &impl Object, form: Form) -> Result<Bytes, serde_json::Err
 pub fn text(object: &impl Serialize, form: Form) -> Result<Bytes, serde_json::Error> {
     let mut body = Vec::with_capacity(256);
     match form {
-        Form::Yaml => return Ok(yaml::encode(&serde_json::to_value(object)?).into()),
+        Form::Yaml => return Ok(yaml::encode(&serde_json::to_string(object)?)?.into()),
         Form::Json { pretty: true } => {
             let formatter = serde_json::ser::PrettyFormatter::with_indent(b"  ");
             object.serialize(&mut serde_json::Serializer::with_formatter(&mut body, formatter))?;

@@ -84,11 +84,15 @@ impl Message {
     }
 
     /// A map of texts. The entries must be in order.
-    pub fn map<'a>(&mut self, field: u32, entries: impl IntoIterator<Item = (&'a String, &'a String)>) {
+    pub fn map<'a, T: AsRef<str> + 'a>(
+        &mut self,
+        field: u32,
+        entries: impl IntoIterator<Item = (&'a T, &'a T)>,
+    ) {
         for (key, value) in entries {
             self.nested(field, |entry| {
-                entry.string(1, key);
-                entry.string(2, value);
+                entry.string(1, key.as_ref());
+                entry.string(2, value.as_ref());
             });
         }
     }

@@ -7,7 +7,7 @@ use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode, header};
 
 use super::gate::{Gate, get_only};
-use super::{Answer, ApiRequest};
+use super::{Answer, ApiRequest, Holding};
 use crate::authn::User;
 use crate::negotiate::{self, Accept, Transform};
 use crate::query::QueryParameters;
@@ -26,6 +26,10 @@ pub(super) struct Below<'a> {
     pub(super) user: User,
     pub(super) deadline: Instant,
 }
+
+/// Marks a response whose body no other client shares.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct MadeForOne;
 
 impl Gate {
     pub(super) async fn apis(&self, request: Below<'_>) -> Result<Response<Bytes>, ApiError> {
@@ -64,8 +68,11 @@ impl Gate {
                         query: query.clone(),
                         user,
                         deadline,
+                        holding: Holding::default(),
                     };
-                    return self.handle(request, query, accept).await;
+                    let mut response = self.handle(request, query, accept).await?;
+                    response.extensions_mut().insert(MadeForOne);
+                    return Ok(response);
                 }
                 None if discovery.group(group).is_some() => return Err(ApiError::no_route()),
                 None => return Ok(self.index(StatusCode::NOT_FOUND)),
@@ -89,20 +96,41 @@ impl Gate {
     ) -> Result<Response<Bytes>, ApiError> {
         admit(accept, produces(&request))?;
         let version = request.version.clone();
+        // Dropped when the body is made.
+        let _holding = request.holding.clone();
         let answer = self.server.handler.handle(request).await?;
         let form = || accept.form().ok_or_else(negotiate::no_parameters);
-        match &answer {
+        match answer {
             Answer::MetricValues(object) => {
                 let version = MetricsVersion::parse(&version).ok_or_else(ApiError::no_route)?;
-                Ok(respond::object(StatusCode::OK, &Wire { object, version }, form()?))
+                let (form, long) = (form()?, object.items.len() > MANY);
+                let write = move || respond::object(StatusCode::OK, &Wire { object: &object, version }, form);
+                written(long, write).await
             }
-            Answer::ExternalMetricValues(list) => Ok(respond::object(StatusCode::OK, list, form()?)),
-            Answer::Node(node) => single(node, query, accept),
-            Answer::Nodes(nodes) => list(nodes, query, accept),
-            Answer::Pod(pod) => single(pod, query, accept),
-            Answer::Pods(pods) => list(pods, query, accept),
+            Answer::ExternalMetricValues(list) => {
+                let (form, long) = (form()?, list.items.len() > MANY);
+                written(long, move || respond::object(StatusCode::OK, &list, form)).await
+            }
+            Answer::Node(node) => single(&node, query, accept),
+            Answer::Nodes(nodes) => list(&nodes, query, accept),
+            Answer::Pod(pod) => single(&pod, query, accept),
+            Answer::Pods(pods) => list(&pods, query, accept),
         }
     }
+}
+
+/// Writes a body; a long one beside the threads that serve connections.
+async fn written(
+    long: bool,
+    write: impl FnOnce() -> Response<Bytes> + Send + 'static,
+) -> Result<Response<Bytes>, ApiError> {
+    if !long {
+        return Ok(write());
+    }
+    tokio::task::spawn_blocking(write).await.map_err(|error| {
+        tracing::error!(%error, "cannot write an answer");
+        ApiError::internal("this server failed on the request; its log has the details")
+    })
 }
 
 /// What a route makes; only single objects of metrics.k8s.io are no lists (contract, section 7.2).
@@ -157,3 +185,6 @@ fn list<T: UsageObject>(
         }
     })
 }
+
+/// Items that take longer to write than to hand over to another thread.
+const MANY: usize = 2_000;

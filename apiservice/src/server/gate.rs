@@ -16,7 +16,8 @@ use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 use serve::{Caller, LastAnswer, Trust};
 
-use super::apis::Below;
+use super::apis::{Below, MadeForOne};
+use super::holding::Unsent;
 use super::observe::{Authentication, Exchange, Kind};
 use super::request::{AUDIT_ID, Received};
 use super::{ApiServer, Observer};
@@ -36,6 +37,7 @@ pub(super) struct Gate {
     pub(super) server: ApiServer,
     reading: AtomicUsize,
     mutating: AtomicUsize,
+    unsent: Unsent,
     pub(super) started_unix_seconds: u64,
 }
 
@@ -45,11 +47,18 @@ pub(super) async fn enter(State(gate): State<Arc<Gate>>, request: Request) -> Re
     let accept = Accept::of(&received.parts, &received.query);
     let mut trail = Trail::new(&received, gate.server.audit.as_deref());
     let result = gate.answer(&received, &accept, &mut trail).await;
-    let (response, error) = match result {
+    let result = match result {
+        Ok(mut response) => {
+            let made_for_one = response.extensions_mut().remove::<MadeForOne>().is_some();
+            let response = gzip::compress(&received.parts.headers, response).await;
+            if made_for_one { gate.unsent.admit(response) } else { Ok(response) }
+        }
+        Err(error) => Err(error),
+    };
+    let (mut response, error) = match result {
         Ok(response) => (response, None),
         Err(error) => (respond::error(&error, accept.error_form()), Some(error)),
     };
-    let mut response = gzip::compress(&received.parts.headers, response).await;
     let code = response.status().as_u16();
     let headers = response.headers_mut();
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
@@ -123,6 +132,7 @@ impl Gate {
             server,
             reading: AtomicUsize::new(0),
             mutating: AtomicUsize::new(0),
+            unsent: Unsent::new(),
             started_unix_seconds: started.as_secs(),
         }
     }

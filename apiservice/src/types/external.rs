@@ -1,6 +1,6 @@
 //! external.metrics.k8s.io/v1beta1 (contract, section 4).
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
@@ -22,9 +22,10 @@ pub struct ExternalMetricValueList {
 #[serde(rename_all = "camelCase")]
 pub struct ExternalMetricValue {
     /// The metric's name.
-    pub metric_name: String,
-    /// The labels of the series; `None`, written as `null`, for a number that never had labels.
-    pub metric_labels: Option<BTreeMap<String, String>>,
+    pub metric_name: Arc<str>,
+    /// The labels of the series, sorted by name, each once; `None`, written as `null`, for a number that never had labels.
+    #[serde(serialize_with = "as_map")]
+    pub metric_labels: Option<Vec<(Arc<str>, Arc<str>)>>,
     /// When the sample was taken.
     pub timestamp: Timestamp,
     /// What time the sample spans, in seconds; `None` leaves the field out.
@@ -65,11 +66,22 @@ impl Encode for ExternalMetricValueList {
 impl Encode for ExternalMetricValue {
     fn encode(&self, message: &mut Message) {
         message.string(1, &self.metric_name);
-        message.map(2, self.metric_labels.iter().flatten());
+        message.map(2, self.metric_labels.iter().flatten().map(|(name, value)| (name, value)));
         message.message(3, &self.timestamp);
         if let Some(window) = self.window_seconds {
             message.integer(4, window);
         }
         message.message(5, &self.value);
+    }
+}
+
+#[expect(clippy::ref_option, reason = "the form that serde calls")]
+fn as_map<S: Serializer>(
+    labels: &Option<Vec<(Arc<str>, Arc<str>)>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match labels {
+        Some(labels) => serializer.collect_map(labels.iter().map(|(name, value)| (&**name, &**value))),
+        None => serializer.serialize_none(),
     }
 }

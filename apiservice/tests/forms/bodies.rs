@@ -48,15 +48,14 @@ fn custom() -> Answer {
 
 fn external() -> Answer {
     let value = |labels: Option<&[(&str, &str)]>, window_seconds, milli| ExternalMetricValue {
-        metric_name: "queue".to_owned(),
-        metric_labels: labels
-            .map(|labels| labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()),
+        metric_name: "queue".into(),
+        metric_labels: labels.map(|labels| labels.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect()),
         timestamp: at(),
         window_seconds,
         value: Quantity::from_milli(milli),
     };
     Answer::ExternalMetricValues(ExternalMetricValueList {
-        items: vec![value(Some(&[("b", "1"), ("a", "yes")]), Some(120), 7500), value(None, None, 0)],
+        items: vec![value(Some(&[("a", "yes"), ("b", "1")]), Some(120), 7500), value(None, None, 0)],
     })
 }
 

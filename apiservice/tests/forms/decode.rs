@@ -74,8 +74,11 @@ fn label_selector(selector: &Value) -> LabelSelector {
 
 fn external_value(item: &Value) -> Result<ExternalMetricValue, ParseQuantityError> {
     Ok(ExternalMetricValue {
-        metric_name: text(&item["metricName"]),
-        metric_labels: item["metricLabels"].is_object().then(|| labels(&item["metricLabels"])),
+        metric_name: text(&item["metricName"]).into(),
+        metric_labels: item["metricLabels"].is_object().then(|| {
+            let labels = labels(&item["metricLabels"]).into_iter();
+            labels.map(|(name, value)| (name.into(), value.into())).collect()
+        }),
         timestamp: timestamp(&item["timestamp"]),
         window_seconds: item["window"].as_i64(),
         value: Quantity::parse(&text(&item["value"]))?,

@@ -3,34 +3,70 @@
 use std::fmt;
 use std::io::{self, Read as _};
 use std::marker::PhantomData;
+use std::time::Instant;
 
 use flate2::read::MultiGzDecoder;
 use reqwest::header::{CONTENT_ENCODING, HeaderMap};
 use reqwest::{Response, StatusCode};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use super::failure::{failure, no_answer, unavailable};
+use super::failure::{LONGEST_ERROR, failure, no_answer, unavailable};
 use super::frame::{Field, Frame, FrameSeed, OrNull, Part};
+use super::room::Place;
 use super::sample::{Point, PointSeed, Vector, VectorSeed};
 use super::text::{Text, line};
 use super::transport;
-use crate::source::{QueryResult, Samples, SourceError, SourceErrorClass};
+use crate::source::{Held, QueryResult, Samples, SourceError, SourceErrorClass};
 
-/// Reads a body to its end, up to a limit, which holds for what comes out of compression too.
-pub(super) async fn body(mut response: Response) -> Result<(StatusCode, Vec<u8>), SourceError> {
+/// Reads a body to its end, into its place in the room for answers; what comes out of compression counts too.
+pub(super) async fn body(
+    mut response: Response,
+    place: &mut Place,
+    deadline: Instant,
+) -> Result<(StatusCode, Vec<u8>), SourceError> {
     let status = response.status();
     let compressed = is_compressed(response.headers())?;
+    // Of an error only the beginning is read.
+    let most = if status.is_success() { usize::MAX } else { LONGEST_ERROR.min(place.largest() / 2) };
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| transport(&error))? {
-        if body.len() + chunk.len() > LARGEST_BODY {
-            return Err(too_large());
+    while body.len() < most
+        && let Some(chunk) = response.chunk().await.map_err(|error| transport(&error))?
+    {
+        let wanted = chunk.len().min(most - body.len());
+        place.fit(body.len() + wanted, deadline).await?;
+        body.extend_from_slice(&chunk[..wanted]);
+    }
+    if !compressed || body.is_empty() {
+        return Ok((status, body));
+    }
+    let mut decoder = MultiGzDecoder::new(&body[..]);
+    let (mut text, mut step) = (Vec::new(), vec![0; STEP]);
+    loop {
+        let wanted = STEP.min(most - text.len());
+        let count = match decoder.read(&mut step[..wanted]) {
+            Ok(count) => count,
+            // The beginning of an error says enough.
+            Err(_) if most != usize::MAX && !text.is_empty() => 0,
+            Err(error) => return Err(not_gzip(&error)),
+        };
+        if count == 0 {
+            return Ok((status, text));
         }
-        body.extend_from_slice(&chunk);
+        // Both are there until all is decompressed.
+        place.fit(body.len() + text.len() + count, deadline).await?;
+        text.extend_from_slice(&step[..count]);
+        // Others are served between the steps.
+        tokio::task::yield_now().await;
     }
-    if compressed && !body.is_empty() {
-        body = decompressed(&body)?;
+}
+
+/// The result of a query in the body of an answer with this status. Long ones are read beside the threads that serve.
+pub(super) async fn result_of(status: StatusCode, body: Vec<u8>) -> Result<QueryResult, SourceError> {
+    if body.len() <= LONG {
+        return read_result(status, &body);
     }
-    Ok((status, body))
+    let read = tokio::task::spawn_blocking(move || read_result(status, &body)).await;
+    read.map_err(|error| unavailable(format!("the answer of Prometheus could not be read: {error}")))?
 }
 
 /// Whether a body is gzip's. Nothing else is asked for; what a proxy compresses all the same is named.
@@ -46,21 +82,11 @@ pub(super) fn is_compressed(headers: &HeaderMap) -> Result<bool, SourceError> {
     }
 }
 
-fn decompressed(body: &[u8]) -> Result<Vec<u8>, SourceError> {
-    let mut text = Vec::with_capacity(body.len().saturating_mul(4).min(LARGEST_BODY));
-    let mut decoder = MultiGzDecoder::new(body).take(LARGEST_BODY as u64 + 1);
-    match decoder.read_to_end(&mut text) {
-        Ok(_) if text.len() > LARGEST_BODY => Err(too_large()),
-        Ok(_) => Ok(text),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            Err(unavailable("the compressed answer of Prometheus broke off".to_owned()))
-        }
-        Err(error) => Err(unavailable(format!("the answer of Prometheus is not gzip as it says: {error}"))),
+fn not_gzip(error: &io::Error) -> SourceError {
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        return unavailable("the compressed answer of Prometheus broke off".to_owned());
     }
-}
-
-fn too_large() -> SourceError {
-    unavailable(format!("the answer of Prometheus is larger than {LARGEST_BODY} bytes"))
+    unavailable(format!("the answer of Prometheus is not gzip as it says: {error}"))
 }
 
 /// The result of a query in the body of an answer with this status.
@@ -124,12 +150,18 @@ fn result(frame: Frame<Data>) -> Result<QueryResult, SourceError> {
             if valueless > 0 {
                 warnings.push(VALUELESS.to_owned());
             }
-            Ok(QueryResult { value: Samples::Vector(samples), warnings, histograms_dropped: histograms })
+            Ok(QueryResult {
+                value: Samples::Vector(samples),
+                warnings,
+                histograms_dropped: histograms,
+                held: Held::default(),
+            })
         }
         Some(ResultData::Scalar(Some(Point { timestamp_ms, value: Some(value) }))) => Ok(QueryResult {
             value: Samples::Scalar { timestamp_ms, value },
             warnings,
             histograms_dropped: 0,
+            held: Held::default(),
         }),
         Some(ResultData::Scalar(_)) => {
             Err(unavailable("expected a time and a number in quotes in a scalar, found no number".to_owned()))
@@ -229,8 +261,10 @@ impl<'de> Visitor<'de> for DataSeed<'_> {
 }
 
 const VALUELESS: &str = "samples without a value were left out";
-/// No query of an autoscaler yields more; the limit only keeps a broken server from exhausting the memory.
-const LARGEST_BODY: usize = 64 << 20;
+/// What is decompressed at a time.
+const STEP: usize = 32 << 10;
+/// Reading less than this takes a few milliseconds.
+const LONG: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {

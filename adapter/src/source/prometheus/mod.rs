@@ -13,6 +13,7 @@ mod number;
 mod proxy;
 mod question;
 mod redirect;
+mod room;
 mod sample;
 mod stream;
 mod text;
@@ -20,6 +21,7 @@ mod tls;
 mod unreached;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::FutureExt as _;
@@ -27,11 +29,13 @@ use futures_util::future::BoxFuture;
 use http::{HeaderName, HeaderValue};
 use reqwest::Url;
 
-use super::{Listing, MetricSource, QueryResult, SourceError};
+use super::{Held, Listing, MetricSource, QueryResult, SourceError};
 use question::Asker;
+use room::Room;
 use unreached::{broken_off as transport, within};
 
 pub use proxy::Proxies;
+pub use room::AnswerStats;
 // What Prometheus says is judged without asking it.
 pub use answer::read_result;
 pub use stream::read_listing;
@@ -57,6 +61,27 @@ pub struct PrometheusSettings {
     pub proxies: Proxies,
     /// Longest time for a query; the deadline of a request can only shorten it.
     pub timeout: Duration,
+    /// How large answers to queries may be.
+    pub answers: AnswerLimits,
+    /// What one listing of series may take in memory, in bytes: the distinct names with the names of their labels.
+    pub listing: usize,
+}
+
+/// How large answers to queries may be, in bytes; what comes out of compression counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AnswerLimits {
+    /// One answer.
+    pub one: usize,
+    /// All that are under way, until the API's answers are made of them: at least twice what one may have. The memory that
+    /// this takes is about six times as much.
+    pub all: usize,
+}
+
+impl Default for AnswerLimits {
+    /// What the memory of the manifests, 128 MiB, has room for.
+    fn default() -> AnswerLimits {
+        AnswerLimits { one: 6 << 20, all: 12 << 20 }
+    }
 }
 
 impl PrometheusSettings {
@@ -72,6 +97,8 @@ impl PrometheusSettings {
             auth: None,
             proxies: Proxies::default(),
             timeout: Duration::from_secs(30),
+            answers: AnswerLimits::default(),
+            listing: LARGEST_LISTING,
         }
     }
 }
@@ -101,6 +128,8 @@ pub struct Prometheus {
     query: Url,
     timeout: Duration,
     name: String,
+    room: Room,
+    listing: usize,
 }
 
 impl Prometheus {
@@ -113,8 +142,13 @@ impl Prometheus {
         let name = settings.url.host_str().unwrap_or_default().to_owned();
         let (series, query) =
             (endpoint(&settings.url, "/api/v1/series"), endpoint(&settings.url, "/api/v1/query"));
-        let timeout = settings.timeout;
-        Ok(Prometheus { asker: Asker::new(settings)?, series, query, timeout, name })
+        let (timeout, room, listing) = (settings.timeout, Room::new(settings.answers), settings.listing);
+        Ok(Prometheus { asker: Asker::new(settings)?, series, query, timeout, name, room, listing })
+    }
+
+    /// How much memory answers take, and what was refused.
+    pub fn answer_stats(&self) -> Arc<AnswerStats> {
+        self.room.stats()
     }
 
     async fn list(
@@ -127,7 +161,10 @@ impl Prometheus {
         let parameters = [("match[]", selector), ("start", &start)];
         // As it is: to compress a long listing takes Prometheus longer than to send it.
         let (response, asked) = self.asker.ask(&self.series, &parameters, None, deadline).await?;
-        within(deadline, stream::listing(response)).await.flatten().map_err(|error| asked.explain(error))
+        within(deadline, stream::listing(response, self.listing))
+            .await
+            .flatten()
+            .map_err(|error| asked.explain(error))
     }
 
     async fn evaluate(
@@ -145,8 +182,14 @@ impl Prometheus {
         ];
         let gzip = Some(HeaderValue::from_static("gzip"));
         let (response, asked) = self.asker.ask(&self.query, &parameters, gzip, deadline).await?;
-        let answer = within(deadline, answer::body(response)).await.flatten();
-        answer.and_then(|(status, body)| read_result(status, &body)).map_err(|error| asked.explain(error))
+        let mut place = self.room.place();
+        let read = async {
+            let (status, body) = answer::body(response, &mut place, deadline).await?;
+            answer::result_of(status, body).await
+        };
+        let mut result = within(deadline, read).await.flatten().map_err(|error| asked.explain(error))?;
+        result.held = Held::new(place);
+        Ok(result)
     }
 }
 
@@ -196,6 +239,12 @@ fn unix_seconds(time: SystemTime) -> String {
 
 /// What the `http` crate takes, with a reserve for the name that may stand for the host.
 const LONGEST_URL: usize = u16::MAX as usize - 1 - 512;
+/// A hundred thousand distinct names with fifteen labels each.
+pub(crate) const LARGEST_LISTING: usize = 32 << 20;
+/// As errors and `--help` name them.
+const LARGEST_ANSWER_FLAG: &str = "--prometheus-max-answer-bytes";
+const LARGEST_ANSWERS_FLAG: &str = "--prometheus-max-answers-bytes";
+const LARGEST_LISTING_FLAG: &str = "--prometheus-max-listing-bytes";
 
 #[cfg(test)]
 mod tests {

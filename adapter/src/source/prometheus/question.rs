@@ -157,7 +157,11 @@ impl Asked {
     /// An error of the answer, with how it was asked for where that tells the operator something.
     pub(super) fn explain(&self, error: SourceError) -> SourceError {
         let plain_to_tls = error.message.contains(PLAIN_TO_TLS);
-        if matches!(error.class, SourceErrorClass::BadQuery | SourceErrorClass::WrongType) && !plain_to_tls {
+        let of_answer = matches!(
+            error.class,
+            SourceErrorClass::BadQuery | SourceErrorClass::WrongType | SourceErrorClass::Busy
+        );
+        if of_answer && !plain_to_tls {
             return error;
         }
         // No rule is at fault.

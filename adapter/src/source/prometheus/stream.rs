@@ -17,20 +17,20 @@ use super::answer::{check, check_beside_data, is_compressed};
 use super::failure::{LONGEST_ERROR, failure, no_answer, unavailable};
 use super::frame::{FrameSeed, OrNull, Part};
 use super::text::Text;
-use super::transport;
+use super::{LARGEST_LISTING_FLAG, transport};
 use crate::source::{Listing, SourceError};
 
 /// Reads the listing out of a response.
-pub(super) async fn listing(mut response: Response) -> Result<Listing, SourceError> {
+pub(super) async fn listing(mut response: Response, most: usize) -> Result<Listing, SourceError> {
     let status = response.status();
     let compressed = is_compressed(response.headers())?;
     let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
     let parser = tokio::task::spawn_blocking(move || {
         let chunks = Chunks { receiver, current: Bytes::new() };
         if compressed {
-            read_listing(status, MultiGzDecoder::new(chunks))
+            read_listing(status, MultiGzDecoder::new(chunks), most)
         } else {
-            read_listing(status, chunks)
+            read_listing(status, chunks, most)
         }
     });
     let failed = loop {
@@ -55,11 +55,11 @@ pub(super) async fn listing(mut response: Response) -> Result<Listing, SourceErr
     }
 }
 
-/// The series in the body of an answer with this status.
+/// The series in the body of an answer with this status, which may take `most` bytes of memory.
 ///
 /// # Errors
 /// The body is an error, or none of Prometheus'.
-pub fn read_listing(status: StatusCode, body: impl Read) -> Result<Listing, SourceError> {
+pub fn read_listing(status: StatusCode, body: impl Read, most: usize) -> Result<Listing, SourceError> {
     let kept = if status.is_success() { LONGEST_START } else { LONGEST_ERROR };
     let mut body = Bounded { body, start: Vec::new(), kept, left: LARGEST_BODY };
     if !status.is_success() {
@@ -70,7 +70,7 @@ pub fn read_listing(status: StatusCode, body: impl Read) -> Result<Listing, Sour
     let frame = {
         let reader = io::BufReader::with_capacity(READ_AHEAD, &mut body);
         // What stands behind the answer is not looked at, as upstream's decoder does not.
-        FrameSeed(ListSeed).deserialize(&mut serde_json::Deserializer::from_reader(reader))
+        FrameSeed(ListSeed { most }).deserialize(&mut serde_json::Deserializer::from_reader(reader))
     };
     let frame = match frame {
         Ok(frame) => frame,
@@ -153,7 +153,9 @@ impl Read for Chunks {
 
 /// Reads the distinct series of an answer.
 #[derive(Clone, Copy)]
-struct ListSeed;
+struct ListSeed {
+    most: usize,
+}
 
 impl<'de> DeserializeSeed<'de> for ListSeed {
     type Value = Vec<Series>;
@@ -180,9 +182,11 @@ impl<'de> Visitor<'de> for ListSeed {
             if distinct.insert(series) {
                 kept += size;
             }
-            if kept + texts.bytes > MOST_KEPT {
+            if kept + texts.bytes > self.most {
                 return Err(de::Error::custom(format_args!(
-                    "expected names and label names of at most {MOST_KEPT} bytes, found more"
+                    "expected series whose names and label names take at most {} bytes, found more: narrow the \
+                     seriesQuery, or raise {LARGEST_LISTING_FLAG}",
+                    self.most
                 )));
             }
         }
@@ -254,5 +258,3 @@ const LONGEST_START: usize = 64 << 10;
 const READ_AHEAD: usize = 16 << 10;
 /// About ten million series; a rule that lists more is a mistake.
 const LARGEST_BODY: usize = 4 << 30;
-/// Thousands of times what a cluster's metrics need.
-const MOST_KEPT: usize = 256 << 20;

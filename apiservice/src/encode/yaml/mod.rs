@@ -11,14 +11,22 @@ mod tests;
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-use serde_json::{Map, Value};
+use std::collections::HashMap;
 
-/// A tree of values as a document.
-pub fn encode(value: &Value) -> String {
-    let mut writer = Writer { text: String::new(), column: 0, whitespace: true, indention: true };
-    writer.value(value, None, false);
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// JSON as a document. No tree is made of all of it, which would take ten times the memory: only the fields of the objects
+/// around one place are sorted at a time.
+///
+/// # Errors
+/// A text that is not JSON.
+pub fn encode(json: &str) -> serde_json::Result<String> {
+    let mut writer =
+        Writer { text: String::with_capacity(json.len()), column: 0, whitespace: true, indention: true };
+    writer.value(serde_json::from_str(json)?, None, false)?;
     writer.line(0);
-    writer.text
+    Ok(writer.text)
 }
 
 /// The document as far as it is written.
@@ -34,30 +42,39 @@ struct Writer {
 
 impl Writer {
     /// `indent` is that of the surrounding list or map; `None` at the top.
-    fn value(&mut self, value: &Value, indent: Option<usize>, in_map: bool) {
+    fn value(&mut self, value: &RawValue, indent: Option<usize>, in_map: bool) -> serde_json::Result<()> {
         let deeper = indent.map_or(0, |indent| indent + INDENT);
-        match value {
-            Value::Null => self.word("null"),
-            Value::Bool(true) => self.word("true"),
-            Value::Bool(false) => self.word("false"),
-            Value::Number(number) => self.word(&number.to_string()),
-            Value::String(text) => self.scalar(text, deeper, false),
-            Value::Array(items) if items.is_empty() => self.word("[]"),
-            Value::Object(fields) if fields.is_empty() => self.word("{}"),
-            Value::Array(items) => {
+        let json = value.get();
+        match json.as_bytes().first() {
+            Some(b'[') => {
+                let items: Vec<&RawValue> = serde_json::from_str(json)?;
+                if items.is_empty() {
+                    self.word("[]");
+                }
                 // The items of a list stand below its key, not further in.
                 let indent = indent.filter(|_| in_map && !self.indention).unwrap_or(deeper);
                 for item in items {
                     self.line(indent);
                     self.mark("-");
-                    self.value(item, Some(indent), false);
+                    self.value(item, Some(indent), false)?;
                 }
             }
-            Value::Object(fields) => self.map(fields, deeper),
+            Some(b'{') => {
+                let fields: HashMap<String, &RawValue> = serde_json::from_str(json)?;
+                if fields.is_empty() {
+                    self.word("{}");
+                }
+                self.map(&fields, deeper)?;
+            }
+            _ => match serde_json::from_str(json)? {
+                Value::String(text) => self.scalar(&text, deeper, false),
+                other => self.word(&other.to_string()),
+            },
         }
+        Ok(())
     }
 
-    fn map(&mut self, fields: &Map<String, Value>, indent: usize) {
+    fn map(&mut self, fields: &HashMap<String, &RawValue>, indent: usize) -> serde_json::Result<()> {
         for (key, value) in sorted(fields) {
             self.line(indent);
             if key.len() > LONGEST_SIMPLE_KEY || key.contains(is_break) {
@@ -69,8 +86,9 @@ impl Writer {
                 self.scalar(key, indent + INDENT, true);
                 self.put(':');
             }
-            self.value(value, Some(indent), true);
+            self.value(value, Some(indent), true)?;
         }
+        Ok(())
     }
 
     /// A new line with so many blanks, unless the current one still has room for them.
@@ -119,8 +137,8 @@ impl Writer {
 }
 
 /// The fields in Go's order: letters behind everything else, numbers by their value.
-fn sorted(fields: &Map<String, Value>) -> Vec<(&String, &Value)> {
-    let mut fields: Vec<_> = fields.iter().collect();
+fn sorted<'f>(fields: &'f HashMap<String, &RawValue>) -> Vec<(&'f String, &'f RawValue)> {
+    let mut fields: Vec<_> = fields.iter().map(|(key, value)| (key, *value)).collect();
     fields.sort_by_key(|(key, _)| *key);
     // Go's order has cycles (`a10`, `a1x`, `a2`), which a sorting function may answer with a panic. Inserting one by one
     // copes, in quadratic time: more fields than any object of ours has keep the plain order.

@@ -7,6 +7,7 @@ mod registrar;
 mod route;
 mod rules;
 mod server;
+mod source;
 
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use std::time::{Duration, SystemTime};
 
 use apiservice::accept::Stats;
 use apiservice::audit::AuditStats;
+use engine::Engine;
 use prometheus::{
     Encoder as _, Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder,
 };
@@ -23,6 +25,8 @@ use prometheus::{
 use self::registrar::{LATENCIES, Registrar};
 use self::rules::RuleMetrics;
 use self::server::ServerMetrics;
+use self::source::SourceMetrics;
+use crate::source::prometheus::AnswerStats;
 use crate::values::DropReason;
 use ::rules::catalog::Catalog;
 use ::rules::{RuleId, RuleSet};
@@ -36,6 +40,7 @@ pub struct Telemetry {
     gathering: Mutex<()>,
     server: ServerMetrics,
     rules: RuleMetrics,
+    source: SourceMetrics,
     source_seconds: HistogramVec,
     source_warnings: IntCounter,
     samples_dropped: IntCounterVec,
@@ -61,6 +66,7 @@ impl Telemetry {
             gathering: Mutex::default(),
             server: ServerMetrics::new(&r),
             rules: RuleMetrics::new(&r),
+            source: SourceMetrics::new(&r),
             source_seconds: r.histograms(
                 "prometheus_adapter_prometheus_client_request_duration_seconds",
                 "Time for an answer of the metric source, in seconds.",
@@ -73,7 +79,7 @@ impl Telemetry {
             ),
             samples_dropped: r.counters(
                 "adapter_samples_dropped_total",
-                "Samples that were not shown because no quantity can hold them.",
+                "Samples that were not shown because no quantity can hold them, or because they are of another namespace.",
                 &["reason"],
             ),
             not_found: r.counters(
@@ -109,7 +115,7 @@ impl Telemetry {
             ),
             registry: registry.clone(),
         };
-        for reason in ["infinite", "out_of_range", "not_a_number", "histogram"] {
+        for reason in ["infinite", "out_of_range", "not_a_number", "histogram", "other_namespace"] {
             telemetry.samples_dropped.with_label_values(&[reason]);
         }
         for step in Step::ALL {
@@ -133,6 +139,7 @@ impl Telemetry {
         let _gathering = self.gathering.lock().unwrap_or_else(PoisonError::into_inner);
         self.server.collect();
         self.rules.collect();
+        self.source.collect();
         let mut text = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
             tracing::error!(%error, "the metrics could not be written");
@@ -148,6 +155,16 @@ impl Telemetry {
     /// Shows what the audit log counts. Only the first one counts.
     pub fn watch_audit(&self, stats: Arc<AuditStats>) {
         let _ = self.server.audit.set(stats);
+    }
+
+    /// Shows the memory that answers of Prometheus take. Only the first one counts.
+    pub fn watch_answers(&self, stats: Arc<AnswerStats>) {
+        let _ = self.source.answers.set(stats);
+    }
+
+    /// Shows what the embedded engine keeps. Only the first one counts.
+    pub fn watch_engine(&self, engine: Engine) {
+        let _ = self.source.engine.set(engine);
     }
 
     /// There is a metric source, and questions to it will be timed.
@@ -180,6 +197,11 @@ impl Telemetry {
     /// Native histograms were left out of an answer.
     pub fn histograms_dropped(&self, count: usize) {
         self.samples_dropped.with_label_values(&["histogram"]).inc_by(count as u64);
+    }
+
+    /// Samples of other namespaces than the one asked for were left out.
+    pub fn foreign_samples(&self, count: usize) {
+        self.samples_dropped.with_label_values(&["other_namespace"]).inc_by(count as u64);
     }
 
     /// A rule's query yields more than one sample for an object.

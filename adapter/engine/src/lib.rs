@@ -3,6 +3,7 @@
 //! Values are Prometheus' own to the last digit. What is not implemented is refused by name, never approximated.
 
 pub mod exposition;
+pub mod interrupt;
 pub mod labels;
 pub mod scrape;
 pub mod store;
@@ -17,8 +18,9 @@ use promql::ParseError;
 use promql_parser::parser::Expr;
 
 use crate::eval::Evaluator;
+use crate::interrupt::Interrupt;
 use crate::labels::Labels;
-use crate::store::{Store, is_stale};
+use crate::store::{Store, StoreLimits};
 use crate::value::{RangeSeries, Value};
 
 /// Bounds of an engine.
@@ -30,6 +32,8 @@ pub struct EngineConfig {
     pub retention: Duration,
     /// How many series are kept.
     pub max_series: usize,
+    /// How many of them one target may have, those included that are gone from it and still kept.
+    pub max_series_per_target: usize,
     /// How many samples one query may look at.
     pub max_samples_per_query: usize,
 }
@@ -40,6 +44,8 @@ impl Default for EngineConfig {
             lookback: Duration::from_mins(5),
             retention: Duration::from_mins(15),
             max_series: 200_000,
+            // As many as one scrape may have samples.
+            max_series_per_target: 50_000,
             max_samples_per_query: 50_000_000,
         }
     }
@@ -72,12 +78,20 @@ pub enum QueryError {
     /// It looks at more samples than allowed.
     #[error("the query looks at more than {0} samples, which is the limit")]
     TooManySamples(usize),
+    /// It was stopped.
+    #[error("the query did not end in time")]
+    Interrupted,
 }
 
 impl Engine {
     /// An engine without samples.
     pub fn new(config: EngineConfig) -> Engine {
-        Engine { store: Arc::new(Store::new(config.retention, config.max_series)), config }
+        let limits = StoreLimits {
+            retention: config.retention,
+            series: config.max_series,
+            series_of_one: config.max_series_per_target,
+        };
+        Engine { store: Arc::new(Store::new(limits)), config }
     }
 
     /// Where samples are kept.
@@ -90,8 +104,21 @@ impl Engine {
     /// # Errors
     /// Text that is not PromQL, something unsupported, or something that cannot be evaluated.
     pub fn query(&self, promql: &str, time_ms: i64) -> Result<Value, QueryError> {
+        self.query_until(promql, time_ms, &Interrupt::never())
+    }
+
+    /// The value of a query at a time, unless the evaluation is stopped before.
+    ///
+    /// # Errors
+    /// As [`Engine::query`], and an evaluation that was stopped.
+    pub fn query_until(
+        &self,
+        promql: &str,
+        time_ms: i64,
+        interrupt: &Interrupt,
+    ) -> Result<Value, QueryError> {
         let expr = parse(promql)?;
-        Evaluator::new(&self.store, self.config, time_ms, time_ms).instant(&expr, time_ms)
+        self.evaluator((time_ms, time_ms), interrupt).instant(&expr, time_ms)
     }
 
     /// The value of a query at each step from a start to an end, both included.
@@ -106,20 +133,27 @@ impl Engine {
         step: Duration,
     ) -> Result<Vec<RangeSeries>, QueryError> {
         let expr = parse(promql)?;
-        Evaluator::new(&self.store, self.config, start_ms, end_ms).range(&expr, start_ms, end_ms, step)
+        self.evaluator((start_ms, end_ms), &Interrupt::never()).range(&expr, start_ms, end_ms, step)
     }
 
     /// The series that a selector matches and that had a sample in a time, both ends included.
     ///
     /// # Errors
-    /// Anything but a selector.
-    pub fn series(&self, selector: &str, start_ms: i64, end_ms: i64) -> Result<Vec<Labels>, QueryError> {
+    /// Anything but a selector; a search that was stopped.
+    pub fn series(
+        &self,
+        selector: &str,
+        (start_ms, end_ms): (i64, i64),
+        interrupt: &Interrupt,
+    ) -> Result<Vec<Labels>, QueryError> {
         let Expr::VectorSelector(selector) = parse(selector)? else {
             return Err(QueryError::Execution(format!("expected a series selector, found {selector:?}")));
         };
-        let found = self.store.select(eval::selection(&selector)?, start_ms.saturating_sub(1), end_ms);
-        let alive = found.into_iter().filter(|(_, points)| points.iter().any(|point| !is_stale(point.value)));
-        Ok(alive.map(|(labels, _)| labels).collect())
+        self.evaluator((start_ms, end_ms), interrupt).series(&selector, start_ms, end_ms)
+    }
+
+    fn evaluator(&self, (start_ms, end_ms): (i64, i64), interrupt: &Interrupt) -> Evaluator<'_> {
+        Evaluator::new(&self.store, self.config, (start_ms, end_ms), interrupt.clone())
     }
 }
 

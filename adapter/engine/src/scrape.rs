@@ -5,6 +5,7 @@
 //! does not answer or is dropped.
 
 mod round;
+mod series;
 mod target;
 
 use std::time::{Duration, Instant};

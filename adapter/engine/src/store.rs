@@ -4,8 +4,9 @@
 //! each series has its own lock.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::convert::Infallible;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -26,14 +27,49 @@ pub struct Point {
 #[derive(Debug)]
 pub struct Store {
     index: RwLock<Index>,
-    retention: Duration,
-    max_series: usize,
+    limits: StoreLimits,
+    owners: AtomicU32,
+    stats: StoreStats,
 }
+
+/// Bounds of a store.
+#[derive(Debug, Clone, Copy)]
+pub struct StoreLimits {
+    /// How long samples are kept.
+    pub retention: Duration,
+    /// How many series there may be.
+    pub series: usize,
+    /// How many of them one owner may have.
+    pub series_of_one: usize,
+}
+
+/// What became of series that there was no room for.
+#[derive(Debug, Default)]
+pub struct StoreStats {
+    /// New series that were refused.
+    pub refused: AtomicU64,
+    /// Series that were gone from their target and made room for new ones.
+    pub evicted: AtomicU64,
+}
+
+/// Whoever series come from: a target. It has a share of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Owner(u32);
 
 #[derive(Debug, Default)]
 struct Index {
     by_labels: HashMap<Labels, SeriesRef>,
     by_name: HashMap<Arc<str>, BTreeMap<Labels, SeriesRef>>,
+    owned: HashMap<Owner, Owned>,
+}
+
+/// What an owner has.
+#[derive(Debug, Default)]
+struct Owned {
+    series: usize,
+    /// Series that are gone from their target, those that went first in front. Some may be back.
+    gone: VecDeque<SeriesRef>,
+    evicted: u64,
 }
 
 /// Which series are meant.
@@ -52,14 +88,23 @@ pub struct SeriesRef(Arc<Series>);
 #[derive(Debug)]
 struct Series {
     labels: Labels,
+    owner: Owner,
     points: Mutex<VecDeque<Point>>,
     dropped: AtomicBool,
+    /// Whether it is among the series of its owner that are gone.
+    is_gone: AtomicBool,
 }
 
-/// The store holds as many series as it may.
+/// There is no room for a new series, and none that is gone from its target could make some.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the store is full: it holds {0} series, which is its limit")]
-pub struct StoreFull(pub usize);
+pub enum StoreFull {
+    /// The store holds as many series as it may.
+    #[error("the store is full: it holds {0} series, which is its limit")]
+    All(usize),
+    /// The owner has as many series as one may have.
+    #[error("the target has more than {0} series, which is the limit for one target")]
+    One(usize),
+}
 
 /// The series was dropped from the store; it must be interned anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -67,16 +112,30 @@ pub struct StoreFull(pub usize);
 pub struct SeriesDropped;
 
 impl Store {
-    /// An empty store that keeps samples for `retention`.
-    pub fn new(retention: Duration, max_series: usize) -> Store {
-        Store { index: RwLock::default(), retention, max_series }
+    /// An empty store.
+    pub fn new(limits: StoreLimits) -> Store {
+        Store { index: RwLock::default(), limits, owners: AtomicU32::new(1), stats: StoreStats::default() }
     }
 
-    /// The series with these labels, made if it is new.
+    /// A new owner, without any series.
+    pub fn owner(&self) -> Owner {
+        Owner(self.owners.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The series with these labels, made if it is new; then it has no owner in particular.
     ///
     /// # Errors
     /// A new series in a full store.
     pub fn intern(&self, labels: &Labels) -> Result<SeriesRef, StoreFull> {
+        self.intern_for(NOBODY, labels)
+    }
+
+    /// The series with these labels, made if it is new; then it is the owner's. When there is no room, a series that is gone
+    /// from its target makes some: the owner's, if it has its share, else one of the owner with the most of them.
+    ///
+    /// # Errors
+    /// A new series where nothing can make room.
+    pub fn intern_for(&self, owner: Owner, labels: &Labels) -> Result<SeriesRef, StoreFull> {
         if let Some(series) = self.index.read().unwrap_or_else(PoisonError::into_inner).by_labels.get(labels)
         {
             return Ok(series.clone());
@@ -85,19 +144,80 @@ impl Store {
         if let Some(series) = index.by_labels.get(labels) {
             return Ok(series.clone());
         }
-        if index.by_labels.len() >= self.max_series {
-            return Err(StoreFull(self.max_series));
+        let room = self.make_room(&mut index, owner);
+        if room.is_err() {
+            self.stats.refused.fetch_add(1, Ordering::Relaxed);
         }
+        room?;
         let series = SeriesRef(Arc::new(Series {
             labels: labels.clone(),
+            owner,
             points: Mutex::default(),
             dropped: AtomicBool::new(false),
+            is_gone: AtomicBool::new(false),
         }));
         let name = labels.pairs().iter().find(|(name, _)| &**name == METRIC_NAME);
         let name = name.map_or_else(|| Arc::from(""), |(_, value)| Arc::clone(value));
         index.by_name.entry(name).or_default().insert(labels.clone(), series.clone());
         index.by_labels.insert(labels.clone(), series.clone());
+        index.owned.entry(owner).or_default().series += 1;
         Ok(series)
+    }
+
+    fn make_room(&self, index: &mut Index, owner: Owner) -> Result<(), StoreFull> {
+        let StoreLimits { series, series_of_one, .. } = self.limits;
+        let owned = index.owned.get(&owner).map_or(0, |owned| owned.series);
+        if owner != NOBODY && owned >= series_of_one && !self.evict(index, owner) {
+            return Err(StoreFull::One(series_of_one));
+        }
+        while index.by_labels.len() >= series {
+            let most = index.owned.iter().max_by_key(|(_, owned)| owned.gone.len());
+            let Some((&most, _)) = most.filter(|(_, owned)| !owned.gone.is_empty()) else {
+                return Err(StoreFull::All(series));
+            };
+            self.evict(index, most);
+        }
+        Ok(())
+    }
+
+    /// Drops the series of an owner that went first; says whether there was one.
+    fn evict(&self, index: &mut Index, owner: Owner) -> bool {
+        while let Some(series) = index.owned.get_mut(&owner).and_then(|owned| owned.gone.pop_front()) {
+            series.0.is_gone.store(false, Ordering::Relaxed);
+            let is_stale = series.0.lock().back().is_none_or(|last| is_stale(last.value));
+            if !is_stale || series.0.dropped.load(Ordering::Acquire) {
+                continue;
+            }
+            index.remove(&series);
+            if let Some(owned) = index.owned.get_mut(&owner) {
+                owned.evicted += 1;
+            }
+            self.stats.evicted.fetch_add(1, Ordering::Relaxed);
+            return true;
+        }
+        false
+    }
+
+    /// Marks series as gone from their target: from now on they have no value, and make room when there is too little.
+    pub fn mark_gone<'s>(&self, series: impl IntoIterator<Item = &'s SeriesRef>, time_ms: i64) {
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        for series in series {
+            series.mark_stale(time_ms);
+            if !series.0.dropped.load(Ordering::Acquire) && !series.0.is_gone.swap(true, Ordering::Relaxed) {
+                index.owned.entry(series.0.owner).or_default().gone.push_back(series.clone());
+            }
+        }
+    }
+
+    /// How many series of an owner made room for new ones.
+    pub fn evicted_of(&self, owner: Owner) -> u64 {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        index.owned.get(&owner).map_or(0, |owned| owned.evicted)
+    }
+
+    /// What became of series that there was no room for.
+    pub fn stats(&self) -> &StoreStats {
+        &self.stats
     }
 
     /// How many series there are.
@@ -107,32 +227,29 @@ impl Store {
 
     /// Drops samples older than the retention, and series that have none left.
     pub fn truncate(&self, now_ms: i64) {
-        let oldest = now_ms.saturating_sub(i64::try_from(self.retention.as_millis()).unwrap_or(i64::MAX));
+        let oldest =
+            now_ms.saturating_sub(i64::try_from(self.limits.retention.as_millis()).unwrap_or(i64::MAX));
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         let mut gone = Vec::new();
-        for (labels, series) in &index.by_labels {
+        for series in index.by_labels.values() {
             let mut points = series.0.lock();
             while points.front().is_some_and(|point| point.time_ms < oldest) {
                 points.pop_front();
             }
             if points.is_empty() {
-                series.0.dropped.store(true, Ordering::Release);
-                gone.push(labels.clone());
+                gone.push(series.clone());
             } else if points.capacity() > 2 * points.len() + SPARE {
                 let enough = points.len() + SPARE;
                 points.shrink_to(enough);
             }
         }
-        for labels in gone {
-            index.by_labels.remove(&labels);
-            let name = labels.value(METRIC_NAME).unwrap_or_default();
-            if let Some(same_name) = index.by_name.get_mut(name) {
-                same_name.remove(&labels);
-                if same_name.is_empty() {
-                    index.by_name.remove(name);
-                }
-            }
+        for series in gone {
+            index.remove(&series);
         }
+        for owned in index.owned.values_mut() {
+            owned.gone.retain(|series| !series.0.dropped.load(Ordering::Acquire));
+        }
+        index.owned.retain(|_, owned| owned.series > 0);
     }
 
     /// The series that match, with their points in `(after_ms, until_ms]`. Series without a point there are left out.
@@ -142,21 +259,33 @@ impl Store {
         after_ms: i64,
         until_ms: i64,
     ) -> Vec<(Labels, Vec<Point>)> {
-        self.matching(selection)
-            .into_iter()
-            .filter_map(|series| {
-                let points = series.0.lock();
-                let start = points.partition_point(|point| point.time_ms <= after_ms);
-                let end = points.partition_point(|point| point.time_ms <= until_ms);
-                if start >= end {
-                    return None;
-                }
-                Some((series.0.labels.clone(), copied(&points, start..end)))
-            })
-            .collect()
+        let found = self.look(selection, (after_ms, until_ms), &mut Keep);
+        found.unwrap_or_else(|never: Infallible| match never {})
     }
 
-    fn matching(&self, selection: Selection<'_>) -> Vec<SeriesRef> {
+    /// What is taken of each series that matches and has points in `(after_ms, until_ms]`.
+    ///
+    /// # Errors
+    /// What the taking says.
+    pub(crate) fn look<T: Take>(
+        &self,
+        selection: Selection<'_>,
+        (after_ms, until_ms): (i64, i64),
+        take: &mut T,
+    ) -> Result<Vec<T::Taken>, T::Error> {
+        let mut taken = Vec::new();
+        for series in self.matching(selection, take)? {
+            let points = series.0.lock();
+            let start = points.partition_point(|point| point.time_ms <= after_ms);
+            let end = points.partition_point(|point| point.time_ms <= until_ms);
+            if start < end {
+                taken.extend(take.take(&series.0.labels, &points, start..end)?);
+            }
+        }
+        Ok(taken)
+    }
+
+    fn matching<T: Take>(&self, selection: Selection<'_>, take: &mut T) -> Result<Vec<SeriesRef>, T::Error> {
         let Selection { name, matchers } = selection;
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
         let exact_name = name.or_else(|| {
@@ -166,15 +295,86 @@ impl Store {
         let matches = |labels: &Labels| {
             matchers.iter().all(|matcher| matcher.is_match(labels.value(&matcher.name).unwrap_or_default()))
         };
-        let among = |series: &BTreeMap<Labels, SeriesRef>| -> Vec<SeriesRef> {
-            series.iter().filter(|(labels, _)| matches(labels)).map(|(_, series)| series.clone()).collect()
+        let mut found = Vec::new();
+        let mut among = |series: &BTreeMap<Labels, SeriesRef>| {
+            for (labels, series) in series {
+                take.look()?;
+                if matches(labels) {
+                    found.push(series.clone());
+                }
+            }
+            Ok(())
         };
         if let Some(name) = exact_name {
-            index.by_name.get(name).map(among).unwrap_or_default()
+            index.by_name.get(name).map_or(Ok(()), among)?;
         } else {
-            let mut found: Vec<SeriesRef> = index.by_name.values().flat_map(among).collect();
+            index.by_name.values().try_for_each(&mut among)?;
             found.sort_by(|left, right| left.0.labels.cmp(&right.0.labels));
-            found
+        }
+        Ok(found)
+    }
+}
+
+/// What a query takes of the series that match.
+pub(crate) trait Take {
+    /// What is made of one series.
+    type Taken;
+    /// Why the query ends early.
+    type Error;
+
+    /// One more series is looked at.
+    fn look(&mut self) -> Result<(), Self::Error>;
+
+    /// A series matches, and these of its points are meant; at least one.
+    fn take(
+        &mut self,
+        labels: &Labels,
+        points: &VecDeque<Point>,
+        wanted: Range<usize>,
+    ) -> Result<Option<Self::Taken>, Self::Error>;
+}
+
+/// Takes everything.
+struct Keep;
+
+impl Take for Keep {
+    type Taken = (Labels, Vec<Point>);
+    type Error = Infallible;
+
+    fn look(&mut self) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn take(
+        &mut self,
+        labels: &Labels,
+        points: &VecDeque<Point>,
+        wanted: Range<usize>,
+    ) -> Result<Option<Self::Taken>, Infallible> {
+        Ok(Some((labels.clone(), copied(points, wanted))))
+    }
+}
+
+impl Index {
+    /// Removes a series; who still holds it learns so when appending.
+    fn remove(&mut self, series: &SeriesRef) {
+        let SeriesRef(series) = series;
+        {
+            // Under the lock, under which appending looks at the mark.
+            let mut points = series.lock();
+            series.dropped.store(true, Ordering::Release);
+            *points = VecDeque::new();
+        }
+        self.by_labels.remove(&series.labels);
+        let name = series.labels.value(METRIC_NAME).unwrap_or_default();
+        if let Some(same_name) = self.by_name.get_mut(name) {
+            same_name.remove(&series.labels);
+            if same_name.is_empty() {
+                self.by_name.remove(name);
+            }
+        }
+        if let Some(owned) = self.owned.get_mut(&series.owner) {
+            owned.series -= 1;
         }
     }
 }
@@ -196,10 +396,15 @@ impl SeriesRef {
         Ok(())
     }
 
-    /// Marks the series as gone from its target: from now on it has no value.
+    /// Marks the end of the series: from now on it has no value.
     pub fn mark_stale(&self, time_ms: i64) {
         // A dropped series is gone already.
         let _ = self.append(time_ms, stale_nan());
+    }
+
+    /// Whether the store has dropped it.
+    pub fn is_dropped(&self) -> bool {
+        self.0.dropped.load(Ordering::Acquire)
     }
 
     /// The series' labels.
@@ -209,7 +414,7 @@ impl SeriesRef {
 }
 
 /// Some points of a series, by its two slices: copied as blocks of memory.
-fn copied(points: &VecDeque<Point>, wanted: Range<usize>) -> Vec<Point> {
+pub(crate) fn copied(points: &VecDeque<Point>, wanted: Range<usize>) -> Vec<Point> {
     let (first, second) = points.as_slices();
     let middle = first.len();
     let mut copied = Vec::with_capacity(wanted.len());
@@ -236,6 +441,8 @@ pub fn is_stale(value: f64) -> bool {
 
 const STALE: u64 = 0x7ff0_0000_0000_0002;
 const SPARE: usize = 16;
+/// Who owns series that were not scraped.
+const NOBODY: Owner = Owner(0);
 
 #[cfg(test)]
 mod tests {
@@ -262,9 +469,28 @@ mod tests {
         }
     }
 
+    fn store(series: usize, series_of_one: usize) -> Store {
+        Store::new(StoreLimits { retention: Duration::from_secs(10), series, series_of_one })
+    }
+
+    /// Interns series of an owner, each with a point.
+    fn add(store: &Store, owner: Owner, name: &str, pods: Range<usize>) -> Result<Vec<SeriesRef>, StoreFull> {
+        pods.map(|pod| {
+            let series = store.intern_for(owner, &labels(name, &pod.to_string()))?;
+            series.append(1_000, 1.0).expect("in the store");
+            Ok(series)
+        })
+        .collect()
+    }
+
+    fn live(store: &Store, name: &str) -> usize {
+        let found = store.select(Selection { name: Some(name), matchers: &[] }, 0, i64::MAX);
+        found.iter().filter(|(_, points)| points.last().is_some_and(|last| !is_stale(last.value))).count()
+    }
+
     #[test]
     fn appends_selects_and_forgets() {
-        let store = Store::new(Duration::from_secs(10), 2);
+        let store = store(2, 2);
         let first = store.intern(&labels("a", "x")).expect("room");
         for time in [1_000, 2_000, 2_000, 1_500, 3_000] {
             first.append(time, time as f64).expect("in the store");
@@ -274,11 +500,58 @@ mod tests {
         let times: Vec<i64> = found[0].1.iter().map(|point| point.time_ms).collect();
         assert_eq!(times, [2_000, 3_000]);
         store.intern(&labels("b", "x")).expect("room");
-        assert_eq!(store.intern(&labels("c", "x")).map(|_| ()), Err(StoreFull(2)));
+        assert_eq!(store.intern(&labels("c", "x")).map(|_| ()), Err(StoreFull::All(2)));
         store.truncate(13_001);
         assert_eq!(store.series_count(), 0);
         assert_eq!(first.append(14_000, 1.0), Err(SeriesDropped));
         store.intern(&labels("c", "x")).expect("room again").append(14_000, 1.0).expect("in the store");
         assert!(store.select(name, 0, i64::MAX).is_empty());
+    }
+
+    #[test]
+    fn one_owner_has_its_share_and_no_more() {
+        let store = store(100, 10);
+        let (greedy, modest) = (store.owner(), store.owner());
+        add(&store, greedy, "g", 0..10).expect("room");
+        assert_eq!(add(&store, greedy, "g", 10..11).map(|_| ()), Err(StoreFull::One(10)));
+        add(&store, modest, "m", 0..10).expect("room");
+        assert_eq!(store.stats().refused.load(Ordering::Relaxed), 1);
+        assert_eq!((live(&store, "g"), live(&store, "m")), (10, 10));
+    }
+
+    #[test]
+    fn series_that_are_gone_make_room_the_first_first() {
+        let store = store(100, 10);
+        let owner = store.owner();
+        let first = add(&store, owner, "a", 0..10).expect("room");
+        store.mark_gone(&first[..4], 2_000);
+        // It is back.
+        first[0].append(3_000, 1.0).expect("in the store");
+        add(&store, owner, "a", 10..13).expect("room");
+        assert_eq!(store.series_count(), 10);
+        assert_eq!(store.evicted_of(owner), 3);
+        assert!(first[0].append(4_000, 1.0).is_ok());
+        assert_eq!(first[1].append(4_000, 1.0), Err(SeriesDropped));
+        assert_eq!(add(&store, owner, "a", 13..14).map(|_| ()), Err(StoreFull::One(10)));
+        // Gone twice, and yet one series.
+        store.mark_gone(&first[..1], 5_000);
+        store.mark_gone(&first[..1], 6_000);
+        add(&store, owner, "a", 13..14).expect("room");
+        assert_eq!(add(&store, owner, "a", 14..15).map(|_| ()), Err(StoreFull::One(10)));
+        assert_eq!(store.series_count(), 10);
+    }
+
+    #[test]
+    fn in_a_full_store_the_owner_with_the_most_that_are_gone_makes_room() {
+        let store = store(20, 15);
+        let (churning, calm, new) = (store.owner(), store.owner(), store.owner());
+        let gone = add(&store, churning, "c", 0..14).expect("room");
+        let calm = add(&store, calm, "m", 0..6).expect("room");
+        store.mark_gone(&calm[..1], 2_000);
+        store.mark_gone(&gone, 2_000);
+        add(&store, new, "n", 0..13).expect("room");
+        assert_eq!(store.evicted_of(churning), 13);
+        assert_eq!(calm[0].append(3_000, 1.0), Ok(()));
+        assert_eq!(live(&store, "n"), 13);
     }
 }

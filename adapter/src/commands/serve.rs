@@ -72,23 +72,26 @@ fn parts(config: Serve) -> Result<Parts, AppError> {
     let (file, rules) = RulesFile::open(&rules, strict_rules)?;
     log_findings(&rules);
     let rules = Arc::new(rules);
+    let telemetry = Arc::new(Telemetry::new(&rules));
     let unusable = |error: crate::source::SourceError| AppError::Source(error.to_string());
     let (source, source_ready) = match source {
         SourceConfig::Prometheus(settings) => {
-            let source: Arc<dyn crate::source::MetricSource> =
-                Arc::new(Prometheus::new(*settings).map_err(unusable)?);
+            let prometheus = Prometheus::new(*settings).map_err(unusable)?;
+            telemetry.watch_answers(prometheus.answer_stats());
+            let source: Arc<dyn crate::source::MetricSource> = Arc::new(prometheus);
             (source, std::future::ready(()).boxed())
         }
         SourceConfig::Embedded { targets, scrape, retention, ready_rounds } => {
             let config = EngineConfig { retention, ..EngineConfig::default() };
             let embedded = Embedded::start(config, scrape, targets).map_err(unusable)?;
+            telemetry.watch_engine(embedded.engine());
             let ready = embedded.rounds(ready_rounds);
             (Arc::new(embedded) as Arc<dyn crate::source::MetricSource>, ready)
         }
     };
     Ok(Parts {
         file,
-        telemetry: Arc::new(Telemetry::new(&rules)),
+        telemetry,
         rules,
         source,
         source_ready,

@@ -1,8 +1,10 @@
 //! The engine in this process: it scrapes the targets itself.
 
+use std::num::NonZero;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use engine::interrupt::Interrupt;
 use engine::labels::METRIC_NAME;
 use engine::scrape::{ScrapeConfig, Scraper, Target};
 use engine::value::Value;
@@ -10,13 +12,16 @@ use engine::{Engine, EngineConfig, QueryError};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use rules::catalog::Series;
+use tokio::sync::Semaphore;
 
-use super::{Listing, MetricSource, QueryResult, Sample, Samples, SourceError, SourceErrorClass};
+use super::{Held, Listing, MetricSource, QueryResult, Sample, Samples, SourceError, SourceErrorClass};
 
 /// An engine and the scraping that feeds it.
 pub struct Embedded {
     engine: Engine,
     scraper: Scraper,
+    /// For the evaluations that run at the same time: more would only slow each other down.
+    threads: Arc<Semaphore>,
 }
 
 impl Embedded {
@@ -33,7 +38,8 @@ impl Embedded {
         let scraper = Scraper::start(&engine, scrape, targets).map_err(|error| {
             SourceError::new(SourceErrorClass::Unavailable, format!("no HTTP client for scraping: {error}"))
         })?;
-        Ok(Embedded { engine, scraper })
+        let threads = std::thread::available_parallelism().map_or(1, NonZero::get).max(LEAST_THREADS);
+        Ok(Embedded { engine, scraper, threads: Arc::new(Semaphore::new(threads)) })
     }
 
     /// Waits until every target was scraped so many times.
@@ -41,51 +47,45 @@ impl Embedded {
         self.scraper.rounds(rounds).boxed()
     }
 
-    fn list(&self, selector: &str, since: SystemTime) -> Result<Listing, SourceError> {
-        let now = unix_ms(SystemTime::now());
-        let found = self.engine.series(selector, unix_ms(since), now).map_err(|error| failure(&error))?;
-        let mut series: Vec<Series> = found
-            .iter()
-            .map(|labels| Series {
-                name: labels.value(METRIC_NAME).unwrap_or_default().into(),
-                label_names: labels
-                    .pairs()
-                    .iter()
-                    .map(|(name, _)| Arc::clone(name))
-                    .filter(|name| &**name != METRIC_NAME)
-                    .collect(),
-            })
-            .collect();
-        series.sort();
-        series.dedup();
-        Ok(Listing { series, warnings: Vec::new() })
+    /// Shares the engine.
+    pub fn engine(&self) -> Engine {
+        self.engine.clone()
     }
 
-    fn evaluate(&self, promql: &str, time: SystemTime) -> Result<QueryResult, SourceError> {
-        let time_ms = unix_ms(time);
-        let value = match self.engine.query(promql, time_ms).map_err(|error| failure(&error))? {
-            Value::Vector(samples) => Samples::Vector(
-                samples
-                    .into_iter()
-                    .map(|sample| Sample {
-                        labels: sample.labels.pairs().to_vec(),
-                        timestamp_ms: sample.time_ms,
-                        value: sample.value,
-                    })
-                    .collect(),
-            ),
-            Value::Scalar(value) => Samples::Scalar { timestamp_ms: time_ms, value },
-            other => {
-                return Err(SourceError::new(
-                    SourceErrorClass::WrongType,
-                    format!(
-                        "the query yields a {}, expected an instant vector or a scalar",
-                        other.type_name()
-                    ),
-                ));
-            }
+    /// Works on the engine's samples beside the threads that serve. The work stops at the deadline, and when nobody waits for
+    /// it any more.
+    async fn work<T: Send + 'static>(
+        &self,
+        deadline: Instant,
+        work: impl FnOnce(&Engine, &Interrupt) -> Result<T, SourceError> + Send + 'static,
+    ) -> Result<T, SourceError> {
+        let place = Arc::clone(&self.threads).acquire_owned();
+        // Nobody closes the semaphore.
+        let Ok(Ok(place)) = tokio::time::timeout_at(deadline.into(), place).await else {
+            return Err(SourceError::new(
+                SourceErrorClass::Busy,
+                "other queries kept the embedded engine busy until the request's time was over",
+            ));
         };
-        Ok(QueryResult { value, warnings: Vec::new(), histograms_dropped: 0 })
+        let interrupt = CancelOnDrop(Interrupt::at(deadline));
+        let (engine, stop) = (self.engine.clone(), interrupt.0.clone());
+        let done = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            work(&engine, &stop)
+        });
+        done.await.map_err(|error| {
+            let message = format!("the embedded engine failed on the query: {error}");
+            SourceError::new(SourceErrorClass::Unavailable, message)
+        })?
+    }
+}
+
+/// Stops an evaluation that nobody waits for any more.
+struct CancelOnDrop(Interrupt);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
     }
 }
 
@@ -94,18 +94,20 @@ impl MetricSource for Embedded {
         &'a self,
         selector: &'a str,
         since: SystemTime,
-        _deadline: Instant,
+        deadline: Instant,
     ) -> BoxFuture<'a, Result<Listing, SourceError>> {
-        std::future::ready(self.list(selector, since)).boxed()
+        let selector = selector.to_owned();
+        self.work(deadline, move |engine, stop| list(engine, &selector, since, stop)).boxed()
     }
 
     fn query<'a>(
         &'a self,
         promql: &'a str,
         time: SystemTime,
-        _deadline: Instant,
+        deadline: Instant,
     ) -> BoxFuture<'a, Result<QueryResult, SourceError>> {
-        std::future::ready(self.evaluate(promql, time)).boxed()
+        let promql = promql.to_owned();
+        self.work(deadline, move |engine, stop| evaluate(engine, &promql, time, stop)).boxed()
     }
 
     fn ready(&self) -> BoxFuture<'_, Result<(), SourceError>> {
@@ -117,8 +119,68 @@ impl MetricSource for Embedded {
     }
 }
 
+fn list(
+    engine: &Engine,
+    selector: &str,
+    since: SystemTime,
+    stop: &Interrupt,
+) -> Result<Listing, SourceError> {
+    let times = (unix_ms(since), unix_ms(SystemTime::now()));
+    let found = engine.series(selector, times, stop).map_err(|error| failure(&error))?;
+    let mut series: Vec<Series> = found
+        .iter()
+        .map(|labels| Series {
+            name: labels.value(METRIC_NAME).unwrap_or_default().into(),
+            label_names: labels
+                .pairs()
+                .iter()
+                .map(|(name, _)| Arc::clone(name))
+                .filter(|name| &**name != METRIC_NAME)
+                .collect(),
+        })
+        .collect();
+    series.sort();
+    series.dedup();
+    Ok(Listing { series, warnings: Vec::new() })
+}
+
+fn evaluate(
+    engine: &Engine,
+    promql: &str,
+    time: SystemTime,
+    stop: &Interrupt,
+) -> Result<QueryResult, SourceError> {
+    let time_ms = unix_ms(time);
+    let value = match engine.query_until(promql, time_ms, stop).map_err(|error| failure(&error))? {
+        Value::Vector(samples) => Samples::Vector(
+            samples
+                .into_iter()
+                .map(|sample| Sample {
+                    labels: sample.labels.pairs().to_vec(),
+                    timestamp_ms: sample.time_ms,
+                    value: sample.value,
+                })
+                .collect(),
+        ),
+        Value::Scalar(value) => Samples::Scalar { timestamp_ms: time_ms, value },
+        other => {
+            return Err(SourceError::new(
+                SourceErrorClass::WrongType,
+                format!("the query yields a {}, expected an instant vector or a scalar", other.type_name()),
+            ));
+        }
+    };
+    Ok(QueryResult { value, warnings: Vec::new(), histograms_dropped: 0, held: Held::default() })
+}
+
 /// The query's text stays out of the message: an answer shows it.
 fn failure(error: &QueryError) -> SourceError {
+    if *error == QueryError::Interrupted {
+        return SourceError::new(
+            SourceErrorClass::Timeout,
+            "the embedded engine did not end the query in time",
+        );
+    }
     let message = match error {
         QueryError::Parse { message, .. } => format!("cannot parse the query: {message}"),
         other => other.to_string(),
@@ -129,3 +191,5 @@ fn failure(error: &QueryError) -> SourceError {
 fn unix_ms(time: SystemTime) -> i64 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis() as i64)
 }
+
+const LEAST_THREADS: usize = 2;

@@ -25,20 +25,21 @@ impl Evaluator<'_> {
         let one = |value: fn(&[Sample]) -> f64| {
             let group =
                 |(labels, members): (Labels, Vec<Sample>)| Sample { labels, time_ms, value: value(&members) };
-            groups(samples.clone(), modifier).into_iter().map(group).collect::<Vec<Sample>>()
+            let groups = self.groups(samples.clone(), modifier)?;
+            Ok::<_, QueryError>(groups.into_iter().map(group).collect::<Vec<Sample>>())
         };
         let result = match operator.as_str() {
-            "sum" => one(sum),
-            "avg" => one(avg),
-            "min" => one(|members| extreme(members, |value, best| value < best)),
-            "max" => one(|members| extreme(members, |value, best| value > best)),
-            "count" => one(|members| members.len() as f64),
-            "group" => one(|_| 1.0),
-            "stdvar" => one(variance),
-            "stddev" => one(|members| variance(members).sqrt()),
+            "sum" => one(sum)?,
+            "avg" => one(avg)?,
+            "min" => one(|members| extreme(members, |value, best| value < best))?,
+            "max" => one(|members| extreme(members, |value, best| value > best))?,
+            "count" => one(|members| members.len() as f64)?,
+            "group" => one(|_| 1.0)?,
+            "stdvar" => one(variance)?,
+            "stddev" => one(|members| variance(members).sqrt())?,
             "quantile" => {
                 let q = self.scalar(parameter()?, time_ms)?;
-                groups(samples, modifier)
+                self.groups(samples, modifier)?
                     .into_iter()
                     .map(|(labels, members)| {
                         let values = members.iter().map(|sample| sample.value).collect();
@@ -48,15 +49,61 @@ impl Evaluator<'_> {
             }
             "topk" | "bottomk" => {
                 let count = self.count_parameter(self.scalar(parameter()?, time_ms)?)?;
-                return Ok(Value::Vector(most(samples, modifier, count, operator == "topk")));
+                let groups = self.groups(samples, modifier)?;
+                return Ok(Value::Vector(most(groups, count, operator == "topk")));
             }
             "count_values" => {
                 let label = self.string(parameter()?, time_ms)?;
-                count_values(samples, modifier, &label, time_ms)?
+                self.count_values(samples, modifier, &label, time_ms)?
             }
             _ => return Err(QueryError::Unsupported(format!("the aggregation {operator}"))),
         };
         Ok(Value::Vector(result))
+    }
+
+    /// Samples by group, groups in the order in which they first appear.
+    fn groups(
+        &self,
+        samples: Vec<Sample>,
+        modifier: Option<&LabelModifier>,
+    ) -> Result<Vec<(Labels, Vec<Sample>)>> {
+        let mut groups: Vec<(Labels, Vec<Sample>)> = Vec::new();
+        let mut positions: HashMap<Labels, usize> = HashMap::new();
+        for sample in samples {
+            self.pace.step()?;
+            let labels = group_labels(&sample.labels, modifier);
+            let position = *positions.entry(labels).or_insert_with_key(|labels| {
+                groups.push((labels.clone(), Vec::new()));
+                groups.len() - 1
+            });
+            groups[position].1.push(sample);
+        }
+        Ok(groups)
+    }
+
+    fn count_values(
+        &self,
+        samples: Vec<Sample>,
+        modifier: Option<&LabelModifier>,
+        label: &str,
+        time_ms: i64,
+    ) -> Result<Vec<Sample>> {
+        if label.is_empty() {
+            return Err(QueryError::Execution(format!("invalid label name {label:?}")));
+        }
+        let mut counts: Vec<Sample> = Vec::new();
+        let mut positions: HashMap<Labels, usize> = HashMap::new();
+        for sample in samples {
+            self.pace.step()?;
+            let labels = group_labels(&sample.labels, modifier).with(label, &plain(sample.value));
+            let position = *positions.entry(labels).or_insert_with_key(|labels| {
+                counts.push(Sample { labels: labels.clone(), time_ms, value: 0.0 });
+                counts.len() - 1
+            });
+            counts[position].value += 1.0;
+        }
+        refuse_duplicates(&counts)?;
+        Ok(counts)
     }
 
     #[expect(clippy::unused_self, reason = "reads beside the other parameters of an evaluator")]
@@ -70,21 +117,6 @@ impl Evaluator<'_> {
         // Below one there is nothing to take, however far.
         Ok(value.max(0.0) as usize)
     }
-}
-
-/// Samples by group, groups in the order in which they first appear.
-fn groups(samples: Vec<Sample>, modifier: Option<&LabelModifier>) -> Vec<(Labels, Vec<Sample>)> {
-    let mut groups: Vec<(Labels, Vec<Sample>)> = Vec::new();
-    let mut positions: HashMap<Labels, usize> = HashMap::new();
-    for sample in samples {
-        let labels = group_labels(&sample.labels, modifier);
-        let position = *positions.entry(labels).or_insert_with_key(|labels| {
-            groups.push((labels.clone(), Vec::new()));
-            groups.len() - 1
-        });
-        groups[position].1.push(sample);
-    }
-    groups
 }
 
 fn group_labels(labels: &Labels, modifier: Option<&LabelModifier>) -> Labels {
@@ -132,9 +164,9 @@ fn variance(members: &[Sample]) -> f64 {
 }
 
 /// The `count` largest or smallest samples of each group, best first; NaN is taken last.
-fn most(samples: Vec<Sample>, modifier: Option<&LabelModifier>, count: usize, largest: bool) -> Vec<Sample> {
+fn most(groups: Vec<(Labels, Vec<Sample>)>, count: usize, largest: bool) -> Vec<Sample> {
     let order = if largest { descending } else { ascending };
-    groups(samples, modifier)
+    groups
         .into_iter()
         .flat_map(|(_, mut members)| {
             members.sort_by(|left, right| order(left.value, right.value));
@@ -142,29 +174,6 @@ fn most(samples: Vec<Sample>, modifier: Option<&LabelModifier>, count: usize, la
             members
         })
         .collect()
-}
-
-fn count_values(
-    samples: Vec<Sample>,
-    modifier: Option<&LabelModifier>,
-    label: &str,
-    time_ms: i64,
-) -> Result<Vec<Sample>> {
-    if label.is_empty() {
-        return Err(QueryError::Execution(format!("invalid label name {label:?}")));
-    }
-    let mut counts: Vec<Sample> = Vec::new();
-    let mut positions: HashMap<Labels, usize> = HashMap::new();
-    for sample in samples {
-        let labels = group_labels(&sample.labels, modifier).with(label, &plain(sample.value));
-        let position = *positions.entry(labels).or_insert_with_key(|labels| {
-            counts.push(Sample { labels: labels.clone(), time_ms, value: 0.0 });
-            counts.len() - 1
-        });
-        counts[position].value += 1.0;
-    }
-    refuse_duplicates(&counts)?;
-    Ok(counts)
 }
 
 /// A number as the shortest text without an exponent.

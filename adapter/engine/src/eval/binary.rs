@@ -6,6 +6,7 @@ use promql_parser::parser::{BinModifier, BinaryExpr, LabelModifier, VectorMatchC
 
 use super::{Evaluator, Result, refuse_duplicates};
 use crate::QueryError;
+use crate::interrupt::Pace;
 use crate::labels::{Labels, METRIC_NAME};
 use crate::value::{Sample, Value};
 
@@ -69,9 +70,9 @@ impl Evaluator<'_> {
                 with_scalar(operator, right, bool_result, |value| (left, value)).map(Value::Vector)
             }
             (Value::Vector(left), Value::Vector(right)) => {
-                let matching = Matching::of(modifier);
+                let matching = Matching::of(modifier, &self.pace);
                 match operator {
-                    Operator::Set(set) => Ok(Value::Vector(matching.set(set, left, right))),
+                    Operator::Set(set) => matching.set(set, left, right).map(Value::Vector),
                     _ => matching.join(operator, left, right, bool_result).map(Value::Vector),
                 }
             }
@@ -200,14 +201,16 @@ fn with_scalar(
 struct Matching<'a> {
     labels: Option<&'a LabelModifier>,
     cardinality: &'a VectorMatchCardinality,
+    pace: &'a Pace,
 }
 
 impl<'a> Matching<'a> {
-    fn of(modifier: Option<&'a BinModifier>) -> Matching<'a> {
+    fn of(modifier: Option<&'a BinModifier>, pace: &'a Pace) -> Matching<'a> {
         static ONE_TO_ONE: VectorMatchCardinality = VectorMatchCardinality::OneToOne;
         Matching {
             labels: modifier.and_then(|modifier| modifier.matching.as_ref()),
             cardinality: modifier.map_or(&ONE_TO_ONE, |modifier| &modifier.card),
+            pace,
         }
     }
 
@@ -224,25 +227,30 @@ impl<'a> Matching<'a> {
         }
     }
 
-    fn set(&self, set: Set, left: Vec<Sample>, right: Vec<Sample>) -> Vec<Sample> {
-        let signatures = |samples: &[Sample]| -> HashSet<Labels> {
-            samples.iter().map(|sample| self.signature(&sample.labels)).collect()
-        };
-        match set {
-            Set::And => {
-                let right = signatures(&right);
-                left.into_iter().filter(|sample| right.contains(&self.signature(&sample.labels))).collect()
-            }
-            Set::Unless => {
-                let right = signatures(&right);
-                left.into_iter().filter(|sample| !right.contains(&self.signature(&sample.labels))).collect()
-            }
+    fn signatures(&self, samples: &[Sample]) -> Result<HashSet<Labels>> {
+        samples.iter().map(|sample| self.paced_signature(sample)).collect()
+    }
+
+    fn paced_signature(&self, sample: &Sample) -> Result<Labels> {
+        self.pace.step()?;
+        Ok(self.signature(&sample.labels))
+    }
+
+    fn set(&self, set: Set, left: Vec<Sample>, right: Vec<Sample>) -> Result<Vec<Sample>> {
+        let (mut result, known, others, wanted) = match set {
+            Set::And => (Vec::new(), self.signatures(&right)?, left, true),
+            Set::Unless => (Vec::new(), self.signatures(&right)?, left, false),
             Set::Or => {
-                let known = signatures(&left);
-                let new = right.into_iter().filter(|sample| !known.contains(&self.signature(&sample.labels)));
-                left.into_iter().chain(new).collect()
+                let known = self.signatures(&left)?;
+                (left, known, right, false)
+            }
+        };
+        for sample in others {
+            if known.contains(&self.paced_signature(&sample)?) == wanted {
+                result.push(sample);
             }
         }
+        Ok(result)
     }
 
     fn join(
@@ -262,7 +270,7 @@ impl<'a> Matching<'a> {
         let mut matched: HashSet<(Labels, Labels)> = HashSet::new();
         let mut results = Vec::new();
         for sample in many {
-            let signature = self.signature(&sample.labels);
+            let signature = self.paced_signature(&sample)?;
             let Some(partner) = one.get(&signature) else { continue };
             let (first, second) =
                 if swapped { (partner.value, sample.value) } else { (sample.value, partner.value) };
@@ -292,7 +300,7 @@ impl<'a> Matching<'a> {
     fn unique(&self, samples: Vec<Sample>, swapped: bool) -> Result<HashMap<Labels, Sample>> {
         let mut unique: HashMap<Labels, Sample> = HashMap::with_capacity(samples.len());
         for sample in samples {
-            let signature = self.signature(&sample.labels);
+            let signature = self.paced_signature(&sample)?;
             if let Some(other) = unique.get(&signature) {
                 let side = if swapped { "left" } else { "right" };
                 return Err(QueryError::Execution(format!(

@@ -81,12 +81,14 @@ impl Evaluator<'_> {
                 samples.sort_by(|left, right| order(left.value, right.value));
                 samples
             }
-            "label_replace" => labels::replace(vector(0)?, &text(1)?, &text(2)?, &text(3)?, &text(4)?)?,
+            "label_replace" => {
+                labels::replace(&self.pace, vector(0)?, [&text(1)?, &text(2)?, &text(3)?, &text(4)?])?
+            }
             "label_join" => {
                 let sources = (3..arguments.len()).map(text).collect::<Result<Vec<String>>>()?;
                 labels::join(vector(0)?, &text(1)?, &text(2)?, &sources)?
             }
-            "histogram_quantile" => histogram::quantiles(scalar(0)?, vector(1)?, time_ms),
+            "histogram_quantile" => histogram::quantiles(&self.pace, scalar(0)?, vector(1)?, time_ms)?,
             _ => return Err(QueryError::Unsupported(format!("the function {name}()"))),
         };
         refuse_duplicates(&samples)?;
@@ -108,36 +110,36 @@ impl Evaluator<'_> {
                     _ => gauge,
                 };
                 let ranges = ranges(0)?;
-                reduce(&ranges, time_ms, |points| rate::extrapolated(points, &ranges, kind))
+                self.reduce(&ranges, time_ms, |points| rate::extrapolated(points, &ranges, kind))?
             }
-            "irate" => reduce(&ranges(0)?, time_ms, |points| rate::instant(points, per_second)),
-            "idelta" => reduce(&ranges(0)?, time_ms, |points| rate::instant(points, gauge)),
-            "deriv" => reduce(&ranges(0)?, time_ms, |points| {
+            "irate" => self.reduce(&ranges(0)?, time_ms, |points| rate::instant(points, per_second))?,
+            "idelta" => self.reduce(&ranges(0)?, time_ms, |points| rate::instant(points, gauge))?,
+            "deriv" => self.reduce(&ranges(0)?, time_ms, |points| {
                 rate::regression(points, points[0].time_ms).map(|(slope, _)| slope)
-            }),
+            })?,
             "predict_linear" => {
                 let ahead = self.scalar(arguments[1], time_ms)?;
-                reduce(&ranges(0)?, time_ms, |points| {
+                self.reduce(&ranges(0)?, time_ms, |points| {
                     rate::regression(points, time_ms).map(|(slope, intercept)| slope * ahead + intercept)
-                })
+                })?
             }
-            "avg_over_time" => reduce(&ranges(0)?, time_ms, all(over_time::avg)),
-            "sum_over_time" => reduce(&ranges(0)?, time_ms, all(over_time::sum)),
-            "min_over_time" => reduce(&ranges(0)?, time_ms, all(over_time::min)),
-            "max_over_time" => reduce(&ranges(0)?, time_ms, all(over_time::max)),
-            "count_over_time" => reduce(&ranges(0)?, time_ms, |points| Some(points.len() as f64)),
-            "present_over_time" => reduce(&ranges(0)?, time_ms, |_| Some(1.0)),
-            "stdvar_over_time" => reduce(&ranges(0)?, time_ms, all(over_time::variance)),
+            "avg_over_time" => self.reduce(&ranges(0)?, time_ms, all(over_time::avg))?,
+            "sum_over_time" => self.reduce(&ranges(0)?, time_ms, all(over_time::sum))?,
+            "min_over_time" => self.reduce(&ranges(0)?, time_ms, all(over_time::min))?,
+            "max_over_time" => self.reduce(&ranges(0)?, time_ms, all(over_time::max))?,
+            "count_over_time" => self.reduce(&ranges(0)?, time_ms, |points| Some(points.len() as f64))?,
+            "present_over_time" => self.reduce(&ranges(0)?, time_ms, |_| Some(1.0))?,
+            "stdvar_over_time" => self.reduce(&ranges(0)?, time_ms, all(over_time::variance))?,
             "stddev_over_time" => {
-                reduce(&ranges(0)?, time_ms, |points| Some(over_time::variance(points).sqrt()))
+                self.reduce(&ranges(0)?, time_ms, |points| Some(over_time::variance(points).sqrt()))?
             }
-            "changes" => reduce(&ranges(0)?, time_ms, all(over_time::changes)),
-            "resets" => reduce(&ranges(0)?, time_ms, all(over_time::resets)),
+            "changes" => self.reduce(&ranges(0)?, time_ms, all(over_time::changes))?,
+            "resets" => self.reduce(&ranges(0)?, time_ms, all(over_time::resets))?,
             "quantile_over_time" => {
                 let q = self.scalar(arguments[0], time_ms)?;
-                reduce(&ranges(1)?, time_ms, |points| {
+                self.reduce(&ranges(1)?, time_ms, |points| {
                     Some(over_time::quantile(q, points.iter().map(|point| point.value).collect()))
-                })
+                })?
             }
             "last_over_time" => {
                 // The one function of a range that keeps the metric's name: its value is a sample of the metric.
@@ -149,6 +151,23 @@ impl Evaluator<'_> {
             }
             _ => return Ok(None),
         }))
+    }
+
+    /// One number for each series; `None` leaves the series out.
+    fn reduce(
+        &self,
+        ranges: &Ranges,
+        time_ms: i64,
+        number: impl Fn(&[Point]) -> Option<f64>,
+    ) -> Result<Vec<Sample>> {
+        let mut samples = Vec::with_capacity(ranges.series.len());
+        for series in &ranges.series {
+            self.pace.step()?;
+            if let Some(value) = number(&series.points) {
+                samples.push(Sample { labels: series.labels.without_name(), time_ms, value });
+            }
+        }
+        Ok(samples)
     }
 
     /// When each sample was taken; for anything but a selector, the time of evaluation.
@@ -164,18 +183,6 @@ impl Evaluator<'_> {
         };
         Ok(samples.into_iter().map(stamp).collect())
     }
-}
-
-/// One number for each series; `None` leaves the series out.
-fn reduce(ranges: &Ranges, time_ms: i64, number: impl Fn(&[Point]) -> Option<f64>) -> Vec<Sample> {
-    ranges
-        .series
-        .iter()
-        .filter_map(|series| {
-            let value = number(&series.points)?;
-            Some(Sample { labels: series.labels.without_name(), time_ms, value })
-        })
-        .collect()
 }
 
 /// Functions that change each number by itself.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::Result;
+use crate::interrupt::Pace;
 use crate::labels::Labels;
 use crate::value::Sample;
 
@@ -12,21 +14,20 @@ struct Bucket {
 
 /// A quantile for each histogram, without the name that told it from others. Series whose `le` is not a number are
 /// ignored.
-pub(super) fn quantiles(q: f64, samples: Vec<Sample>, time_ms: i64) -> Vec<Sample> {
+pub(super) fn quantiles(pace: &Pace, q: f64, samples: Vec<Sample>, time_ms: i64) -> Result<Vec<Sample>> {
     let mut histograms: BTreeMap<Labels, Vec<Bucket>> = BTreeMap::new();
     for sample in samples {
+        pace.step()?;
         let Some(upper) = sample.labels.value("le").and_then(bound) else { continue };
         let labels = sample.labels.filter(|name| name != "le");
         histograms.entry(labels).or_default().push(Bucket { upper, count: sample.value });
     }
-    histograms
-        .into_iter()
-        .map(|(labels, buckets)| Sample {
-            labels: labels.without_name(),
-            time_ms,
-            value: quantile(q, buckets),
-        })
-        .collect()
+    let one = |(labels, buckets): (Labels, Vec<Bucket>)| Sample {
+        labels: labels.without_name(),
+        time_ms,
+        value: quantile(q, buckets),
+    };
+    Ok(histograms.into_iter().map(one).collect())
 }
 
 fn bound(text: &str) -> Option<f64> {

@@ -6,22 +6,22 @@ use promql_parser::parser::Expr;
 
 use super::{Result, refuse_duplicates};
 use crate::QueryError;
+use crate::interrupt::Pace;
 use crate::labels::{Labels, METRIC_NAME};
 use crate::value::Sample;
 
 /// Sets a label from another's value where that matches a regular expression as a whole.
 pub(super) fn replace(
+    pace: &Pace,
     mut samples: Vec<Sample>,
-    target: &str,
-    replacement: &str,
-    source: &str,
-    pattern: &str,
+    [target, replacement, source, pattern]: [&str; 4],
 ) -> Result<Vec<Sample>> {
     let regex = regexp::compile(&format!("^(?s:{pattern})$")).map_err(|_| {
         QueryError::Execution(format!("invalid regular expression in label_replace(): {pattern}"))
     })?;
     valid_target(target, "label_replace")?;
     for sample in &mut samples {
+        pace.step()?;
         let value = sample.labels.value(source).unwrap_or_default();
         if let Some(captures) = regex.captures(value) {
             sample.labels = sample.labels.with(target, &captures.expand(replacement));

@@ -12,13 +12,15 @@ mod rate;
 mod time;
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
 use promql_parser::parser::{AtModifier, Expr, MatrixSelector, Offset, SubqueryExpr, VectorSelector};
 
+use crate::interrupt::{Interrupt, Pace};
 use crate::labels::Labels;
-use crate::store::{Point, Selection, Store, is_stale};
+use crate::store::{Point, Selection, Store, Take, copied, is_stale};
 use crate::value::{RangeSeries, Sample, Value};
 use crate::{EngineConfig, QueryError};
 
@@ -31,6 +33,7 @@ pub(crate) struct Evaluator<'a> {
     end_ms: i64,
     samples_read: Cell<usize>,
     steps_taken: Cell<usize>,
+    pace: Pace,
 }
 
 /// The samples of a range for each series, and which range that is.
@@ -44,8 +47,34 @@ struct Ranges {
 type Result<T> = std::result::Result<T, QueryError>;
 
 impl<'a> Evaluator<'a> {
-    pub(crate) fn new(store: &'a Store, config: EngineConfig, start_ms: i64, end_ms: i64) -> Evaluator<'a> {
-        Evaluator { store, config, start_ms, end_ms, samples_read: Cell::new(0), steps_taken: Cell::new(0) }
+    pub(crate) fn new(
+        store: &'a Store,
+        config: EngineConfig,
+        (start_ms, end_ms): (i64, i64),
+        interrupt: Interrupt,
+    ) -> Evaluator<'a> {
+        Evaluator {
+            store,
+            config,
+            start_ms,
+            end_ms,
+            samples_read: Cell::new(0),
+            steps_taken: Cell::new(0),
+            pace: Pace::new(interrupt),
+        }
+    }
+
+    /// The series that a selector matches and that had a sample in a time, both ends included.
+    pub(crate) fn series(
+        &self,
+        selector: &VectorSelector,
+        start_ms: i64,
+        end_ms: i64,
+    ) -> Result<Vec<Labels>> {
+        self.look(selector, (start_ms.saturating_sub(1), end_ms), |labels, points, wanted| {
+            let is_alive = points.range(wanted).any(|point| !is_stale(point.value));
+            Ok(is_alive.then(|| labels.clone()))
+        })
     }
 
     /// The value at a time. Samples of a vector stand for that time, whenever they were taken.
@@ -97,6 +126,7 @@ impl<'a> Evaluator<'a> {
     }
 
     fn eval(&self, expr: &Expr, time_ms: i64) -> Result<Value> {
+        self.pace.check()?;
         match expr {
             Expr::NumberLiteral(number) => Ok(Value::Scalar(number.val)),
             Expr::StringLiteral(text) => Ok(Value::String(text.val.clone())),
@@ -147,19 +177,22 @@ impl<'a> Evaluator<'a> {
     /// The latest sample of each series within the lookback; its time is when it was taken.
     fn select(&self, selector: &VectorSelector, time_ms: i64) -> Result<Vec<Sample>> {
         let until = self.resolve(time_ms, selector.at.as_ref(), selector.offset.as_ref());
-        let found = self.store.select(
-            selection(selector)?,
-            until.saturating_sub(millis(self.config.lookback)),
-            until,
-        );
-        self.count(found.len())?;
-        Ok(found
-            .into_iter()
-            .filter_map(|(labels, points)| {
-                let last = points.last().filter(|point| !is_stale(point.value))?;
-                Some(Sample { labels, time_ms: last.time_ms, value: last.value })
-            })
-            .collect())
+        let after = until.saturating_sub(millis(self.config.lookback));
+        self.look(selector, (after, until), |labels, points, wanted| {
+            self.count(1)?;
+            let last = points.range(wanted).last().filter(|point| !is_stale(point.value));
+            Ok(last.map(|last| Sample { labels: labels.clone(), time_ms: last.time_ms, value: last.value }))
+        })
+    }
+
+    /// What is taken of each series that a selector matches and that has points in `(after, until]`.
+    fn look<T>(
+        &self,
+        selector: &VectorSelector,
+        times: (i64, i64),
+        take: impl Fn(&Labels, &VecDeque<Point>, Range<usize>) -> Result<Option<T>>,
+    ) -> Result<Vec<T>> {
+        self.store.look(selection(selector)?, times, &mut Paced { pace: &self.pace, take })
     }
 
     /// The samples that a range selector or a subquery means.
@@ -176,15 +209,13 @@ impl<'a> Evaluator<'a> {
         let MatrixSelector { vs, range } = selector;
         let end_ms = self.resolve(time_ms, vs.at.as_ref(), vs.offset.as_ref());
         let start_ms = end_ms.saturating_sub(millis(*range));
-        let found = self.store.select(selection(vs)?, start_ms, end_ms);
-        self.count(found.iter().map(|(_, points)| points.len()).sum())?;
-        let series = found
-            .into_iter()
-            .filter_map(|(labels, mut points)| {
-                points.retain(|point| !is_stale(point.value));
-                (!points.is_empty()).then_some(RangeSeries { labels, points })
-            })
-            .collect();
+        let series = self.look(vs, (start_ms, end_ms), |labels, points, wanted| {
+            // Counted before they are copied.
+            self.count(wanted.len())?;
+            let mut points = copied(points, wanted);
+            points.retain(|point| !is_stale(point.value));
+            Ok((!points.is_empty()).then(|| RangeSeries { labels: labels.clone(), points }))
+        })?;
         Ok(Ranges { series, start_ms, end_ms })
     }
 
@@ -236,8 +267,28 @@ impl<'a> Evaluator<'a> {
     }
 }
 
+/// Takes what a function says, as long as there is time.
+struct Paced<'p, F> {
+    pace: &'p Pace,
+    take: F,
+}
+
+impl<T, F: Fn(&Labels, &VecDeque<Point>, Range<usize>) -> Result<Option<T>>> Take for Paced<'_, F> {
+    type Taken = T;
+    type Error = QueryError;
+
+    fn look(&mut self) -> Result<()> {
+        self.pace.step()
+    }
+
+    fn take(&mut self, labels: &Labels, points: &VecDeque<Point>, wanted: Range<usize>) -> Result<Option<T>> {
+        self.pace.step()?;
+        (self.take)(labels, points, wanted)
+    }
+}
+
 /// What a selector selects. Its patterns are not cloned, which would lose what they learned in searches before.
-pub(crate) fn selection(selector: &VectorSelector) -> Result<Selection<'_>> {
+fn selection(selector: &VectorSelector) -> Result<Selection<'_>> {
     if !selector.matchers.or_matchers.is_empty() {
         return Err(QueryError::Unsupported("\"or\" between the matchers of a selector".to_owned()));
     }

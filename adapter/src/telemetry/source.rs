@@ -1,0 +1,76 @@
+//! Metrics of the metric source: memory that answers of Prometheus take, and series that the embedded engine keeps.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use engine::Engine;
+use prometheus::{IntCounter, IntCounterVec, IntGauge};
+
+use super::registrar::Registrar;
+use crate::source::prometheus::AnswerStats;
+
+/// Handles on the source's metrics. They stay 0 for the source that is not in use.
+pub(super) struct SourceMetrics {
+    pub(super) answers: OnceLock<Arc<AnswerStats>>,
+    pub(super) engine: OnceLock<Engine>,
+    answer_bytes: IntGauge,
+    answers_refused: IntCounterVec,
+    series: IntGauge,
+    series_refused: IntCounter,
+    series_evicted: IntCounter,
+}
+
+impl SourceMetrics {
+    pub(super) fn new(r: &Registrar<'_>) -> SourceMetrics {
+        let metrics = SourceMetrics {
+            answers: OnceLock::new(),
+            engine: OnceLock::new(),
+            answer_bytes: r.gauge(
+                "adapter_source_answer_bytes",
+                "Room that the answers of Prometheus under way take, in bytes.",
+            ),
+            answers_refused: r.counters(
+                "adapter_source_answers_refused_total",
+                "Answers of Prometheus that were not read to their end, by reason: larger than one may be, or no room \
+                 beside the others in time.",
+                &["reason"],
+            ),
+            series: r.gauge("adapter_embedded_series", "Series that the embedded engine keeps."),
+            series_refused: r.counter(
+                "adapter_embedded_series_refused_total",
+                "New series that the embedded engine had no room for; the scrape of their target failed.",
+            ),
+            series_evicted: r.counter(
+                "adapter_embedded_series_evicted_total",
+                "Series that were gone from their target and made room for new ones before their time.",
+            ),
+        };
+        for (reason, _) in REFUSALS {
+            metrics.answers_refused.with_label_values(&[reason]);
+        }
+        metrics
+    }
+
+    /// Takes over what others count. Not to be called twice at the same time.
+    pub(super) fn collect(&self) {
+        let raise = |counter: &IntCounter, to: u64| counter.inc_by(to.saturating_sub(counter.get()));
+        if let Some(answers) = self.answers.get() {
+            self.answer_bytes.set(answers.bytes.load(Ordering::Relaxed) as i64);
+            for (reason, count) in REFUSALS {
+                let count = count(answers).load(Ordering::Relaxed);
+                raise(&self.answers_refused.with_label_values(&[reason]), count);
+            }
+        }
+        if let Some(engine) = self.engine.get() {
+            let store = engine.store();
+            self.series.set(store.series_count() as i64);
+            raise(&self.series_refused, store.stats().refused.load(Ordering::Relaxed));
+            raise(&self.series_evicted, store.stats().evicted.load(Ordering::Relaxed));
+        }
+    }
+}
+
+type Count = fn(&AnswerStats) -> &AtomicU64;
+
+const REFUSALS: [(&str, Count); 2] =
+    [("too_large", |answers| &answers.too_large), ("no_room", |answers| &answers.no_room)];

@@ -5,6 +5,7 @@
 
 use std::io::{self, Read};
 
+use adapter::kubeconfig;
 use adapter::source::Samples;
 use adapter::source::prometheus::{read_listing, read_result};
 use apiservice::attributes::{Attributes, segments};
@@ -39,6 +40,18 @@ pub fn exposition(text: &[u8]) {
                 Err(error) => assert!(error.line >= 1 && error.line <= text.lines().count() + 1, "{error}"),
             }
         }
+    }
+}
+
+/// What stands in a kubeconfig: clusters and users, or an error with a cause; aliases make no more of it than they may.
+pub fn kubeconfig(text: &[u8]) {
+    let Ok(text) = str::from_utf8(text) else { return };
+    match kubeconfig::parse(text) {
+        Ok(config) => {
+            let count = config.clusters.len() + config.auth_infos.len();
+            assert!(count <= text.len() + MOST_FROM_ALIASES, "{count} of {} bytes", text.len());
+        }
+        Err(error) => assert!(!error.to_string().is_empty(), "refused without a cause: {text:?}"),
     }
 }
 
@@ -98,8 +111,8 @@ pub fn prometheus_result(body: &[u8]) {
 /// same however the text arrives.
 pub fn prometheus_series(body: &[u8]) {
     for status in STATUSES {
-        let listing = read_listing(status, body);
-        assert_eq!(listing, read_listing(status, Trickle(body)), "{status}");
+        let listing = read_listing(status, body, MOST_LISTED);
+        assert_eq!(listing, read_listing(status, Trickle(body), MOST_LISTED), "{status}");
         match listing {
             Ok(listing) => {
                 assert!(status.is_success(), "{status} with series");
@@ -134,11 +147,18 @@ pub fn regexp(input: &[u8]) {
     }
 }
 
-/// What stands in a rule file: rules, or faults with their places.
+/// What stands in a rule file: rules, or faults with their places; no more of either than a text and its aliases may make.
 pub fn rule_file(text: &[u8]) {
     let Ok(text) = str::from_utf8(text) else { return };
-    if let Err(faults) = rules::load(text) {
-        assert!(!faults.to_string().is_empty(), "refused without a reason: {text:?}");
+    match rules::load(text) {
+        Ok(rules) => {
+            let count = rules.custom.len() + rules.external.len();
+            assert!(count <= text.len() + MOST_FROM_ALIASES, "{count} rules of {} bytes", text.len());
+        }
+        Err(faults) => {
+            assert!(!faults.to_string().is_empty(), "refused without a reason: {text:?}");
+            assert!(faults.iter().count() <= 1000, "a fault for everything: {text:?}");
+        }
     }
 }
 
@@ -175,5 +195,7 @@ impl Read for Trickle<'_> {
     }
 }
 
+const MOST_FROM_ALIASES: usize = 10_000;
+const MOST_LISTED: usize = 1 << 20;
 const STATUSES: [StatusCode; 3] =
     [StatusCode::OK, StatusCode::UNPROCESSABLE_ENTITY, StatusCode::SERVICE_UNAVAILABLE];

@@ -24,6 +24,11 @@ fn exposition() {
 }
 
 #[test]
+fn kubeconfig() {
+    replay("kubeconfig", fuzz::kubeconfig);
+}
+
+#[test]
 fn path() {
     replay("path", fuzz::path);
 }

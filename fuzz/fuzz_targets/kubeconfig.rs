@@ -1,0 +1,5 @@
+//! [`fuzz::kubeconfig`].
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| fuzz::kubeconfig(input));

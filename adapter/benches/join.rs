@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use adapter::source::Sample;
-use adapter::values::join;
+use adapter::values::{InNamespace, join};
 use criterion::{Criterion, criterion_group, criterion_main};
 use rules::policy::Policy;
 
@@ -18,8 +18,9 @@ fn join_samples(criterion: &mut Criterion) {
         })
         .collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let namespace = Some(InNamespace { label: "namespace", namespace: "default" });
     criterion.bench_function("joining 100 samples", |bencher| {
-        bencher.iter(|| join(black_box(&samples), "pod", &names, Policy::default(), 1));
+        bencher.iter(|| join(black_box(&samples), "pod", (namespace, &names), Policy::default(), 1));
     });
 }
 

@@ -16,7 +16,7 @@ use adapter::source::{Listing, MetricSource, QueryResult};
 use adapter::telemetry::Telemetry;
 use apiservice::authn::User;
 use apiservice::query::QueryParameters;
-use apiservice::server::{Answer, ApiRequest, Handler as _};
+use apiservice::server::{Answer, ApiRequest, Handler as _, Holding};
 use apiservice::status::ApiError;
 use rules::catalog::Series;
 use tokio::sync::watch;
@@ -134,6 +134,7 @@ impl Adapter {
             query: QueryParameters::parse(query),
             user: User::default(),
             deadline: Instant::now() + Duration::from_mins(1),
+            holding: Holding::default(),
         };
         self.answerer.handle(request).await
     }
@@ -276,6 +277,81 @@ async fn of_several_samples_for_an_object_the_last_number_counts_and_the_log_say
     let parts = ["rule=rules[0]", "metric=\"requests\"", "object=a", "aggregate by <<.GroupBy>>"];
     adapter.log.one("more than one sample for an object", &parts);
     adapter.counts(r#"adapter_duplicate_samples_total{rule="rules[0]"}"#, 4);
+}
+
+#[tokio::test]
+async fn a_sample_of_another_namespace_is_of_no_object_and_the_log_says_so() {
+    let query = "sum(<<.Series>>) by (namespace, pod)";
+    let adapter =
+        Adapter::started(&rule("rules", "depth", BY_LABELS, query), &[("depth", &["namespace", "pod"])])
+            .await;
+    let of = |namespace: &'static str, value| [("namespace", namespace), ("pod", "a"), ("value", value)];
+    let (other, own) = (of("other", "1"), of("default", "2"));
+    let promql = "sum(depth) by (namespace, pod)";
+    adapter.answers(promql, &[(&own, 3.0), (&other, 77.0)]);
+    let answer = adapter.ask("custom/namespaces/default/pods/a/depth").await;
+    let Ok(Answer::MetricValues(list)) = answer else { panic!("{answer:?}") };
+    assert_eq!(list.items[0].value.to_string(), "3");
+    // Alone it is none, and one that says no namespace is taken as it is.
+    adapter.answers(promql, &[(&other, 77.0)]);
+    let error = adapter.ask("custom/namespaces/default/pods/a/depth").await.expect_err("no value");
+    assert_eq!(error.code(), 404);
+    for unnamed in [&[("pod", "a")][..], &[("namespace", ""), ("pod", "a")]] {
+        adapter.answers(promql, &[(unnamed, 5.0)]);
+        let answer = adapter.ask("custom/namespaces/default/pods/a/depth").await;
+        let Ok(Answer::MetricValues(list)) = answer else { panic!("{answer:?}") };
+        assert_eq!(list.items[0].value.to_string(), "5");
+    }
+    let parts = ["rule=rules[0]", "object=a", "namespace=other", "limit the query by <<.LabelMatchers>>"];
+    adapter.log.one("samples of another namespace", &parts);
+    adapter
+        .log
+        .one("the metric has no value", &["every sample that the query of rules[0] found is of another"]);
+    adapter.counts(r#"adapter_samples_dropped_total{reason="other_namespace"}"#, 2);
+    adapter.counts(r#"adapter_duplicate_samples_total{rule="rules[0]"}"#, 0);
+}
+
+#[tokio::test]
+async fn the_label_of_namespaces_is_the_rules_own() {
+    let labels = "{overrides: {ns: {resource: namespace}, pod: {resource: pod}}}";
+    let rules = rule("rules", "depth", labels, "sum(<<.Series>>) by (ns, pod)");
+    let adapter = Adapter::started(&rules, &[("depth", &["ns", "pod"])]).await;
+    // `namespace` means nothing to this rule.
+    let samples: Numbers<'_> = &[
+        (&[("namespace", "other"), ("ns", "default"), ("pod", "a")], 3.0),
+        (&[("namespace", "default"), ("ns", "other"), ("pod", "a")], 77.0),
+    ];
+    adapter.answers("sum(depth) by (ns, pod)", samples);
+    let answer = adapter.ask("custom/namespaces/default/pods/a/depth").await;
+    let Ok(Answer::MetricValues(list)) = answer else { panic!("{answer:?}") };
+    assert_eq!(list.items[0].value.to_string(), "3");
+}
+
+#[tokio::test]
+async fn use_of_another_namespaces_pod_is_not_shown() {
+    let adapter = Adapter::started(USAGE, &[]).await;
+    let of = |namespace| [("namespace", namespace), ("pod", "a"), ("container", "web")];
+    let (own, other) = (of("default"), of("other"));
+    for (query, value) in [("cpu", 0.5), ("memory", 1024.0)] {
+        let promql = format!(r#"{query}{{namespace="default",pod="a"}}"#);
+        adapter.answers(&promql, &[(&own, value), (&other, value * 100.0)]);
+    }
+    let answer = adapter.ask("usage/namespaces/default/pods/a").await;
+    let Ok(Answer::Pod(pod)) = answer else { panic!("{answer:?}") };
+    assert_eq!(pod.containers[0].usage.cpu.to_string(), "500m");
+    adapter.counts(r#"adapter_samples_dropped_total{reason="other_namespace"}"#, 2);
+}
+
+#[tokio::test]
+async fn an_external_metric_shows_the_namespaces_of_its_samples_as_labels() {
+    let query = "sum(<<.Series>>) by (namespace)";
+    let rules = rule("externalRules", "depth", BY_LABELS, query);
+    let adapter = Adapter::started(&rules, &[("depth", &["namespace", "pod"])]).await;
+    adapter.answers("sum(depth) by (namespace)", &[(&[("namespace", "other")], 7.0)]);
+    let answer = adapter.ask("external/namespaces/default/depth").await;
+    let Ok(Answer::ExternalMetricValues(list)) = answer else { panic!("{answer:?}") };
+    let labels = list.items[0].metric_labels.as_deref().unwrap_or_default();
+    assert_eq!(labels, [("namespace".into(), "other".into())]);
 }
 
 /// `resourceRules` of which each query is `KIND_WHAT{MATCHERS}`.

@@ -5,6 +5,7 @@
 
 mod labels;
 mod name;
+mod namespace;
 mod query;
 mod series_query;
 

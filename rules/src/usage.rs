@@ -41,6 +41,8 @@ pub struct UsagePlan {
     pub object_label: Arc<str>,
     /// The label that holds the container's name; `None` for nodes.
     pub container_label: Option<Arc<str>>,
+    /// The label that holds the namespace's name, and the namespace; `None` for nodes.
+    pub namespace: Option<(Arc<str>, Arc<str>)>,
 }
 
 impl ResourceQueries {
@@ -64,6 +66,7 @@ impl ResourceQueries {
             query: Query { rule: self.rule, promql, window: None },
             container_label: Some(Arc::clone(&self.container_label)),
             object_label: pod_label,
+            namespace: Some((namespace_label, Arc::from(namespace))),
         })
     }
 
@@ -79,6 +82,7 @@ impl ResourceQueries {
             query: Query { rule: self.rule, promql, window: None },
             object_label: node_label,
             container_label: None,
+            namespace: None,
         })
     }
 
@@ -92,6 +96,7 @@ impl ResourceQueries {
             query: Query { rule: self.rule, promql, window: None },
             object_label: node_label,
             container_label: None,
+            namespace: None,
         })
     }
 

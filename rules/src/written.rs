@@ -292,5 +292,5 @@ const SAMPLE_KEY: &str = "a_sample_key";
 const SAMPLE_VALUE: &str = "a-sample-value";
 /// The value of a label that a query asks for: valid as a name too, which it may be used as.
 const ASKED_VALUE: &str = "a_sample_value";
-const SAMPLE_NAMESPACE: &str = "a-sample-namespace";
+pub(crate) const SAMPLE_NAMESPACE: &str = "a-sample-namespace";
 const SAMPLE_OBJECT: &str = "a-sample-object";

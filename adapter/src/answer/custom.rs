@@ -20,7 +20,7 @@ use crate::relist::Snapshot;
 use crate::routes::{self, AskedObjects, CustomRequest};
 use crate::source::Samples;
 use crate::telemetry::Step;
-use crate::values::{self, Joined};
+use crate::values::{self, InNamespace, Joined};
 
 impl Answerer {
     pub(super) async fn custom(&self, request: &ApiRequest) -> Result<MetricValueList, ApiError> {
@@ -41,18 +41,23 @@ impl Answerer {
         );
         let now = SystemTime::now();
         let result = self.ask(&plan.query, &asked.metric, now, request.deadline).await?;
+        // As long as the samples, or what is made of them, are there.
+        request.holding.hold(result.held);
         let samples = match result.value {
             Samples::Vector(samples) => samples,
             other @ Samples::Scalar { .. } => {
                 return Err(self.wrong_type(&plan.query, &other, "with one sample for each object"));
             }
         };
-        let joined =
-            values::join(&samples, &plan.join_label, &names, matched.origin().policy(), unix_ms(now));
+        let namespace = matched.namespace_label().zip(asked.namespace.as_deref());
+        let in_namespace = namespace.map(|(label, namespace)| InNamespace { label, namespace });
+        let wanted = (in_namespace, &*names);
+        let policy = matched.origin().policy();
+        let joined = values::join(&samples, &plan.join_label, wanted, policy, unix_ms(now));
         self.report(plan.query.rule, &joined.dropped);
         self.report_duplicates(plan.query.rule, &asked.metric, &joined.duplicates);
+        self.report_foreign(plan.query.rule, &asked.metric, &joined.foreign);
         if joined.values.is_empty() && joined.dropped.is_empty() {
-            let namespace = matched.namespace_label().zip(asked.namespace.as_deref());
             let one_name = if let [name] = names[..] { Some(name) } else { None };
             let limits = namespace.map(|(label, namespace)| (label, Some(namespace)));
             let found = Found {
@@ -66,6 +71,10 @@ impl Answerer {
             };
             self.missing(Step::Sample, &asked, Some(&plan.query.promql), || match samples.len() {
                 0 => found.nothing(),
+                count if count == joined.foreign.count => format!(
+                    "every sample that the query of {} found is of another namespace",
+                    plan.query.rule
+                ),
                 _ => found.of_others(&plan.join_label, "an object asked for"),
             });
         } else if joined.values.is_empty() {

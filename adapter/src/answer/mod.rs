@@ -29,7 +29,7 @@ use crate::repeats::Repeats;
 use crate::served::{CUSTOM_METRICS, EXTERNAL_METRICS, METRICS};
 use crate::source::{MetricSource, QueryResult, Samples, SourceErrorClass};
 use crate::telemetry::{RuleFailure, Step, Telemetry};
-use crate::values::{Dropped, Duplicates};
+use crate::values::{Dropped, Duplicates, Foreign};
 
 /// Answers the metrics APIs.
 pub struct Answerer {
@@ -215,6 +215,22 @@ impl Answerer {
         }
     }
 
+    /// Samples of other namespaces are counted and logged: the rule's query does not look at the request's.
+    fn report_foreign(&self, rule: RuleId, metric: &str, foreign: &Foreign) {
+        self.telemetry.foreign_samples(foreign.count);
+        let Some((object, namespace)) = &foreign.example else { return };
+        if self.gaps_said.is_due((rule, metric, "foreign")) {
+            tracing::warn!(
+                %rule,
+                metric,
+                object = %bounded(object, LONGEST_ASKED),
+                namespace = %bounded(namespace, LONGEST_ASKED),
+                samples = foreign.count,
+                "samples of another namespace than the one asked for are left out: limit the query by <<.LabelMatchers>>"
+            );
+        }
+    }
+
     /// Samples that were left out are counted and logged: somebody may miss them.
     fn report(&self, rule: RuleId, dropped: &[Dropped]) {
         for dropped in dropped {
@@ -291,7 +307,7 @@ fn not_listed(snapshot: &Snapshot, metric: &str, not_found: ApiError) -> ApiErro
 
 fn source_error(class: SourceErrorClass, message: String) -> ApiError {
     match class {
-        SourceErrorClass::Unavailable => ApiError::unavailable(message),
+        SourceErrorClass::Unavailable | SourceErrorClass::Busy => ApiError::unavailable(message),
         SourceErrorClass::Timeout => ApiError::timeout(message),
         SourceErrorClass::BadQuery | SourceErrorClass::WrongType => ApiError::internal(message),
     }

@@ -213,9 +213,10 @@ impl Answerer {
     }
 
     fn report_oddities(&self, rule: RuleId, metric: &str, odd: &Oddities) {
-        let Oddities { dropped, duplicates, sum_beside_parts } = odd;
+        let Oddities { dropped, duplicates, foreign, sum_beside_parts } = odd;
         self.report(rule, dropped);
         self.report_duplicates(rule, metric, duplicates);
+        self.report_foreign(rule, metric, foreign);
         if let Some(pod) = sum_beside_parts
             && self.rules_said.is_due((rule, "sum beside parts"))
         {

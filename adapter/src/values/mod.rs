@@ -31,6 +31,27 @@ pub struct Joined {
     pub dropped: Vec<Dropped>,
     /// Samples beside the one that counts.
     pub duplicates: Duplicates,
+    /// Samples of objects in other namespaces than the one asked for.
+    pub foreign: Foreign,
+}
+
+/// The namespace that objects are asked for in, and the label by which samples say theirs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InNamespace<'a> {
+    /// The label.
+    pub label: &'a str,
+    /// The namespace.
+    pub namespace: &'a str,
+}
+
+/// Samples that say they are of another namespace: no object's of the one that was asked for, though names be equal. Upstream
+/// shows them (D80).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Foreign {
+    /// How many there are.
+    pub count: usize,
+    /// An object of one of them, and its namespace.
+    pub example: Option<(String, String)>,
 }
 
 /// Further samples for objects that already have one: the last counts, as upstream, but NaN never beside a number (D56).
@@ -68,11 +89,21 @@ pub enum DropReason {
 ///
 /// Samples of other objects and samples without the label are ignored, as upstream
 /// (`pkg/custom-provider/series_registry.go`). `now_ms` is the time of a value that `onEmpty: zero` makes up.
-pub fn join(samples: &[Sample], join_label: &str, names: &[&str], policy: Policy, now_ms: i64) -> Joined {
+pub fn join(
+    samples: &[Sample],
+    join_label: &str,
+    (namespace, names): (Option<InNamespace<'_>>, &[&str]),
+    policy: Policy,
+    now_ms: i64,
+) -> Joined {
     let mut joined = Joined::default();
     let mut by_name: HashMap<&str, &Sample> = HashMap::with_capacity(samples.len());
     for sample in samples {
         let Some(name) = sample.label(join_label) else { continue };
+        if let Some(other) = namespace.and_then(|namespace| namespace.other(sample)) {
+            joined.foreign.add(name, other);
+            continue;
+        }
         match by_name.entry(name) {
             Entry::Vacant(entry) => {
                 entry.insert(sample);
@@ -107,6 +138,20 @@ pub fn join(samples: &[Sample], join_label: &str, names: &[&str], policy: Policy
 /// Whether a further sample for an object counts instead of an earlier one.
 fn replaces(later: f64, earlier: f64) -> bool {
     !later.is_nan() || earlier.is_nan()
+}
+
+impl InNamespace<'_> {
+    /// The other namespace that a sample says it is of.
+    fn other<'s>(&self, sample: &'s Sample) -> Option<&'s str> {
+        sample.label(self.label).filter(|found| !found.is_empty() && *found != self.namespace)
+    }
+}
+
+impl Foreign {
+    fn add(&mut self, object: &str, namespace: &str) {
+        self.count += 1;
+        self.example.get_or_insert_with(|| (object.to_owned(), namespace.to_owned()));
+    }
 }
 
 impl Duplicates {

@@ -8,7 +8,7 @@ use apiservice::types::usage::Usage;
 use rules::policy::OnNan;
 use rules::usage::UsagePlan;
 
-use super::{Dropped, Duplicates, quantity};
+use super::{Dropped, Duplicates, Foreign, InNamespace, quantity};
 use crate::source::Sample;
 
 /// What one pod or node uses.
@@ -39,6 +39,8 @@ pub struct Oddities {
     pub dropped: Vec<Dropped>,
     /// Samples beside the one that counts for a container or node.
     pub duplicates: Duplicates,
+    /// Samples of objects in other namespaces than the one asked for.
+    pub foreign: Foreign,
     /// A pod with a sample for no container beside those of its containers: such a sample is most often the sum of the
     /// others, and adds up with them, as upstream.
     pub sum_beside_parts: Option<String>,
@@ -87,8 +89,13 @@ struct OfOne<'a> {
 fn by_object<'a>((plan, samples): (&'a UsagePlan, &'a [Sample])) -> (BTreeMap<&'a str, OfOne<'a>>, Oddities) {
     let mut objects: BTreeMap<&str, OfOne<'_>> = BTreeMap::new();
     let mut odd = Oddities::default();
+    let namespace = plan.namespace.as_ref().map(|(label, namespace)| InNamespace { label, namespace });
     for sample in samples {
         let Some(object) = sample.label(&plan.object_label) else { continue };
+        if let Some(other) = namespace.and_then(|namespace| namespace.other(sample)) {
+            odd.foreign.add(object, other);
+            continue;
+        }
         let container =
             plan.container_label.as_deref().map_or("", |label| sample.label(label).unwrap_or_default());
         let name = || if container.is_empty() { object.to_owned() } else { format!("{object}/{container}") };

@@ -8,10 +8,11 @@ use promql_parser::parser::value::ValueType;
 
 use super::Warning;
 use super::labels::Fate;
+use super::namespace;
 use crate::compile::{QueryTemplate, RuleId};
 use crate::config::Place;
 use crate::resource::ResolvedLabels;
-use crate::written::{Sample, Uses, each_name};
+use crate::written::{SAMPLE_NAMESPACE, Sample, Uses, each_name};
 
 /// A template and what is known of its requests.
 pub(super) struct Subject<'a> {
@@ -108,6 +109,7 @@ pub(super) fn lint(
             return;
         }
     };
+    subject.ignores_in_part(&rendered, warnings);
     let expected = match (tree.value_type(), subject.yields) {
         (ValueType::Vector, _) | (ValueType::Scalar, Yields::VectorOrScalar) => None,
         (found, Yields::Vector) => Some((found, "an instant vector with a sample for each object")),
@@ -165,6 +167,25 @@ impl Subject<'_> {
         let reason = if selector { "it does not use <<.LabelMatchers>>" } else { "it is not in the query" };
         let message = format!("the {what} no effect on {}: {reason}", self.field);
         warnings.push(self.place.fault(message).into());
+    }
+
+    /// A part of the result that the namespace of a request does not limit, though it limits another.
+    fn ignores_in_part(&self, rendered: &[(Candidate, String, Uses)], warnings: &mut Vec<Warning>) {
+        let limited = |(candidate, _, uses): &&(Candidate, String, Uses)| {
+            candidate.namespace_label.is_some() && uses.namespace
+        };
+        let Some(tree) = rendered.iter().find(limited).and_then(|(_, text, _)| promql::parse(text).ok())
+        else {
+            return;
+        };
+        if let Some(part) = namespace::unlimited(&tree, SAMPLE_NAMESPACE) {
+            let message = format!(
+                "the namespace of a request has no effect on {part}, a part of {}: the result has samples of every \
+                 namespace beside those of the one asked for",
+                self.field
+            );
+            warnings.push(self.place.fault(message).into());
+        }
     }
 
     /// Whether no label is left that tells whose each sample is.

@@ -5,7 +5,10 @@
 //! Each start makes a new authority, so the files of an earlier run stop working with its server. The kubeconfig and the
 //! keys are readable by their owner only. Without a given folder they lie in a temporary one, which is removed at the end.
 
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -38,10 +41,12 @@ impl Standalone {
     /// What cannot be written.
     pub fn prepare(dir: Option<&Path>) -> Result<Standalone, AuthorityError> {
         let (dir, temporary) = if let Some(dir) = dir {
+            own_folder(dir).map_err(|cause| AuthorityError::Write { path: dir.to_owned(), cause })?;
             (dir.to_owned(), None)
         } else {
             let temporary = tempfile::Builder::new()
                 .prefix("adapter-standalone-")
+                .permissions(Permissions::from_mode(OWN))
                 .tempdir()
                 .map_err(|cause| AuthorityError::Write { path: std::env::temp_dir(), cause })?;
             (temporary.path().to_owned(), Some(temporary))
@@ -113,6 +118,31 @@ impl Standalone {
     }
 }
 
+/// Makes a folder for this user alone, or takes one that others cannot write to: whoever can puts another kubeconfig there,
+/// with a command that its user then runs.
+fn own_folder(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(OWN).create(dir)?;
+    let folder = fs::metadata(dir)?;
+    // The owner of what is made there is this user.
+    let probe = tempfile::tempfile_in(dir)?.metadata()?;
+    if folder.uid() != probe.uid() {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("expected a folder of user {}, found one of user {}", probe.uid(), folder.uid()),
+        ));
+    }
+    if folder.mode() & WRITABLE_BY_OTHERS != 0 {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!(
+                "expected a folder that others cannot write to, found the mode {:o}; chmod go-w mends it",
+                folder.mode() & 0o7777
+            ),
+        ));
+    }
+    Ok(())
+}
+
 fn base64(bytes: &[u8]) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.encode(bytes)
@@ -121,3 +151,45 @@ fn base64(bytes: &[u8]) -> String {
 const NAME: &str = "standalone";
 const PUBLIC: u32 = 0o644;
 const PRIVATE: u32 = 0o600;
+const OWN: u32 = 0o700;
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::chown;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).expect("it is there").mode() & 0o777
+    }
+
+    #[test]
+    fn the_folder_by_default_is_the_users_own_and_is_removed() {
+        let standalone = Standalone::prepare(None).expect("a folder");
+        let dir = standalone.dir.clone();
+        assert_eq!((mode(&dir), mode(&standalone.key())), (0o700, 0o600));
+        drop(standalone);
+        assert!(!dir.exists());
+    }
+
+    #[test]
+    fn a_folder_of_others_is_refused() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let dir = parent.path().join("new/deep");
+        drop(Standalone::prepare(Some(&dir)).expect("a new folder"));
+        assert_eq!(mode(&dir), 0o700);
+        for bad in [0o777, 0o770, 0o702, 0o1777] {
+            fs::set_permissions(&dir, Permissions::from_mode(bad)).expect("ours");
+            let error = Standalone::prepare(Some(&dir)).err().expect("writable by others").to_string();
+            assert!(error.contains("expected a folder that others cannot write to"), "{error}");
+        }
+        fs::set_permissions(&dir, Permissions::from_mode(0o755)).expect("ours");
+        drop(Standalone::prepare(Some(&dir)).expect("others may read"));
+        // Only root can give a folder away.
+        if chown(&dir, Some(65534), None).is_ok() {
+            let error = Standalone::prepare(Some(&dir)).err().expect("another's").to_string();
+            assert!(error.contains("found one of user 65534"), "{error}");
+        }
+    }
+}

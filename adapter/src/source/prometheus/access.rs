@@ -3,8 +3,7 @@
 //! Of several credentials one is used, in the order in which upstream's HTTP client comes to them: the header flag, the
 //! user in the URL, the token file, the kubeconfig or the service account.
 
-use std::fs::File;
-use std::io::Read as _;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -16,6 +15,7 @@ use reqwest::Url;
 
 use super::proxy::Proxy;
 use super::{KubernetesAuth, PrometheusSettings, kubeconfig};
+use crate::files;
 
 /// What gives access to Prometheus. Files are named here and read where they are used.
 #[derive(Clone)]
@@ -128,7 +128,39 @@ impl Access {
             ));
         }
         access.credentials = credentials;
+        access.notices.extend(access.in_the_clear(settings));
         Ok(access)
+    }
+
+    /// Who can read the credentials on their way: by plain HTTP everybody between, and a proxy among them. What stays on
+    /// this machine is not on its way.
+    fn in_the_clear(&self, settings: &PrometheusSettings) -> Option<String> {
+        if settings.url.scheme() != "http" {
+            return None;
+        }
+        let named = self.credentials.first().map(|credential| credential.name.clone());
+        let what = named.or_else(|| {
+            let secret = self.headers.iter().find(|(name, _)| is_secret(name))?;
+            Some(format!("the header {}", secret.0))
+        })?;
+        // One that cannot be used is refused with the client.
+        let proxy = self.proxy.as_ref().or_else(|| settings.proxies.proxy_for(&settings.url).ok().flatten());
+        if let Some(proxy) = proxy {
+            return Some(format!(
+                "{what} is sent to the proxy {proxy} in plain HTTP: it, and whoever is between, can read it; expected https \
+                 in --prometheus-url, or the host in NO_PROXY"
+            ));
+        }
+        let host = settings.url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        let is_local = host == "localhost"
+            || host.ends_with(".localhost")
+            || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        (!is_local).then(|| {
+            format!(
+                "{what} is sent in plain HTTP: whoever is between this and Prometheus can read it; expected https in \
+                 --prometheus-url"
+            )
+        })
     }
 
     /// No credentials, and the system's authorities.
@@ -228,6 +260,14 @@ impl Material {
     }
 }
 
+/// Whether a header is one that proves something. Others, such as the tenant's name, are not secret.
+fn is_secret(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    ["auth", "token", "key", "secret", "password", "cookie", "impersonate"]
+        .iter()
+        .any(|part| name.contains(part))
+}
+
 /// The user in the URL.
 fn of_url(url: &Url) -> Result<Option<Credential>, String> {
     if url.username().is_empty() && url.password().is_none() {
@@ -251,13 +291,69 @@ fn service_account(folder: &Path) -> Access {
 
 /// A file of a size that certificates and tokens have.
 pub(super) fn read(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LARGEST_FILE {
-        return Err(std::io::Error::other(format!("expected at most {LARGEST_FILE} bytes")));
-    }
-    Ok(bytes)
+    files::read(path, LARGEST_FILE)
 }
 
 /// The largest bundles of authorities have a quarter of a megabyte.
-const LARGEST_FILE: u64 = 8 << 20;
+const LARGEST_FILE: usize = 8 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::super::Proxies;
+    use super::*;
+
+    /// What is said of a Prometheus that is asked with a header.
+    fn said(url: &str, header: Option<(&'static str, &'static str)>, proxies: Proxies) -> Vec<String> {
+        let mut settings = PrometheusSettings::new(url.parse().expect("a URL"));
+        settings.headers = header
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .into_iter()
+            .collect();
+        settings.proxies = proxies;
+        Access::of(&settings).map(|access| access.notices).unwrap_or_default()
+    }
+
+    #[test]
+    fn credentials_in_plain_http_are_warned_of() {
+        let token = Some(("authorization", "Bearer t0p"));
+        for (url, header, warned) in [
+            ("http://prometheus:9090", token, true),
+            ("http://user:pass@prometheus:9090", None, true),
+            ("http://192.0.2.1:9090", Some(("x-api-key", "t0p")), true),
+            ("https://prometheus:9090", token, false),
+            ("http://prometheus:9090", None, false),
+            ("http://prometheus:9090", Some(("x-scope-orgid", "team")), false),
+            ("http://127.0.0.1:9090", token, false),
+            ("http://[::1]:9090", token, false),
+            ("http://localhost:9090", token, false),
+        ] {
+            let said = said(url, header, Proxies::default());
+            assert_eq!(said.len(), usize::from(warned), "{url} {header:?}: {said:?}");
+            assert!(!said.concat().contains("t0p") && !said.concat().contains("pass@"), "{said:?}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_that_reads_the_credentials_is_named() {
+        let token = Some(("authorization", "Bearer t0p"));
+        let proxies = |no_proxy: &'static str| {
+            Proxies::read(move |name| match name {
+                "HTTP_PROXY" | "HTTPS_PROXY" => Some("http://proxy.corp:3128".to_owned()),
+                "NO_PROXY" => Some(no_proxy.to_owned()),
+                _ => None,
+            })
+        };
+        for (url, no_proxy, named) in [
+            ("http://prometheus:9090", "", true),
+            // Inside TLS the proxy sees nothing.
+            ("https://prometheus:9090", "", false),
+            ("http://prometheus:9090", "prometheus", false),
+            // Never asked for this machine, as in Go.
+            ("http://127.0.0.1:9090", "", false),
+            ("http://localhost:9090", "", false),
+        ] {
+            let said = said(url, token, proxies(no_proxy)).concat();
+            assert_eq!(said.contains("proxy http://proxy.corp:3128"), named, "{url}: {said}");
+        }
+    }
+}

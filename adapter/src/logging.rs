@@ -1,5 +1,8 @@
 //! How the program logs: one line an event, on standard error, as text or as JSON.
 
+use std::io::{self, Write};
+
+use apiservice::printable::printable;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -18,12 +21,30 @@ pub enum Format {
 /// and more everything.
 pub fn start(format: Format, verbosity: i32) {
     let registry = tracing_subscriber::registry().with(filter(verbosity));
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer().with_writer(|| Lines(io::stderr()));
     // A test or an embedding program may have set a subscriber already; then that one stays.
     let _ = match format {
         Format::Text => registry.with(lines.with_ansi(false)).try_init(),
         Format::Json => registry.with(lines.json().flatten_event(true)).try_init(),
     };
+}
+
+/// Writes events, each of which arrives as one line. What others say may be in any field of it: nothing in it ends the line
+/// or commands a terminal.
+struct Lines<W>(W);
+
+impl<W: Write> Write for Lines<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(line));
+        let mut safe = printable(&text).into_owned();
+        safe.push('\n');
+        self.0.write_all(safe.as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// Other people's crates log what they do at levels that are useful only to them, and what they were given with it: they
@@ -47,6 +68,8 @@ const OURS: [&str; 4] = ["adapter", "apiservice", "engine", "rules"];
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use tracing::Level;
 
     use super::*;
@@ -69,6 +92,50 @@ mod tests {
             assert_eq!(filter.would_enable("engine", &Level::TRACE), trace, "{verbosity}");
             assert!(!filter.would_enable("reqwest::connect", &Level::DEBUG), "{verbosity}");
             assert!(!filter.would_enable("h2::codec", &Level::INFO), "{verbosity}");
+        }
+    }
+
+    /// What is written of an event whose message, error and field hold commands.
+    fn written(format: Format) -> String {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&written);
+        let lines = tracing_subscriber::fmt::layer().with_writer(move || Lines(Sink(Arc::clone(&sink))));
+        let registry = tracing_subscriber::registry();
+        let log = || {
+            let error = "boom\nFORGED INFO all is well\u{1b}[31m\u{9b}2J";
+            tracing::warn!(%error, value = %"a\rb", "said {}", "\u{1b}]0;title\u{7}\n");
+        };
+        match format {
+            Format::Text => tracing::subscriber::with_default(registry.with(lines.with_ansi(false)), log),
+            Format::Json => tracing::subscriber::with_default(registry.with(lines.json()), log),
+        }
+        String::from_utf8(written.lock().expect("no writer panics").clone()).expect("text")
+    }
+
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no writer panics").extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_event_is_one_line_without_commands_whatever_others_say() {
+        for format in [Format::Text, Format::Json] {
+            let written = written(format);
+            let line = written.strip_suffix('\n').expect("a line");
+            assert!(!line.contains(char::is_control), "{line:?}");
+            assert!(line.contains("boom") && line.contains("title"), "{line}");
+            if format == Format::Json {
+                let event: serde_json::Value = serde_json::from_str(line).expect("JSON");
+                assert_eq!(event["fields"]["error"], "boom\nFORGED INFO all is well\u{1b}[31m\u{9b}2J");
+            }
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod go_duration;
 pub mod health;
 pub mod negotiate;
 pub mod openapi;
+pub mod printable;
 pub mod quantity;
 pub mod query;
 mod respond;

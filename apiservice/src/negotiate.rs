@@ -268,7 +268,7 @@ fn wants_pretty(request: &Parts, query: &QueryParameters) -> bool {
 /// 406 of a route that makes none of the media types that are named (contract, section 7.2).
 pub fn no_media_type(produces: &[&str]) -> ApiError {
     let message = format!("406: Not Acceptable\n\nAvailable representations: {}", produces.join(", "));
-    ApiError::new(Class::NotAcceptable, message, Some(Details::default()))
+    ApiError::verbatim(Class::NotAcceptable, message, Some(Details::default()))
 }
 
 /// 406 when no clause's parameters can be honoured.

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::encode::Object;
 use crate::encode::protobuf::{Encode, Message};
+use crate::printable::printable;
 use crate::types::ListMeta;
 
 /// What kind of failure it is.
@@ -101,9 +102,15 @@ pub struct Cause {
 }
 
 impl ApiError {
-    /// An error of a class with `details`; `Some(Details::default())` is written as `{}`.
+    /// An error of a class with `details`; `Some(Details::default())` is written as `{}`. What others say may be in the
+    /// message, which kubectl shows as it is: it has no control characters.
     pub fn new(class: Class, message: impl Into<String>, details: Option<Details>) -> ApiError {
-        ApiError { class, message: message.into(), details: details.map(Box::new) }
+        ApiError::verbatim(class, printable(&message.into()).into_owned(), details)
+    }
+
+    /// An error whose message is upstream's to the letter, line breaks included. Nothing of others is in it.
+    pub(crate) fn verbatim(class: Class, message: String, details: Option<Details>) -> ApiError {
+        ApiError { class, message, details: details.map(Box::new) }
     }
 
     /// Row 1: the metric, or the resource, is unknown, or no object matches.

@@ -45,7 +45,7 @@ pub struct InNamespace<'a> {
 }
 
 /// Samples that say they are of another namespace: no object's of the one that was asked for, though names be equal. Upstream
-/// shows them (D80).
+/// shows them (D78).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Foreign {
     /// How many there are.

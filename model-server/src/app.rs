@@ -226,7 +226,8 @@ pub fn check(config: &Config) -> Result<String, AppError> {
         );
     }
     Ok(format!(
-        "{name}: model {:?}, version {}, by {backend} on {device}: input {:?} [-1, {}], output {:?} [-1, {}], batches of up to {} rows: ok",
+        "{name}: model {:?}, version {}, by {backend} on {device}: input {:?} [-1, {}], output {:?} [-1, {}], \
+         batches of up to {} rows: ok",
         config.model.name,
         found.version,
         shape.input.name,

@@ -103,9 +103,10 @@ pub struct Flags {
         value_name = "BYTES"
     )]
     pub max_body_bytes: String,
-    /// Memory in bytes for all request bodies that are being received or decompressed, and for inputs above 64 KiB that wait;
-    /// 503 with Retry-After for one that finds none left. Bodies above 64 KiB leave a quarter of it to smaller ones, and while half of it is taken a body has two
-    /// seconds to arrive [default: 67108864, or four times --max-body-bytes if that is more].
+    /// Memory in bytes for all request bodies that are being received or decompressed, and for inputs above 64
+    /// KiB that wait; 503 with Retry-After for one that finds none left. Bodies above 64 KiB leave a quarter of
+    /// it to smaller ones, and while half of it is taken a body has two seconds to arrive [default: 67108864,
+    /// or four times --max-body-bytes if that is more].
     #[arg(long, help_heading = "Connections", env = "MODEL_SERVER_MAX_BODY_MEMORY", value_name = "BYTES")]
     pub max_body_memory: Option<String>,
 
@@ -191,8 +192,9 @@ pub struct Flags {
         value_name = "TIME"
     )]
     pub inline_below: String,
-    /// Executions with made-up input before the server says it is ready, for one row and for the largest batch; one for the sizes
-    /// between, 2, 4, 8 and so on, and fewer if one takes more than a second. 0: none, and no look at the memory either.
+    /// Executions with made-up input before the server says it is ready, for one row and for the largest batch;
+    /// one for the sizes between, 2, 4, 8 and so on, and fewer if one takes more than a second. 0: none, and no
+    /// look at the memory either.
     #[arg(
         long,
         help_heading = "Model",
@@ -201,12 +203,13 @@ pub struct Flags {
         value_name = "COUNT"
     )]
     pub warmup_iterations: String,
-    /// Memory in bytes that the process may take. Batch sizes are tried one after the other, and one that is expected to take more
-    /// is not used [default: what the control group's limit or the machine leave, less a tenth and --max-body-memory].
+    /// Memory in bytes that the process may take. Batch sizes are tried one after the other, and one that is
+    /// expected to take more is not used [default: what the control group's limit or the machine leave, less a
+    /// tenth and --max-body-memory].
     #[arg(long, help_heading = "Model", env = "MODEL_SERVER_MAX_MEMORY", value_name = "BYTES")]
     pub max_memory: Option<String>,
-    /// Failed requests in a row after which the model is executed with the warm-up input: if it fails on that, too, the server is
-    /// neither ready nor live until it succeeds. 0: never.
+    /// Failed requests in a row after which the model is executed with the warm-up input: if it fails on that,
+    /// too, the server is neither ready nor live until it succeeds. 0: never.
     #[arg(
         long,
         help_heading = "Model",

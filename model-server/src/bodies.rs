@@ -1,6 +1,6 @@
-//! The memory and the time that request bodies may take while they are received and decompressed, and the memory of what is read
-//! from them while it waits. All share one budget, so that no number of connections, streams and waiting requests adds up to more
-//! than the process has.
+//! The memory and the time that request bodies may take while they are received and decompressed, and the memory of
+//! what is read from them while it waits. All share one budget, so that no number of connections, streams and waiting
+//! requests adds up to more than the process has.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -66,8 +66,8 @@ impl BodyBudget {
         BodyShare { budget: self, held: 0 }
     }
 
-    /// Memory for an input that was read from a body, to be kept as long as that; `None` for a small one, which is not counted:
-    /// the queue's limit bounds those.
+    /// Memory for an input that was read from a body, to be kept as long as that; `None` for a small one, which is
+    /// not counted: the queue's limit bounds those.
     ///
     /// # Errors
     /// There is no more memory for an input of this size.
@@ -79,8 +79,8 @@ impl BodyBudget {
         Ok(Some(InputShare { budget: Arc::clone(self), bytes }))
     }
 
-    /// Bodies above [`SMALL`] leave a quarter of the budget to those below, so that large unfinished bodies do not keep small ones
-    /// out.
+    /// Bodies above [`SMALL`] leave a quarter of the budget to those below, so that large unfinished bodies do not
+    /// keep small ones out.
     fn limit_for(&self, bytes: usize) -> usize {
         let memory = self.limits.memory;
         if bytes > SMALL { memory - memory / 4 } else { memory }
@@ -105,8 +105,8 @@ impl BodyBudget {
         let _ = self.drain_deadline.set(deadline);
     }
 
-    /// Until when a body that began to arrive at `began` may take, and why not longer. The answer changes with the memory that
-    /// other bodies take: whoever waits asks again every [`PATIENCE`].
+    /// Until when a body that began to arrive at `began` may take, and why not longer. The answer changes with the
+    /// memory that other bodies take: whoever waits asks again every [`PATIENCE`].
     pub fn deadline(&self, began: Instant) -> (Instant, Overdue) {
         let mut earliest = (began + self.limits.time, Overdue::TooSlow(self.limits.time));
         let short = self.held.load(Ordering::Relaxed) > self.limits.memory / 2;
@@ -176,8 +176,8 @@ pub const STEP: usize = 16 << 10;
 pub const SMALL: usize = 64 << 10;
 /// How often whoever waits for a body looks whether it may still wait.
 pub const PATIENCE: Duration = Duration::from_millis(500);
-/// How long a body may take to arrive while more than half of the budget is taken: long for a client that sends, short for one
-/// that does not.
+/// How long a body may take to arrive while more than half of the budget is taken: long for a client that sends,
+/// short for one that does not.
 const TIME_WHEN_SHORT: Duration = Duration::from_secs(2);
 
 #[cfg(test)]

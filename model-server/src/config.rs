@@ -253,8 +253,8 @@ impl Config {
             && memory / 3 < most_bytes
         {
             f.0.push(format!(
-                "--max-body-memory: expected at least three times --max-body-bytes, {most_bytes}, for a body compressed \
-                 and decompressed, found {memory}"
+                "--max-body-memory: expected at least three times --max-body-bytes, {most_bytes}, for a body \
+                 compressed and decompressed, found {memory}"
             ));
         }
         let max_memory = max_memory.map(|text| f.check("--max-memory", &text, bytes));

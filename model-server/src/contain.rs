@@ -1,5 +1,5 @@
-//! Panics that are expected to happen and kept to the code that they happen in: a model's must not end a worker, and needs no line
-//! of the log for itself.
+//! Panics that are expected to happen and kept to the code that they happen in: a model's must not end a worker, and
+//! needs no line of the log for itself.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};

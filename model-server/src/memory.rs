@@ -19,8 +19,8 @@ impl fmt::Display for MemoryBudget {
     }
 }
 
-/// What the process may take: what is asked for, or what the control group, the machine and the limit of the address space leave,
-/// less a tenth, less what request bodies may take. `None` where nothing says.
+/// What the process may take: what is asked for, or what the control group, the machine and the limit of the address
+/// space leave, less a tenth, less what request bodies may take. `None` where nothing says.
 pub fn budget(asked: Option<u64>, for_bodies: u64) -> Option<MemoryBudget> {
     if let Some(bytes) = asked {
         return Some(MemoryBudget { bytes, source: "--max-memory".to_owned() });

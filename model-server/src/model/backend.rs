@@ -40,7 +40,7 @@ pub fn choose(found: &Found, config: &ModelConfig) -> Result<Chosen, ModelError>
             if config.backend == Backend::Auto {
                 tracing::info!(backend = chosen.backend, %file, "backend chosen by the file");
             }
-            tracing::warn!(%file, "a TorchScript file is a program: it may do whatever this process may do");
+            tracing::warn!(%file, "loading a TorchScript file runs its author's code; serve only files that you trust");
             Ok(chosen)
         }
         (backend, _) => {

@@ -1,4 +1,5 @@
-//! What the text of a failed execution says about its cause. Libraries for GPUs and tensors have no classes of errors, only words.
+//! What the text of a failed execution says about its cause. Libraries for GPUs and tensors have no classes of
+//! errors, only words.
 
 /// Why an execution failed, as far as words can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,8 +27,8 @@ pub fn cause_of(text: &str) -> Cause {
     }
 }
 
-/// The line of an error of libtorch's that says what happened. A text of the TorchScript interpreter begins with a traceback and
-/// ends with the cause; any other begins with it, and goes on with advice and a stack.
+/// The line of an error of libtorch's that says what happened. A text of the TorchScript interpreter begins with a
+/// traceback and ends with the cause; any other begins with it, and goes on with advice and a stack.
 pub fn line_of(text: &str) -> &str {
     let text = text.split("Exception raised from").next().unwrap_or(text);
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());

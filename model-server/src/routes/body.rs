@@ -1,4 +1,5 @@
-//! Reads the body of a request: as large as it may be, as slow as it may be, compressed or not, in the memory that bodies have.
+//! Reads the body of a request: as large as it may be, as slow as it may be, compressed or not, in the memory that
+//! bodies have.
 
 use std::io::Read;
 use std::ops::Deref;
@@ -187,8 +188,8 @@ fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// What arrived of a body. A single part is kept as it came; several are copied together: each may be a byte of a buffer that
-/// stays for its sake.
+/// What arrived of a body. A single part is kept as it came; several are copied together: each may be a byte of a
+/// buffer that stays for its sake.
 struct Received<'a> {
     first: Option<Bytes>,
     bytes: Vec<u8>,

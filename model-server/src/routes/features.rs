@@ -1,5 +1,6 @@
-//! The body of `/predict`, read as FastAPI and pydantic read it, straight into the row that the model takes. What is kept of a body
-//! is bounded: numbers up to the width of the row, faults up to [`MOST_FAULTS`], and of inputs that are at fault short ones.
+//! The body of `/predict`, read as FastAPI and pydantic read it, straight into the row that the model takes. What is
+//! kept of a body is bounded: numbers up to the width of the row, faults up to [`MOST_FAULTS`], and of inputs that
+//! are at fault short ones.
 
 mod fault;
 mod scan;
@@ -170,7 +171,8 @@ impl<'de> Visitor<'de> for &mut Items {
     }
 }
 
-/// What pydantic takes for a float: numbers, booleans, and strings that hold a number. Else the kind of fault, and its message.
+/// What pydantic takes for a float: numbers, booleans, and strings that hold a number. Else the kind of fault, and
+/// its message.
 fn number(item: &RawValue) -> Result<f64, (&'static str, &'static str)> {
     let text = item.get();
     match text.as_bytes().first() {

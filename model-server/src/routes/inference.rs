@@ -199,8 +199,9 @@ fn admits<'a>(served: &'a Served, headers: &HeaderMap) -> Result<&'a Pool, Refus
     Ok(pool)
 }
 
-/// Lets the body of a refused request arrive and keeps nothing of it: over HTTP/1 a client that is still sending would find its
-/// connection closed, and perhaps no answer. What the client does not send within a moment is not waited for.
+/// Lets the body of a refused request arrive and keeps nothing of it: over HTTP/1 a client that is still sending
+/// would find its connection closed, and perhaps no answer. What the client does not send within a moment is not
+/// waited for.
 async fn discard(headers: &HeaderMap, mut body: Body, most: usize) {
     let mut left = most;
     loop {

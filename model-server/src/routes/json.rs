@@ -1,5 +1,5 @@
-//! JSON of clients: each type says what it expects in JSON's own words, keeps no more than is asked for, and repeats no text of a
-//! client in its errors.
+//! JSON of clients: each type says what it expects in JSON's own words, keeps no more than is asked for, and repeats
+//! no text of a client in its errors.
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -1,10 +1,11 @@
-//! Requests that a browser sends for a page of another site. Such a page cannot read the answer, but it could keep the model busy.
+//! Requests that a browser sends for a page of another site. Such a page cannot read the answer, but it could keep
+//! the model busy.
 
 use axum::http::{HeaderMap, HeaderName, header};
 
-/// Whether a browser says that a page of another site sends this, in a way that needs no permission of the server: as a form or
-/// as plain text. With any other content type a browser asks first; whoever lets the answer pass, a proxy in front of this
-/// server, allows the request. Programs that are no browser send no such header.
+/// Whether a browser says that a page of another site sends this, in a way that needs no permission of the server: as
+/// a form or as plain text. With any other content type a browser asks first; whoever lets the answer pass, a proxy
+/// in front of this server, allows the request. Programs that are no browser send no such header.
 pub(super) fn is_cross_site(headers: &HeaderMap) -> bool {
     headers.get(&SITE).is_some_and(|site| site == "cross-site") && needs_no_permission(headers)
 }
@@ -19,7 +20,8 @@ fn needs_no_permission(headers: &HeaderMap) -> bool {
 }
 
 /// For the client.
-pub(super) const REFUSED: &str = "expected Content-Type application/json in a request of another site's page, found one that needs no permission";
+pub(super) const REFUSED: &str =
+    "expected Content-Type application/json from a page of another site, found one that needs no permission";
 
 static SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 

@@ -56,7 +56,7 @@ impl BodyMetrics {
         BodyMetrics {
             held: r.gauge(
                 "inference_body_memory_bytes",
-                "Memory taken by request bodies that are being received or decompressed and by large inputs that wait, in bytes.",
+                "Memory of request bodies that are being received or decompressed and of large inputs that wait, in bytes.",
             ),
             limit: r.gauge(
                 "inference_body_memory_limit_bytes",
@@ -104,4 +104,5 @@ impl BodyMetrics {
 }
 
 const REFUSED: &str = "Request bodies that were refused, by reason.";
-const REFUSED_BYTES: &str = "Size of the request bodies that were refused, in bytes: by Content-Length, or what arrived of those without.";
+const REFUSED_BYTES: &str =
+    "Size of refused request bodies in bytes: their Content-Length, or what arrived of those without.";

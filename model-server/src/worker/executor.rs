@@ -118,8 +118,8 @@ impl Executor {
         Ok(())
     }
 
-    /// Computes a batch, all together. Where the device seems to be broken the warm-up input decides: a broken device fails on
-    /// anything, and else it is the batch that is refused.
+    /// Computes a batch, all together. Where the device seems to be broken the warm-up input decides: a broken device
+    /// fails on anything, and else it is the batch that is refused.
     fn attempt(&mut self, batch: &[Arc<Job>], beat: &dyn Fn()) -> Result<Result<Vec<f32>, Trouble>, Lost> {
         match self.infer(batch) {
             Err(Trouble::Lost) => Err(Lost),
@@ -234,8 +234,8 @@ impl Executor {
         job.answer(Err(Failure::Model));
     }
 
-    /// After many failures in a row, asks the model for what it could do when it was warmed: clients may send what it does not
-    /// bear, so their requests decide nothing.
+    /// After many failures in a row, asks the model for what it could do when it was warmed: clients may send what it
+    /// does not bear, so their requests decide nothing.
     fn judge(&mut self, beat: &dyn Fn()) -> Result<(), Lost> {
         let many = self.shared.unhealthy_after.is_some_and(|many| self.failures >= many);
         if !many || self.trouble.is_some() || !self.probe_is_due() {

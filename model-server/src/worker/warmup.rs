@@ -1,5 +1,5 @@
-//! Executes a model with made-up input before it serves: whatever is done at a first execution is done then, and the largest
-//! batch for which there is memory is found.
+//! Executes a model with made-up input before it serves: whatever is done at a first execution is done then, and the
+//! largest batch for which there is memory is found.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -163,9 +163,10 @@ impl Growth {
         }
     }
 
-    /// What the process is expected to take when every worker executes so many rows; unknown before the first execution. Memory
-    /// grows by as much for each row as it did between the last two sizes, and a tenth is added for what is not seen. One row
-    /// may be computed in another way than several, so that nothing follows from the difference to it.
+    /// What the process is expected to take when every worker executes so many rows; unknown before the first
+    /// execution. Memory grows by as much for each row as it did between the last two sizes, and a tenth is added for
+    /// what is not seen. One row may be computed in another way than several, so that nothing follows from the
+    /// difference to it.
     fn predict(&self, rows: usize) -> Option<u64> {
         let (loaded, (last, last_bytes)) = (self.loaded?, *self.measured.last()?);
         let before = self.measured.iter().rev().nth(1).copied().filter(|(rows, _)| *rows > 1);

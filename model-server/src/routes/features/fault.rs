@@ -1,4 +1,5 @@
-//! What is wrong with a body, in FastAPI's form: a list of objects with `type`, `loc`, `msg`, and where they help `input` and `ctx`.
+//! What is wrong with a body, in FastAPI's form: a list of objects with `type`, `loc`, `msg`, and where they help
+//! `input` and `ctx`.
 
 use serde::Serialize;
 use serde::ser::{SerializeSeq as _, Serializer};

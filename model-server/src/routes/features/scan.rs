@@ -3,8 +3,8 @@
 
 use super::Row;
 
-/// The numbers, in double precision as JSON means them and then in single, up to `width` of them; `None` for any other body, a
-/// valid one or not.
+/// The numbers, in double precision as JSON means them and then in single, up to `width` of them; `None` for any
+/// other body, a valid one or not.
 pub(super) fn body(body: &[u8], width: usize) -> Option<Row> {
     let mut scanner = Scanner { rest: body };
     for token in [&b"{"[..], b"\"features\"", b":"] {

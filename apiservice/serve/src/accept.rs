@@ -3,14 +3,12 @@
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use crate::activity::Activity;
+use crate::activity::{Activity, Common};
 use crate::connection::Shared;
 use crate::lifecycle::{Phase, Shutdown};
 use crate::limits::Limits;
@@ -37,34 +35,28 @@ pub async fn serve<H: Handshake, S: Service<H::Peer>>(
     stats: Arc<Stats>,
 ) -> Ended {
     let places = Places::new(limits, Arc::clone(&stats));
-    let shared = Arc::new(Shared {
-        handshake,
-        service,
-        limits,
-        stats,
-        room: Arc::new(Semaphore::new(limits.all_header_bytes)),
-        is_leaving: AtomicBool::new(false),
-    });
+    let shared = Arc::new(Shared { handshake, service, stats });
+    let common = Common::new(limits);
     let connections = TaskTracker::new();
     let mut leaving = pin!(shutdown.reached(Phase::Leaving));
     let mut draining = pin!(shutdown.reached(Phase::Draining));
     loop {
         let (stream, address) = tokio::select! {
             () = &mut draining => break,
-            () = &mut leaving, if !shared.is_leaving.load(Ordering::Relaxed) => {
-                shared.is_leaving.store(true, Ordering::Relaxed);
+            () = &mut leaving, if !common.is_leaving() => {
+                common.leave();
                 continue;
             }
             accepted = accept(&listener, &places) => accepted,
         };
-        let activity = Activity::new(limits, Arc::clone(&shared.room));
+        let activity = Activity::new(Arc::clone(&common));
         let ticket = places.enter(address, activity);
         let number = ticket.number();
         let task = connections.spawn(Arc::clone(&shared).run(stream, address, ticket));
         places.served_by(number, task.abort_handle());
     }
     drop(listener);
-    shared.is_leaving.store(true, Ordering::Relaxed);
+    common.leave();
     places.leave();
     connections.close();
     let grace = async {

@@ -5,6 +5,7 @@
 //! its answer, one that keeps a connection it does not use. It costs a request no timer and no wake-up: what a connection does
 //! only ever moves the time at which something is due, and the one timer of the connection is set again when it rings.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -41,18 +42,27 @@ pub(crate) enum Standing {
     Busy,
 }
 
+/// What all connections of a listener share.
+pub(crate) struct Common {
+    pub(crate) limits: Limits,
+    /// Bytes that the long heads of all connections may still take.
+    room: Arc<Semaphore>,
+    /// The server ends soon.
+    is_leaving: AtomicBool,
+}
+
 /// What a connection is doing. Shared by the connection, its requests and the list of connections.
 pub(crate) struct Activity {
     state: Mutex<State>,
-    limits: Limits,
-    /// Bytes that the long heads of all connections may still take.
-    room: Arc<Semaphore>,
+    common: Arc<Common>,
 }
 
 struct State {
     standing: Standing,
     /// Since when; for a busy connection, when its oldest request came.
     since: Instant,
+    /// Since the last turn: the clock is read once a turn, at its end, and not for each thing that happens in it.
+    is_new: bool,
     has_asked: bool,
     /// Requests under way, in the order in which they came.
     exchanges: Vec<Running>,
@@ -65,15 +75,27 @@ struct State {
     turn_bytes: usize,
     /// The room that the unfinished head takes.
     head_place: Option<OwnedSemaphorePermit>,
-    must_leave: bool,
-    is_leaving: bool,
+    leaving: Leaving,
     trust: Trust,
     waker: Option<Waker>,
 }
 
+/// Whether the client is to leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leaving {
+    No,
+    /// It is to be told.
+    Due,
+    Told,
+}
+
 struct Running {
     number: u64,
+    came: Instant,
+    /// Since when it is computed or, when it is answered, sent.
     since: Instant,
+    /// As of its connection.
+    is_new: bool,
     is_answered: bool,
 }
 
@@ -86,11 +108,27 @@ pub(crate) enum Next {
     At(Instant),
 }
 
+impl Common {
+    pub(crate) fn new(limits: Limits) -> Arc<Common> {
+        let room = Arc::new(Semaphore::new(limits.all_header_bytes));
+        Arc::new(Common { limits, room, is_leaving: AtomicBool::new(false) })
+    }
+
+    pub(crate) fn leave(&self) {
+        self.is_leaving.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Ordering::Relaxed)
+    }
+}
+
 impl Activity {
-    pub(crate) fn new(limits: Limits, room: Arc<Semaphore>) -> Arc<Activity> {
+    pub(crate) fn new(common: Arc<Common>) -> Arc<Activity> {
         let state = State {
             standing: Standing::Handshake,
             since: Instant::now(),
+            is_new: false,
             has_asked: false,
             exchanges: Vec::new(),
             next: 0,
@@ -98,12 +136,11 @@ impl Activity {
             frames: None,
             turn_bytes: 0,
             head_place: None,
-            must_leave: false,
-            is_leaving: false,
+            leaving: Leaving::No,
             trust: Trust::Stranger,
             waker: None,
         };
-        Arc::new(Activity { state: Mutex::new(state), limits, room })
+        Arc::new(Activity { state: Mutex::new(state), common })
     }
 
     /// The handshake is over.
@@ -111,6 +148,7 @@ impl Activity {
         let mut state = self.state();
         state.frames = is_http2.then(Frames::new);
         state.becomes(Standing::Idle);
+        state.read_clock();
     }
 
     /// A request has come, and its headers weigh so much beyond what is free. It is under way until what this gives is dropped;
@@ -127,12 +165,12 @@ impl Activity {
         };
         let number = state.next;
         state.next += 1;
-        let since = Instant::now();
         if state.exchanges.is_empty() {
-            state.standing = Standing::Busy;
-            state.since = since;
+            state.becomes(Standing::Busy);
         }
-        state.exchanges.push(Running { number, since, is_answered: false });
+        // The time is a guess until the turn ends.
+        let since = state.since;
+        state.exchanges.push(Running { number, came: since, since, is_new: true, is_answered: false });
         state.has_asked = true;
         state.head_bytes = 0;
         drop(state);
@@ -141,13 +179,15 @@ impl Activity {
 
     fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        Arc::clone(&self.room).try_acquire_many_owned(bytes).ok()
+        Arc::clone(&self.common.room).try_acquire_many_owned(bytes).ok()
     }
 
     /// The client is to be told to leave, as soon as the connection has a turn.
     pub(crate) fn leave(&self) {
         let mut state = self.state();
-        state.must_leave = true;
+        if state.leaving == Leaving::No {
+            state.leaving = Leaving::Due;
+        }
         let waker = state.waker.take();
         drop(state);
         if let Some(waker) = waker {
@@ -184,7 +224,7 @@ impl Activity {
                 let of_heads = frames.take(bytes);
                 let unfinished = frames.unfinished();
                 state.turn_bytes += of_heads;
-                let most = self.limits.header_bytes.saturating_mul(PACKED);
+                let most = self.common.limits.header_bytes.saturating_mul(PACKED);
                 unfinished
                     .map(|head| if head.is_decoded { (head.bytes * UNPACKED).min(most) } else { head.bytes })
             }
@@ -214,30 +254,36 @@ impl Activity {
     /// What is to be done next, by a connection that has done what it could. It is woken when it must leave.
     pub(crate) fn next(&self, waker: &Waker) -> Next {
         let mut state = self.state();
-        if state.must_leave && !state.is_leaving {
-            state.is_leaving = true;
+        if state.leaving == Leaving::Due {
+            state.leaving = Leaving::Told;
             if state.standing == Standing::Idle {
-                state.since = Instant::now();
+                state.is_new = true;
             }
             return Next::Leave;
         }
+        state.read_clock();
         if !state.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             state.waker = Some(waker.clone());
         }
-        Next::At(state.next_due(&self.limits).1)
+        Next::At(state.next_due(&self.common.limits).1)
     }
 
     /// What is due by now, and whether the client was told to leave before.
     pub(crate) fn due(&self) -> Option<(Due, bool)> {
-        let state = self.state();
-        let (due, at) = state.next_due(&self.limits);
-        (at <= Instant::now()).then_some((due, state.is_leaving))
+        let mut state = self.state();
+        state.read_clock();
+        let (due, at) = state.next_due(&self.common.limits);
+        (at <= Instant::now()).then_some((due, state.leaving == Leaving::Told))
     }
 
     /// How hard it is to spare, and since when it does what it does.
     pub(crate) fn standing(&self) -> (Standing, Instant) {
         let state = self.state();
         (state.standing, state.since)
+    }
+
+    pub(crate) fn common(&self) -> &Common {
+        &self.common
     }
 
     pub(crate) fn trust(&self) -> Trust {
@@ -257,14 +303,32 @@ impl Activity {
 impl State {
     fn becomes(&mut self, standing: Standing) {
         self.standing = standing;
-        self.since = Instant::now();
+        self.is_new = true;
+    }
+
+    /// What has happened since the last time happened now.
+    fn read_clock(&mut self) {
+        if !self.is_new && !self.exchanges.iter().any(|running| running.is_new) {
+            return;
+        }
+        let now = Instant::now();
+        if std::mem::take(&mut self.is_new) {
+            self.since = now;
+        }
+        for running in self.exchanges.iter_mut().filter(|running| running.is_new) {
+            running.is_new = false;
+            running.since = now;
+            if !running.is_answered {
+                running.came = now;
+            }
+        }
     }
 
     fn next_due(&self, limits: &Limits) -> (Due, Instant) {
-        let idle = || match (self.is_leaving, self.has_asked) {
-            (true, _) => limits.linger,
-            (false, true) => limits.idle,
-            (false, false) => limits.headers,
+        let idle = || match (self.leaving, self.has_asked) {
+            (Leaving::Told, _) => limits.linger,
+            (_, true) => limits.idle,
+            (_, false) => limits.headers,
         };
         match self.standing {
             Standing::Handshake => (Due::Idle, self.since + limits.handshake),
@@ -296,7 +360,7 @@ impl Exchange {
         let mut state = self.activity.state();
         if let Some(running) = state.exchanges.iter_mut().find(|running| running.number == self.number) {
             running.is_answered = true;
-            running.since = Instant::now();
+            running.is_new = true;
         }
     }
 
@@ -309,8 +373,8 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         let mut state = self.activity.state();
         state.exchanges.retain(|running| running.number != self.number);
-        match state.exchanges.first().map(|oldest| oldest.since) {
-            Some(since) => state.since = since,
+        match state.exchanges.first().map(|oldest| oldest.came) {
+            Some(came) => state.since = came,
             None if state.frames.as_ref().is_some_and(|frames| frames.unfinished().is_some()) => {
                 state.becomes(Standing::Head);
             }
@@ -330,3 +394,80 @@ const UNPACKED: usize = 100;
 const PACKED: usize = 6;
 /// Far beyond every limit.
 const NEVER: std::time::Duration = std::time::Duration::from_hours(24 * 365);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn activity(is_http2: bool) -> Arc<Activity> {
+        let activity = Activity::new(Common::new(Limits::default()));
+        activity.begun(is_http2);
+        activity
+    }
+
+    /// What is due next, and when.
+    fn due(activity: &Activity) -> (Due, Instant) {
+        activity.next(Waker::noop());
+        activity.state().next_due(&activity.common.limits)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_thing_that_a_connection_does_has_its_own_limit() {
+        let limits = Limits::default();
+        let second = || tokio::time::sleep(std::time::Duration::from_secs(1));
+        let activity = activity(false);
+        assert_eq!(due(&activity), (Due::Idle, Instant::now() + limits.headers), "never asked");
+        second().await;
+        activity.bytes_came(b"x");
+        assert_eq!(due(&activity), (Due::Head, Instant::now() + limits.headers));
+        second().await;
+        let exchange = activity.begin(0).expect("room");
+        let exchange_limit = limits.exchange.expect("a limit");
+        assert_eq!(due(&activity), (Due::Exchange, Instant::now() + exchange_limit));
+        second().await;
+        activity.bytes_came(b"x");
+        assert_eq!(due(&activity).0, Due::Exchange, "a body, or the next request in line");
+        exchange.answered();
+        assert_eq!(due(&activity), (Due::Answer, Instant::now() + limits.answer));
+        second().await;
+        drop(exchange);
+        assert_eq!(due(&activity), (Due::Idle, Instant::now() + limits.idle));
+        second().await;
+        activity.leave();
+        assert_eq!(activity.next(Waker::noop()), Next::Leave);
+        assert_eq!(due(&activity), (Due::Idle, Instant::now() + limits.linger));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_several_requests_the_first_that_is_due_counts() {
+        let activity = activity(true);
+        let first = activity.begin(0).expect("room");
+        due(&activity);
+        let came = activity.standing();
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        let second = activity.begin(0).expect("room");
+        due(&activity);
+        assert_eq!(activity.standing(), came, "busy since the oldest came");
+        second.answered();
+        assert_eq!(due(&activity).0, Due::Answer);
+        drop(second);
+        assert_eq!(due(&activity), (Due::Exchange, came.1 + Limits::default().exchange.expect("a limit")));
+        drop(first);
+        assert_eq!(due(&activity).0, Due::Idle);
+    }
+
+    #[tokio::test]
+    async fn heads_over_http2_are_handed_over_in_portions() {
+        let activity = activity(true);
+        let mut bytes = crate::preface::PREFACE.to_vec();
+        // A HEADERS frame of 16,000 bytes that ends its head.
+        bytes.extend([0, 0x3e, 0x80, 1, 4, 0, 0, 0, 1]);
+        bytes.resize(bytes.len() + 16_000, 0xbe);
+        assert!(activity.bytes_came(&bytes));
+        assert!(!activity.turn_is_over());
+        assert!(activity.bytes_came(&bytes[24..]));
+        assert!(activity.turn_is_over());
+        activity.turn();
+        assert!(!activity.turn_is_over());
+    }
+}

@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Poll, ready};
 use std::time::Duration;
 
@@ -16,7 +15,6 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 
 use crate::activity::{Activity, Due, Exchange, Next};
 use crate::head;
@@ -31,12 +29,7 @@ use crate::watched::Watched;
 pub(crate) struct Shared<H, S> {
     pub(crate) handshake: H,
     pub(crate) service: S,
-    pub(crate) limits: Limits,
     pub(crate) stats: Arc<Stats>,
-    /// Bytes that the long heads of all connections may still take.
-    pub(crate) room: Arc<Semaphore>,
-    /// The server ends soon: clients of HTTP/1.1 do well to come back on another connection.
-    pub(crate) is_leaving: AtomicBool,
 }
 
 /// The other end of a connection.
@@ -62,15 +55,22 @@ impl<H: Handshake, S: Service<H::Peer>> Shared<H, S> {
         // Answers are small; nothing is gained by waiting for more of them.
         let _ = stream.set_nodelay(true);
         let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(TCP_KEEP_ALIVE));
-        let Some(begun) = self.begin(stream, address).await else { return };
         let activity = Arc::clone(ticket.activity());
+        let Some(begun) = self.begin(stream, address, activity.common().limits.handshake).await else {
+            return;
+        };
         ticket.handshake_is_over();
         activity.begun(begun.is_http2);
         self.serve(begun, address, ticket, activity).await;
     }
 
-    async fn begin(&self, stream: TcpStream, peer: SocketAddr) -> Option<Begun<H::Stream, H::Peer>> {
-        match tokio::time::timeout(self.limits.handshake, self.handshake.begin(stream)).await {
+    async fn begin(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        limit: Duration,
+    ) -> Option<Begun<H::Stream, H::Peer>> {
+        match tokio::time::timeout(limit, self.handshake.begin(stream)).await {
             Ok(Ok(begun)) => Some(begun),
             Ok(Err(error)) => {
                 add(&self.stats.handshakes_failed);
@@ -97,9 +97,9 @@ impl<H: Handshake, S: Service<H::Peer>> Shared<H, S> {
         let service = service_fn(|request| self.answer(request, &caller, &activity));
         let stats = Arc::clone(&self.stats);
         let stream = TokioIo::new(Watched::new(stream, read, is_http2, Arc::clone(&activity), stats));
-        let builder = builder(&self.limits, is_http2);
+        let builder = builder(&activity.common().limits, is_http2);
         let mut connection = pin!(builder.serve_connection(stream, service));
-        let mut alarm = pin!(tokio::time::sleep(self.limits.headers));
+        let mut alarm = pin!(tokio::time::sleep(activity.common().limits.headers));
         let ended = std::future::poll_fn(|context| {
             loop {
                 if is_http2 {
@@ -149,18 +149,19 @@ impl<H: Handshake, S: Service<H::Peer>> Shared<H, S> {
     ) -> impl Future<Output = Result<Response<Sending>, Infallible>> + use<H, S> {
         let version = request.version();
         let admitted = self.admit(&mut request, &caller.peer, activity);
-        let answer = admitted.map(|exchange| (self.service.call(request, caller), exchange));
-        let shared = Arc::clone(self);
+        let answer = admitted
+            .map(|exchange| (self.service.call(request, caller), exchange))
+            .map_err(|refusal| self.service.refuse(refusal));
         async move {
-            let (mut answer, exchange) = match answer {
+            let (answer, exchange) = match answer {
                 Ok((answer, exchange)) => {
-                    let answer = answer.await;
+                    let mut answer = answer.await;
                     exchange.answered();
+                    finish(&mut answer, version, exchange.activity());
                     (answer, Some(exchange))
                 }
-                Err(refusal) => (shared.service.refuse(refusal), None),
+                Err(refused) => (refused, None),
             };
-            shared.finish(&mut answer, version, exchange.as_ref());
             Ok(answer.map(|body| Sending::new(body, exchange)))
         }
     }
@@ -173,7 +174,7 @@ impl<H: Handshake, S: Service<H::Peer>> Shared<H, S> {
         activity: &Arc<Activity>,
     ) -> Result<Exchange, Refusal> {
         // hyper counts those of HTTP/1.1.
-        if request.headers().len() > self.limits.header_fields {
+        if request.headers().len() > activity.common().limits.header_fields {
             add(&self.stats.refused_fields);
             return Err(Refusal::TooManyFields);
         }
@@ -183,23 +184,18 @@ impl<H: Handshake, S: Service<H::Peer>> Shared<H, S> {
             Refusal::Busy
         })
     }
+}
 
-    /// Says that an answer is the last one of its connection, where it is.
-    fn finish(&self, answer: &mut Response<Body>, version: Version, exchange: Option<&Exchange>) {
-        let is_last = answer.extensions().get::<LastAnswer>().is_some()
-            && exchange.is_none_or(|exchange| exchange.activity().trust() < Trust::Certificate);
-        match version {
-            Version::HTTP_2 if is_last => {
-                if let Some(exchange) = exchange {
-                    exchange.activity().leave();
-                }
-            }
-            Version::HTTP_2 => {}
-            _ if is_last || self.is_leaving.load(Ordering::Relaxed) => {
-                answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            _ => {}
+/// Says that an answer is the last one of its connection, where it is.
+fn finish(answer: &mut Response<Body>, version: Version, activity: &Activity) {
+    let is_last = answer.extensions().get::<LastAnswer>().is_some() && activity.trust() < Trust::Certificate;
+    if version == Version::HTTP_2 {
+        if is_last {
+            activity.leave();
         }
+    } else if is_last || activity.common().is_leaving() {
+        // Clients of a server that ends do well to come back on another connection. HTTP/2 has a frame of its own for this.
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
 }
 

@@ -1,12 +1,16 @@
 //! The headers of a request, before anything waits: how much they weigh, and which of them are kept.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Version};
 
 use crate::limits::FREE_HEAD_BYTES;
 
 /// Leaves out what nothing reads of a head that is large or has many fields. What is kept no longer holds on to the buffer in which
-/// it arrived. Says how many bytes the headers and the path take.
+/// it arrived. Says how many bytes the headers and the path take. A usual head over HTTP/1.1 is not weighed: its bytes were
+/// counted as they came.
 pub(crate) fn trim<B>(request: &mut Request<B>, is_read: impl Fn(&HeaderName) -> bool) -> usize {
+    if request.version() != Version::HTTP_2 && request.headers().len() <= USUAL_FIELDS {
+        return 0;
+    }
     let of_path = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
     let headers = request.headers_mut();
     let weight = weight(headers);
@@ -38,7 +42,7 @@ mod tests {
     use super::*;
 
     fn request(fields: &[(&'static str, String)]) -> Request<()> {
-        let mut request = Request::get("/p").body(()).expect("a request");
+        let mut request = Request::get("/p").version(Version::HTTP_2).body(()).expect("a request");
         for (name, value) in fields {
             request.headers_mut().append(*name, value.parse().expect("a value"));
         }

@@ -50,8 +50,8 @@ fn socket(domain: Domain) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Connections that the kernel keeps until they are accepted: tokio's number.
-const BACKLOG: i32 = 1024;
+/// Connections that the kernel keeps until they are accepted, of which it takes as many as `net.core.somaxconn` says.
+const BACKLOG: i32 = 4096;
 
 #[cfg(test)]
 mod tests {

@@ -96,8 +96,8 @@ impl Gate {
     ) -> Result<Response<Bytes>, ApiError> {
         admit(accept, produces(&request))?;
         let version = request.version.clone();
-        // Dropped when the body is made.
-        let _holding = request.holding.clone();
+        // Dropped when the body is made, though nobody waits for it any more.
+        let holding = request.holding.clone();
         let answer = self.server.handler.handle(request).await?;
         let form = || accept.form().ok_or_else(negotiate::no_parameters);
         match answer {
@@ -109,7 +109,11 @@ impl Gate {
             }
             Answer::ExternalMetricValues(list) => {
                 let (form, long) = (form()?, list.items.len() > MANY);
-                written(long, move || respond::object(StatusCode::OK, &list, form)).await
+                let write = move || {
+                    let _holding = holding;
+                    respond::object(StatusCode::OK, &list, form)
+                };
+                written(long, write).await
             }
             Answer::Node(node) => single(&node, query, accept),
             Answer::Nodes(nodes) => list(&nodes, query, accept),

@@ -60,12 +60,22 @@ pub(super) async fn body(
     }
 }
 
-/// The result of a query in the body of an answer with this status. Long ones are read beside the threads that serve.
-pub(super) async fn result_of(status: StatusCode, body: Vec<u8>) -> Result<QueryResult, SourceError> {
-    if body.len() <= LONG {
-        return read_result(status, &body);
+/// The result of a query in the body of an answer with this status, which keeps the answer's place. Long ones are read beside
+/// the threads that serve, to their end though nobody waits any more: the place is kept until then.
+pub(super) async fn result_of(
+    status: StatusCode,
+    body: Vec<u8>,
+    place: Place,
+) -> Result<QueryResult, SourceError> {
+    let long = body.len() > LONG;
+    let read = move || {
+        let result = read_result(status, &body)?;
+        Ok(QueryResult { held: Held::new(place), ..result })
+    };
+    if !long {
+        return read();
     }
-    let read = tokio::task::spawn_blocking(move || read_result(status, &body)).await;
+    let read = tokio::task::spawn_blocking(read).await;
     read.map_err(|error| unavailable(format!("the answer of Prometheus could not be read: {error}")))?
 }
 

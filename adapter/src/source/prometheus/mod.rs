@@ -29,7 +29,7 @@ use futures_util::future::BoxFuture;
 use http::{HeaderName, HeaderValue};
 use reqwest::Url;
 
-use super::{Held, Listing, MetricSource, QueryResult, SourceError};
+use super::{Listing, MetricSource, QueryResult, SourceError};
 use question::Asker;
 use room::Room;
 use unreached::{broken_off as transport, within};
@@ -182,14 +182,12 @@ impl Prometheus {
         ];
         let gzip = Some(HeaderValue::from_static("gzip"));
         let (response, asked) = self.asker.ask(&self.query, &parameters, gzip, deadline).await?;
-        let mut place = self.room.place();
         let read = async {
+            let mut place = self.room.place();
             let (status, body) = answer::body(response, &mut place, deadline).await?;
-            answer::result_of(status, body).await
+            answer::result_of(status, body, place).await
         };
-        let mut result = within(deadline, read).await.flatten().map_err(|error| asked.explain(error))?;
-        result.held = Held::new(place);
-        Ok(result)
+        within(deadline, read).await.flatten().map_err(|error| asked.explain(error))
     }
 }
 

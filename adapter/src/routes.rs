@@ -8,7 +8,7 @@ use std::fmt;
 
 use apiservice::server::ApiRequest;
 use apiservice::status::{ApiError, Cause};
-use rules::selector::Selector;
+use selector::labels::Selector;
 
 /// One question to the custom metrics API.
 #[derive(Debug, Clone, PartialEq)]

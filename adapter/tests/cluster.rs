@@ -18,7 +18,7 @@ use futures_util::stream;
 use http::{Request, Response};
 use rules::catalog::Series;
 use rules::resource::{GroupResource, Kind, ResourceMapper as _, StaticMapper};
-use rules::selector::Selector;
+use selector::labels::Selector;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 

@@ -15,7 +15,7 @@ use engine::exposition::{Format, samples};
 use engine::{Engine, EngineConfig};
 use http::{Method, Request, StatusCode};
 use promql::{ParseError, regexp};
-use rules::selector::{Operator, Requirement, Selector};
+use selector::labels::{Operator, Requirement, Selector};
 
 /// What a caller accepts: a form that the header names, or none.
 pub fn accept(header: &[u8]) {

@@ -6,7 +6,7 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use rules::catalog::{Catalog, Objects, Series};
 use rules::resource::{GroupResource, StaticMapper};
-use rules::selector::Selector;
+use selector::labels::Selector;
 
 fn plan(criterion: &mut Criterion) {
     let rules = rules::load(include_str!("../tutorial.yaml")).expect("the shipped rules are valid");

@@ -6,11 +6,9 @@
 
 pub mod catalog;
 pub mod duration;
-pub mod kubernetes;
 pub mod plan;
 pub mod policy;
 pub mod resource;
-pub mod selector;
 pub mod usage;
 
 mod compile;

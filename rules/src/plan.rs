@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use promql_parser::parser::Expr;
+use selector::labels::{Operator, Requirement, Selector};
+use selector::names;
 
 use crate::compile::{QueryTemplate, RuleId};
-use crate::kubernetes;
 use crate::quoting::{self, is_label_name};
-use crate::selector::{Operator, Requirement, Selector};
 use crate::separable;
 use crate::template::{QueryFields, TemplateError};
 use crate::written::Written;
@@ -139,7 +139,7 @@ impl<'a> QueryParts<'a> {
     }
 
     pub(crate) fn namespace(&mut self, label: &'a str, namespace: &str) -> Result<(), PlanError> {
-        if !kubernetes::is_dns_label(namespace) {
+        if !names::is_dns_label(namespace) {
             return Err(PlanError::NotAKubernetesName { what: "namespace", name: namespace.to_owned() });
         }
         self.equals(label, "=", namespace);
@@ -232,7 +232,7 @@ impl<'a> QueryParts<'a> {
 }
 
 fn object_name(name: &str) -> Result<(), PlanError> {
-    if kubernetes::is_dns_subdomain(name) {
+    if names::is_dns_subdomain(name) {
         return Ok(());
     }
     Err(PlanError::NotAKubernetesName { what: "name", name: name.to_owned() })

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use rules::catalog::{Catalog, Objects, Series};
 use rules::resource::{GroupResource, ResourceMapper as _, StaticMapper};
-use rules::selector::Selector;
 use rules::usage::ResourceRules;
+use selector::labels::Selector;
 use serde::Deserialize;
 
 #[derive(Deserialize)]

@@ -13,9 +13,9 @@ use corpus::{Case, ExpectedFile, Query, ResourceQuery};
 use rules::catalog::{Catalog, Objects, Series};
 use rules::plan::{self, PlanError};
 use rules::resource::{GroupResource, ResourceMapper as _, StaticMapper};
-use rules::selector::Selector;
 use rules::usage::ResourceRules;
 use rules::{Rule, RuleSet, Section};
+use selector::labels::Selector;
 use sha2::{Digest as _, Sha256};
 
 #[test]

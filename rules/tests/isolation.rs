@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use rules::RuleSet;
 use rules::catalog::{Catalog, CustomMatch, Objects, Series};
 use rules::resource::{GroupResource, StaticMapper};
-use rules::selector::Selector;
+use selector::labels::Selector;
 
 /// Templates that use their fields in every place where a rule could: inside the braces first, last, alone, inside
 /// quotes of each kind.
@@ -176,9 +176,9 @@ fn check(matches: &[CustomMatch], is_own_series: impl Fn(&VectorSelector) -> boo
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let objects = Objects { namespace: Some(&namespace), names: &names };
         let Ok(plan) = matches[index].plan(&objects, &selector) else { return Ok(()) };
-        prop_assert!(rules::kubernetes::is_dns_label(&namespace), "{namespace:?} reached a query");
+        prop_assert!(selector::names::is_dns_label(&namespace), "{namespace:?} reached a query");
         prop_assert!(
-            names.iter().all(|name| rules::kubernetes::is_dns_subdomain(name)),
+            names.iter().all(|name| selector::names::is_dns_subdomain(name)),
             "{names:?} reached a query"
         );
         let promql = &plan.query.promql;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rules::catalog::{Catalog, Objects, Series};
 use rules::plan::PlanError;
 use rules::resource::{GroupResource, StaticMapper};
-use rules::selector::Selector;
+use selector::labels::Selector;
 
 const RULES: &str = r#"
 rules:

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use rules::catalog::{Catalog, Ignored, Objects, Series};
 use rules::policy::{OnEmpty, OnNan};
 use rules::resource::{GroupResource, StaticMapper};
-use rules::selector::Selector;
 use rules::{RuleSet, load, load_valid};
+use selector::labels::Selector;
 
 const GOOD: &str = "
 - seriesQuery: depth

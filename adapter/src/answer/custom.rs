@@ -11,7 +11,7 @@ use apiservice::types::{
 use rules::catalog::{CustomMatch, Objects as PlanObjects};
 use rules::plan::{Plan, PlanError};
 use rules::resource::Kind;
-use rules::selector::{Operator, Requirement, Selector};
+use selector::labels::{Operator, Requirement, Selector};
 
 use super::empty::Found;
 use super::{Answerer, missing, not_listed, unix_ms};

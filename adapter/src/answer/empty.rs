@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use rules::RuleId;
-use rules::selector::{Operator, Selector};
 use rules::usage::UsagePlan;
+use selector::labels::{Operator, Selector};
 
 use super::missing::SHOWN;
 use crate::source::Sample;

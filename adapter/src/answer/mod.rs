@@ -21,7 +21,7 @@ use futures_util::future::BoxFuture;
 use rules::RuleId;
 use rules::catalog::Ignored;
 use rules::plan::{PlanError, Query};
-use rules::selector::Selector;
+use selector::labels::Selector;
 
 use crate::objects::{Object, Objects, ObjectsError, Wanted};
 use crate::relist::{CatalogHandle, Snapshot};

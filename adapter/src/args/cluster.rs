@@ -229,7 +229,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 fn service(text: &str) -> Result<Service, String> {
     let (namespace, name) = text.split_once('/').ok_or("expected NAMESPACE/NAME")?;
-    let is_name = |text: &str| rules::kubernetes::is_dns_label(text);
+    let is_name = |text: &str| selector::names::is_dns_label(text);
     if !is_name(namespace) || !is_name(name) {
         return Err("expected NAMESPACE/NAME, each a Kubernetes name".to_owned());
     }

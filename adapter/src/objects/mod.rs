@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 use rules::resource::{Kind, ResourceMapper};
-use rules::selector::Selector;
+use selector::labels::Selector;
 
 use crate::source::SourceError;
 

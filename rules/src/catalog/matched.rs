@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use selector::labels::Selector;
+
 use crate::compile::{Rule, RuleId};
 use crate::plan::{Plan, PlanError, Query, QueryParts};
 use crate::policy::Policy;
-use crate::selector::Selector;
 use crate::written::Written;
 
 /// Objects to make a plan for.

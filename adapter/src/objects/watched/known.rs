@@ -98,7 +98,7 @@ impl Texts {
 #[cfg(test)]
 mod tests {
     use rules::resource::{ResourceMapper as _, StaticMapper};
-    use rules::selector::Selector;
+    use selector::labels::Selector;
 
     use super::*;
 

@@ -228,7 +228,7 @@ fn validate_key(key: &str) -> Result<(), SelectorError> {
         if prefix.is_empty() {
             return Err(invalid("prefix part must be non-empty"));
         }
-        if !crate::kubernetes::is_dns_subdomain(prefix) {
+        if !crate::names::is_dns_subdomain(prefix) {
             return Err(invalid(&format!("prefix part {SUBDOMAIN_FORM}")));
         }
     }

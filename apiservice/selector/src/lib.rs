@@ -1,0 +1,6 @@
+//! How Kubernetes selects objects and what it takes for a name. Pure and synchronous: no I/O, no cluster.
+//!
+//! Access control, rules and answers read a request's selectors by this crate, so that there is one reading of them.
+
+pub mod labels;
+pub mod names;

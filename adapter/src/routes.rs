@@ -6,8 +6,10 @@
 
 use std::fmt;
 
+use apiservice::list_options::{ListOptions, NAME, NAMESPACE};
 use apiservice::server::ApiRequest;
 use apiservice::status::{ApiError, Cause};
+use selector::fields::{FieldSelector, Operator, Term};
 use selector::labels::Selector;
 
 /// One question to the custom metrics API.
@@ -52,6 +54,8 @@ pub struct ExternalRequest {
     pub metric: String,
     /// `labelSelector`: which series of the metric count. Empty when absent.
     pub selector: Selector,
+    /// Whether the field selector leaves nothing: values have no names, and only the namespace of the path.
+    pub nothing: bool,
 }
 
 /// One question to the resource metrics API.
@@ -63,6 +67,8 @@ pub struct UsageRequest {
     pub name: Option<String>,
     /// Only objects whose labels match.
     pub selector: Selector,
+    /// Only objects whose fields match; names and namespaces are the only fields.
+    pub fields: FieldSelector,
     /// Whether the path names one object; else the answer is a list.
     pub single: bool,
 }
@@ -95,10 +101,12 @@ pub fn custom(request: &ApiRequest) -> Result<CustomRequest, ApiError> {
         [resource, name, metric] => (None, resource, name, metric),
         _ => return Err(ApiError::no_route()),
     };
-    check_list_options(request)?;
-    check_field_selector(request, name)?;
-    let label_selector = selector(request, "labelSelector")?;
-    let metric_selector = selector(request, "metricLabelSelector")?;
+    let options = &request.attributes.options;
+    check_numbers(options)?;
+    check_field_selector(options, name, namespace.unwrap_or_default())?;
+    let label_selector = label_selector(options)?;
+    let metric_selector = Selector::parse(request.query.first("metricLabelSelector").unwrap_or_default())
+        .map_err(|error| ApiError::bad_request(error.to_string()))?;
     let objects = if name == "*" {
         AskedObjects::Matching(label_selector)
     } else {
@@ -120,13 +128,15 @@ pub fn external(request: &ApiRequest) -> Result<ExternalRequest, ApiError> {
         return Err(ApiError::no_route());
     };
     refuse_watch(request, "*")?;
-    check_list_options(request)?;
+    let options = &request.attributes.options;
+    check_numbers(options)?;
     refuse_conflicts(request)?;
-    fields(request)?;
+    let fields = fields(options)?;
     Ok(ExternalRequest {
         namespace: namespace.to_owned(),
         metric: metric.to_owned(),
-        selector: selector(request, "labelSelector")?,
+        selector: label_selector(options)?,
+        nothing: !fields.matches(|field| if field == NAMESPACE { namespace } else { "" }),
     })
 }
 
@@ -143,27 +153,38 @@ pub fn usage(request: &ApiRequest) -> Result<UsageRequest, ApiError> {
         _ => return Err(ApiError::no_route()),
     };
     if let Some(name) = name {
-        let (name, selector) = (Some(name.to_owned()), Selector::everything());
-        return Ok(UsageRequest { of, name, selector, single: true });
+        let (selector, fields) = (Selector::everything(), FieldSelector::everything());
+        return Ok(UsageRequest { of, name: Some(name.to_owned()), selector, fields, single: true });
     }
     refuse_watch(request, resource)?;
-    check_list_options(request)?;
+    let options = &request.attributes.options;
+    check_numbers(options)?;
     refuse_conflicts(request)?;
-    let fields = fields(request)?;
-    let (of, name) = match (of, fields.namespace) {
-        (UsageOf::Pods { namespace: None }, Some(namespace)) => (pods(Some(namespace)), fields.name),
-        // No object has an empty name, so what contradicts the path finds nothing.
-        (UsageOf::Pods { namespace: Some(path) }, Some(field)) if path != field => {
-            (pods(Some(&path)), Some(""))
-        }
-        (of, _) => (of, fields.name),
+    let fields = fields(options)?;
+    // What must be so is looked up; the rest is left out of what is found.
+    let of = match (of, fields.exact(NAMESPACE)) {
+        (UsageOf::Pods { namespace: None }, namespace @ Some(_)) => pods(namespace),
+        (of, _) => of,
     };
     Ok(UsageRequest {
         of,
-        name: name.map(str::to_owned),
-        selector: selector(request, "labelSelector")?,
+        name: fields.exact(NAME).map(str::to_owned),
+        selector: label_selector(options)?,
+        fields: fields.clone(),
         single: false,
     })
+}
+
+impl UsageRequest {
+    /// Whether the field selector leaves an object. Nodes have no namespace.
+    pub fn has(&self, name: &str, namespace: &str) -> bool {
+        self.fields.matches(|field| match field {
+            NAME => name,
+            NAMESPACE => namespace,
+            // Other fields are refused.
+            _ => "",
+        })
+    }
 }
 
 impl AskedResource {
@@ -219,6 +240,9 @@ impl fmt::Display for UsageRequest {
         if let Some(name) = &self.name {
             write!(f, "/{name}")?;
         }
+        if self.fields.terms().len() > usize::from(self.name.is_some()) {
+            write!(f, " fieldSelector={}", self.fields)?;
+        }
         write_selector(f, "labelSelector", &self.selector)
     }
 }
@@ -227,23 +251,13 @@ fn write_selector(f: &mut fmt::Formatter<'_>, parameter: &str, selector: &Select
     if selector.is_empty() { Ok(()) } else { write!(f, " {parameter}={selector}") }
 }
 
-fn selector(request: &ApiRequest, parameter: &str) -> Result<Selector, ApiError> {
-    match request.query.first(parameter) {
-        None | Some("") => Ok(Selector::everything()),
-        Some(text) => Selector::parse(text).map_err(|error| ApiError::bad_request(error.to_string())),
-    }
+fn label_selector(options: &ListOptions) -> Result<Selector, ApiError> {
+    options.labels.clone().map_err(|error| ApiError::bad_request(error.to_string()))
 }
 
 /// Options of a Kubernetes list call that mean nothing here are still checked for their type, as upstream does.
-fn check_list_options(request: &ApiRequest) -> Result<(), ApiError> {
-    for parameter in ["limit", "timeoutSeconds"] {
-        let text = request.query.first(parameter).unwrap_or("0");
-        if !text.is_empty() && text.parse::<i64>().is_err() {
-            let reason = if is_integer(text) { "value out of range" } else { "invalid syntax" };
-            return Err(ApiError::bad_request(format!("strconv.ParseInt: parsing {text:?}: {reason}")));
-        }
-    }
-    Ok(())
+fn check_numbers(options: &ListOptions) -> Result<(), ApiError> {
+    options.numbers.as_ref().map_or_else(|error| Err(ApiError::bad_request(error.to_string())), |&()| Ok(()))
 }
 
 /// Options that no list can honour together (`k8s.io/apimachinery/pkg/apis/meta/internalversion/validation`). Upstream looks
@@ -279,62 +293,39 @@ fn refuse_conflicts(request: &ApiRequest) -> Result<(), ApiError> {
     if causes.is_empty() { Ok(()) } else { Err(ApiError::invalid_list_options(causes)) }
 }
 
-fn is_integer(text: &str) -> bool {
-    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
-}
-
 /// A list of these APIs is made anew for each request, so there is nothing to watch.
 fn refuse_watch(request: &ApiRequest, resource: &str) -> Result<(), ApiError> {
-    match request.query.first("watch") {
-        Some("true" | "1") => Err(ApiError::watch_not_supported(resource, &request.group)),
-        _ => Ok(()),
+    if request.attributes.options.watch {
+        return Err(ApiError::watch_not_supported(resource, &request.group));
     }
+    Ok(())
 }
 
-/// A field selector may only repeat the name that the path already gives.
-fn check_field_selector(request: &ApiRequest, name: &str) -> Result<(), ApiError> {
-    let absent = request.query.first("fieldSelector").is_none_or(str::is_empty);
-    if absent || fields(request)?.name == Some(name) {
+/// A field selector may only repeat the name that the path already gives, and say nothing that does not hold (D80).
+fn check_field_selector(options: &ListOptions, name: &str, namespace: &str) -> Result<(), ApiError> {
+    let fields = fields(options)?;
+    let holds = |term: &Term| match (term.field.as_str(), term.operator) {
+        (NAME, Operator::Equals) => term.value == name,
+        // Objects are not left out of `*` by their names.
+        (NAME, Operator::NotEquals) => name != "*" && term.value != name,
+        (_, Operator::Equals) => term.value == namespace,
+        (_, Operator::NotEquals) => term.value != namespace,
+    };
+    if fields.is_empty() || fields.exact(NAME).is_some() && fields.terms().iter().all(holds) {
         return Ok(());
     }
     Err(ApiError::bad_request("fieldSelector metadata.name doesn't match requested name"))
 }
 
-/// What a field selector requires of an object's metadata.
-#[derive(Default)]
-struct Fields<'a> {
-    name: Option<&'a str>,
-    namespace: Option<&'a str>,
-}
-
-fn fields(request: &ApiRequest) -> Result<Fields<'_>, ApiError> {
-    let text = request.query.first("fieldSelector").unwrap_or_default();
-    let mut fields = Fields::default();
-    for term in text.split(',').filter(|term| !term.is_empty()) {
-        let (field, required) = field_term(term).ok_or_else(|| {
-            ApiError::bad_request(format!("invalid selector: '{text}'; can't understand '{term}'"))
-        })?;
-        match field {
-            "metadata.name" => fields.name = required,
-            "metadata.namespace" => fields.namespace = required,
-            _ => {
-                return Err(ApiError::bad_request(format!(
-                    "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
-                )));
-            }
-        }
+/// The field selector, which can name two fields.
+fn fields(options: &ListOptions) -> Result<&FieldSelector, ApiError> {
+    let fields = options.fields.as_ref().map_err(|error| ApiError::bad_request(error.to_string()))?;
+    match fields.terms().iter().find(|term| !matches!(term.field.as_str(), NAME | NAMESPACE)) {
+        None => Ok(fields),
+        Some(Term { field, .. }) => Err(ApiError::bad_request(format!(
+            "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+        ))),
     }
-    Ok(fields)
-}
-
-/// One `field=value` term; the value is `None` for `!=`, which requires nothing.
-fn field_term(term: &str) -> Option<(&str, Option<&str>)> {
-    if let Some((field, _)) = term.split_once("!=") {
-        return Some((field, None));
-    }
-    let (field, value) = term.split_once('=')?;
-    Some((field, Some(value.strip_prefix('=').unwrap_or(value))))
 }
 
 const MATCH: &str = "resourceVersionMatch";

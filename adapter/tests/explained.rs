@@ -14,10 +14,13 @@ use adapter::rules_file::{RulesFile, log_findings};
 use adapter::source::recorded::{Recorded, vector};
 use adapter::source::{Listing, MetricSource, QueryResult};
 use adapter::telemetry::Telemetry;
+use apiservice::attributes::Attributes;
 use apiservice::authn::User;
+use apiservice::list_options::ListOptions;
 use apiservice::query::QueryParameters;
 use apiservice::server::{Answer, ApiRequest, Handler as _, Holding};
 use apiservice::status::ApiError;
+use http::Method;
 use rules::catalog::Series;
 use tokio::sync::watch;
 use tracing::subscriber::DefaultGuard;
@@ -123,15 +126,19 @@ impl Adapter {
     async fn ask(&self, url: &str) -> Result<Answer, ApiError> {
         let (path, query) = url.split_once('?').unwrap_or((url, ""));
         let (group, path) = path.split_once('/').expect("a group and a path");
+        let group =
+            if group == "usage" { "metrics.k8s.io".to_owned() } else { format!("{group}.metrics.k8s.io") };
+        let path = format!("/apis/{group}/v1beta1/{path}");
+        // As decoded: what a caller may write in a path is not the question here.
+        let segments: Vec<String> = path[1..].split('/').map(str::to_owned).collect();
+        let query = QueryParameters::parse(query);
+        let attributes = Attributes::of(&Method::GET, &path, &segments, ListOptions::of(&query));
         let request = ApiRequest {
-            group: if group == "usage" {
-                "metrics.k8s.io".to_owned()
-            } else {
-                format!("{group}.metrics.k8s.io")
-            },
+            group,
             version: "v1beta1".to_owned(),
-            segments: path.split('/').map(str::to_owned).collect(),
-            query: QueryParameters::parse(query),
+            segments: segments[3..].to_vec(),
+            attributes: Arc::new(attributes),
+            query,
             user: User::default(),
             deadline: Instant::now() + Duration::from_mins(1),
             holding: Holding::default(),

@@ -6,7 +6,8 @@
 use http::Method;
 use percent_encoding::percent_decode_str;
 
-use crate::query::{QueryParameters, well_escaped};
+use crate::list_options::ListOptions;
+use crate::query::well_escaped;
 use crate::status::ApiError;
 
 /// A request as access control sees it.
@@ -18,6 +19,10 @@ pub struct Attributes {
     pub path: String,
     /// What resource is asked for; `None` for paths like `/version` and for discovery.
     pub resource: Option<ResourceAttributes>,
+    /// The options of a list, of whatever request.
+    pub options: ListOptions,
+    /// Whether the request is for objects that its selectors choose: a list, a watch, a deletion of many.
+    pub is_selecting: bool,
 }
 
 /// The resource that a request is about. Fields that do not apply are empty.
@@ -68,41 +73,54 @@ fn segment(raw: &str) -> Result<String, ApiError> {
 
 impl Attributes {
     /// What a request asks for, by upstream's rules (`k8s.io/apiserver/pkg/endpoints/request/requestinfo.go`).
-    pub fn of(method: &Method, path: &str, segments: &[String], query: &QueryParameters) -> Attributes {
+    pub fn of(method: &Method, path: &str, segments: &[String], options: ListOptions) -> Attributes {
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        let resource_path = match segments[..] {
-            ["apis", group, version, ref rest @ ..] if !rest.is_empty() => Some((group, version, rest)),
-            _ => None,
+        let path = path.to_owned();
+        let ["apis", group, version, ref rest @ ..] = segments[..] else {
+            return Attributes::of_path(method, path, options);
         };
-        let Some((group, version, rest)) = resource_path else {
-            return Attributes {
-                verb: method.as_str().to_lowercase(),
-                path: path.to_owned(),
-                resource: None,
-            };
+        if rest.is_empty() {
+            return Attributes::of_path(method, path, options);
+        }
+        // A legacy prefix that Kubernetes still reads: the first segment is the verb.
+        let (prefix, rest) = match rest {
+            [verb @ ("watch" | "proxy"), behind @ ..] => (Some(*verb), behind),
+            _ => (None, rest),
         };
-        let (verb, mut resource) = resource(method, rest, query);
+        let mut resource = resource(rest);
         group.clone_into(&mut resource.group);
         version.clone_into(&mut resource.version);
-        Attributes { verb, path: path.to_owned(), resource: Some(resource) }
+        let is_unnamed = resource.name.is_empty();
+        let verb = prefix.unwrap_or(match *method {
+            Method::GET | Method::HEAD if is_unnamed && options.watch => "watch",
+            Method::GET | Method::HEAD if is_unnamed => "list",
+            Method::GET | Method::HEAD => "get",
+            Method::POST => "create",
+            Method::PUT => "update",
+            Method::PATCH => "patch",
+            Method::DELETE if is_unnamed => "deletecollection",
+            Method::DELETE => "delete",
+            _ => "",
+        });
+        if prefix == Some("proxy") {
+            resource.subresource.clear();
+        }
+        if prefix.is_none() && is_unnamed && matches!(verb, "list" | "watch") {
+            options.name().unwrap_or_default().clone_into(&mut resource.name);
+        }
+        // Upstream does not select by the verb in a path: what such a watch is for may be one object.
+        let is_selecting = prefix.is_none() && matches!(verb, "list" | "watch" | "deletecollection");
+        Attributes { verb: verb.to_owned(), path, resource: Some(resource), options, is_selecting }
+    }
+
+    fn of_path(method: &Method, path: String, options: ListOptions) -> Attributes {
+        let verb = method.as_str().to_lowercase();
+        Attributes { verb, path, resource: None, options, is_selecting: false }
     }
 }
 
-fn resource(method: &Method, rest: &[&str], query: &QueryParameters) -> (String, ResourceAttributes) {
-    let mut verb = match *method {
-        Method::GET | Method::HEAD => "get",
-        Method::POST => "create",
-        Method::PUT => "update",
-        Method::PATCH => "patch",
-        Method::DELETE => "delete",
-        _ => "",
-    };
-    let mut rest = rest;
-    // A legacy prefix that Kubernetes still reads: the first segment is the verb.
-    if let [special @ ("watch" | "proxy"), behind @ ..] = rest {
-        verb = special;
-        rest = behind;
-    }
+/// The segments behind the version and the verb.
+fn resource(mut rest: &[&str]) -> ResourceAttributes {
     let mut attributes = ResourceAttributes::default();
     if let ["namespaces", namespace, behind @ ..] = rest {
         (*namespace).clone_into(&mut attributes.namespace);
@@ -114,40 +132,19 @@ fn resource(method: &Method, rest: &[&str], query: &QueryParameters) -> (String,
     attributes.resource = part(0);
     attributes.name = part(1);
     attributes.subresource = part(2);
-    if attributes.resource == "namespaces" {
-        attributes.namespace.clone_from(&attributes.name);
-    }
-    if attributes.name.is_empty() {
-        match verb {
-            "get" => {
-                verb = if is_watch(query) { "watch" } else { "list" };
-                attributes.name = name_of_field_selector(query);
-            }
-            "delete" => verb = "deletecollection",
-            _ => {}
-        }
-    }
-    (verb.to_owned(), attributes)
-}
-
-fn is_watch(query: &QueryParameters) -> bool {
-    query.first("watch").is_some_and(|value| !matches!(value, "0" | "false"))
-}
-
-fn name_of_field_selector(query: &QueryParameters) -> String {
-    let terms = query.first("fieldSelector").unwrap_or_default().split(',');
-    let name = terms.filter_map(|term| term.split_once('=')).find(|(field, _)| *field == "metadata.name");
-    name.map_or_else(String::new, |(_, value)| value.trim_start_matches('=').to_owned())
+    attributes
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::query::QueryParameters;
 
     fn of(method: &Method, target: &str) -> (String, Option<[String; 5]>) {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let segments = segments(path).expect("a valid path");
-        let attributes = Attributes::of(method, path, &segments, &QueryParameters::parse(query));
+        let attributes =
+            Attributes::of(method, path, &segments, ListOptions::of(&QueryParameters::parse(query)));
         let resource =
             attributes.resource.map(|r| [r.version, r.namespace, r.resource, r.subresource, r.name]);
         (attributes.verb, resource)
@@ -171,6 +168,10 @@ mod tests {
             ("GET", "/namespaces/d/status", "get", "d", "namespaces", "status", "d"),
             ("GET", "/namespaces/d", "get", "d", "namespaces", "", "d"),
             ("GET", "/watch/namespaces/d/m", "watch", "d", "m", "", ""),
+            ("GET", "/watch/pods?fieldSelector=metadata.name%3Dw", "watch", "", "pods", "", ""),
+            ("GET", "/proxy/nodes/n1/m", "proxy", "", "nodes", "", "n1"),
+            ("GET", "/pods?watch=FALSE", "list", "", "pods", "", ""),
+            ("GET", "/pods?watch=&fieldSelector=metadata.name%3Dw", "watch", "", "pods", "", "w"),
             ("HEAD", "/nodes/n1/m", "get", "", "nodes", "m", "n1"),
             ("POST", "/namespaces/d/pods/w/m", "create", "d", "pods", "m", "w"),
             ("PUT", "/namespaces/d/pods/w/m", "update", "d", "pods", "m", "w"),

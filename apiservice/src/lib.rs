@@ -15,6 +15,7 @@ pub mod discovery;
 pub mod encode;
 pub mod go_duration;
 pub mod health;
+pub mod list_options;
 pub mod negotiate;
 pub mod openapi;
 pub mod printable;

@@ -16,6 +16,7 @@ use axum::Router;
 use futures_util::future::BoxFuture;
 
 use crate::accept::Peer;
+use crate::attributes::Attributes;
 use crate::audit::Audit;
 use crate::authn::{Union, User};
 use crate::authz::Chain;
@@ -42,6 +43,8 @@ pub struct ApiRequest {
     pub version: String,
     /// The segments behind the version, decoded; at least one.
     pub segments: Vec<String>,
+    /// What access was granted to: the selectors to answer by are in its options.
+    pub attributes: Arc<Attributes>,
     /// The query parameters.
     pub query: QueryParameters,
     /// Who is asking.

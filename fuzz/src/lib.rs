@@ -9,12 +9,14 @@ use adapter::kubeconfig;
 use adapter::source::Samples;
 use adapter::source::prometheus::{read_listing, read_result};
 use apiservice::attributes::{Attributes, segments};
+use apiservice::list_options::{ListOptions, NAME};
 use apiservice::negotiate::Accept;
 use apiservice::query::QueryParameters;
 use engine::exposition::{Format, samples};
 use engine::{Engine, EngineConfig};
 use http::{Method, Request, StatusCode};
 use promql::{ParseError, regexp};
+use selector::fields::{self, FieldSelector, Term};
 use selector::labels::{Operator, Requirement, Selector};
 
 /// What a caller accepts: a form that the header names, or none.
@@ -43,6 +45,27 @@ pub fn exposition(text: &[u8]) {
     }
 }
 
+/// What a caller sends as a field selector: refused, or read the same again when it is written anew; and an object that it selects
+/// has the name that access control is asked about.
+pub fn field_selector(text: &[u8]) {
+    let Ok(text) = str::from_utf8(text) else { return };
+    let Ok(selector) = FieldSelector::parse(text) else { return };
+    assert_eq!(FieldSelector::parse(&selector.to_string()), Ok(selector.clone()), "{text:?}");
+    // Every value that occurs, as the field's.
+    let values = selector.terms().iter().map(|term| term.value.as_str()).chain(["", "n1"]);
+    for value in values.collect::<Vec<_>>() {
+        let selects = selector.matches(|field| if field == NAME { value } else { "" });
+        let holds = |term: &Term| {
+            let found = if term.field == NAME { value } else { "" };
+            (found == term.value) == (term.operator == fields::Operator::Equals)
+        };
+        assert_eq!(selects, selector.terms().iter().all(holds), "{text:?} of {value:?}");
+        if let (true, Some(name)) = (selects, selector.exact(NAME)) {
+            assert_eq!(name, value, "{text:?}");
+        }
+    }
+}
+
 /// What stands in a kubeconfig: clusters and users, or an error with a cause; aliases make no more of it than they may.
 pub fn kubeconfig(text: &[u8]) {
     let Ok(text) = str::from_utf8(text) else { return };
@@ -65,7 +88,8 @@ pub fn path(target: &[u8]) {
         assert!(!matches!(segment.as_str(), "" | "." | ".."), "{path:?}");
         assert!(!segment.chars().any(char::is_control), "{path:?}");
     }
-    let attributes = Attributes::of(&Method::GET, path, &segments, &QueryParameters::parse(query));
+    let attributes =
+        Attributes::of(&Method::GET, path, &segments, ListOptions::of(&QueryParameters::parse(query)));
     if let Some(resource) = attributes.resource {
         // `watch` alone names no resource.
         assert!(resource.resource.is_empty() || segments.contains(&resource.resource), "{path:?}");

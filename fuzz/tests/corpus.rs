@@ -24,6 +24,11 @@ fn exposition() {
 }
 
 #[test]
+fn field_selector() {
+    replay("field_selector", fuzz::field_selector);
+}
+
+#[test]
 fn kubeconfig() {
     replay("kubeconfig", fuzz::kubeconfig);
 }

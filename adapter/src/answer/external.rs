@@ -26,6 +26,9 @@ impl Answerer {
             let not_found = ApiError::external_metric_not_found(&asked.metric, &asked.namespace);
             not_listed(&snapshot, &asked.metric, not_found)
         })?;
+        if asked.nothing {
+            return Ok(ExternalMetricValueList::default());
+        }
         let query = match matched.plan(&asked.namespace, &asked.selector) {
             Ok(query) => query,
             // A namespace that cannot exist holds no series, and its name never reaches PromQL.

@@ -27,7 +27,7 @@ use crate::values::usage::{self, ObjectUsage, Oddities};
 impl Answerer {
     pub(super) async fn usage(&self, request: &ApiRequest) -> Result<Answer, ApiError> {
         let asked = routes::usage(request)?;
-        let UsageRequest { of, name, selector, single } = &asked;
+        let UsageRequest { of, name, selector, single, .. } = &asked;
         let snapshot = self.catalog.load();
         let rules = snapshot.rules.resource.as_ref().ok_or_else(ApiError::no_route)?;
         let (resource, namespace, running) = match of {
@@ -37,7 +37,8 @@ impl Answerer {
         let kind = self.objects.mapper().kind_for(resource, "").ok_or_else(ApiError::no_route)?;
         let kind: &Kind = &kind;
         let wanted = Wanted { kind, namespace, name: name.as_deref(), selector, running };
-        let objects = self.objects(wanted, request.deadline).await?;
+        let mut objects = self.objects(wanted, request.deadline).await?;
+        objects.retain(|object| asked.has(&object.name, object.namespace.as_deref().unwrap_or_default()));
         if objects.is_empty() {
             let state = if running { "running " } else { "" };
             self.missing(Step::Objects, &asked, None, || format!("there are no such {state}{resource}"));

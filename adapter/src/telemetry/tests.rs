@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use apiservice::attributes::{Attributes, segments};
 use apiservice::authz::Decision;
+use apiservice::list_options::ListOptions;
 use apiservice::query::QueryParameters;
 use apiservice::server::{Authentication, Exchange, Kind, Observer as _};
 use http::Method;
@@ -158,7 +159,7 @@ fn names_types_and_labels() {
 
 fn answered(telemetry: &Telemetry, method: &Method, path: &str, served: bool, code: u16) {
     let parts = segments(path).expect("a path");
-    let attributes = Attributes::of(method, path, &parts, &QueryParameters::default());
+    let attributes = Attributes::of(method, path, &parts, ListOptions::of(&QueryParameters::default()));
     telemetry.answered(&Exchange { attributes: &attributes, served, code, took: Duration::from_millis(3) });
 }
 

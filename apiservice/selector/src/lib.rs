@@ -2,5 +2,6 @@
 //!
 //! Access control, rules and answers read a request's selectors by this crate, so that there is one reading of them.
 
+pub mod fields;
 pub mod labels;
 pub mod names;

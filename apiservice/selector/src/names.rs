@@ -10,6 +10,11 @@ pub fn is_dns_subdomain(text: &str) -> bool {
     text.len() <= LONGEST_SUBDOMAIN && text.split('.').all(is_label)
 }
 
+/// What can be a segment of a path (`k8s.io/apimachinery/pkg/api/validate/content`). The empty text is one, as upstream.
+pub fn is_path_segment(text: &str) -> bool {
+    !matches!(text, "." | "..") && !text.contains(['/', '%'])
+}
+
 fn is_label(text: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     match text.as_bytes() {
@@ -27,6 +32,16 @@ const LONGEST_SUBDOMAIN: usize = 253;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_segment_holds_nothing_that_a_path_reads_otherwise() {
+        for good in ["", "a", "A b", "...", "*"] {
+            assert!(is_path_segment(good), "{good}");
+        }
+        for bad in [".", "..", "a/b", "a%2fb"] {
+            assert!(!is_path_segment(bad), "{bad}");
+        }
+    }
 
     #[test]
     fn names() {

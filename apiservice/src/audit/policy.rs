@@ -215,6 +215,7 @@ mod tests {
 
     use super::*;
     use crate::attributes::segments;
+    use crate::list_options::ListOptions;
     use crate::query::QueryParameters;
 
     const POLICY: &str = r#"
@@ -244,12 +245,16 @@ rules:
   verbs: [create]
 "#;
 
+    fn options() -> ListOptions {
+        ListOptions::of(&QueryParameters::default())
+    }
+
     fn level(name: &str, groups: &[&str], method: &Method, path: &str) -> Level {
         let policy = Policy::parse(POLICY).expect("a policy");
         let groups = groups.iter().map(|&group| group.to_owned()).collect();
         let user = User { name: name.to_owned(), groups, ..User::default() };
         let segments = segments(path).expect("a path");
-        let attributes = Attributes::of(method, path, &segments, &QueryParameters::default());
+        let attributes = Attributes::of(method, path, &segments, options());
         policy.judge(Some(&user), &attributes).level
     }
 
@@ -289,7 +294,8 @@ rules:
     fn stages_are_left_out_by_policy_and_by_rule() {
         let policy = Policy::parse(POLICY).expect("a policy");
         let user = User { groups: vec!["auditors".to_owned()], ..User::default() };
-        let attributes = Attributes { verb: "list".to_owned(), path: "/x".to_owned(), resource: None };
+        let path = "/apis/external.metrics.k8s.io/v1beta1/namespaces/d/q";
+        let attributes = Attributes::of(&Method::GET, path, &segments(path).expect("a path"), options());
         let verdict = policy.judge(Some(&user), &attributes);
         assert_eq!(verdict.omitted, [Stage::RequestReceived, Stage::Panic]);
         assert!(policy.asks_for_bodies());

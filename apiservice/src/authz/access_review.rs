@@ -6,10 +6,13 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use k8s_openapi::api::authorization::v1::{
-    self as wire, NonResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+    self as wire, FieldSelectorAttributes, LabelSelectorAttributes, NonResourceAttributes,
+    SubjectAccessReview, SubjectAccessReviewSpec,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldSelectorRequirement, LabelSelectorRequirement};
 use kube::api::{Api, PostParams};
 use moka::future::Cache;
+use selector::{fields, labels};
 
 use super::{Authorizer, AuthzError, Decision};
 use crate::attributes::{Attributes, ResourceAttributes};
@@ -87,7 +90,8 @@ fn spec(user: &User, attributes: &Attributes) -> SubjectAccessReviewSpec {
                 resource: given(&resource.resource),
                 subresource: given(&resource.subresource),
                 name: given(&resource.name),
-                ..wire::ResourceAttributes::default()
+                field_selector: field_selector(attributes),
+                label_selector: label_selector(attributes),
             });
         }
         None => {
@@ -98,9 +102,49 @@ fn spec(user: &User, attributes: &Attributes) -> SubjectAccessReviewSpec {
     spec
 }
 
+/// What a list is limited to; `None` for other requests, and where the selector cannot be read: then access to all objects
+/// is asked for, as upstream does, and the answer is the reading error.
+fn field_selector(attributes: &Attributes) -> Option<FieldSelectorAttributes> {
+    let fields = attributes.options.fields.as_ref().ok().filter(|_| attributes.is_selecting)?;
+    let requirements = fields.terms().iter().map(|term| FieldSelectorRequirement {
+        key: term.field.clone(),
+        operator: match term.operator {
+            fields::Operator::Equals => "In",
+            fields::Operator::NotEquals => "NotIn",
+        }
+        .to_owned(),
+        values: Some(vec![term.value.clone()]),
+    });
+    let requirements: Vec<_> = requirements.collect();
+    (!requirements.is_empty())
+        .then_some(FieldSelectorAttributes { requirements: Some(requirements), raw_selector: None })
+}
+
+/// The same of labels. Comparisons of numbers have no form in a review, and are left out: access to more is asked for.
+fn label_selector(attributes: &Attributes) -> Option<LabelSelectorAttributes> {
+    let labels = attributes.options.labels.as_ref().ok().filter(|_| attributes.is_selecting)?;
+    let requirements = labels.requirements().iter().filter_map(|requirement| {
+        let operator = match requirement.operator {
+            labels::Operator::Equals | labels::Operator::In => "In",
+            labels::Operator::NotEquals | labels::Operator::NotIn => "NotIn",
+            labels::Operator::Exists => "Exists",
+            labels::Operator::DoesNotExist => "DoesNotExist",
+            labels::Operator::GreaterThan | labels::Operator::LessThan => return None,
+        };
+        Some(LabelSelectorRequirement {
+            key: requirement.key.clone(),
+            operator: operator.to_owned(),
+            values: (!requirement.values.is_empty()).then(|| requirement.values.clone()),
+        })
+    });
+    let requirements: Vec<_> = requirements.collect();
+    (!requirements.is_empty())
+        .then_some(LabelSelectorAttributes { requirements: Some(requirements), raw_selector: None })
+}
+
 /// How much of a question the caller writes; who they are is not theirs to say.
 fn length(attributes: &Attributes) -> usize {
-    let Attributes { verb, path, resource } = attributes;
+    let Attributes { verb, path, resource, .. } = attributes;
     let of_resource = resource.as_ref().map_or(path.len(), |resource| {
         let ResourceAttributes { group, version, namespace, resource, subresource, name } = resource;
         [group, version, namespace, resource, subresource, name].into_iter().map(String::len).sum()

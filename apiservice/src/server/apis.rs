@@ -1,5 +1,6 @@
 //! What lies below `/apis`: discovery, and the objects that a [`super::Handler`] answers with.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 
 use super::gate::{Gate, get_only};
 use super::{Answer, ApiRequest, Holding};
+use crate::attributes::Attributes;
 use crate::authn::User;
 use crate::negotiate::{self, Accept, Transform};
 use crate::query::QueryParameters;
@@ -23,6 +25,7 @@ pub(super) struct Below<'a> {
     pub(super) query: &'a QueryParameters,
     pub(super) accept: &'a Accept<'a>,
     pub(super) segments: Vec<String>,
+    pub(super) attributes: &'a Arc<Attributes>,
     pub(super) user: User,
     pub(super) deadline: Instant,
 }
@@ -33,7 +36,7 @@ pub(super) struct MadeForOne;
 
 impl Gate {
     pub(super) async fn apis(&self, request: Below<'_>) -> Result<Response<Bytes>, ApiError> {
-        let Below { parts, query, accept, segments, user, deadline } = request;
+        let Below { parts, query, accept, segments, attributes, user, deadline } = request;
         let discovery = self.server.discovery.load();
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         // `/apis` itself is not split: only what lies below it can name something.
@@ -65,6 +68,7 @@ impl Gate {
                         group: group.to_owned(),
                         version: version.to_owned(),
                         segments: rest.iter().map(|&segment| segment.to_owned()).collect(),
+                        attributes: Arc::clone(attributes),
                         query: query.clone(),
                         user,
                         deadline,

@@ -183,7 +183,8 @@ impl Gate {
         allowed?;
         let path = received.path();
         if path == "/apis" || path.starts_with("/apis/") {
-            let request = Below { parts, query, accept, segments, user: user.clone(), deadline };
+            let user = user.clone();
+            let request = Below { parts, query, accept, segments, attributes, user, deadline };
             return self.apis(request).await;
         }
         self.other(parts, query, accept)

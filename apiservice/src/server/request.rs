@@ -1,6 +1,7 @@
 //! A request as the log and the audit log tell of it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use http::header::{HeaderName, USER_AGENT};
@@ -8,6 +9,7 @@ use http::request::Parts;
 
 use crate::accept::PeerAddress;
 use crate::attributes::{self, Attributes};
+use crate::list_options::ListOptions;
 use crate::query::QueryParameters;
 use crate::status::ApiError;
 
@@ -17,7 +19,8 @@ pub(crate) struct Received {
     pub(crate) query: QueryParameters,
     /// The segments of a path below `/apis`, or why it cannot be read.
     pub(crate) segments: Result<Vec<String>, ApiError>,
-    pub(crate) attributes: Attributes,
+    /// What access control decides on, what is recorded and what is answered.
+    pub(crate) attributes: Arc<Attributes>,
     /// The caller's, or one of our own.
     pub(crate) audit_id: String,
     pub(crate) at: SystemTime,
@@ -30,13 +33,13 @@ impl Received {
         let path = parts.uri.path();
         let segments = if path.starts_with("/apis/") { attributes::segments(path) } else { Ok(Vec::new()) };
         let known = segments.as_deref().unwrap_or_default();
-        let attributes = Attributes::of(&parts.method, path, known, &query);
+        let attributes = Attributes::of(&parts.method, path, known, ListOptions::of(&query));
         let audit_id =
             header(&parts, &AUDIT_ID).map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned);
         Received {
             query,
             segments,
-            attributes,
+            attributes: Arc::new(attributes),
             audit_id,
             at: SystemTime::now(),
             started: Instant::now(),

@@ -1,0 +1,203 @@
+//! A small cluster behind the adapter: three nodes, four pods in two namespaces, a queue in each; and a Kubernetes API that
+//! allows everything and keeps what it was asked.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use adapter::answer::Answerer;
+use adapter::objects::Objects;
+use adapter::objects::scraped::ScrapedObjects;
+use adapter::relist::{CatalogHandle, Changes, RelistSettings, Relister};
+use adapter::served;
+use adapter::source::recorded::vector;
+use adapter::source::{Listing, MetricSource, QueryResult, Sample, Samples, SourceError};
+use adapter::telemetry::Telemetry;
+use apiservice::authn::Union;
+use apiservice::authz::{AccessReviews, Chain};
+use apiservice::discovery::DiscoveryHandle;
+use apiservice::health::Health;
+use apiservice::server::{ApiServer, RequestLimits, Unobserved};
+use axum::Router;
+use axum::body::Body;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use http::{Request, Response};
+use http_body_util::BodyExt as _;
+use promql_parser::parser::{Expr, parse};
+use rules::catalog::Series;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tower::ServiceExt as _;
+
+pub(crate) struct World {
+    router: Router,
+    reviews: Arc<Mutex<Vec<Value>>>,
+}
+
+const RULES: &str = r"
+rules:
+- seriesQuery: 'load'
+  resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}, node: {resource: node}}}
+  metricsQuery: '<<.Series>>{<<.LabelMatchers>>}'
+externalRules:
+- seriesQuery: 'queue'
+  resources: {overrides: {namespace: {resource: namespace}}}
+  metricsQuery: '<<.Series>>{<<.LabelMatchers>>}'
+resourceRules:
+  cpu:
+    containerQuery: 'cpu{<<.LabelMatchers>>}'
+    nodeQuery: 'node_cpu{<<.LabelMatchers>>}'
+    resources: {overrides: {node: {resource: node}, namespace: {resource: namespace}, pod: {resource: pod}}}
+    containerLabel: container
+  memory:
+    containerQuery: 'memory{<<.LabelMatchers>>}'
+    nodeQuery: 'node_memory{<<.LabelMatchers>>}'
+    resources: {overrides: {node: {resource: node}, namespace: {resource: namespace}, pod: {resource: pod}}}
+    containerLabel: container
+";
+
+const PODS: [[(&str, &str); 5]; 4] = [
+    [("app", "web"), ("namespace", "a"), ("node", "n1"), ("pod", "web-0"), ("tier", "5")],
+    [("app", "web"), ("namespace", "a"), ("node", "n2"), ("pod", "web-1"), ("tier", "3")],
+    [("app", "web"), ("namespace", "b"), ("node", "n3"), ("pod", "web-0"), ("tier", "5")],
+    [("app", "db"), ("namespace", "b"), ("node", "n3"), ("pod", "db"), ("tier", "1")],
+];
+const QUEUES: [[(&str, &str); 2]; 3] = [
+    [("name", "q1"), ("namespace", "a")],
+    [("name", "q2"), ("namespace", "a")],
+    [("name", "q1"), ("namespace", "b")],
+];
+
+/// Evaluates selectors over the series of the cluster.
+struct Selected;
+
+impl MetricSource for Selected {
+    fn series<'a>(
+        &'a self,
+        selector: &'a str,
+        _: SystemTime,
+        _: Instant,
+    ) -> BoxFuture<'a, Result<Listing, SourceError>> {
+        let labels =
+            if selector == "queue" { vec!["name", "namespace"] } else { vec!["namespace", "node", "pod"] };
+        let label_names = labels.into_iter().map(Into::into).collect();
+        let series = vec![Series { name: selector.into(), label_names }];
+        std::future::ready(Ok(Listing { series, warnings: Vec::new() })).boxed()
+    }
+
+    fn query<'a>(
+        &'a self,
+        promql: &'a str,
+        _: SystemTime,
+        _: Instant,
+    ) -> BoxFuture<'a, Result<QueryResult, SourceError>> {
+        let Ok(Expr::VectorSelector(selector)) = parse(promql) else { panic!("not a selector: {promql}") };
+        let name = selector.name.as_deref().unwrap_or_default();
+        let pods = PODS.iter().map(|labels| &labels[..]);
+        let queues = QUEUES.iter().map(|labels| &labels[..]);
+        let of = |series: Vec<&'static [(&'static str, &'static str)]>| {
+            vector(series.into_iter().map(|one| (one, 1.0)), 0)
+        };
+        let mut result = of(if name == "queue" { queues.collect() } else { pods.collect() });
+        let has = |sample: &Sample| {
+            let mut matchers = selector.matchers.matchers.iter();
+            matchers.all(|matcher| matcher.is_match(sample.label(&matcher.name).unwrap_or_default()))
+        };
+        if let Samples::Vector(samples) = &mut result.value {
+            samples.retain(has);
+            if name.starts_with("node_") {
+                for sample in samples.iter_mut() {
+                    sample.labels.retain(|(label, _)| &**label == "node");
+                }
+                samples.dedup();
+            }
+        }
+        std::future::ready(Ok(result)).boxed()
+    }
+
+    fn ready(&self) -> BoxFuture<'_, Result<(), SourceError>> {
+        std::future::ready(Ok(())).boxed()
+    }
+
+    fn name(&self) -> &'static str {
+        "selected"
+    }
+}
+
+impl World {
+    pub(crate) async fn start() -> World {
+        let rules = Arc::new(rules::load(RULES).expect("valid rules"));
+        let telemetry = Arc::new(Telemetry::new(&rules));
+        let source: Arc<dyn MetricSource> = Arc::new(Selected);
+        let objects: Arc<dyn Objects> = Arc::new(ScrapedObjects::new(Arc::clone(&source)));
+        let catalog = CatalogHandle::waiting(&rules, &*objects);
+        let settings = RelistSettings {
+            interval: Duration::from_hours(1),
+            max_age: Duration::from_hours(1),
+            timeout: Duration::from_secs(5),
+        };
+        let relister = Relister::new(
+            settings,
+            Arc::clone(&source),
+            Arc::clone(&objects),
+            Changes { rules: watch::channel(Arc::clone(&rules)).1, kinds: watch::channel(()).1 },
+            catalog.clone(),
+            Arc::clone(&telemetry),
+        );
+        let (listed, mut was_listed) = tokio::sync::mpsc::unbounded_channel();
+        let relisting = tokio::spawn(relister.run(move |_| {
+            let _ = listed.send(());
+        }));
+        was_listed.recv().await.expect("the relister runs");
+        relisting.abort();
+        let reviews = Arc::new(Mutex::new(Vec::new()));
+        let server = ApiServer {
+            discovery: DiscoveryHandle::new(served::discovery(&rules, &catalog.load().catalog, 6443)),
+            handler: Arc::new(Answerer::new(catalog, objects, source, telemetry)),
+            health: Health::default(),
+            authentication: Union::new(Vec::new()),
+            // Nothing is kept, so every request has a review.
+            authorization: Chain::new(vec![Arc::new(AccessReviews::new(
+                client(Arc::clone(&reviews)),
+                Duration::ZERO,
+                Duration::ZERO,
+            ))]),
+            limits: RequestLimits::default(),
+            metrics: Arc::new(String::new),
+            observer: Arc::new(Unobserved),
+            audit: None,
+        };
+        World { router: server.into_router(), reviews }
+    }
+
+    /// The code, the answer, and what of resources access was asked for, if it was.
+    pub(crate) async fn ask(&self, url: &str) -> (u16, Value, Option<Value>) {
+        let reviews = || self.reviews.lock().expect("nobody panics holding it");
+        reviews().clear();
+        let request = Request::get(url).body(Body::empty()).expect(url);
+        let response = self.router.clone().oneshot(request).await.expect("the router always answers");
+        let code = response.status().as_u16();
+        let body = response.into_body().collect().await.expect("a whole body").to_bytes();
+        let review =
+            reviews().pop().map(|spec| spec["resourceAttributes"].clone()).filter(|review| !review.is_null());
+        (code, serde_json::from_slice(&body).unwrap_or_default(), review)
+    }
+}
+
+/// A client of an API that allows everything.
+fn client(reviews: Arc<Mutex<Vec<Value>>>) -> kube::Client {
+    let service = tower::service_fn(move |request: Request<kube::client::Body>| {
+        let reviews = Arc::clone(&reviews);
+        async move {
+            let body = request.into_body().collect().await?.to_bytes();
+            let review: Value = serde_json::from_slice(&body).expect("JSON");
+            reviews.lock().expect("nobody panics holding it").push(review["spec"].clone());
+            let answer = json!({
+                "kind": "SubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "spec": {},
+                "status": {"allowed": true},
+            });
+            Ok::<_, kube::Error>(Response::new(Body::from(answer.to_string())))
+        }
+    });
+    kube::Client::new(service, "default")
+}

@@ -11,6 +11,7 @@ use apiservice::authz::{AlwaysAllowPaths, Authorizer, Chain, MASTERS, Privileged
 use apiservice::discovery::DiscoveryHandle;
 use apiservice::health::{CheckHandle, Health, Scope};
 use apiservice::lifecycle::{Phase, Shutdown, lifecycle};
+use apiservice::review::ReviewStats;
 use apiservice::server::{ApiServer, Observer, RequestLimits};
 use apiservice::tls::{self, NamedCertificate, NamedCertificates, ServingCertificate, TlsError, TlsSettings};
 use futures_util::future::BoxFuture;
@@ -122,6 +123,8 @@ pub struct Host {
     pub authenticators: Vec<Arc<dyn Authenticator>>,
     /// Who decides, besides what every server decides by itself.
     pub authorizers: Vec<Arc<dyn Authorizer>>,
+    /// What becomes of the questions that they ask about callers, by kind.
+    pub reviews: Vec<(&'static str, Arc<ReviewStats>)>,
     /// What to serve with.
     pub certificate: Arc<ServingCertificate>,
 }
@@ -169,7 +172,10 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
         HostConfig::Standalone(standalone) => (standalone.host(Arc::clone(&source))?, Some(standalone)),
         HostConfig::Cluster(config) => (cluster::join(*config, &follow, &health, &mut tasks).await?, None),
     };
-    let Host { objects, kinds_changed, ready, authenticators, authorizers, certificate } = host;
+    let Host { objects, kinds_changed, ready, authenticators, authorizers, reviews, certificate } = host;
+    for (kind, stats) in reviews {
+        telemetry.watch_reviews(kind, stats);
+    }
     let catalog = CatalogHandle::waiting(&rules, &*objects);
 
     let listener = accept::listen(address).map_err(|cause| AppError::Listen { address, cause })?;

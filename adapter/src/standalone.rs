@@ -70,6 +70,7 @@ impl Standalone {
         let authorities = Authorities::from_pem(self.authority.certificate().as_bytes())?;
         let authorities = Arc::new(ArcSwapOption::from_pointee(authorities));
         Ok(Host {
+            reviews: Vec::new(),
             objects: Arc::new(ScrapedObjects::new(source)),
             // Kinds are the built-in ones and never change.
             kinds_changed: watch::channel(()).1,

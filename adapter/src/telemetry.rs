@@ -17,6 +17,7 @@ use std::time::{Duration, SystemTime};
 
 use apiservice::accept::Stats;
 use apiservice::audit::AuditStats;
+use apiservice::review::ReviewStats;
 use engine::Engine;
 use prometheus::{
     Encoder as _, Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder,
@@ -155,6 +156,11 @@ impl Telemetry {
     /// Shows what the audit log counts. Only the first one counts.
     pub fn watch_audit(&self, stats: Arc<AuditStats>) {
         let _ = self.server.audit.set(stats);
+    }
+
+    /// Shows what becomes of reviews of a kind.
+    pub fn watch_reviews(&self, kind: &'static str, stats: Arc<ReviewStats>) {
+        self.server.reviews.lock().unwrap_or_else(PoisonError::into_inner).push((kind, stats));
     }
 
     /// Shows the memory that answers of Prometheus take. Only the first one counts.

@@ -22,7 +22,7 @@ pub mod printable;
 pub mod quantity;
 pub mod query;
 mod respond;
-mod review;
+pub mod review;
 pub mod server;
 pub mod status;
 pub mod tls;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use apiservice::go_duration;
+use apiservice::review::ReviewLimits;
 use apiservice::tls::CertificateSource;
 use clap::Args;
 use http::HeaderName;
@@ -85,6 +86,14 @@ pub(super) struct ClusterFlags {
     /// How long it is remembered that something is not allowed.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, help_heading = "Authorization")]
     authorization_webhook_cache_unauthorized_ttl: Duration,
+
+    /// Maximum SubjectAccessReviews a second, and as many TokenReviews, for each of three classes of callers: verified by
+    /// certificate or front proxy, verified by token, all others. More wait up to 500 ms, then get 429; 0 does not limit.
+    #[arg(long, value_name = "COUNT", default_value_t = ReviewLimits::default().per_second, help_heading = "Authorization")]
+    review_qps: u32,
+    /// Maximum reviews of a kind at the same moment after a pause, for each class of callers.
+    #[arg(long, value_name = "COUNT", default_value_t = ReviewLimits::default().burst, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Authorization")]
+    review_burst: u32,
 
     /// The serving certificate, PEM, its chain behind it; read again when it changes.
     #[arg(long, value_name = "FILE", help_heading = "Serving")]
@@ -168,6 +177,7 @@ impl ClusterFlags {
                 allowed_ttl: self.authorization_webhook_cache_authorized_ttl,
                 denied_ttl: self.authorization_webhook_cache_unauthorized_ttl,
             },
+            reviews: ReviewLimits { per_second: self.review_qps, burst: self.review_burst },
             serving,
         }
     }

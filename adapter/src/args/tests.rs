@@ -216,7 +216,7 @@ fn in_a_cluster() {
     let (serve, notices) = serve(
         "--config r.yaml --prometheus-url http://p --lister-kubeconfig k --requestheader-client-ca-file ca \
          --requestheader-extra-headers-prefix X-Remote-Extra- --authentication-token-webhook-cache-ttl 1m \
-         --serving-service monitoring/adapter --serving-ca-secret adapter-ca --client-qps 5",
+         --serving-service monitoring/adapter --serving-ca-secret adapter-ca --client-qps 5 --review-qps 20",
     );
     assert_eq!(serve.address.to_string(), "0.0.0.0:6443");
     assert_eq!(notices.len(), 1, "{notices:?}");
@@ -225,6 +225,7 @@ fn in_a_cluster() {
     assert_eq!(front_proxy.username_headers, ["x-remote-user"]);
     assert_eq!(front_proxy.extra_prefixes, ["x-remote-extra-"]);
     assert_eq!(config.authentication.token_ttl, Duration::from_mins(1));
+    assert_eq!((config.reviews.per_second, config.reviews.burst), (20, 400));
     let crate::cluster::ServingConfig::Published(identity) = config.serving else { panic!("files") };
     assert_eq!((identity.namespace.as_str(), identity.service.as_str()), ("monitoring", "adapter"));
 }

@@ -12,8 +12,9 @@ use apiservice::authn::{
     Authenticator, AuthoritiesHandle, ClientCertificates, ClusterAuthentication, FrontProxy,
     FrontProxyHandle, FrontProxySettings, TokenReviews, follow_authorities,
 };
-use apiservice::authz::{AccessReviews, Authorizer};
+use apiservice::authz::AccessReviews;
 use apiservice::health::{CheckHandle, Health, Scope};
+use apiservice::review::{ReviewLimits, ReviewStats};
 use apiservice::tls::{CertificateSource, ServingCertificate};
 use futures_util::FutureExt as _;
 use http::HeaderName;
@@ -40,6 +41,8 @@ pub struct ClusterConfig {
     pub authentication: AuthenticationConfig,
     /// May they.
     pub authorization: AuthorizationConfig,
+    /// How many questions about callers the Kubernetes API is asked.
+    pub reviews: ReviewLimits,
     /// What to serve with.
     pub serving: ServingConfig,
 }
@@ -134,12 +137,18 @@ pub async fn join(
     let ready = async move {
         let _ = first_kinds.changed().await;
     };
+    let (authenticators, token_reviews) =
+        authenticators(config.authentication, config.reviews, health, tasks).await?;
+    let AuthorizationConfig { kubeconfig, allowed_ttl, denied_ttl } = config.authorization;
+    let client = client(kubeconfig.as_ref()).await?;
+    let authorizer = AccessReviews::new(client, allowed_ttl, denied_ttl, config.reviews);
     Ok(Host {
         objects,
         kinds_changed,
         ready: ready.boxed(),
-        authenticators: authenticators(config.authentication, health, tasks).await?,
-        authorizers: vec![authorizer(config.authorization).await?],
+        authenticators,
+        reviews: vec![("tokenreview", token_reviews), ("subjectaccessreview", authorizer.stats())],
+        authorizers: vec![Arc::new(authorizer)],
         certificate,
     })
 }
@@ -210,9 +219,10 @@ fn core(plural: &str, kind: &str, namespaced: bool) -> Kind {
 /// In upstream's order: front proxy, client certificate, token.
 async fn authenticators(
     config: AuthenticationConfig,
+    reviews: ReviewLimits,
     health: &Health,
     tasks: &mut Tasks,
-) -> Result<Vec<Arc<dyn Authenticator>>, AppError> {
+) -> Result<(Vec<Arc<dyn Authenticator>>, Arc<ReviewStats>), AppError> {
     let client = client(config.kubeconfig.as_ref()).await?;
     let (front_proxy, client_authorities) = (FrontProxyHandle::default(), AuthoritiesHandle::default());
     let mut from_cluster = ClusterAuthentication {
@@ -239,16 +249,14 @@ async fn authenticators(
         let following = from_cluster.follow(client.clone(), read, config.tolerate_lookup_failure);
         tasks.spawn("authentication settings", following);
     }
-    Ok(vec![
+    let tokens = TokenReviews::new(client, config.token_ttl, reviews);
+    let stats = tokens.stats();
+    let authenticators: Vec<Arc<dyn Authenticator>> = vec![
         Arc::new(FrontProxy::new(front_proxy)),
         Arc::new(ClientCertificates::new(client_authorities)),
-        Arc::new(TokenReviews::new(client, config.token_ttl)),
-    ])
-}
-
-async fn authorizer(config: AuthorizationConfig) -> Result<Arc<dyn Authorizer>, AppError> {
-    let client = client(config.kubeconfig.as_ref()).await?;
-    Ok(Arc::new(AccessReviews::new(client, config.allowed_ttl, config.denied_ttl)))
+        Arc::new(tokens),
+    ];
+    Ok((authenticators, stats))
 }
 
 impl FrontProxyConfig {

@@ -1,12 +1,13 @@
 //! Metrics of the server, under the names that Kubernetes' own servers have for them (contract, section 9).
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use apiservice::accept::Stats;
 use apiservice::audit::AuditStats;
 use apiservice::authz::Decision;
+use apiservice::review::{Caller, ReviewStats};
 use apiservice::server::{Authentication, Exchange, Kind, Observer};
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
@@ -18,6 +19,7 @@ use super::route::{CODES, ROUTES, Route, code};
 pub(super) struct ServerMetrics {
     pub(super) accept: Arc<Stats>,
     pub(super) audit: OnceLock<Arc<AuditStats>>,
+    pub(super) reviews: Mutex<Vec<(&'static str, Arc<ReviewStats>)>>,
     accepted: IntCounter,
     open: IntGauge,
     ended: IntCounterVec,
@@ -27,6 +29,7 @@ pub(super) struct ServerMetrics {
     in_flight: IntGaugeVec,
     authentication: IntCounterVec,
     authorization: IntCounterVec,
+    reviews_asked: IntCounterVec,
     certificate_seconds: Histogram,
     audit_events: IntCounter,
     audit_errors: IntCounterVec,
@@ -38,6 +41,7 @@ impl ServerMetrics {
         let metrics = ServerMetrics {
             accept: Arc::default(),
             audit: OnceLock::new(),
+            reviews: Mutex::default(),
             accepted: r.counter("adapter_connections_accepted_total", "Connections accepted."),
             open: r.gauge("adapter_connections_open", "Connections open now."),
             ended: r.counters(
@@ -73,6 +77,12 @@ impl ServerMetrics {
                 "Requests for which access was decided, by result.",
                 &["result"],
             ),
+            reviews_asked: r.counters(
+                "adapter_reviews_total",
+                "Questions to the Kubernetes API about callers, by kind, by how the caller was verified, and by whether the \
+                 limit on such questions let them pass immediately, delayed or refused them.",
+                &["review", "caller", "outcome"],
+            ),
             certificate_seconds: r.histogram(
                 "apiserver_client_certificate_expiration_seconds",
                 "How long the client certificates that requests come with are still good, in seconds.",
@@ -101,6 +111,9 @@ impl ServerMetrics {
         for result in ["allowed", "denied", "no-opinion", "error"] {
             metrics.authorization.with_label_values(&[result]);
         }
+        for kind in ["tokenreview", "subjectaccessreview"] {
+            metrics.collect_reviews(kind, &ReviewStats::default());
+        }
         metrics.audit_errors.with_label_values(&["log"]);
         for (reason, _) in metrics.accept.ended() {
             metrics.ended.with_label_values(&[reason]);
@@ -122,10 +135,24 @@ impl ServerMetrics {
         for (reason, count) in self.accept.refused() {
             raise(&self.refused.with_label_values(&[reason]), count);
         }
+        for (kind, stats) in &*self.reviews.lock().unwrap_or_else(PoisonError::into_inner) {
+            self.collect_reviews(kind, stats);
+        }
         if let Some(audit) = self.audit.get() {
             raise(&self.audit_events, audit.events.load(Ordering::Relaxed));
             let lost = audit.dropped.load(Ordering::Relaxed) + audit.failed.load(Ordering::Relaxed);
             raise(&self.audit_errors.with_label_values(&["log"]), lost);
+        }
+    }
+}
+
+impl ServerMetrics {
+    fn collect_reviews(&self, kind: &str, stats: &ReviewStats) {
+        for caller in Caller::ALL {
+            for (outcome, count) in stats.of(caller) {
+                let counter = self.reviews_asked.with_label_values(&[kind, caller.name(), outcome]);
+                counter.inc_by(count.saturating_sub(counter.get()));
+            }
         }
     }
 }

@@ -44,6 +44,7 @@ const EXPECTED: &[(&str, &str, &[&str])] = &[
     ("adapter_relist_last_success_timestamp_seconds", "gauge", &[]),
     ("adapter_relists_total", "counter", &["outcome"]),
     ("adapter_requests_refused_total", "counter", &["reason"]),
+    ("adapter_reviews_total", "counter", &["review", "caller", "outcome"]),
     ("adapter_rule_errors_total", "counter", &["reason", "rule"]),
     ("adapter_rule_listing_age_seconds", "gauge", &["rule"]),
     ("adapter_rule_listing_last_success_timestamp_seconds", "gauge", &["rule"]),

@@ -16,6 +16,7 @@ use apiservice::authn::Union;
 use apiservice::authz::{AccessReviews, Chain};
 use apiservice::discovery::DiscoveryHandle;
 use apiservice::health::Health;
+use apiservice::review::ReviewLimits;
 use apiservice::server::{ApiServer, RequestLimits, Unobserved};
 use axum::Router;
 use axum::body::Body;
@@ -161,6 +162,7 @@ impl World {
                 client(Arc::clone(&reviews)),
                 Duration::ZERO,
                 Duration::ZERO,
+                ReviewLimits { per_second: 0, burst: 1 },
             ))]),
             limits: RequestLimits::default(),
             metrics: Arc::new(String::new),

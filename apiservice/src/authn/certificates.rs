@@ -16,7 +16,7 @@ use x509_parser::der_parser::asn1_rs::Tag;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 use x509_parser::x509::AttributeTypeAndValue;
 
-use super::{Authenticator, AuthnError, PeerCertificates, User};
+use super::{Authenticator, AuthnError, Credential, PeerCertificates, User};
 
 /// Certificate authorities that may sign client certificates. Cheap to clone; clones are the same generation.
 #[derive(Debug, Clone)]
@@ -46,13 +46,13 @@ impl Authorities {
         let mut anchors = Vec::new();
         for certificate in CertificateDer::pem_slice_iter(bundle) {
             let certificate =
-                certificate.map_err(|error| AuthnError(format!("no PEM certificate: {error}")))?;
+                certificate.map_err(|error| AuthnError::Refused(format!("no PEM certificate: {error}")))?;
             let anchor = anchor_from_trusted_cert(&certificate)
-                .map_err(|error| AuthnError(format!("no authority's certificate: {error}")))?;
+                .map_err(|error| AuthnError::Refused(format!("no authority's certificate: {error}")))?;
             anchors.push(anchor.to_owned());
         }
         if anchors.is_empty() {
-            return Err(AuthnError("expected at least one PEM certificate, found none".to_owned()));
+            return Err(AuthnError::refused("expected at least one PEM certificate, found none".to_owned()));
         }
         Ok(Authorities {
             anchors: anchors.into(),
@@ -79,9 +79,10 @@ impl Authorities {
         self.verified.fetch_add(1, Ordering::Relaxed);
         let (own, until) = self
             .verified_path(chain)
-            .map_err(|error| AuthnError(format!("invalid client certificate: {error}")))?;
-        let until =
-            until.ok_or_else(|| AuthnError("invalid client certificate: unreadable validity".to_owned()))?;
+            .map_err(|error| AuthnError::Refused(format!("invalid client certificate: {error}")))?;
+        let until = until.ok_or_else(|| {
+            AuthnError::refused("invalid client certificate: unreadable validity".to_owned())
+        })?;
         Ok(Verified { subject: subject(own)?, until })
     }
 
@@ -129,7 +130,8 @@ impl ClientCertificates {
         if name.is_empty() {
             return Ok(None);
         }
-        Ok(Some(User { name: name.clone(), groups: organizations.clone(), ..User::default() }))
+        let credential = Credential::Certificate;
+        Ok(Some(User { name: name.clone(), groups: organizations.clone(), credential, ..User::default() }))
     }
 }
 
@@ -164,7 +166,7 @@ pub(super) struct Subject {
 
 fn subject(certificate: &CertificateDer<'_>) -> Result<Subject, AuthnError> {
     let (_, parsed) = X509Certificate::from_der(certificate)
-        .map_err(|error| AuthnError(format!("invalid client certificate: unreadable: {error}")))?;
+        .map_err(|error| AuthnError::Refused(format!("invalid client certificate: unreadable: {error}")))?;
     let subject = parsed.subject();
     let names = subject.iter_common_name().map(|name| text(name, "common name"));
     let organizations = subject.iter_organization().map(|name| text(name, "organization"));
@@ -188,7 +190,7 @@ fn text(attribute: &AttributeTypeAndValue<'_>, what: &str) -> Result<String, Aut
         _ => attribute.as_str().ok().map(str::to_owned),
     };
     text.ok_or_else(|| {
-        AuthnError(format!(
+        AuthnError::Refused(format!(
             "invalid client certificate: expected text as {what}, found {} bytes of ASN.1 type {}",
             value.data.len(),
             value.tag()

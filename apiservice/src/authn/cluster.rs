@@ -87,10 +87,11 @@ pub fn follow_authorities(
     mut store: impl FnMut(Authorities) + Send + 'static,
 ) -> Result<impl Future<Output = ()> + Send, AuthnError> {
     let read = |path: &PathBuf| {
-        std::fs::read(path).map_err(|error| AuthnError(format!("cannot read {}: {error}", path.display())))
+        std::fs::read(path)
+            .map_err(|error| AuthnError::Refused(format!("cannot read {}: {error}", path.display())))
     };
     let mut held = read(&path)?;
-    let named = |error: AuthnError| AuthnError(format!("{}: {error}", path.display()));
+    let named = |error: AuthnError| AuthnError::Refused(format!("{}: {error}", path.display()));
     store(Authorities::from_pem(&held).map_err(named)?);
     Ok(async move {
         loop {
@@ -132,7 +133,7 @@ fn list(data: &BTreeMap<String, String>, key: &str) -> Result<Vec<String>, Authn
         // Older clusters lack the keys of newer ones.
         None | Some("") => Ok(Vec::new()),
         Some(text) => serde_json::from_str(text)
-            .map_err(|error| AuthnError(format!("{key}: expected a JSON list of strings: {error}"))),
+            .map_err(|error| AuthnError::Refused(format!("{key}: expected a JSON list of strings: {error}"))),
     }
 }
 
@@ -141,7 +142,7 @@ fn headers(data: &BTreeMap<String, String>, key: &str) -> Result<Vec<HeaderName>
         .iter()
         .map(|name| {
             HeaderName::try_from(name)
-                .map_err(|_| AuthnError(format!("{key}: expected a header's name, found {name:?}")))
+                .map_err(|_| AuthnError::Refused(format!("{key}: expected a header's name, found {name:?}")))
         })
         .collect()
 }

@@ -11,7 +11,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 use percent_encoding::percent_decode_str;
 
-use super::{Authenticator, AuthnError, Authorities, PeerCertificates, User};
+use super::{Authenticator, AuthnError, Authorities, Credential, PeerCertificates, User};
 use crate::query::well_escaped;
 
 /// Which proxies are believed, and which of their headers say what.
@@ -48,7 +48,9 @@ impl FrontProxy {
         let Some(verified) = peer.verified(&settings.authorities).await? else { return Ok(None) };
         let proxy = &verified.subject.name;
         if !settings.allowed_names.is_empty() && !settings.allowed_names.contains(proxy) {
-            return Err(AuthnError(format!("{proxy:?} is not among the allowed names of front proxies")));
+            return Err(AuthnError::Refused(format!(
+                "{proxy:?} is not among the allowed names of front proxies"
+            )));
         }
         Ok(settings.user(headers))
     }
@@ -61,6 +63,7 @@ impl FrontProxySettings {
             uid: first(headers, &self.uid_headers).unwrap_or_default(),
             groups: self.group_headers.iter().flat_map(|name| values(headers, name)).collect(),
             extra: self.extra(headers),
+            credential: Credential::Certificate,
         })
     }
 

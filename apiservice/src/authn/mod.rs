@@ -34,12 +34,38 @@ pub struct User {
     pub groups: Vec<String>,
     /// What else the authenticator knows.
     pub extra: BTreeMap<String, Vec<String>>,
+    /// How the caller was verified.
+    pub credential: Credential,
 }
 
-/// Why a credential that was shown is not good.
+/// How a caller was verified. It decides which limits on access reviews they share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Credential {
+    /// Not at all, or in a way that says nothing about floods.
+    #[default]
+    None,
+    /// By a bearer token.
+    Token,
+    /// By a client certificate, their own or that of a front proxy which speaks for them.
+    Certificate,
+}
+
+/// Why a credential that was shown does not count.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct AuthnError(pub String);
+pub enum AuthnError {
+    /// It is not valid, or nobody can say whether it is: 401.
+    #[error("{0}")]
+    Refused(String),
+    /// Too many are being verified; this one was not: 429 (D81).
+    #[error("{0}")]
+    Busy(String),
+}
+
+impl AuthnError {
+    fn refused(cause: impl Into<String>) -> AuthnError {
+        AuthnError::Refused(cause.into())
+    }
+}
 
 /// One way to tell who is asking.
 pub trait Authenticator: Send + Sync + 'static {
@@ -88,6 +114,8 @@ impl Union {
                     return Ok(user);
                 }
                 Ok(None) => {}
+                // Of a credential that was not looked at nobody can say that it is not valid.
+                Err(error @ AuthnError::Busy(_)) => refused = Some(error),
                 Err(error) => {
                     refused.get_or_insert(error);
                 }

@@ -62,8 +62,8 @@ impl PeerCertificates {
         let Some(peer) = &self.0 else { return Ok(None) };
         let verified = peer.judging(authorities)?.await?;
         if verified.until < SystemTime::now() {
-            return Err(AuthnError(
-                "invalid client certificate: expired since the connection began".to_owned(),
+            return Err(AuthnError::refused(
+                "invalid client certificate: expired since the connection began",
             ));
         }
         Ok(Some(verified))
@@ -85,9 +85,8 @@ impl Peer {
             return Ok(judging.clone());
         }
         let chain = state.chain.clone().ok_or_else(|| {
-            AuthnError(
-                "invalid client certificate: refused before the authorities changed; connect again"
-                    .to_owned(),
+            AuthnError::refused(
+                "invalid client certificate: refused before the authorities changed; connect again",
             )
         })?;
         let place = Lane::of(&chain).enter()?;
@@ -154,7 +153,7 @@ impl Lane {
         let before = self.waiting.fetch_add(1, Ordering::Relaxed);
         let place = Place(self);
         if before >= self.most_waiting {
-            return Err(AuthnError(format!(
+            return Err(AuthnError::Busy(format!(
                 "cannot verify the client certificate: {before} chains are waiting to be verified"
             )));
         }
@@ -178,7 +177,7 @@ impl Drop for Place {
 }
 
 fn failed(error: &tokio::task::JoinError) -> AuthnError {
-    AuthnError(format!("cannot verify the client certificate: {error}"))
+    AuthnError::Refused(format!("cannot verify the client certificate: {error}"))
 }
 
 /// One for each authenticator that looks at certificates: front proxies and clients.
@@ -215,7 +214,7 @@ mod tests {
         let judging: Judging = std::future::ready(Ok(ended)).boxed().shared();
         peer.0.as_ref().expect("shown").lock().verdicts = vec![(authorities.generation(), judging)];
         let error = peer.verified(&authorities).await.expect_err("expired");
-        assert_eq!(error.0, "invalid client certificate: expired since the connection began");
+        assert_eq!(error.to_string(), "invalid client certificate: expired since the connection began");
         assert_eq!(authorities.verifications(), 1, "what has expired is not verified again");
     }
 

@@ -11,19 +11,21 @@ use http::request::Parts;
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
 use kube::api::{Api, PostParams};
 use moka::future::Cache;
-use sha2::{Digest as _, Sha256};
 
-use super::{Authenticator, AuthnError, PeerCertificates, User};
-use crate::review::{Lifetimes, ReviewError, cache, review};
+use super::{Authenticator, AuthnError, Credential, PeerCertificates, User};
+use crate::review::{
+    Buckets, Caller, Key, Keys, Lifetimes, ReviewError, ReviewLimits, ReviewStats, cache, review,
+};
 
 /// Judges bearer tokens by asking the cluster. Judgements are kept for a while, bad ones too (D34); equal tokens that
 /// come at the same time are asked for once.
 pub struct TokenReviews {
     api: Api<TokenReview>,
-    budget: Duration,
-    judgements: Cache<[u8; 32], Judgement>,
-    /// Mixed into the keys of the cache, so that they say nothing about tokens to somebody who reads memory.
-    salt: uuid::Uuid,
+    judgements: Cache<Key, Judgement>,
+    /// Tokens that were valid a while ago: asking about them again is not left to what strangers leave over.
+    known: Cache<Key, ()>,
+    keys: Keys,
+    buckets: Buckets,
 }
 
 #[derive(Debug, Clone)]
@@ -34,39 +36,51 @@ enum Judgement {
 
 impl TokenReviews {
     /// Asks with a client; a judgement is kept for `ttl`, a bad one at most for some seconds.
-    pub fn new(client: kube::Client, ttl: Duration) -> TokenReviews {
+    pub fn new(client: kube::Client, ttl: Duration, limits: ReviewLimits) -> TokenReviews {
         TokenReviews {
             api: Api::all(client),
-            budget: BUDGET,
-            judgements: cache(lifetimes(ttl), |judgement| matches!(judgement, Judgement::Good(_))),
-            salt: uuid::Uuid::new_v4(),
+            judgements: cache(lifetimes(ttl), |judgement| matches!(judgement, Judgement::Good(_)), bytes),
+            known: Cache::builder().max_capacity(MOST_KNOWN).time_to_live(KNOWN_FOR).build(),
+            keys: Keys::new(),
+            buckets: Buckets::new(limits),
         }
+    }
+
+    /// What became of reviews.
+    pub fn stats(&self) -> Arc<ReviewStats> {
+        self.buckets.stats()
     }
 
     async fn user(&self, token: &str) -> Result<Option<User>, AuthnError> {
-        let key = Sha256::new().chain_update(self.salt.as_bytes()).chain_update(token).finalize().into();
-        let judgement = self.judgements.try_get_with(key, self.judge(token)).await.map_err(
-            |error: Arc<ReviewError>| AuthnError(format!("the token could not be judged: {error}")),
+        let key = self.keys.of(token);
+        let judgement = self.judgements.try_get_with(key, self.judge(token, key)).await.map_err(
+            |error: Arc<ReviewError>| match &*error {
+                ReviewError::Busy => AuthnError::Busy(error.to_string()),
+                ReviewError::Failed(cause) => {
+                    AuthnError::Refused(format!("cannot verify the bearer token: {cause}"))
+                }
+            },
         )?;
         match judgement {
             Judgement::Good(user) => Ok(Some(User::clone(&user))),
-            Judgement::Bad(reason) => Err(AuthnError(format!("the token is not good: {reason}"))),
+            Judgement::Bad(reason) => Err(AuthnError::Refused(format!("invalid bearer token: {reason}"))),
         }
     }
 
-    async fn judge(&self, token: &str) -> Result<Judgement, ReviewError> {
+    async fn judge(&self, token: &str, key: Key) -> Result<Judgement, ReviewError> {
         let question = TokenReview {
             spec: TokenReviewSpec { token: Some(token.to_owned()), ..TokenReviewSpec::default() },
             ..TokenReview::default()
         };
-        let answer =
-            review(self.budget, || async { self.api.create(&PostParams::default(), &question).await })
-                .await?;
-        let status = answer.status.unwrap_or_default();
-        Ok(match (status.authenticated, status.user) {
-            (Some(true), Some(user)) => Judgement::Good(Arc::new(user_of(user))),
-            _ => Judgement::Bad(status.error.as_deref().unwrap_or("the cluster does not know it").into()),
-        })
+        let caller = if self.known.contains_key(&key) { Caller::Token } else { Caller::Other };
+        let ask = || async { self.api.create(&PostParams::default(), &question).await };
+        let status = review(BUDGET, self.buckets.enter(caller), ask).await?.status.unwrap_or_default();
+        if let (Some(true), Some(user)) = (status.authenticated, status.user) {
+            self.known.insert(key, ()).await;
+            return Ok(Judgement::Good(Arc::new(user_of(user))));
+        }
+        self.known.invalidate(&key).await;
+        Ok(Judgement::Bad(status.error.as_deref().unwrap_or("the cluster does not know it").into()))
     }
 }
 
@@ -104,7 +118,19 @@ fn user_of(user: UserInfo) -> User {
         uid: user.uid.unwrap_or_default(),
         groups: user.groups.unwrap_or_default(),
         extra: user.extra.unwrap_or_default(),
+        credential: Credential::Token,
     }
+}
+
+fn bytes(judgement: &Judgement) -> usize {
+    let user = match judgement {
+        Judgement::Good(user) => user,
+        Judgement::Bad(reason) => return reason.len(),
+    };
+    let User { name, uid, groups, extra, .. } = &**user;
+    let texts = |texts: &[String]| texts.iter().map(|text| text.len() + size_of::<String>()).sum::<usize>();
+    let extra = extra.iter().map(|(key, values)| key.len() + texts(values));
+    name.len() + uid.len() + texts(groups) + extra.sum::<usize>()
 }
 
 /// How long judgements are kept.
@@ -116,6 +142,9 @@ fn lifetimes(ttl: Duration) -> Lifetimes {
 const BUDGET: Duration = Duration::from_secs(10);
 /// A token may become good at any moment: that of a new account, for one.
 const LONGEST_BAD: Duration = Duration::from_secs(5);
+/// Longer than a token's judgement is kept, and as long as most tokens live.
+const KNOWN_FOR: Duration = Duration::from_hours(1);
+const MOST_KNOWN: u64 = 8192;
 
 #[cfg(test)]
 mod tests {

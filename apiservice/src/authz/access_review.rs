@@ -15,42 +15,58 @@ use moka::future::Cache;
 use selector::{fields, labels};
 
 use super::{Authorizer, AuthzError, Decision};
-use crate::attributes::{Attributes, ResourceAttributes};
-use crate::authn::User;
-use crate::review::{Lifetimes, ReviewError, cache, review};
+use crate::attributes::Attributes;
+use crate::authn::{ANONYMOUS, Credential, UNAUTHENTICATED, User};
+use crate::review::{
+    Buckets, Caller, Key, Keys, Lifetimes, ReviewError, ReviewLimits, ReviewStats, cache, review,
+};
 
 /// Asks the cluster. Decisions are kept for a while; equal questions that come at the same time are asked once.
 pub struct AccessReviews {
     api: Api<SubjectAccessReview>,
-    decisions: Cache<Arc<str>, Decision>,
+    decisions: Cache<Key, Decision>,
+    keys: Keys,
+    buckets: Buckets,
 }
 
 impl AccessReviews {
     /// Asks with a client; keeps what is allowed for `allowed_ttl` and what is not for `denied_ttl`.
-    pub fn new(client: kube::Client, allowed_ttl: Duration, denied_ttl: Duration) -> AccessReviews {
+    pub fn new(
+        client: kube::Client,
+        allowed_ttl: Duration,
+        denied_ttl: Duration,
+        limits: ReviewLimits,
+    ) -> AccessReviews {
         let lifetimes = Lifetimes { good: allowed_ttl, bad: denied_ttl };
         AccessReviews {
             api: Api::all(client),
-            decisions: cache(lifetimes, |decision| *decision == Decision::Allow),
+            decisions: cache(lifetimes, |decision| *decision == Decision::Allow, bytes),
+            keys: Keys::new(),
+            buckets: Buckets::new(limits),
         }
+    }
+
+    /// What became of reviews.
+    pub fn stats(&self) -> Arc<ReviewStats> {
+        self.buckets.stats()
     }
 
     async fn decide(&self, user: &User, attributes: &Attributes) -> Result<Decision, AuthzError> {
         let spec = spec(user, attributes);
-        // The whole question is the key. It holds only strings, lists and maps: serde_json writes those without fail.
-        let key = serde_json::to_string(&spec).unwrap_or_default();
-        let unreachable = |error: &ReviewError| AuthzError(error.to_string());
-        if length(attributes) >= LONGEST_ATTRIBUTES {
-            return self.ask(spec).await.map_err(|error| unreachable(&error));
-        }
-        let answer = self.decisions.try_get_with(key.into(), self.ask(spec)).await;
-        answer.map_err(|error: Arc<ReviewError>| unreachable(&error))
+        // The whole question makes the key. One that could not be written would be everybody's.
+        let question = serde_json::to_vec(&spec)
+            .map_err(|error| AuthzError::Failed(format!("cannot write the access review: {error}")))?;
+        let answer = self.decisions.try_get_with(self.keys.of(question), self.ask(spec, caller(user))).await;
+        answer.map_err(|error: Arc<ReviewError>| match &*error {
+            ReviewError::Busy => AuthzError::Busy,
+            ReviewError::Failed(cause) => AuthzError::Failed(cause.clone()),
+        })
     }
 
-    async fn ask(&self, spec: SubjectAccessReviewSpec) -> Result<Decision, ReviewError> {
+    async fn ask(&self, spec: SubjectAccessReviewSpec, caller: Caller) -> Result<Decision, ReviewError> {
         let question = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
-        let answer =
-            review(BUDGET, || async { self.api.create(&PostParams::default(), &question).await }).await?;
+        let ask = || async { self.api.create(&PostParams::default(), &question).await };
+        let answer = review(BUDGET, self.buckets.enter(caller), ask).await?;
         let status = answer.status.unwrap_or_default();
         let reason = status.reason.unwrap_or_default();
         Ok(match (status.allowed, status.denied) {
@@ -58,6 +74,25 @@ impl AccessReviews {
             (false, Some(true)) => Decision::Deny { reason },
             (false, _) => Decision::NoOpinion { reason },
         })
+    }
+}
+
+/// A front proxy passes on callers that it does not know.
+fn caller(user: &User) -> Caller {
+    match user.credential {
+        _ if user.name == ANONYMOUS || user.groups.iter().any(|group| group == UNAUTHENTICATED) => {
+            Caller::Other
+        }
+        Credential::Certificate => Caller::Certificate,
+        Credential::Token => Caller::Token,
+        Credential::None => Caller::Other,
+    }
+}
+
+fn bytes(decision: &Decision) -> usize {
+    match decision {
+        Decision::Allow => 0,
+        Decision::Deny { reason } | Decision::NoOpinion { reason } => reason.len(),
     }
 }
 
@@ -142,17 +177,5 @@ fn label_selector(attributes: &Attributes) -> Option<LabelSelectorAttributes> {
         .then_some(LabelSelectorAttributes { requirements: Some(requirements), raw_selector: None })
 }
 
-/// How much of a question the caller writes; who they are is not theirs to say.
-fn length(attributes: &Attributes) -> usize {
-    let Attributes { verb, path, resource, .. } = attributes;
-    let of_resource = resource.as_ref().map_or(path.len(), |resource| {
-        let ResourceAttributes { group, version, namespace, resource, subresource, name } = resource;
-        [group, version, namespace, resource, subresource, name].into_iter().map(String::len).sum()
-    });
-    verb.len() + of_resource
-}
-
 /// Longest time for a decision, retries included (D35).
 const BUDGET: Duration = Duration::from_secs(3);
-/// Longer questions are asked each time: a caller writes them, and they would fill the memory.
-const LONGEST_ATTRIBUTES: usize = 10_000;

@@ -30,10 +30,16 @@ pub enum Decision {
     },
 }
 
-/// The authority that decides could not be asked: the request is refused with 500 (D14).
+/// Why nobody decided.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct AuthzError(pub String);
+pub enum AuthzError {
+    /// The authority that decides could not be asked: the request is refused with 500 (D14).
+    #[error("{0}")]
+    Failed(String),
+    /// Too much is asked of it: the request is refused with 429 (D81).
+    #[error("too many access reviews for callers of this kind")]
+    Busy,
+}
 
 /// One judge of requests.
 pub trait Authorizer: Send + Sync + 'static {

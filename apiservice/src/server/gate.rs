@@ -23,8 +23,8 @@ use super::request::{AUDIT_ID, Received};
 use super::{ApiServer, Observer};
 use crate::accept::{CertificateExpiry, Peer};
 use crate::audit::{Outcome, Trail};
-use crate::authn::{ANONYMOUS, PeerCertificates, User};
-use crate::authz::MASTERS;
+use crate::authn::{ANONYMOUS, AuthnError, Credential, PeerCertificates, User};
+use crate::authz::{AuthzError, MASTERS};
 use crate::encode::gzip;
 use crate::go_duration;
 use crate::health::Endpoint;
@@ -174,9 +174,15 @@ impl Gate {
         let _room = self.room(user, received)?;
         let decision = self.server.authorization.judge(user, attributes).await;
         self.server.observer.authorized(decision.as_ref().ok());
-        let decision = decision.map_err(|error| {
-            tracing::error!(%error, path = %attributes.path, "the request could not be authorised");
-            ApiError::internal(format!("unable to authorize the request: {error}"))
+        let decision = decision.map_err(|error| match error {
+            AuthzError::Busy => {
+                tracing::debug!(path = %attributes.path, "cannot authorize the request: too many access reviews");
+                ApiError::too_many_requests()
+            }
+            AuthzError::Failed(cause) => {
+                tracing::error!(error = cause, path = %attributes.path, "cannot authorize the request");
+                ApiError::internal(format!("unable to authorize the request: {cause}"))
+            }
         })?;
         let allowed = decision.enforce(user, attributes);
         trail.decision = Some(decision);
@@ -215,14 +221,18 @@ impl Gate {
         self.server.observer.authenticated(outcome, left);
         let user = made_out.map_err(|error| {
             tracing::debug!(%error, path = parts.uri.path(), "authentication failed");
-            ApiError::unauthorized()
+            match error {
+                AuthnError::Busy(_) => ApiError::too_many_requests(),
+                AuthnError::Refused(_) => ApiError::unauthorized(),
+            }
         })?;
         if user.name != ANONYMOUS
             && let Some(caller) = parts.extensions.get::<Arc<Caller<Peer>>>()
         {
-            // Who shows both is taken for who shows a token: any pod has one.
-            let has_token = parts.headers.contains_key(header::AUTHORIZATION);
-            caller.verified(if has_token { Trust::Token } else { Trust::Certificate });
+            caller.verified(match user.credential {
+                Credential::Certificate => Trust::Certificate,
+                Credential::Token | Credential::None => Trust::Token,
+            });
         }
         Ok(user)
     }

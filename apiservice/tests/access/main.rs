@@ -6,6 +6,7 @@ mod cluster;
 mod fake;
 mod front_proxy;
 mod gate;
+mod limits;
 mod order;
 mod refusals;
 mod reviews;
@@ -15,13 +16,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use apiservice::authn::{
-    Authenticator, Authorities, AuthoritiesHandle, ClientCertificates, FrontProxy, FrontProxyHandle,
-    FrontProxySettings, PeerCertificates, TokenReviews, Union, User,
+    Authenticator, Authorities, AuthoritiesHandle, ClientCertificates, Credential, FrontProxy,
+    FrontProxyHandle, FrontProxySettings, PeerCertificates, TokenReviews, Union, User,
 };
 use apiservice::authority::Authority;
 use apiservice::authz::{AccessReviews, AlwaysAllowPaths, Authorizer, Chain, MASTERS, PrivilegedGroup};
 use apiservice::discovery::{Discovery, DiscoveryHandle, GroupDescription};
 use apiservice::health::Health;
+use apiservice::review::ReviewLimits;
 use apiservice::server::{Answer, ApiRequest, ApiServer, Handler, RequestLimits, Unobserved};
 use apiservice::status::ApiError;
 use apiservice::types::MetricValueList;
@@ -55,6 +57,7 @@ struct Settings {
     token_ttl: Duration,
     allowed_ttl: Duration,
     denied_ttl: Duration,
+    reviews: ReviewLimits,
     always_allow: Vec<&'static str>,
     limits: RequestLimits,
 }
@@ -66,6 +69,7 @@ impl Default for Settings {
             token_ttl: AN_HOUR,
             allowed_ttl: AN_HOUR,
             denied_ttl: AN_HOUR,
+            reviews: ReviewLimits::default(),
             always_allow: vec!["/healthz", "/readyz", "/livez"],
             limits: RequestLimits::default(),
         }
@@ -132,13 +136,13 @@ impl Server {
         let authenticators: Vec<Arc<dyn Authenticator>> = vec![
             Arc::new(FrontProxy::new(Arc::clone(&front_proxy))),
             Arc::new(ClientCertificates::new(Arc::clone(&client_authorities))),
-            Arc::new(TokenReviews::new(client.clone(), settings.token_ttl)),
+            Arc::new(TokenReviews::new(client.clone(), settings.token_ttl, settings.reviews)),
         ];
         let always_allow = settings.always_allow.iter().map(|&path| path.to_owned()).collect();
         let judges: Vec<Arc<dyn Authorizer>> = vec![
             Arc::new(PrivilegedGroup(MASTERS)),
             Arc::new(AlwaysAllowPaths::new(always_allow)),
-            Arc::new(AccessReviews::new(client, settings.allowed_ttl, settings.denied_ttl)),
+            Arc::new(AccessReviews::new(client, settings.allowed_ttl, settings.denied_ttl, settings.reviews)),
         ];
         let group = |name: &str, versions: &[&str]| GroupDescription {
             name: name.to_owned(),
@@ -199,12 +203,13 @@ impl Server {
         self.send(Method::GET, path, headers, &PeerCertificates::default()).await
     }
 
-    /// Who the handler was told is asking for [`POD`]; the code when it was not asked.
+    /// Who the handler was told is asking for [`POD`], whatever verified them; the code when it was not asked.
     async fn user(&self, headers: &[(&str, &str)], peer: &PeerCertificates) -> Result<User, u16> {
         let response = self.send(Method::GET, POD, headers, peer).await;
         if response.code == 200 {
             let requests = self.handler.requests.lock().expect("nobody panics holding it");
-            return Ok(requests.last().expect("it was asked").user.clone());
+            let user = requests.last().expect("it was asked").user.clone();
+            return Ok(User { credential: Credential::None, ..user });
         }
         Err(response.code)
     }

@@ -28,11 +28,11 @@ pub(super) struct AuditFlags {
     /// Megabytes after which another file is begun; 0 means 100.
     #[arg(long, value_name = "MEGABYTES", default_value_t = 0, help_heading = "Audit")]
     audit_log_maxsize: u64,
-    /// Old files kept; 0 keeps all.
-    #[arg(long, value_name = "COUNT", default_value_t = 0, help_heading = "Audit")]
+    /// Maximum number of old files; 0 keeps all, which fills the disk.
+    #[arg(long, value_name = "COUNT", default_value_t = 100, help_heading = "Audit")]
     audit_log_maxbackup: usize,
     /// Days that old files are kept; 0 keeps them whatever their age.
-    #[arg(long, value_name = "DAYS", default_value_t = 0, help_heading = "Audit")]
+    #[arg(long, value_name = "DAYS", default_value_t = 366, help_heading = "Audit")]
     audit_log_maxage: u64,
     /// json is the only one.
     #[arg(long, value_name = "FORMAT", default_value = "json", value_parser = ["json"], help_heading = "Audit")]

@@ -148,6 +148,10 @@ fn the_audit_log() {
     let rotation = Rotation { bytes: 10 << 20, backups: 3, max_age: Some(Duration::from_hours(48)) };
     assert_eq!(given.policy, PathBuf::from("p.yaml"));
     assert_eq!(given.target, Target::File { path: "/var/log/a.log".into(), rotation });
+    // As Kubernetes' servers have it since their defaults have an end.
+    let (given, _) = audit("--audit-policy-file p.yaml --audit-log-path a.log");
+    let bounded = Rotation { bytes: 100 << 20, backups: 100, max_age: Some(Duration::from_hours(366 * 24)) };
+    assert_eq!(given.expect("both flags").target, Target::File { path: "a.log".into(), rotation: bounded });
     let (given, _) = audit("--audit-policy-file p.yaml --audit-log-path -");
     assert_eq!(given.expect("both flags").target, Target::Stdout);
     // One without the other records nothing, as upstream, and it is said.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use apiservice::authn::{
     Authenticator, AuthoritiesHandle, ClientCertificates, ClusterAuthentication, FrontProxy,
-    FrontProxyHandle, FrontProxySettings, TokenReviews, follow_authorities,
+    FrontProxyHandle, FrontProxySettings, TokenReviews, follow_authorities, warn_if_clients_are_proxies,
 };
 use apiservice::authz::AccessReviews;
 use apiservice::health::{CheckHandle, Health, Scope};
@@ -231,15 +231,21 @@ async fn authenticators(
     };
     if let Some(given) = config.front_proxy {
         from_cluster.front_proxy = None;
-        let handle = Arc::clone(&front_proxy);
+        let (handle, clients) = (Arc::clone(&front_proxy), Arc::clone(&client_authorities));
         let path = given.ca_file.clone();
-        let store = move |authorities| handle.store(Some(Arc::new(given.settings(authorities))));
+        let store = move |authorities| {
+            handle.store(Some(Arc::new(given.settings(authorities))));
+            warn_if_clients_are_proxies(&handle, &clients);
+        };
         tasks.spawn("front proxy authorities", follow_authorities(path, POLL, store)?);
     }
     if let Some(path) = config.client_ca_file {
         from_cluster.client_authorities = None;
-        let handle = Arc::clone(&client_authorities);
-        let store = move |authorities| handle.store(Some(Arc::new(authorities)));
+        let (handle, proxies) = (Arc::clone(&client_authorities), Arc::clone(&front_proxy));
+        let store = move |authorities| {
+            handle.store(Some(Arc::new(authorities)));
+            warn_if_clients_are_proxies(&proxies, &handle);
+        };
         tasks.spawn("client authorities", follow_authorities(path, POLL, store)?);
     }
     if config.skip_lookup {

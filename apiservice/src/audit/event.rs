@@ -1,5 +1,6 @@
 //! An event as Kubernetes writes it: its fields, their order, what is left out when empty.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::SystemTime;
@@ -12,7 +13,7 @@ use crate::attributes::ResourceAttributes;
 use crate::authn::User;
 use crate::authz::Decision;
 use crate::server::Received;
-use crate::status::Details;
+use crate::status::{Cause, Details};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -21,16 +22,16 @@ pub(super) struct Event<'a> {
     api_version: &'static str,
     level: &'static str,
     #[serde(rename = "auditID")]
-    audit_id: &'a str,
+    audit_id: Cow<'a, str>,
     stage: Stage,
     #[serde(rename = "requestURI")]
-    request_uri: &'a str,
-    verb: &'a str,
+    request_uri: Cow<'a, str>,
+    verb: Cow<'a, str>,
     user: UserInfo<'a>,
     #[serde(rename = "sourceIPs", skip_serializing_if = "Vec::is_empty")]
     source_ips: Vec<IpAddr>,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    user_agent: &'a str,
+    #[serde(skip_serializing_if = "is_empty")]
+    user_agent: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     object_ref: Option<ObjectReference<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -38,7 +39,7 @@ pub(super) struct Event<'a> {
     request_received_timestamp: String,
     stage_timestamp: String,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    annotations: BTreeMap<&'static str, &'a str>,
+    annotations: BTreeMap<&'static str, Cow<'a, str>>,
 }
 
 #[derive(Serialize)]
@@ -56,18 +57,18 @@ struct UserInfo<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ObjectReference<'a> {
-    #[serde(skip_serializing_if = "str::is_empty")]
-    resource: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    namespace: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    name: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    api_group: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    api_version: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    subresource: &'a str,
+    #[serde(skip_serializing_if = "is_empty")]
+    resource: Cow<'a, str>,
+    #[serde(skip_serializing_if = "is_empty")]
+    namespace: Cow<'a, str>,
+    #[serde(skip_serializing_if = "is_empty")]
+    name: Cow<'a, str>,
+    #[serde(skip_serializing_if = "is_empty")]
+    api_group: Cow<'a, str>,
+    #[serde(skip_serializing_if = "is_empty")]
+    api_version: Cow<'a, str>,
+    #[serde(skip_serializing_if = "is_empty")]
+    subresource: Cow<'a, str>,
 }
 
 #[derive(Serialize)]
@@ -75,12 +76,12 @@ struct ResponseStatus<'a> {
     metadata: Empty,
     #[serde(skip_serializing_if = "str::is_empty")]
     status: &'static str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    message: &'a str,
+    #[serde(skip_serializing_if = "is_empty")]
+    message: Cow<'a, str>,
     #[serde(skip_serializing_if = "str::is_empty")]
     reason: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    details: Option<&'a Details>,
+    details: Option<Details>,
     code: u16,
 }
 
@@ -96,25 +97,60 @@ impl<'a> Event<'a> {
         now: SystemTime,
     ) -> Event<'a> {
         let received = trail.received;
-        Event {
+        let mut cut = Cut::default();
+        let mut event = Event {
             kind: "Event",
             api_version: "audit.k8s.io/v1",
             // What is recorded, which is never more than this.
             level: if level == Level::None { "None" } else { "Metadata" },
-            audit_id: &received.audit_id,
+            audit_id: cut.short(&received.audit_id),
             stage,
-            request_uri: received.uri(),
-            verb: &received.attributes.verb,
+            request_uri: cut.long(received.uri()),
+            verb: cut.short(&received.attributes.verb),
             user: trail.user.as_ref().map_or_else(UserInfo::unknown, UserInfo::of),
             source_ips: source_ips(received),
-            user_agent: received.user_agent(),
-            object_ref: received.attributes.resource.as_ref().map(ObjectReference::of),
-            response_status: outcome.map(ResponseStatus::of),
+            user_agent: cut.short(received.user_agent()),
+            object_ref: received.attributes.resource.as_ref().map(|of| ObjectReference::of(of, &mut cut)),
+            response_status: outcome.map(|outcome| ResponseStatus::of(outcome, &mut cut)),
             request_received_timestamp: microseconds(received.at),
             stage_timestamp: microseconds(now),
-            annotations: trail.decision.as_ref().map(annotations).unwrap_or_default(),
+            annotations: trail.decision.as_ref().map(|of| annotations(of, &mut cut)).unwrap_or_default(),
+        };
+        if cut.is_cut {
+            // As upstream marks the events that it has cut (`k8s.io/apiserver/plugin/pkg/audit/truncate`).
+            event.annotations.insert("audit.k8s.io/truncated", "true".into());
         }
+        event
     }
+}
+
+/// Cuts texts that callers choose, and remembers whether it did: what somebody without a credential writes must not fill the
+/// disk many times over (D82).
+#[derive(Default)]
+struct Cut {
+    is_cut: bool,
+}
+
+impl Cut {
+    fn short<'a>(&mut self, text: &'a str) -> Cow<'a, str> {
+        self.to(SHORT, text)
+    }
+
+    fn long<'a>(&mut self, text: &'a str) -> Cow<'a, str> {
+        self.to(LONG, text)
+    }
+
+    fn to<'a>(&mut self, most: usize, text: &'a str) -> Cow<'a, str> {
+        if text.len() <= most {
+            return Cow::Borrowed(text);
+        }
+        self.is_cut = true;
+        Cow::Owned(format!("{}... ({} bytes)", &text[..text.floor_char_boundary(most)], text.len()))
+    }
+}
+
+fn is_empty(text: &str) -> bool {
+    text.is_empty()
 }
 
 impl<'a> UserInfo<'a> {
@@ -133,20 +169,27 @@ impl<'a> UserInfo<'a> {
 }
 
 impl<'a> ObjectReference<'a> {
-    fn of(asked: &'a ResourceAttributes) -> ObjectReference<'a> {
+    fn of(asked: &'a ResourceAttributes, cut: &mut Cut) -> ObjectReference<'a> {
         let ResourceAttributes { group, version, namespace, resource, subresource, name } = asked;
-        ObjectReference { resource, namespace, name, api_group: group, api_version: version, subresource }
+        ObjectReference {
+            resource: cut.short(resource),
+            namespace: cut.short(namespace),
+            name: cut.short(name),
+            api_group: cut.short(group),
+            api_version: cut.short(version),
+            subresource: cut.short(subresource),
+        }
     }
 }
 
 impl<'a> ResponseStatus<'a> {
-    fn of(outcome: Outcome<'a>) -> ResponseStatus<'a> {
+    fn of(outcome: Outcome<'a>, cut: &mut Cut) -> ResponseStatus<'a> {
         let Outcome { code, error } = outcome;
         let Some(error) = error else {
             return ResponseStatus {
                 metadata: Empty {},
                 status: "",
-                message: "",
+                message: "".into(),
                 reason: "",
                 details: None,
                 code,
@@ -155,20 +198,38 @@ impl<'a> ResponseStatus<'a> {
         ResponseStatus {
             metadata: Empty {},
             status: "Failure",
-            message: error.message(),
+            message: cut.long(error.message()),
             reason: error.class().code_and_reason().1,
-            details: error.details(),
+            details: error.details().map(|details| cut_details(details, cut)),
             code,
         }
     }
 }
 
-fn annotations(decision: &Decision) -> BTreeMap<&'static str, &str> {
+fn cut_details(details: &Details, cut: &mut Cut) -> Details {
+    let Details { name, group, kind, causes, retry_after_seconds } = details;
+    let causes: Vec<Cause> = causes
+        .iter()
+        .map(|cause| Cause { message: cut.short(&cause.message).into_owned(), ..cause.clone() })
+        .collect();
+    Details {
+        name: cut.short(name).into_owned(),
+        group: cut.short(group).into_owned(),
+        kind: cut.short(kind).into_owned(),
+        causes,
+        retry_after_seconds: *retry_after_seconds,
+    }
+}
+
+fn annotations<'a>(decision: &'a Decision, cut: &mut Cut) -> BTreeMap<&'static str, Cow<'a, str>> {
     let (decision, reason) = match decision {
         Decision::Allow => ("allow", ""),
         Decision::Deny { reason } | Decision::NoOpinion { reason } => ("forbid", reason.as_str()),
     };
-    BTreeMap::from([("authorization.k8s.io/decision", decision), ("authorization.k8s.io/reason", reason)])
+    BTreeMap::from([
+        ("authorization.k8s.io/decision", decision.into()),
+        ("authorization.k8s.io/reason", cut.long(reason)),
+    ])
 }
 
 /// Whom a request passed through, as far as it is said: proxies add those before them.
@@ -190,3 +251,8 @@ fn microseconds(time: SystemTime) -> String {
     let time = jiff::Timestamp::try_from(time).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     time.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
 }
+
+/// In bytes: of the URI, the message and the reason. The URI of a question for metrics has some hundred.
+const LONG: usize = 4 << 10;
+/// In bytes: of names and of what a client calls itself.
+const SHORT: usize = 1 << 10;

@@ -71,6 +71,11 @@ impl Authorities {
         self.generation
     }
 
+    /// Whether one of these is also one of others.
+    pub(super) fn overlap(&self, others: &Authorities) -> bool {
+        self.anchors.iter().any(|anchor| others.anchors.contains(anchor))
+    }
+
     /// Checks that a chain leads to one of the authorities and is meant for clients. This can take tens of milliseconds.
     ///
     /// # Errors

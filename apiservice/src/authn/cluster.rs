@@ -33,11 +33,23 @@ impl ClusterAuthentication {
         let config = watcher::Config::default().fields(&format!("metadata.name={NAME}"));
         let events = watcher(api, config).default_backoff();
         pin_mut!(events);
+        let mut is_listed = false;
         while let Some(event) = events.next().await {
             match event {
-                Ok(Event::Apply(map) | Event::InitApply(map)) => self.take(&map.data.unwrap_or_default()),
-                Ok(Event::InitDone) => read.pass(),
-                Ok(Event::Init | Event::Delete(_)) => {}
+                Ok(Event::Apply(map)) => self.take(&map.data.unwrap_or_default()),
+                Ok(Event::Init) => is_listed = false,
+                Ok(Event::InitApply(map)) => {
+                    is_listed = true;
+                    self.take(&map.data.unwrap_or_default());
+                }
+                Ok(Event::InitDone) => {
+                    // Deleted while nobody watched, or never there.
+                    if !is_listed {
+                        self.forget();
+                    }
+                    read.pass();
+                }
+                Ok(Event::Delete(_)) => self.forget(),
                 Err(error) => {
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
@@ -50,6 +62,15 @@ impl ClusterAuthentication {
                 }
             }
         }
+    }
+
+    /// What is no longer published is no longer believed (D47): a deleted ConfigMap publishes nothing. kube-apiserver makes it
+    /// again within a minute.
+    fn forget(&self) {
+        tracing::warn!(
+            "no ConfigMap {NAMESPACE}/{NAME}: its front proxies and client certificates do not count until it is there"
+        );
+        self.take(&BTreeMap::new());
     }
 
     fn take(&self, data: &BTreeMap<String, String>) {
@@ -73,8 +94,29 @@ impl ClusterAuthentication {
                 }
             }
         }
+        if let (Some(front_proxy), Some(clients)) = (&self.front_proxy, &self.client_authorities) {
+            warn_if_clients_are_proxies(front_proxy, clients);
+        }
         tracing::info!("the authentication settings of the cluster were read");
     }
+}
+
+/// Logs a warning where every client certificate makes its holder a front proxy, who may speak for anybody: no names of
+/// proxies are set, and an authority of clients also signs for proxies. Upstream takes such settings too.
+pub fn warn_if_clients_are_proxies(front_proxy: &FrontProxyHandle, clients: &AuthoritiesHandle) {
+    let (settings, clients) = (front_proxy.load(), clients.load());
+    if let (Some(settings), Some(clients)) = (&*settings, &*clients)
+        && are_clients_proxies(settings, clients)
+    {
+        tracing::warn!(
+            "every client certificate can speak for every user: no allowed names of front proxies are set, and an authority \
+             of client certificates signs for front proxies too; set requestheader-allowed-names or use two authorities"
+        );
+    }
+}
+
+fn are_clients_proxies(settings: &FrontProxySettings, clients: &Authorities) -> bool {
+    settings.allowed_names.is_empty() && settings.authorities.overlap(clients)
 }
 
 /// Reads authorities from a file and follows it by content, for ever; a content that makes no sense leaves those in force.
@@ -157,6 +199,27 @@ mod tests {
 
     use super::*;
     use crate::authority::{Authority, write};
+
+    #[test]
+    fn clients_that_are_proxies_by_their_authority_are_found() {
+        let (one, other) = (Authority::new("one").expect("a key"), Authority::new("other").expect("a key"));
+        let authorities = |of: &[&Authority]| {
+            let bundle: String = of.iter().map(|authority| authority.certificate()).collect();
+            Authorities::from_pem(bundle.as_bytes()).expect("a bundle")
+        };
+        for (proxies, names, clients, expected) in [
+            (&[&one][..], "[]", &[&one][..], true),
+            (&[&one, &other], "[]", &[&other], true),
+            (&[&one], "[]", &[&other], false),
+            (&[&one], r#"["front-proxy-client"]"#, &[&one], false),
+        ] {
+            let bundle: String = proxies.iter().map(|authority| authority.certificate()).collect();
+            let data = [("requestheader-client-ca-file", &*bundle), ("requestheader-allowed-names", names)];
+            let data = data.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+            let settings = front_proxy(&data).expect("settings").expect("a front proxy");
+            assert_eq!(are_clients_proxies(&settings, &authorities(clients)), expected, "{names}");
+        }
+    }
 
     #[tokio::test]
     async fn authorities_in_a_file_are_followed() {

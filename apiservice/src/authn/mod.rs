@@ -18,7 +18,7 @@ use http::request::Parts;
 
 pub(crate) use certificates::not_after;
 pub use certificates::{Authorities, AuthoritiesHandle, ClientCertificates};
-pub use cluster::{ClusterAuthentication, follow_authorities};
+pub use cluster::{ClusterAuthentication, follow_authorities, warn_if_clients_are_proxies};
 pub use front_proxy::{FrontProxy, FrontProxyHandle, FrontProxySettings};
 pub use peer::PeerCertificates;
 pub use token::TokenReviews;

@@ -178,6 +178,25 @@ async fn what_is_no_longer_published_is_no_longer_believed() {
     assert_eq!(server.user(&REMOTE, &proxy).await, Ok(anonymous()));
 }
 
+/// D47 too: kube-apiserver makes a deleted ConfigMap again, and until then nothing is published.
+#[tokio::test]
+async fn a_deleted_config_map_publishes_nothing() {
+    let server = Server::start(&Settings::default());
+    server.api.config_map(&published(&server.clients, &server.proxies));
+    let client = server.api.client();
+    let following = Following::start(server, client, false);
+    following.ready().await;
+    let server = &following.server;
+    let (proxy, certified) = (server.proxy("front-proxy-client"), server.certified("bob", &[]));
+    assert!(server.user(&REMOTE, &proxy).await.is_ok() && server.user(&[], &certified).await.is_ok());
+    server.api.delete_config_map();
+    until_known(server, &certified, Some("system:anonymous")).await;
+    assert_eq!(server.user(&REMOTE, &proxy).await, Ok(anonymous()));
+    server.api.config_map(&published(&server.clients, &server.proxies));
+    until_known(server, &certified, Some("bob")).await;
+    assert!(server.user(&REMOTE, &proxy).await.is_ok());
+}
+
 /// Upstream ends when it cannot read them; here the server waits, not ready, and takes them up when it can (D31).
 #[tokio::test(start_paused = true)]
 async fn settings_that_cannot_be_read_keep_the_server_out_of_service() {

@@ -63,7 +63,7 @@ struct State {
     next: HashMap<String, VecDeque<Reply>>,
     /// Given from then on.
     standing: HashMap<String, Reply>,
-    /// The versions of the ConfigMap, the newest last.
+    /// The versions of the ConfigMap, the newest last; null is a deletion.
     config_maps: Vec<Value>,
 }
 
@@ -154,6 +154,13 @@ impl FakeApi {
         self.changes.send_replace(version);
     }
 
+    /// The ConfigMap is not there any more.
+    pub(crate) fn delete_config_map(&self) {
+        let mut state = self.lock();
+        state.config_maps.push(Value::Null);
+        self.changes.send_replace(state.config_maps.len());
+    }
+
     async fn answer<B>(self, request: Request<B>) -> io::Result<Response<Body>>
     where
         B: hyper::body::Body<Data = Bytes>,
@@ -185,7 +192,8 @@ impl FakeApi {
             Reply::Text(code, text) => Ok(response(code, "text/plain", text)),
             Reply::ConfigMap if is_watch => Ok(response(200, "application/json", self.changes())),
             Reply::ConfigMap => {
-                let items = self.lock().config_maps.last().cloned().into_iter().collect::<Vec<_>>();
+                let newest = self.lock().config_maps.last().cloned();
+                let items = newest.into_iter().filter(|map| !map.is_null()).collect::<Vec<_>>();
                 let version = self.lock().config_maps.len().to_string();
                 let list = json!({"kind": "ConfigMapList", "apiVersion": "v1", "metadata": {"resourceVersion": version}, "items": items});
                 Ok(response(200, "application/json", list.to_string()))
@@ -199,10 +207,20 @@ impl FakeApi {
         let known = self.lock().config_maps.len();
         let changes = stream::unfold((self.clone(), known), |(fake, known)| async move {
             fake.changes.subscribe().wait_for(|count| *count > known).await.expect("the fake lives");
+            let before = known.checked_sub(1).map(|before| fake.lock().config_maps[before].clone());
+            let before = before.filter(|map| !map.is_null());
             let mut map = fake.lock().config_maps[known].clone();
+            let kind = match &before {
+                None => "ADDED",
+                Some(_) if map.is_null() => "DELETED",
+                Some(_) => "MODIFIED",
+            };
+            if map.is_null() {
+                map = before.unwrap_or_default();
+                map["metadata"]["resourceVersion"] = (known + 1).to_string().into();
+            }
             map["kind"] = "ConfigMap".into();
             map["apiVersion"] = "v1".into();
-            let kind = if known == 0 { "ADDED" } else { "MODIFIED" };
             let event = format!("{}\n", json!({"type": kind, "object": map}));
             Some((Ok::<_, io::Error>(event), (fake, known + 1)))
         });

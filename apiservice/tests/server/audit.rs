@@ -108,6 +108,28 @@ async fn a_request_is_recorded_twice() {
 }
 
 #[tokio::test]
+async fn what_a_caller_makes_long_is_cut_and_marked() {
+    let server = recording();
+    let long = "n".repeat(9900);
+    let agent = "a".repeat(9900);
+    let get = server.client(None).get(format!("{}{C1}/namespaces/d/pods/{long}/depth", server.url));
+    let answer = get.header("user-agent", agent).send().await.expect("an answer");
+    assert_eq!(answer.status(), 403);
+    assert!(answer.text().await.expect("a body").contains(&long), "the caller is told all of it");
+    let events = events(&server, 2).await;
+    for event in &events {
+        assert!(event.to_string().len() < 16 << 10, "{} bytes", event.to_string().len());
+        assert_eq!(event["annotations"]["audit.k8s.io/truncated"], "true");
+        let uri = event["requestURI"].as_str().expect("text");
+        assert!(uri.starts_with(&format!("{C1}/namespaces/d/pods/nnn")) && uri.ends_with(" bytes)"), "{uri}");
+        let name = event["objectRef"]["name"].as_str().expect("text");
+        assert_eq!(name, format!("{}... (9900 bytes)", "n".repeat(1024)));
+    }
+    assert!(events[1]["responseStatus"]["message"].as_str().is_some_and(|text| text.ends_with(" bytes)")));
+    assert_eq!(events[1]["annotations"]["authorization.k8s.io/decision"], "forbid");
+}
+
+#[tokio::test]
 async fn refusals_and_failures_are_recorded_and_what_the_policy_leaves_out_is_not() {
     let server = recording();
     let get = async |client: reqwest::Client, path: &str| {

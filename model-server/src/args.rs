@@ -46,8 +46,9 @@ pub struct Flags {
     /// Where to answer /metrics and the probes as well, on a thread that requests cannot keep busy [default: nowhere else].
     #[arg(long, help_heading = "Connections", env = "MODEL_SERVER_ADMIN_LISTEN", value_name = "ADDRESS")]
     pub admin_listen: Option<String>,
-    /// Connections that are served at a time. One more ends another: the one that has been without a request for the longest time,
-    /// of an address that holds more than a quarter of them if there is one. A connection takes 4 to 70 KB.
+    /// Connections that are served at a time. One more ends another: the one that has been without a request for the
+    /// longest time, of an address that holds more than a quarter of them if there is one. A connection takes 4 to
+    /// 70 KB.
     #[arg(
         long,
         help_heading = "Connections",
@@ -65,8 +66,9 @@ pub struct Flags {
         value_name = "TIME"
     )]
     pub header_timeout: String,
-    /// How long a connection stays open without a request. Keep it above the idle timeout of the load balancer or proxy in front, so
-    /// that they close first: else they send a request on a connection that is being closed, and answer 502.
+    /// How long a connection stays open without a request. Keep it above the idle timeout of the load balancer or proxy
+    /// in front, so that they close first: else they send a request on a connection that is being closed, and answer
+    /// 502.
     #[arg(
         long,
         help_heading = "Connections",

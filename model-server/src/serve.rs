@@ -103,8 +103,8 @@ impl serve::Service<()> for Answers {
     }
 }
 
-/// A future that begins in any case. When a client leaves at once, hyper drops what answers it without ever polling it: its
-/// request would be counted nowhere.
+/// A future that begins in any case. When a client leaves at once, hyper drops what answers it without ever polling it:
+/// its request would be counted nowhere.
 struct Begins<F: Future + Unpin> {
     future: F,
     begun: bool,

@@ -163,14 +163,14 @@ pub(super) struct Raw {
         help_heading = "Serving"
     )]
     authorization_always_allow_paths: Vec<String>,
-    /// Connections at the same time. One more ends another: those of callers that are not known go first, those of one address that
-    /// has more than a quarter of them before others, so that health checks and kube-apiserver always get one. An eighth is kept
-    /// for callers with a verified client certificate, and half may be in the TLS handshake. 1024 fit into 128 MiB of memory;
-    /// allow 64 KiB for each one more.
+    /// Connections at the same time. One more ends another: those of callers that are not known go first, those of one
+    /// address that has more than a quarter of them before others, so that health checks and kube-apiserver always get
+    /// one. An eighth is kept for callers with a verified client certificate, and half may be in the TLS handshake.
+    /// 1024 fit into 128 MiB of memory; allow 64 KiB for each one more.
     #[arg(long, value_name = "COUNT", default_value_t = Limits::default().connections, help_heading = "Serving")]
     max_connections: usize,
-    /// How long a connection stays open without a request. Keep it above the idle timeout of the clients (90s in Go's), so that they
-    /// close first: else they send a request on a connection that is being closed.
+    /// How long a connection stays open without a request. Keep it above the idle timeout of the clients (90s in Go's),
+    /// so that they close first: else they send a request on a connection that is being closed.
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration, help_heading = "Serving")]
     idle_timeout: Duration,
     /// Longest time for a request.

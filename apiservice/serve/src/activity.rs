@@ -1,9 +1,10 @@
 //! What a connection is doing, and when it has done it for too long: waiting for a request, receiving the head of one,
 //! answering it, sending the answer.
 //!
-//! One watch serves HTTP/1.1 and HTTP/2, and covers what hyper does not time: a client that says nothing, one that never takes
-//! its answer, one that keeps a connection it does not use. It costs a request no timer and no wake-up: what a connection does
-//! only ever moves the time at which something is due, and the one timer of the connection is set again when it rings.
+//! One watch serves HTTP/1.1 and HTTP/2, and covers what hyper does not time: a client that says nothing, one that
+//! never takes its answer, one that keeps a connection it does not use. It costs a request no timer and no wake-up:
+//! what a connection does only ever moves the time at which something is due, and the one timer of the connection is
+//! set again when it rings.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -151,8 +152,8 @@ impl Activity {
         state.read_clock();
     }
 
-    /// A request has come, and its headers weigh so much beyond what is free. It is under way until what this gives is dropped;
-    /// `None` when there is no room for it.
+    /// A request has come, and its headers weigh so much beyond what is free. It is under way until what this gives is
+    /// dropped; `None` when there is no room for it.
     pub(crate) fn begin(self: &Arc<Self>, weight: usize) -> Option<Exchange> {
         let mut state = self.state();
         let is_one_of_many = !state.exchanges.is_empty() && state.trust == Trust::Stranger;
@@ -203,8 +204,8 @@ impl Activity {
         }
     }
 
-    /// Whether so much arrived of heads that the connection must hand them over first. Heads that are decoded and wait take a
-    /// hundred times the memory of their bytes.
+    /// Whether so much arrived of heads that the connection must hand them over first. Heads that are decoded and wait
+    /// take a hundred times the memory of their bytes.
     pub(crate) fn turn_is_over(&self) -> bool {
         self.state().turn_bytes >= MOST_OF_A_TURN
     }
@@ -383,8 +384,8 @@ impl Drop for Exchange {
     }
 }
 
-/// What an HTTP/2 request of a stranger takes beside others of its connection: without a bound, a thousand connections could
-/// have a hundred each wait for the Kubernetes API.
+/// What an HTTP/2 request of a stranger takes beside others of its connection: without a bound, a thousand connections
+/// could have a hundred each wait for the Kubernetes API.
 const STRANGERS_REQUEST: usize = 8 << 10;
 /// Bytes of heads that are decoded before they are handed over.
 const MOST_OF_A_TURN: usize = 16 << 10;

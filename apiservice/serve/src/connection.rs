@@ -42,8 +42,8 @@ pub struct Caller<P> {
 }
 
 impl<P> Caller<P> {
-    /// Somebody is known to use this connection. Those of strangers are ended first when there are too many, and get their last
-    /// answer where it says so.
+    /// Somebody is known to use this connection. Those of strangers are ended first when there are too many, and get
+    /// their last answer where it says so.
     pub fn verified(&self, trust: Trust) {
         self.ticket.verified(trust);
     }
@@ -110,7 +110,8 @@ impl<H: Handshake, S: Service<H::Peer>> Shared<H, S> {
                 }
                 match activity.next(context.waker()) {
                     Next::Leave => {
-                        // HTTP/1.1: the answer under way is the last one. HTTP/2: GOAWAY, and the streams there are finish.
+                        // HTTP/1.1: the answer under way is the last one. HTTP/2: GOAWAY, and the streams there are
+                        // finish.
                         connection.as_mut().graceful_shutdown();
                         continue;
                     }
@@ -194,7 +195,8 @@ fn finish(answer: &mut Response<Body>, version: Version, activity: &Activity) {
             activity.leave();
         }
     } else if is_last || activity.common().is_leaving() {
-        // Clients of a server that ends do well to come back on another connection. HTTP/2 has a frame of its own for this.
+        // Clients of a server that ends do well to come back on another connection. HTTP/2 has a frame of its own for
+        // this.
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
 }

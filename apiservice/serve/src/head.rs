@@ -4,9 +4,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Version};
 
 use crate::limits::FREE_HEAD_BYTES;
 
-/// Leaves out what nothing reads of a head that is large or has many fields. What is kept no longer holds on to the buffer in which
-/// it arrived. Says how many bytes the headers and the path take. A usual head over HTTP/1.1 is not weighed: its bytes were
-/// counted as they came.
+/// Leaves out what nothing reads of a head that is large or has many fields. What is kept no longer holds on to the
+/// buffer in which it arrived. Says how many bytes the headers and the path take. A usual head over HTTP/1.1 is not
+/// weighed: its bytes were counted as they came.
 pub(crate) fn trim<B>(request: &mut Request<B>, is_read: impl Fn(&HeaderName) -> bool) -> usize {
     if request.version() != Version::HTTP_2 && request.headers().len() <= USUAL_FIELDS {
         return 0;

@@ -1,9 +1,10 @@
-//! What every server of ours needs to serve clients that it did not choose: those that are slow, silent, hostile or many.
+//! What every server of ours needs to serve clients that it did not choose: those that are slow, silent, hostile or
+//! many.
 //!
-//! [`serve`] accepts connections and never stops: one too many ends another one ([`Trust`] says which). Everything that a client
-//! can do slowly has a limit of time, everything that it can send has one of size ([`Limits`]), and on the way out every
-//! client is told to finish ([`lifecycle`]). The program supplies how a connection begins ([`Handshake`]; without TLS
-//! [`Plain`]) and what answers requests ([`Service`]), and shows what was counted ([`Stats`]).
+//! [`serve`] accepts connections and never stops: one too many ends another one ([`Trust`] says which). Everything that
+//! a client can do slowly has a limit of time, everything that it can send has one of size ([`Limits`]), and on the way
+//! out every client is told to finish ([`lifecycle`]). The program supplies how a connection begins ([`Handshake`];
+//! without TLS [`Plain`]) and what answers requests ([`Service`]), and shows what was counted ([`Stats`]).
 
 mod accept;
 mod activity;

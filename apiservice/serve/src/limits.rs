@@ -16,14 +16,14 @@ pub struct Limits {
     pub handshake: Duration,
     /// Time for the head of a request, from its first byte; for the first one, from the end of the handshake.
     pub headers: Duration,
-    /// Size of the head of a request, in bytes; for HTTP/2 as decoded, with 32 more for each field (RFC 9113, section 6.5.2). More
-    /// is answered with 431. Also the largest buffer of an HTTP/1.1 connection; at least 8 KiB.
+    /// Size of the head of a request, in bytes; for HTTP/2 as decoded, with 32 more for each field (RFC 9113, section
+    /// 6.5.2). More is answered with 431. Also the largest buffer of an HTTP/1.1 connection; at least 8 KiB.
     pub header_bytes: usize,
     /// Number of fields in the head of a request; more is answered with 431.
     pub header_fields: usize,
-    /// Bytes that the long heads of all connections may take together: while they arrive, and of those that arrived what their
-    /// requests keep. The first [`FREE_HEAD_BYTES`] of each are not counted. A head that arrives and finds no room loses its
-    /// connection; a request that does is refused with [`crate::Refusal::Busy`].
+    /// Bytes that the long heads of all connections may take together: while they arrive, and of those that arrived
+    /// what their requests keep. The first [`FREE_HEAD_BYTES`] of each are not counted. A head that arrives and finds
+    /// no room loses its connection; a request that does is refused with [`crate::Refusal::Busy`].
     pub all_header_bytes: usize,
     /// Time from the head of a request to the start of its answer; `None` where the program has limits of its own.
     pub exchange: Option<Duration>,
@@ -44,9 +44,9 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// For an API server without request bodies in a container of 128 MiB: a handshake takes up to 83 KiB and an idle TLS
-    /// connection 29 KiB (56 MiB for all), long heads take 16 MiB, and the program itself 16 MiB. Fewer handshakes would do for
-    /// memory, but a client that opens a connection for each of 400 requests must find them.
+    /// For an API server without request bodies in a container of 128 MiB: a handshake takes up to 83 KiB and an idle
+    /// TLS connection 29 KiB (56 MiB for all), long heads take 16 MiB, and the program itself 16 MiB. Fewer handshakes
+    /// would do for memory, but a client that opens a connection for each of 400 requests must find them.
     fn default() -> Limits {
         Limits {
             connections: 1024,
@@ -70,8 +70,8 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The same limits for so many connections, of which parts are kept for callers with a verified certificate and may be in
-    /// their handshake.
+    /// The same limits for so many connections, of which parts are kept for callers with a verified certificate and may
+    /// be in their handshake.
     #[must_use]
     pub fn with_connections(self, connections: usize) -> Limits {
         Limits { connections, reserved: connections / 8, handshakes: (connections / 2).max(1), ..self }

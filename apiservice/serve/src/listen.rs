@@ -5,8 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Listens. An unspecified address, `0.0.0.0` or `::`, means every address of this machine over IPv4 and IPv6, as in Go:
-/// probes and clients call a pod by either. Where the kernel has no IPv6, it means those of IPv4. The socket does not block.
+/// Listens. An unspecified address, `0.0.0.0` or `::`, means every address of this machine over IPv4 and IPv6, as in
+/// Go: probes and clients call a pod by either. Where the kernel has no IPv6, it means those of IPv4. The socket does
+/// not block.
 ///
 /// # Errors
 /// What the operating system refuses.

@@ -1,16 +1,16 @@
 //! Who is connected, and who has to go when there is no place for one more.
 //!
-//! The server never stops accepting: a probe of the kubelet has a second, and must not wait behind clients that have nothing to
-//! say. So one more connection than there are places ends another one, in this order:
+//! The server never stops accepting: a probe of the kubelet has a second, and must not wait behind clients that have
+//! nothing to say. So one more connection than there are places ends another one, in this order:
 //!
-//! 1. of an address of which strangers hold their share, if the new one is from there: such an address only ever displaces its
-//!    own; else of any address of which strangers hold more than that;
+//! 1. of an address of which strangers hold their share, if the new one is from there: such an address only ever
+//!    displaces its own; else of any address of which strangers hold more than that;
 //! 2. of strangers before callers with a token, and of those before callers with a verified certificate;
 //! 3. in the handshake, before without a request, before receiving the head of one, before one under way;
 //! 4. the one that has been so for the longest time.
 //!
-//! A busy one goes only where strangers hold all places with requests under way, and then the one whose oldest request is
-//! oldest: a probe and a usual request take milliseconds, a client that takes no answer takes as long as it may.
+//! A busy one goes only where strangers hold all places with requests under way, and then the one whose oldest request
+//! is oldest: a probe and a usual request take milliseconds, a client that takes no answer takes as long as it may.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -51,8 +51,8 @@ struct List {
     handshakes: BTreeSet<u64>,
     certified: usize,
     sources: HashMap<IpAddr, Held>,
-    /// What the last look at all connections found, in the order in which they go. To look at all for each that goes would take
-    /// longer than to accept one.
+    /// What the last look at all connections found, in the order in which they go. To look at all for each that goes
+    /// would take longer than to accept one.
     candidates: Vec<Candidate>,
     looked: Option<Instant>,
     warned: Option<Instant>,
@@ -120,7 +120,8 @@ impl Places {
         Ticket { places: Arc::clone(self), number, activity }
     }
 
-    /// Ends the connection that is least worth keeping, for a reason that the limits do not know, such as too many open files.
+    /// Ends the connection that is least worth keeping, for a reason that the limits do not know, such as too many open
+    /// files.
     pub(crate) fn end_any(&self) -> bool {
         self.end_one(&mut self.list(), Ipv6Addr::UNSPECIFIED.into())
     }

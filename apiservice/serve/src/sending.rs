@@ -9,8 +9,8 @@ use hyper::body::{Frame, SizeHint};
 
 use crate::activity::Exchange;
 
-/// An answer's body; its request is under way until all of it was handed over. It is handed over in pieces: hyper takes a piece
-/// only when the one before it has gone, so that a client that reads nothing is seen to.
+/// An answer's body; its request is under way until all of it was handed over. It is handed over in pieces: hyper takes
+/// a piece only when the one before it has gone, so that a client that reads nothing is seen to.
 pub(crate) struct Sending {
     body: Body,
     /// What of the last frame was not handed over.

@@ -61,8 +61,8 @@ pub trait Service<P>: Send + Sync + 'static {
         caller: &Arc<Caller<P>>,
     ) -> impl Future<Output = Response<Body>> + Send + 'static + use<Self, P>;
 
-    /// Whether a header is read by anything. What is not is left out of heads that are large or have many fields, before anything
-    /// waits.
+    /// Whether a header is read by anything. What is not is left out of heads that are large or have many fields,
+    /// before anything waits.
     fn reads(&self, name: &HeaderName, peer: &P) -> bool;
 
     /// The answer to a request that is not taken.
@@ -78,7 +78,8 @@ pub enum Refusal {
     Busy,
 }
 
-/// In the extensions of a response: it is the last one of its connection. Whoever shows no credential, or one that is not valid,
-/// must not keep a connection on which requests cost so little. A caller with a verified certificate keeps it all the same.
+/// In the extensions of a response: it is the last one of its connection. Whoever shows no credential, or one that is
+/// not valid, must not keep a connection on which requests cost so little. A caller with a verified certificate keeps
+/// it all the same.
 #[derive(Debug, Clone, Copy)]
 pub struct LastAnswer;

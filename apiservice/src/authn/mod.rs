@@ -1,7 +1,8 @@
 //! Step 2 of a request: who is asking (contract, section 8.1 to 8.3).
 //!
 //! The TLS layer takes any client certificate of a bounded chain whose handshake signature is valid. Whether the chain
-//! means anything is verified here, once for a connection, so that a bad certificate is a 401 and not a broken connection.
+//! means anything is verified here, once for a connection, so that a bad certificate is a 401 and not a broken
+//! connection.
 
 mod certificates;
 mod cluster;
@@ -76,15 +77,16 @@ pub trait Authenticator: Send + Sync + 'static {
         peer: &'a PeerCertificates,
     ) -> BoxFuture<'a, Result<Option<User>, AuthnError>>;
 
-    /// Whether it reads a header of a client with such certificates. Headers that nothing reads are not kept of large heads.
+    /// Whether it reads a header of a client with such certificates. Headers that nothing reads are not kept of large
+    /// heads.
     fn reads(&self, name: &HeaderName, peer: &PeerCertificates) -> bool;
 }
 
 /// Asks authenticators in order; the first success wins.
 ///
 /// When none succeeds, a bad credential is an error even if another kind was absent; a request without any credential
-/// is anonymous. Everybody who is not anonymous is also in the group of the authenticated. A front proxy passes on its own
-/// anonymous callers as such, and they stay what they are.
+/// is anonymous. Everybody who is not anonymous is also in the group of the authenticated. A front proxy passes on its
+/// own anonymous callers as such, and they stay what they are.
 pub struct Union(Vec<Arc<dyn Authenticator>>);
 
 impl Union {

@@ -42,7 +42,8 @@ impl Service<Peer> for Connected {
     fn refuse(&self, refusal: Refusal) -> Response<Body> {
         match refusal {
             Refusal::TooManyFields => {
-                // As HTTP/1.1 and HTTP/2 themselves refuse a head, and as Go does: it is not known what the client accepts.
+                // As HTTP/1.1 and HTTP/2 themselves refuse a head, and as Go does: it is not known what the client
+                // accepts.
                 let mut response = Response::new(Body::from("431 Request Header Fields Too Large"));
                 *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
                 let text = HeaderValue::from_static("text/plain; charset=utf-8");

@@ -256,6 +256,16 @@ async fn a_partial_answer_says_so() {
     }
 }
 
+#[tokio::test]
+async fn compressed_answers_are_not_asked_for_over_plain_http() {
+    let fake = Fake::start().await;
+    let source = fake.source(Verb::Get);
+    fake.answers(Answer::Coded("gzip", gzip(GOOD.as_bytes())));
+    source.query("m", SystemTime::now(), soon()).await.expect("read all the same");
+    assert!(!fake.last_asked().contains("accept-encoding"), "{}", fake.last_asked());
+    assert!(PrometheusSettings::new("https://prometheus.example".parse().expect("a URL")).gzip);
+}
+
 fn gzip(text: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(text).expect("memory");
@@ -265,7 +275,8 @@ fn gzip(text: &[u8]) -> Vec<u8> {
 #[tokio::test]
 async fn compressed_answers_are_read_and_bounded() {
     let fake = Fake::start().await;
-    let source = fake.source(Verb::Get);
+    let settings = PrometheusSettings::new(fake.url.parse().expect("a URL"));
+    let source = Prometheus::new(PrometheusSettings { gzip: true, ..settings }).expect("no files to read");
     let query = || source.query("m", SystemTime::now(), soon());
     let list = || source.series("m", SystemTime::now(), soon());
     let listing = gzip(br#"{"status":"success","data":[{"__name__":"m","pod":"a"}]}"#);

@@ -58,6 +58,10 @@ pub(super) struct Raw {
     /// GET or POST: how queries are sent. With GET, those longer than 8 KiB go by POST where Prometheus takes it.
     #[arg(long, value_name = "VERB", default_value = "GET", value_parser = verb, help_heading = "Prometheus")]
     prometheus_verb: Verb,
+    /// Ask for compressed answers to queries: less network, and more work for Prometheus, about 0.6 ms for 100 pods [default: true
+    /// for an https URL, false for http].
+    #[arg(long, value_name = "BOOL", help_heading = "Prometheus", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    prometheus_gzip: Option<bool>,
     /// A header for every request to Prometheus; repeatable. Of several credentials one is sent: the first of an
     /// Authorization given here, the user and password in --prometheus-url, --prometheus-token-file,
     /// --prometheus-auth-config or --prometheus-auth-incluster.
@@ -317,8 +321,9 @@ impl Raw {
                 notices.push("--scrape-target has no effect: --prometheus-url says whom to ask".to_owned());
             }
             SourceConfig::Prometheus(Box::new(PrometheusSettings {
-                url,
                 verb: self.prometheus_verb,
+                gzip: self.prometheus_gzip.unwrap_or(url.scheme() == "https"),
+                url,
                 headers: self.prometheus_header,
                 token_file: self.prometheus_token_file,
                 ca_file: self.prometheus_ca_file,

@@ -11,7 +11,8 @@ use http::HeaderName;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::utils::Backoff;
+use kube::runtime::watcher::{self, DefaultBackoff, Event, watcher};
 
 use super::{AuthnError, Authorities, AuthoritiesHandle, FrontProxyHandle, FrontProxySettings};
 use crate::health::CheckHandle;
@@ -31,7 +32,7 @@ impl ClusterAuthentication {
     pub async fn follow(self, client: kube::Client, read: CheckHandle, tolerate: bool) {
         let api: Api<ConfigMap> = Api::namespaced(client, NAMESPACE);
         let config = watcher::Config::default().fields(&format!("metadata.name={NAME}"));
-        let events = watcher(api, config).default_backoff();
+        let events = watcher(api, config).backoff(Pauses::default());
         pin_mut!(events);
         let mut is_listed = false;
         while let Some(event) = events.next().await {
@@ -119,6 +120,25 @@ fn are_clients_proxies(settings: &FrontProxySettings, clients: &Authorities) -> 
     settings.allowed_names.is_empty() && settings.authorities.overlap(clients)
 }
 
+/// The usual pauses between tries, but for the longest: until the settings are read again after an outage, kube-apiserver is not
+/// believed if its authority was rotated meanwhile.
+#[derive(Default)]
+struct Pauses(DefaultBackoff);
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(self.0.next()?.min(LONGEST_PAUSE))
+    }
+}
+
+impl Backoff for Pauses {
+    fn reset(&mut self) {
+        self.0.reset();
+    }
+}
+
 /// Reads authorities from a file and follows it by content, for ever; a content that makes no sense leaves those in force.
 ///
 /// # Errors
@@ -191,6 +211,7 @@ fn headers(data: &BTreeMap<String, String>, key: &str) -> Result<Vec<HeaderName>
 
 const NAMESPACE: &str = "kube-system";
 const NAME: &str = "extension-apiserver-authentication";
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

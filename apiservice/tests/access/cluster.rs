@@ -1,8 +1,11 @@
 //! The authentication settings of the cluster (contract, section 8.2): its ConfigMap is read and followed.
 
+use std::time::Duration;
+
 use apiservice::authn::ClusterAuthentication;
 use apiservice::health::{Endpoint, Health, Scope};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::fake::{CONFIG_MAPS, Reply, failure};
 use super::{Authority, PeerCertificates, Server, Settings, anonymous, user};
@@ -211,6 +214,20 @@ async fn settings_that_cannot_be_read_keep_the_server_out_of_service() {
     following.server.api.always(CONFIG_MAPS, Reply::ConfigMap);
     following.ready().await;
     assert!(following.server.user(&REMOTE, &following.server.proxy("front-proxy-client")).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn settings_are_read_within_seconds_after_a_long_outage() {
+    let server = Server::start(&Settings::default());
+    server.api.config_map(&published(&server.clients, &server.proxies));
+    server.api.always(CONFIG_MAPS, failure(503));
+    let client = server.api.client();
+    let following = Following::start(server, client, false);
+    tokio::time::sleep(Duration::from_mins(10)).await;
+    following.server.api.always(CONFIG_MAPS, Reply::ConfigMap);
+    let over = Instant::now();
+    following.ready().await;
+    assert!(over.elapsed() <= Duration::from_secs(6), "{:?}", over.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

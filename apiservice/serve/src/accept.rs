@@ -36,17 +36,12 @@ pub async fn serve<H: Handshake, S: Service<H::Peer>>(
 ) -> Ended {
     let places = Places::new(limits, Arc::clone(&stats));
     let shared = Arc::new(Shared { handshake, service, stats });
-    let common = Common::new(limits);
+    let common = Common::new(limits, shutdown.clone());
     let connections = TaskTracker::new();
-    let mut leaving = pin!(shutdown.reached(Phase::Leaving));
     let mut draining = pin!(shutdown.reached(Phase::Draining));
     loop {
         let (stream, address) = tokio::select! {
             () = &mut draining => break,
-            () = &mut leaving, if !common.is_leaving() => {
-                common.leave();
-                continue;
-            }
             accepted = accept(&listener, &places) => accepted,
         };
         let activity = Activity::new(Arc::clone(&common));
@@ -56,7 +51,6 @@ pub async fn serve<H: Handshake, S: Service<H::Peer>>(
         places.served_by(number, task.abort_handle());
     }
     drop(listener);
-    common.leave();
     places.leave();
     connections.close();
     let grace = async {

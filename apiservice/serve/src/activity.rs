@@ -6,7 +6,6 @@
 //! what a connection does only ever moves the time at which something is due, and the one timer of the connection is
 //! set again when it rings.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -14,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::frames::Frames;
+use crate::lifecycle::{Phase, Shutdown};
 use crate::limits::{FREE_HEAD_BYTES, Limits};
 use crate::places::Trust;
 
@@ -48,8 +48,7 @@ pub(crate) struct Common {
     pub(crate) limits: Limits,
     /// Bytes that the long heads of all connections may still take.
     room: Arc<Semaphore>,
-    /// The server ends soon.
-    is_leaving: AtomicBool,
+    shutdown: Shutdown,
 }
 
 /// What a connection is doing. Shared by the connection, its requests and the list of connections.
@@ -110,17 +109,14 @@ pub(crate) enum Next {
 }
 
 impl Common {
-    pub(crate) fn new(limits: Limits) -> Arc<Common> {
+    pub(crate) fn new(limits: Limits, shutdown: Shutdown) -> Arc<Common> {
         let room = Arc::new(Semaphore::new(limits.all_header_bytes));
-        Arc::new(Common { limits, room, is_leaving: AtomicBool::new(false) })
+        Arc::new(Common { limits, room, shutdown })
     }
 
-    pub(crate) fn leave(&self) {
-        self.is_leaving.store(true, Ordering::Relaxed);
-    }
-
+    /// The server ends soon.
     pub(crate) fn is_leaving(&self) -> bool {
-        self.is_leaving.load(Ordering::Relaxed)
+        self.shutdown.has_reached(Phase::Leaving)
     }
 }
 
@@ -399,9 +395,10 @@ const NEVER: std::time::Duration = std::time::Duration::from_hours(24 * 365);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lifecycle::lifecycle;
 
     fn activity(is_http2: bool) -> Arc<Activity> {
-        let activity = Activity::new(Common::new(Limits::default()));
+        let activity = Activity::new(Common::new(Limits::default(), lifecycle().1));
         activity.begun(is_http2);
         activity
     }

@@ -1,6 +1,8 @@
 //! How a server ends: fail readiness, keep serving while the endpoint is taken out of use, stop accepting, finish what
 //! is under way, exit. A second signal ends it at once (D22).
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -8,6 +10,7 @@ use tokio::sync::watch;
 
 /// How far a server is on its way out. Only ever grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
 pub enum Phase {
     /// Business as usual.
     Serving,
@@ -21,24 +24,33 @@ pub enum Phase {
 
 /// Moves the phase on.
 #[derive(Debug, Clone)]
-pub struct Trigger(watch::Sender<Phase>);
+pub struct Trigger {
+    changes: watch::Sender<Phase>,
+    now: Arc<AtomicU8>,
+}
 
 /// Sees the phase. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Shutdown(watch::Receiver<Phase>);
+pub struct Shutdown {
+    changes: watch::Receiver<Phase>,
+    /// The phase again: every answer looks at it, and the channel has a lock.
+    now: Arc<AtomicU8>,
+}
 
 /// A trigger and what follows it.
 pub fn lifecycle() -> (Trigger, Shutdown) {
     let (sender, receiver) = watch::channel(Phase::Serving);
-    (Trigger(sender), Shutdown(receiver))
+    let now = Arc::new(AtomicU8::new(Phase::Serving as u8));
+    (Trigger { changes: sender, now: Arc::clone(&now) }, Shutdown { changes: receiver, now })
 }
 
 impl Trigger {
     /// Moves on to a phase; going back is not possible.
     pub fn advance(&self, phase: Phase) {
-        self.0.send_if_modified(|current| {
+        self.changes.send_if_modified(|current| {
             let later = phase > *current;
             *current = phase.max(*current);
+            self.now.store(*current as u8, Ordering::Release);
             later
         });
     }
@@ -76,14 +88,14 @@ impl Trigger {
 }
 
 impl Shutdown {
-    /// The phase now.
-    pub fn phase(&self) -> Phase {
-        *self.0.borrow()
+    /// Whether the phase is `phase` or a later one: from the moment in which [`Trigger::advance`] returns.
+    pub fn has_reached(&self, phase: Phase) -> bool {
+        self.now.load(Ordering::Acquire) >= phase as u8
     }
 
     /// Waits until the phase is at least `phase`. Waits for ever if nobody can move it any more.
     pub async fn reached(&self, phase: Phase) {
-        let mut receiver = self.0.clone();
+        let mut receiver = self.changes.clone();
         if receiver.wait_for(|current| *current >= phase).await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -97,11 +109,11 @@ mod tests {
     #[tokio::test]
     async fn phases_only_grow() {
         let (trigger, shutdown) = lifecycle();
-        assert_eq!(shutdown.phase(), Phase::Serving);
+        assert!(!shutdown.has_reached(Phase::Leaving));
         trigger.leave(Duration::ZERO).await;
-        assert_eq!(shutdown.phase(), Phase::Draining);
+        assert!(shutdown.has_reached(Phase::Draining));
         trigger.advance(Phase::Leaving);
-        assert_eq!(shutdown.phase(), Phase::Draining);
+        assert!(shutdown.has_reached(Phase::Draining) && !shutdown.has_reached(Phase::Aborting));
         shutdown.reached(Phase::Leaving).await;
         trigger.advance(Phase::Aborting);
         shutdown.reached(Phase::Aborting).await;

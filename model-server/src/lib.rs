@@ -11,6 +11,7 @@ pub mod config;
 pub mod contain;
 pub mod gpu;
 pub mod lifecycle;
+pub mod lines;
 pub mod memory;
 pub mod model;
 pub mod queue;

@@ -8,6 +8,7 @@ use model_server::app::{self, AppError};
 use model_server::args::{Command, CommandLine};
 use model_server::config::{Config, LogFormat};
 use model_server::contain;
+use model_server::lines::Lines;
 
 fn main() -> ExitCode {
     let CommandLine { command, flags } = match CommandLine::try_parse() {
@@ -53,7 +54,7 @@ fn serve(config: Config) -> Result<(), AppError> {
 }
 
 fn log(format: LogFormat) {
-    let lines = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false);
+    let lines = tracing_subscriber::fmt().with_writer(|| Lines(std::io::stderr())).with_ansi(false);
     let lines = lines.with_max_level(tracing::Level::INFO);
     match format {
         LogFormat::Text => lines.init(),

@@ -47,6 +47,11 @@ impl Api {
         Ok(Api { client: builder.build()?, server })
     }
 
+    /// The server's URL.
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
     /// The status and the body of a path.
     ///
     /// # Errors

@@ -83,9 +83,17 @@ impl Process {
         Some(own + descendants(self.child.id()).into_iter().filter_map(resident_bytes).sum::<u64>())
     }
 
-    /// The most resident memory that it ever had, in bytes; `None` once it ended.
+    /// The most resident memory that it had since it began or [`Process::forget_peak`], in bytes; `None` once it ended.
     pub fn peak_resident_bytes(&self) -> Option<u64> {
         status_bytes(self.child.id(), "VmHWM:")
+    }
+
+    /// Has [`Process::peak_resident_bytes`] begin again with what is resident now.
+    ///
+    /// # Errors
+    /// The kernel does not let this account do so.
+    pub fn forget_peak(&self) -> Result<(), Failure> {
+        Ok(std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5")?)
     }
 
     /// How many files, sockets among them, it has open; `None` once it ended.

@@ -1,0 +1,282 @@
+//! Attacks on the adapter in a cluster, by clients without a credential or with a bad one.
+
+use std::time::Duration;
+
+use apiservice::authority::Issued;
+use e2e::cluster::Cluster;
+use e2e::component::left_out;
+use e2e::tutorial::Tutorial;
+use e2e::{Failure, stack, until};
+use futures_util::FutureExt as _;
+use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
+use reqwest::Client;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+
+use super::watch::{Row, Watch, during};
+use super::wire::{Identity, Target, frame, request};
+use super::{Attacks, MIB, MINUTE, kubelet, many, prepare, trusting};
+
+const DEPTH: &str = "/apis/custom.metrics.k8s.io/v1beta2/namespaces/default/pods/*/request_queue_depth";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_adapter_withstands_strangers() -> Result<(), Failure> {
+    let _alone = prepare().await?;
+    let Some(deployed) = Tutorial::start(Vec::new()).await? else { return left_out("kube-apiserver") };
+    if !deployed.cluster.is_own() {
+        println!("not run: this needs the keys of a control plane of our own");
+        deployed.cluster.stop();
+        return Ok(());
+    }
+    let Tutorial { cluster, prometheus, kubelet: _kubelet, adapter } = deployed;
+    let port = adapter.port;
+    drop(adapter);
+    let server = Server { port, cluster: &cluster, prometheus: prometheus.url() };
+    let target = Target::tls(port);
+    let mut attacks = Attacks::new(LIMIT);
+
+    for (what, intermediates, clients, requests) in [
+        ("64 clients with 100 look-alike authorities", 100, 64, 50),
+        ("64 clients with 7 look-alike authorities", 7, 64, 50),
+    ] {
+        let bush = bush(intermediates)?;
+        attacks.add(
+            server
+                .watched(what, async {
+                    many(clients, |_| async {
+                        let mut raw = target.open("http/1.1", Some(&bush)).await?;
+                        for _ in 0..requests {
+                            if !raw.write(request("/x", "").as_bytes()).await {
+                                break;
+                            }
+                        }
+                        Ok(raw.code().await)
+                    })
+                    .await;
+                    Ok(())
+                })
+                .await?,
+        );
+    }
+    let large = self_signed_with_names(1000)?;
+    attacks.add(
+        server
+            .watched("500 clients with a certificate of 60 KB", async {
+                many(500, |_| async {
+                    let mut raw = target.open("http/1.1", Some(&large)).await?;
+                    raw.write(request("/livez", "").as_bytes()).await;
+                    let code = raw.code().await;
+                    tokio::time::sleep(Duration::from_secs(2)).await;
+                    Ok(code)
+                })
+                .await;
+                Ok(())
+            })
+            .await?,
+    );
+
+    attacks.add(
+        server
+            .watched("8 clients with 100 packed heads and bad tokens", async {
+                many(8, |client| {
+                    let target = &target;
+                    async move {
+                        let mut raw = target.open("h2", None).await?;
+                        let mut frames = frame::preface();
+                        for stream in 0..100_u32 {
+                            let token = format!("Bearer bad-{client}-{stream}");
+                            let mut head = frame::GET.to_vec();
+                            // `authorization` by its number in the static table, then `a: b`, which the next bytes name again.
+                            head.extend([0x0f, 8, u8::try_from(token.len())?]);
+                            head.extend(token.as_bytes());
+                            head.extend([0x40, 1, b'a', 1, b'b']);
+                            head.extend(vec![0xbe; 16_000]);
+                            frames.extend(frame::new(
+                                frame::HEADERS,
+                                frame::END_HEADERS | frame::END_STREAM,
+                                2 * stream + 1,
+                                &head,
+                            ));
+                        }
+                        raw.write(&frames).await;
+                        raw.is_closed_within(Duration::from_secs(5), true).await;
+                        Ok(String::new())
+                    }
+                })
+                .await;
+                Ok(())
+            })
+            .await?,
+    );
+
+    attacks.add(
+        server
+            .watched("1,500 connections without a handshake", async {
+                many(1500, |_| async {
+                    for _ in 0..2 {
+                        let stream = target.tcp().await?;
+                        tokio::time::sleep(Duration::from_millis(6500)).await;
+                        drop(stream);
+                    }
+                    Ok(String::new())
+                })
+                .await;
+                Ok(())
+            })
+            .await?,
+    );
+    attacks.add(
+        server
+            .watched("1,500 strangers that keep their connection", async {
+                many(1500, |_| async {
+                    let mut raw = target.open("http/1.1", None).await?;
+                    raw.write(request("/livez", "").as_bytes()).await;
+                    raw.is_closed_within(Duration::from_secs(10), false).await;
+                    Ok(String::new())
+                })
+                .await;
+                Ok(())
+            })
+            .await?,
+    );
+
+    attacks.add(
+        server
+            .watched("4,000 paths of 9.9 KB by strangers", async {
+                let client = trusting().http1_only().build()?;
+                let path = "\"".repeat(9800);
+                many(32, |number| {
+                    let (client, server, path) = (client.clone(), &server, &path);
+                    async move {
+                        for turn in 0..125 {
+                            let _ =
+                                client.get(server.url(&format!("/{number}-{turn}-{path}"))).send().await?;
+                        }
+                        Ok(String::new())
+                    }
+                })
+                .await;
+                Ok(())
+            })
+            .await?,
+    );
+    attacks.add(
+        server
+            .watched("6,400 bad tokens", async {
+                let client = trusting().build()?;
+                let answers = many(64, |number| {
+                    let (client, server) = (client.clone(), &server);
+                    async move {
+                        let mut codes = Vec::new();
+                        for turn in 0..100 {
+                            let token = format!("bad-{number}-{turn}");
+                            codes.push(
+                                client.get(server.url(DEPTH)).bearer_auth(token).send().await?.status(),
+                            );
+                        }
+                        let last = codes.last().map(ToString::to_string);
+                        Ok(last.unwrap_or_default())
+                    }
+                })
+                .await;
+                println!("    {answers:?}");
+                Ok(())
+            })
+            .await?,
+    );
+
+    cluster.stop();
+    attacks.judge("attacks-cluster")
+}
+
+/// Where an adapter with the arguments of its Deployment is attacked.
+struct Server<'a> {
+    port: u16,
+    cluster: &'a Cluster,
+    prometheus: String,
+}
+
+impl Server<'_> {
+    fn url(&self, path: &str) -> String {
+        format!("https://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// Attacks an adapter of its own, so that what one attack leaves behind is not counted for the next.
+    async fn watched(
+        &self,
+        what: &'static str,
+        attack: impl Future<Output = Result<(), Failure>>,
+    ) -> Result<Row, Failure> {
+        let rules = stack::repository().join("deploy/overlays/tutorial/adapter-values.yaml");
+        let adapter = self.cluster.start_adapter(self.port, &rules, &self.prometheus, &[]).await?;
+        let kubelet = kubelet()?;
+        let Issued { certificate, key, .. } = self.cluster.front_proxy_certificate()?;
+        let identity = format!("{certificate}{key}");
+        // As kube-apiserver asks for the autoscaler.
+        let aggregator: Client =
+            trusting().identity(reqwest::Identity::from_pem(identity.as_bytes())?).build()?;
+        let (livez, readyz, depth) = (self.url("/livez"), self.url("/readyz"), self.url(DEPTH));
+        until("the adapter is ready", MINUTE, || async {
+            Ok(kubelet.get(&readyz).send().await.is_ok_and(|answer| answer.status().is_success()))
+        })
+        .await?;
+        let watch = Watch {
+            health: Box::new(move || {
+                let request = kubelet.get(&livez).send();
+                async move { request.await.is_ok_and(|answer| answer.status().is_success()) }.boxed()
+            }),
+            caller: Box::new(move || {
+                let user = "system:serviceaccount:kube-system:horizontal-pod-autoscaler";
+                let request = aggregator.get(&depth).header("x-remote-user", user).send();
+                async move { request.await.is_ok_and(|answer| answer.status().is_success()) }.boxed()
+            }),
+        };
+        let row = during(what, &adapter.process, watch, attack).await?;
+        until("what clients left open is closed", MINUTE * 2, || async {
+            Ok(adapter.process.open_files().is_some_and(|files| files < 96))
+        })
+        .await?;
+        Ok(row)
+    }
+}
+
+/// A leaf below authorities that are called as the cluster's, of which each is signed by another of them: whoever looks for a
+/// way from the leaf to a trusted authority tries them all.
+fn bush(count: usize) -> Result<Identity, Failure> {
+    let names: Vec<&str> = AUTHORITIES.into_iter().cycle().take(count).collect();
+    let keys = (0..count).map(|_| KeyPair::generate()).collect::<Result<Vec<_>, _>>()?;
+    let params = |name: &str, is_authority: bool| -> Result<CertificateParams, Failure> {
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        if is_authority {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
+        Ok(params)
+    };
+    let leaf_key = KeyPair::generate()?;
+    let signer = Issuer::new(params(names[0], true)?, &keys[0]);
+    let mut chain = vec![params("leaf", false)?.signed_by(&leaf_key, &signer)?.der().clone()];
+    for number in 0..count {
+        let other = (number + 1) % count;
+        let signer = Issuer::new(params(names[other], true)?, &keys[other]);
+        chain.push(params(names[number], true)?.signed_by(&keys[number], &signer)?.der().clone());
+    }
+    Ok((chain, key_of(&leaf_key)))
+}
+
+fn self_signed_with_names(count: usize) -> Result<Identity, Failure> {
+    let names: Vec<String> =
+        (0..count).map(|number| format!("{number:08}.{}.example.org", "x".repeat(40))).collect();
+    let key = KeyPair::generate()?;
+    let certificate = CertificateParams::new(names)?.self_signed(&key)?;
+    Ok((vec![certificate.der().clone()], key_of(&key)))
+}
+
+fn key_of(key: &KeyPair) -> PrivateKeyDer<'static> {
+    PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()))
+}
+
+/// What the test's cluster calls the authorities of clients and of front proxies.
+const AUTHORITIES: [&str; 2] = ["kubernetes-ca", "front-proxy-ca"];
+/// The Deployment's memory limit.
+const LIMIT: u64 = 128 * MIB;

@@ -1,4 +1,4 @@
-//! Step 1 of a request: TCP → TLS → a served connection. [`serve`] has the limits; here is how TLS begins.
+//! Step 1 of a request: TCP → TLS → a served connection. [`mod@serve`] has the limits; here is how TLS begins.
 
 mod plain;
 

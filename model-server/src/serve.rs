@@ -1,4 +1,4 @@
-//! Serves the routes to clients over HTTP/1.1 and HTTP/2, by [`serve`].
+//! Serves the routes to clients over HTTP/1.1 and HTTP/2, by [`serve()`].
 
 use std::convert::Infallible;
 use std::pin::Pin;

@@ -8,8 +8,8 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use axum::body::Body;
-use http::{HeaderValue, Request, Response, Version, header};
-use hyper::body::Incoming;
+use http::{HeaderValue, Method, Request, Response, Version, header};
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -148,13 +148,13 @@ impl<H: Handshake, S: Service<H::Peer>> Shared<H, S> {
         caller: &Arc<Caller<H::Peer>>,
         activity: &Arc<Activity>,
     ) -> impl Future<Output = Result<Response<Sending>, Infallible>> + use<H, S> {
-        let version = request.version();
+        let (version, is_head) = (request.version(), request.method() == Method::HEAD);
         let admitted = self.admit(&mut request, &caller.peer, activity);
         let answer = admitted
             .map(|exchange| (self.service.call(request, caller), exchange))
             .map_err(|refusal| self.service.refuse(refusal));
         async move {
-            let (answer, exchange) = match answer {
+            let (mut answer, exchange) = match answer {
                 Ok((answer, exchange)) => {
                     let mut answer = answer.await;
                     exchange.answered();
@@ -163,6 +163,9 @@ impl<H: Handshake, S: Service<H::Peer>> Shared<H, S> {
                 }
                 Err(refused) => (refused, None),
             };
+            if is_head {
+                leave_body_out(&mut answer);
+            }
             Ok(answer.map(|body| Sending::new(body, exchange)))
         }
     }
@@ -185,6 +188,15 @@ impl<H: Handshake, S: Service<H::Peer>> Shared<H, S> {
             Refusal::Busy
         })
     }
+}
+
+/// Leaves the body out of an answer to HEAD, but for its length: hyper does so over HTTP/1.1 alone, and over HTTP/2 a body is an
+/// error.
+fn leave_body_out(answer: &mut Response<Body>) {
+    if let Some(length) = answer.body().size_hint().exact() {
+        answer.headers_mut().entry(header::CONTENT_LENGTH).or_insert(length.into());
+    }
+    *answer.body_mut() = Body::empty();
 }
 
 /// Says that an answer is the last one of its connection, where it is.

@@ -1,6 +1,6 @@
 //! How connections end in an orderly way: by a last answer, and with the server.
 
-use http_body_util::Empty;
+use http_body_util::{BodyExt as _, Empty};
 use serve::Ended;
 use serve::lifecycle::Phase;
 
@@ -22,6 +22,21 @@ async fn a_last_answer_closes_its_connection_in_both_versions() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_answer_to_head_has_a_length_and_no_body_in_both_versions() {
+    let server = Server::start(patient());
+    let mut one = server.raw().await;
+    one.send("HEAD / HTTP/1.1\r\nHost: x\r\n\r\nHEAD /last HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let answers = one.rest_text().await;
+    assert_eq!(answers.matches("content-length: 2\r\n").count(), 2, "{answers}");
+    assert!(answers.ends_with("\r\n\r\n"), "{answers}");
+    let request = server.request("/large").method("HEAD").body(Empty::new()).expect("a request");
+    let answer = in_time(server.http2().await.send_request(request)).await.expect("an answer");
+    assert!(answer.headers().contains_key("content-length"), "{answer:?}");
+    let body = in_time(answer.into_body().collect()).await.expect("an answer without an error").to_bytes();
+    assert!(body.is_empty(), "{} bytes", body.len());
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! Kubeconfigs, as kube reads them, within bounds: a few lines of YAML aliases can stand for more than fits into memory.
+//! Kubeconfigs, as kube reads them, within bounds: a few lines of YAML aliases can stand for more than fits into
+//! memory.
 
 use std::fmt;
 use std::path::Path;

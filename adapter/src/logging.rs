@@ -29,8 +29,8 @@ pub fn start(format: Format, verbosity: i32) {
     };
 }
 
-/// Writes events, each of which arrives as one line. What others say may be in any field of it: nothing in it ends the line
-/// or commands a terminal.
+/// Writes events, each of which arrives as one line. What others say may be in any field of it: nothing in it ends the
+/// line or commands a terminal.
 struct Lines<W>(W);
 
 impl<W: Write> Write for Lines<W> {

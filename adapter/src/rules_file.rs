@@ -55,8 +55,8 @@ impl RulesFile {
         Ok((RulesFile { path: path.to_owned(), strict, in_force: digest(&text) }, rules))
     }
 
-    /// Polls the file until the program ends and publishes each valid change. A text is compiled once, beside the threads
-    /// that serve. Each bad text is reported once, and so is the return to the text in force.
+    /// Polls the file until the program ends and publishes each valid change. A text is compiled once, beside the
+    /// threads that serve. Each bad text is reported once, and so is the return to the text in force.
     pub async fn follow(
         mut self,
         every: Duration,

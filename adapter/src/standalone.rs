@@ -119,8 +119,8 @@ impl Standalone {
     }
 }
 
-/// Makes a folder for this user alone, or takes one that others cannot write to: whoever can puts another kubeconfig there,
-/// with a command that its user then runs.
+/// Makes a folder for this user alone, or takes one that others cannot write to: whoever can puts another kubeconfig
+/// there, with a command that its user then runs.
 fn own_folder(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(OWN).create(dir)?;
     let folder = fs::metadata(dir)?;

@@ -6,7 +6,8 @@ use selector::names;
 
 use crate::query::QueryParameters;
 
-/// The options that decide which objects a list holds. Those that are given twice count by their first value, as upstream.
+/// The options that decide which objects a list holds. Those that are given twice count by their first value, as
+/// upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListOptions {
     /// `labelSelector`; selects everything when absent or empty.
@@ -42,8 +43,8 @@ impl ListOptions {
         }
     }
 
-    /// The one object that a list may hold; `None` when it may hold others. Upstream reads it only where it can read all
-    /// options (`k8s.io/apiserver/pkg/endpoints/request/requestinfo.go`).
+    /// The one object that a list may hold; `None` when it may hold others. Upstream reads it only where it can read
+    /// all options (`k8s.io/apiserver/pkg/endpoints/request/requestinfo.go`).
     pub fn name(&self) -> Option<&str> {
         if self.numbers.is_err() || self.labels.is_err() {
             return None;

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// The text with every character escaped that ends a line, commands a terminal or turns the direction of writing, as JSON
-/// escapes them. Quotes and backslashes stay: what is inside JSON already stays JSON.
+/// The text with every character escaped that ends a line, commands a terminal or turns the direction of writing, as
+/// JSON escapes them. Quotes and backslashes stay: what is inside JSON already stays JSON.
 pub fn printable(text: &str) -> Cow<'_, str> {
     if !text.contains(is_command) {
         return Cow::Borrowed(text);

@@ -1,5 +1,5 @@
-//! Questions to the cluster's own authority: TokenReview and SubjectAccessReview. Limits for each class of callers, retries
-//! with a budget, and caches whose entries live as long as their answer allows and whose keys say nothing.
+//! Questions to the cluster's own authority: TokenReview and SubjectAccessReview. Limits for each class of callers,
+//! retries with a budget, and caches whose entries live as long as their answer allows and whose keys say nothing.
 
 mod bucket;
 
@@ -53,7 +53,8 @@ pub(crate) struct Lifetimes {
 
 /// Asks, and asks again when the authority is away or busy, as upstream does
 /// (`k8s.io/apiserver/pkg/util/webhook/webhook.go`): up to five times, waiting half a second and then half as long again
-/// each time, up to a fifth more by chance, and never longer in all than `budget`. Each attempt has its turn in the bucket.
+/// each time, up to a fifth more by chance, and never longer in all than `budget`. Each attempt has its turn in the
+/// bucket.
 pub(crate) async fn review<T, F: Future<Output = kube::Result<T>>>(
     budget: Duration,
     place: Result<Asking<'_>, Busy>,

@@ -45,8 +45,8 @@ pub fn exposition(text: &[u8]) {
     }
 }
 
-/// What a caller sends as a field selector: refused, or read the same again when it is written anew; and an object that it selects
-/// has the name that access control is asked about.
+/// What a caller sends as a field selector: refused, or read the same again when it is written anew; and an object that
+/// it selects has the name that access control is asked about.
 pub fn field_selector(text: &[u8]) {
     let Ok(text) = str::from_utf8(text) else { return };
     let Ok(selector) = FieldSelector::parse(text) else { return };
@@ -171,7 +171,8 @@ pub fn regexp(input: &[u8]) {
     }
 }
 
-/// What stands in a rule file: rules, or faults with their places; no more of either than a text and its aliases may make.
+/// What stands in a rule file: rules, or faults with their places; no more of either than a text and its aliases may
+/// make.
 pub fn rule_file(text: &[u8]) {
     let Ok(text) = str::from_utf8(text) else { return };
     match rules::load(text) {

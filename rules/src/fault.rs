@@ -26,8 +26,8 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Everything that is wrong with a rule file, in the order of the file. Never empty; of very many faults the first ones,
-/// and how many there are.
+/// Everything that is wrong with a rule file, in the order of the file. Never empty; of very many faults the first
+/// ones, and how many there are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Faults(Vec<Fault>);
 

@@ -27,8 +27,8 @@ pub enum NameRuleError {
 
 impl NameRule {
     /// Compiles the mapping. Without `matches` every name fits; without `as` the name is the only capture group, or
-    /// the whole match when there is none (upstream `pkg/naming/metric_namer.go`). What `matches` compiles to takes a place
-    /// in the room.
+    /// the whole match when there is none (upstream `pkg/naming/metric_namer.go`). What `matches` compiles to takes a
+    /// place in the room.
     pub fn new(matches: Option<&str>, r#as: &str, room: &mut Room) -> Result<NameRule, NameRuleError> {
         let pattern = matches.unwrap_or(".*");
         let matches = regexp::compile_within(pattern, room)?;

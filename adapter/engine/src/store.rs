@@ -130,8 +130,8 @@ impl Store {
         self.intern_for(NOBODY, labels)
     }
 
-    /// The series with these labels, made if it is new; then it is the owner's. When there is no room, a series that is gone
-    /// from its target makes some: the owner's, if it has its share, else one of the owner with the most of them.
+    /// The series with these labels, made if it is new; then it is the owner's. When there is no room, a series that is
+    /// gone from its target makes some: the owner's, if it has its share, else one of the owner with the most of them.
     ///
     /// # Errors
     /// A new series where nothing can make room.

@@ -87,8 +87,9 @@ pub(super) struct ClusterFlags {
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, help_heading = "Authorization")]
     authorization_webhook_cache_unauthorized_ttl: Duration,
 
-    /// Maximum SubjectAccessReviews a second, and as many TokenReviews, for each of three classes of callers: verified by
-    /// certificate or front proxy, verified by token, all others. More wait up to 500 ms, then get 429; 0 does not limit.
+    /// Maximum SubjectAccessReviews a second, and as many TokenReviews, for each of three classes of callers: verified
+    /// by certificate or front proxy, verified by token, all others. More wait up to 500 ms, then get 429; 0 does not
+    /// limit.
     #[arg(long, value_name = "COUNT", default_value_t = ReviewLimits::default().per_second, help_heading = "Authorization")]
     review_qps: u32,
     /// Maximum reviews of a kind at the same moment after a pause, for each class of callers.

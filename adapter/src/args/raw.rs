@@ -58,8 +58,8 @@ pub(super) struct Raw {
     /// GET or POST: how queries are sent. With GET, those longer than 8 KiB go by POST where Prometheus takes it.
     #[arg(long, value_name = "VERB", default_value = "GET", value_parser = verb, help_heading = "Prometheus")]
     prometheus_verb: Verb,
-    /// Ask for compressed answers to queries: less network, and more work for Prometheus, about 0.6 ms for 100 pods [default: true
-    /// for an https URL, false for http].
+    /// Ask for compressed answers to queries: less network, and more work for Prometheus, about 0.6 ms for 100 pods
+    /// [default: true for an https URL, false for http].
     #[arg(long, value_name = "BOOL", help_heading = "Prometheus", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     prometheus_gzip: Option<bool>,
     /// A header for every request to Prometheus; repeatable. Of several credentials one is sent: the first of an
@@ -92,17 +92,18 @@ pub(super) struct Raw {
     /// Longest time for a query; keep it below the 60 s that kube-apiserver waits.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration, help_heading = "Prometheus")]
     prometheus_timeout: Duration,
-    /// The largest answer of Prometheus to a query, in bytes, before compression. A larger one fails the request that asked
-    /// for it. Six times as much memory is needed to make the API's answer of it.
+    /// The largest answer of Prometheus to a query, in bytes, before compression. A larger one fails the request that
+    /// asked for it. Six times as much memory is needed to make the API's answer of it.
     #[arg(long, value_name = "BYTES", default_value_t = AnswerLimits::default().one, help_heading = "Prometheus")]
     prometheus_max_answer_bytes: usize,
-    /// What all answers of Prometheus under way may have together, in bytes; at least twice as much as one. Long answers
-    /// wait for their turn when there is no room; a request that waits in vain until its time is over is answered with 503.
-    /// Raise it together with the memory limit of the container.
+    /// What all answers of Prometheus under way may have together, in bytes; at least twice as much as one. Long
+    /// answers wait for their turn when there is no room; a request that waits in vain until its time is over is
+    /// answered with 503. Raise it together with the memory limit of the container.
     #[arg(long, value_name = "BYTES", default_value_t = AnswerLimits::default().all, help_heading = "Prometheus")]
     prometheus_max_answers_bytes: usize,
-    /// The memory that the series of one seriesQuery may take, in bytes: their names with the names of their labels, each
-    /// combination once. A query with more fails as if Prometheus had not answered; the other rules are not affected.
+    /// The memory that the series of one seriesQuery may take, in bytes: their names with the names of their labels,
+    /// each combination once. A query with more fails as if Prometheus had not answered; the other rules are not
+    /// affected.
     #[arg(long, value_name = "BYTES", default_value_t = LARGEST_LISTING, help_heading = "Prometheus")]
     prometheus_max_listing_bytes: usize,
 

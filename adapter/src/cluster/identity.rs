@@ -3,9 +3,9 @@
 //!
 //! So the aggregator can verify us, and `insecureSkipTLSVerify` is never needed: where an APIService has it, as those made for
 //! prometheus-adapter do, it is taken out, since the API refuses the two together. APIServices are watched: one that is
-//! replaced has lost its bundle. Only those of groups that the rules serve are looked at, so that an account needs permissions
-//! for no others. The authority is renewed after two thirds of its life; for as long as it lives on, the old one is published beside the
-//! new one, since replicas follow one by one.
+//! replaced has lost its bundle. Only those of groups that the rules serve are looked at, so that an account needs
+//! permissions for no others. The authority is renewed after two thirds of its life; for as long as it lives on, the
+//! old one is published beside the new one, since replicas follow one by one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -61,7 +61,8 @@ pub struct QueryResult {
     pub held: Held,
 }
 
-/// Something that is given back when its last holder drops it. All are equal: they say nothing of what is held with them.
+/// Something that is given back when its last holder drops it. All are equal: they say nothing of what is held with
+/// them.
 #[derive(Clone, Default)]
 pub struct Held(Option<Arc<dyn Any + Send + Sync>>);
 

@@ -44,8 +44,8 @@ pub struct InNamespace<'a> {
     pub namespace: &'a str,
 }
 
-/// Samples that say they are of another namespace: no object's of the one that was asked for, though names be equal. Upstream
-/// shows them (D78).
+/// Samples that say they are of another namespace: no object's of the one that was asked for, though names be equal.
+/// Upstream shows them (D78).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Foreign {
     /// How many there are.

@@ -1,5 +1,5 @@
-//! Whatever a caller asks for, what is answered is part of what the access review named: over all groups, versions, paths and
-//! selectors, with the review as it is sent to the Kubernetes API.
+//! Whatever a caller asks for, what is answered is part of what the access review named: over all groups, versions,
+//! paths and selectors, with the review as it is sent to the Kubernetes API.
 //!
 //! `AUTHORIZED_CASES` says how many requests are made; a million take some minutes:
 //! `AUTHORIZED_CASES=1000000 cargo test -p adapter --test authorized -- --nocapture`

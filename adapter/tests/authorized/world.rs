@@ -1,5 +1,5 @@
-//! A small cluster behind the adapter: three nodes, four pods in two namespaces, a queue in each; and a Kubernetes API that
-//! allows everything and keeps what it was asked.
+//! A small cluster behind the adapter: three nodes, four pods in two namespaces, a queue in each; and a Kubernetes API
+//! that allows everything and keeps what it was asked.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};

@@ -1,7 +1,7 @@
 //! Kubernetes field selectors: `metadata.name=web-1,metadata.namespace!=kube-system`.
 //!
-//! Grammar and error texts are those of `k8s.io/apimachinery/pkg/fields` (`selector.go`). A backslash before `\`, `,` and `=`
-//! makes them part of a value.
+//! Grammar and error texts are those of `k8s.io/apimachinery/pkg/fields` (`selector.go`). A backslash before `\`, `,`
+//! and `=` makes them part of a value.
 
 use std::fmt;
 

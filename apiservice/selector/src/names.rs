@@ -10,7 +10,8 @@ pub fn is_dns_subdomain(text: &str) -> bool {
     text.len() <= LONGEST_SUBDOMAIN && text.split('.').all(is_label)
 }
 
-/// What can be a segment of a path (`k8s.io/apimachinery/pkg/api/validate/content`). The empty text is one, as upstream.
+/// What can be a segment of a path (`k8s.io/apimachinery/pkg/api/validate/content`). The empty text is one, as
+/// upstream.
 pub fn is_path_segment(text: &str) -> bool {
     !matches!(text, "." | "..") && !text.contains(['/', '%'])
 }

@@ -190,8 +190,8 @@ impl<H: Handshake, S: Service<H::Peer>> Shared<H, S> {
     }
 }
 
-/// Leaves the body out of an answer to HEAD, but for its length: hyper does so over HTTP/1.1 alone, and over HTTP/2 a body is an
-/// error.
+/// Leaves the body out of an answer to HEAD, but for its length: hyper does so over HTTP/1.1 alone, and over HTTP/2 a
+/// body is an error.
 fn leave_body_out(answer: &mut Response<Body>) {
     if let Some(length) = answer.body().size_hint().exact() {
         answer.headers_mut().entry(header::CONTENT_LENGTH).or_insert(length.into());

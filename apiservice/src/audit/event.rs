@@ -124,8 +124,8 @@ impl<'a> Event<'a> {
     }
 }
 
-/// Cuts texts that callers choose, and remembers whether it did: what somebody without a credential writes must not fill the
-/// disk many times over (D82).
+/// Cuts texts that callers choose, and remembers whether it did: what somebody without a credential writes must not
+/// fill the disk many times over (D82).
 #[derive(Default)]
 struct Cut {
     is_cut: bool,

@@ -76,7 +76,8 @@ impl Authorities {
         self.anchors.iter().any(|anchor| others.anchors.contains(anchor))
     }
 
-    /// Checks that a chain leads to one of the authorities and is meant for clients. This can take tens of milliseconds.
+    /// Checks that a chain leads to one of the authorities and is meant for clients. This can take tens of
+    /// milliseconds.
     ///
     /// # Errors
     /// No such chain, or a subject that is not text.

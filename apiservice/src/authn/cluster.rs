@@ -65,8 +65,8 @@ impl ClusterAuthentication {
         }
     }
 
-    /// What is no longer published is no longer believed (D47): a deleted ConfigMap publishes nothing. kube-apiserver makes it
-    /// again within a minute.
+    /// What is no longer published is no longer believed (D47): a deleted ConfigMap publishes nothing. kube-apiserver
+    /// makes it again within a minute.
     fn forget(&self) {
         tracing::warn!(
             "no ConfigMap {NAMESPACE}/{NAME}: its front proxies and client certificates do not count until it is there"
@@ -120,8 +120,8 @@ fn are_clients_proxies(settings: &FrontProxySettings, clients: &Authorities) -> 
     settings.allowed_names.is_empty() && settings.authorities.overlap(clients)
 }
 
-/// The usual pauses between tries, but for the longest: until the settings are read again after an outage, kube-apiserver is not
-/// believed if its authority was rotated meanwhile.
+/// The usual pauses between tries, but for the longest: until the settings are read again after an outage,
+/// kube-apiserver is not believed if its authority was rotated meanwhile.
 #[derive(Default)]
 struct Pauses(DefaultBackoff);
 

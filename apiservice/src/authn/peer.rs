@@ -19,8 +19,8 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use super::AuthnError;
 use super::certificates::{Authorities, Verified};
 
-/// The certificates that the client showed in the TLS handshake, its own first. Empty when it showed none. Clones belong
-/// to the same connection and share its verdicts.
+/// The certificates that the client showed in the TLS handshake, its own first. Empty when it showed none. Clones
+/// belong to the same connection and share its verdicts.
 #[derive(Clone, Default)]
 pub struct PeerCertificates(Option<Arc<Peer>>);
 

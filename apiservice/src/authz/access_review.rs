@@ -137,8 +137,8 @@ fn spec(user: &User, attributes: &Attributes) -> SubjectAccessReviewSpec {
     spec
 }
 
-/// What a list is limited to; `None` for other requests, and where the selector cannot be read: then access to all objects
-/// is asked for, as upstream does, and the answer is the reading error.
+/// What a list is limited to; `None` for other requests, and where the selector cannot be read: then access to all
+/// objects is asked for, as upstream does, and the answer is the reading error.
 fn field_selector(attributes: &Attributes) -> Option<FieldSelectorAttributes> {
     let fields = attributes.options.fields.as_ref().ok().filter(|_| attributes.is_selecting)?;
     let requirements = fields.terms().iter().map(|term| FieldSelectorRequirement {

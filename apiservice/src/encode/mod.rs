@@ -1,7 +1,7 @@
 //! Objects become bytes: one module for each form (contract, section 7).
 //!
-//! JSON and protobuf are written straight from the objects. YAML is made of the JSON: its keys are sorted, and it is for
-//! people.
+//! JSON and protobuf are written straight from the objects. YAML is made of the JSON: its keys are sorted, and it is
+//! for people.
 
 pub mod gzip;
 pub mod protobuf;

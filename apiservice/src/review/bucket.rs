@@ -1,5 +1,5 @@
-//! How many questions the Kubernetes API is asked: a token bucket for each class of callers, so that a flood of strangers
-//! leaves the autoscaler's questions alone.
+//! How many questions the Kubernetes API is asked: a token bucket for each class of callers, so that a flood of
+//! strangers leaves the autoscaler's questions alone.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -49,7 +49,8 @@ struct Counts {
 }
 
 impl ReviewStats {
-    /// How many reviews of a class were asked immediately, were asked after a wait, and were refused, each with its name.
+    /// How many reviews of a class were asked immediately, were asked after a wait, and were refused, each with its
+    /// name.
     pub fn of(&self, caller: Caller) -> [(&'static str, u64); 3] {
         let Counts { immediate, delayed, refused } = &self.counts[caller as usize];
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
@@ -136,8 +137,8 @@ impl Asking<'_> {
     }
 }
 
-/// A token bucket that remembers one moment: when it would be full again (the generic cell rate algorithm). Whoever comes
-/// while it is empty is told how long to wait, in order, and nobody is told to wait longer than [`LONGEST_WAIT`].
+/// A token bucket that remembers one moment: when it would be full again (the generic cell rate algorithm). Whoever
+/// comes while it is empty is told how long to wait, in order, and nobody is told to wait longer than [`LONGEST_WAIT`].
 struct Pace {
     /// From one review to the next.
     interval: Duration,
@@ -171,8 +172,8 @@ impl Pace {
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
 /// Reviews about known callers that wait or are under way: more than a server has requests.
 const MOST_KNOWN: usize = 4096;
-/// The same about others. A request waits for its review in a place among those under way, of which others must not take all
-/// when the Kubernetes API is slow.
+/// The same about others. A request waits for its review in a place among those under way, of which others must not
+/// take all when the Kubernetes API is slow.
 const MOST_OTHERS: usize = 100;
 
 #[cfg(test)]

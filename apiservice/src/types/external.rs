@@ -23,7 +23,8 @@ pub struct ExternalMetricValueList {
 pub struct ExternalMetricValue {
     /// The metric's name.
     pub metric_name: Arc<str>,
-    /// The labels of the series, sorted by name, each once; `None`, written as `null`, for a number that never had labels.
+    /// The labels of the series, sorted by name, each once; `None`, written as `null`, for a number that never had
+    /// labels.
     #[serde(serialize_with = "as_map")]
     pub metric_labels: Option<Vec<(Arc<str>, Arc<str>)>>,
     /// When the sample was taken.

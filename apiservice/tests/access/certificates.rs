@@ -11,8 +11,8 @@ use rcgen::{
 
 use super::{POD, Server, Settings, anonymous, authorities, proxy_settings, user};
 
-/// A leaf of its own maker's and intermediates that all have one authority's name and one key: each can have signed each, and
-/// the leaf. Whoever looks for a path tries thousands.
+/// A leaf of its own maker's and intermediates that all have one authority's name and one key: each can have signed
+/// each, and the leaf. Whoever looks for a path tries thousands.
 fn bush(name: &str, intermediates: u64) -> PeerCertificates {
     let key = KeyPair::generate().expect("a key");
     let named = |common_name: &str| {

@@ -103,7 +103,8 @@ impl ExternalMatch {
         Ok(Query { rule: rule.id, promql, window: *window })
     }
 
-    /// What of a request the query does not depend on. A rule with `namespaced: false` ignores the namespace on purpose.
+    /// What of a request the query does not depend on. A rule with `namespaced: false` ignores the namespace on
+    /// purpose.
     pub fn ignored(&self, namespace: &str, selector: &Selector) -> Ignored {
         let namespace = self.origin.rule.namespaced.then_some(namespace);
         Ignored::of(namespace, selector, |namespace, selector| {

@@ -3,7 +3,8 @@
 use promql_parser::parser::token::{T_LOR, T_LUNLESS};
 use promql_parser::parser::{BinaryExpr, Expr, VectorSelector};
 
-/// An operand of `or` whose samples may be of any namespace; `None` when the namespace limits all operands, or there is no
+/// An operand of `or` whose samples may be of any namespace; `None` when the namespace limits all operands, or there is
+/// no
 /// `or`.
 pub(super) fn unlimited<'e>(expr: &'e Expr, namespace: &str) -> Option<&'e Expr> {
     match expr {

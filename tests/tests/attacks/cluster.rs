@@ -239,8 +239,8 @@ impl Server<'_> {
     }
 }
 
-/// A leaf below authorities that are called as the cluster's, of which each is signed by another of them: whoever looks for a
-/// way from the leaf to a trusted authority tries them all.
+/// A leaf below authorities that are called as the cluster's, of which each is signed by another of them: whoever looks
+/// for a way from the leaf to a trusted authority tries them all.
 fn bush(count: usize) -> Result<Identity, Failure> {
     let names: Vec<&str> = AUTHORITIES.into_iter().cycle().take(count).collect();
     let keys = (0..count).map(|_| KeyPair::generate()).collect::<Result<Vec<_>, _>>()?;

@@ -1,5 +1,5 @@
-//! What clients and sources without manners do to both programs. Each keeps the memory that its manifest gives it, its health
-//! and its answers to others; the figures are in `target/reports/attacks-*.json`.
+//! What clients and sources without manners do to both programs. Each keeps the memory that its manifest gives it, its
+//! health and its answers to others; the figures are in `target/reports/attacks-*.json`.
 
 mod cluster;
 mod model;
@@ -76,8 +76,8 @@ fn trusting() -> ClientBuilder {
     Client::builder().tls_danger_accept_invalid_certs(true)
 }
 
-/// Lets this program open as many connections as the attacks need, and keeps other tests of this file waiting: what one server
-/// is made to do would slow down another.
+/// Lets this program open as many connections as the attacks need, and keeps other tests of this file waiting: what one
+/// server is made to do would slow down another.
 async fn prepare() -> Result<MutexGuard<'static, ()>, Failure> {
     static ALONE: Mutex<()> = Mutex::const_new(());
     let _ = rustls::crypto::ring::default_provider().install_default();

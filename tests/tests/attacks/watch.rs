@@ -1,4 +1,5 @@
-//! What an attack does to a server: its memory, its health as a kubelet asks for it, and its answers to a caller with manners.
+//! What an attack does to a server: its memory, its health as a kubelet asks for it, and its answers to a caller with
+//! manners.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

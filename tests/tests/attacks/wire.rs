@@ -86,8 +86,8 @@ impl Raw {
         }
     }
 
-    /// Waits until the server closes, and answers what keeps an HTTP/2 connection alive if `pings`. `false` if it did not
-    /// within `limit`.
+    /// Waits until the server closes, and answers what keeps an HTTP/2 connection alive if `pings`. `false` if it did
+    /// not within `limit`.
     pub(crate) async fn is_closed_within(&mut self, limit: Duration, pings: bool) -> bool {
         let reading = async {
             let mut pending = Vec::new();

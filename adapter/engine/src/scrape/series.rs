@@ -22,8 +22,8 @@ pub(super) struct TargetSeries<H: BuildHasher = RandomState> {
     scrapes: u64,
 }
 
-/// A series seen in the last scrape, by the hash of what was exposed: the next scrape finds it without making labels. Its
-/// labels are compared: two that have one hash are two.
+/// A series seen in the last scrape, by the hash of what was exposed: the next scrape finds it without making labels.
+/// Its labels are compared: two that have one hash are two.
 struct Known {
     hash: u64,
     series: SeriesRef,
@@ -66,8 +66,8 @@ impl<H: BuildHasher> TargetSeries<H> {
         self.engine.store().evicted_of(self.owner)
     }
 
-    /// Appends a scrape whole or not at all: the text is read to its end, and every series has its place, before anything
-    /// is stored. What was there before and is not any more is gone; after an error that is everything.
+    /// Appends a scrape whole or not at all: the text is read to its end, and every series has its place, before
+    /// anything is stored. What was there before and is not any more is gone; after an error that is everything.
     pub(super) fn append(&mut self, body: &str, content_type: &str, time_ms: i64) -> Result<usize, String> {
         self.scrapes += 1;
         let outcome = self.append_all(body, content_type, time_ms);
@@ -192,8 +192,8 @@ fn becomes_another(sample: &Exposed<'_>, own: &Labels) -> bool {
     })
 }
 
-/// Whether a series has the labels that a sample makes beside a target's own: [`TargetSeries::labels`], without making them,
-/// for a sample of which each label is there.
+/// Whether a series has the labels that a sample makes beside a target's own: [`TargetSeries::labels`], without making
+/// them, for a sample of which each label is there.
 fn is_of(series: &Labels, sample: &Exposed<'_>, own: &Labels) -> bool {
     let mut count = 1 + own.pairs().len();
     if series.value(METRIC_NAME) != Some(sample.name) {

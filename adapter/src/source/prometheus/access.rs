@@ -132,8 +132,8 @@ impl Access {
         Ok(access)
     }
 
-    /// Who can read the credentials on their way: by plain HTTP everybody between, and a proxy among them. What stays on
-    /// this machine is not on its way.
+    /// Who can read the credentials on their way: by plain HTTP everybody between, and a proxy among them. What stays
+    /// on this machine is not on its way.
     fn in_the_clear(&self, settings: &PrometheusSettings) -> Option<String> {
         if settings.url.scheme() != "http" {
             return None;

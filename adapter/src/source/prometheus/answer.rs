@@ -60,8 +60,8 @@ pub(super) async fn body(
     }
 }
 
-/// The result of a query in the body of an answer with this status, which keeps the answer's place. Long ones are read beside
-/// the threads that serve, to their end though nobody waits any more: the place is kept until then.
+/// The result of a query in the body of an answer with this status, which keeps the answer's place. Long ones are read
+/// beside the threads that serve, to their end though nobody waits any more: the place is kept until then.
 pub(super) async fn result_of(
     status: StatusCode,
     body: Vec<u8>,

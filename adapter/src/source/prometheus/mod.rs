@@ -74,8 +74,8 @@ pub struct PrometheusSettings {
 pub struct AnswerLimits {
     /// One answer.
     pub one: usize,
-    /// All that are under way, until the API's answers are made of them: at least twice what one may have. The memory that
-    /// this takes is about six times as much.
+    /// All that are under way, until the API's answers are made of them: at least twice what one may have. The memory
+    /// that this takes is about six times as much.
     pub all: usize,
 }
 
@@ -87,9 +87,9 @@ impl Default for AnswerLimits {
 }
 
 impl PrometheusSettings {
-    /// A Prometheus asked by GET, without credentials, over TLS by the machine's authorities, directly. Compressed answers are
-    /// asked for over TLS alone: without it the server is near, and an answer of 100 pods takes Prometheus 0.6 ms to compress,
-    /// more than all the rest of its work for it.
+    /// A Prometheus asked by GET, without credentials, over TLS by the machine's authorities, directly. Compressed
+    /// answers are asked for over TLS alone: without it the server is near, and an answer of 100 pods takes Prometheus
+    /// 0.6 ms to compress, more than all the rest of its work for it.
     pub fn new(url: Url) -> PrometheusSettings {
         PrometheusSettings {
             gzip: url.scheme() == "https",

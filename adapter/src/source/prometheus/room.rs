@@ -1,8 +1,8 @@
 //! Memory for answers: what one may have, and what all that are under way may have together.
 //!
 //! The first bytes of an answer come from a part of the room that long answers cannot fill, so that short answers never
-//! wait for long ones. More comes from the rest while there is some. When there is none, one answer after the other gets
-//! the place that is kept for a whole one: it need not wait for any other, so there is always one that goes on.
+//! wait for long ones. More comes from the rest while there is some. When there is none, one answer after the other
+//! gets the place that is kept for a whole one: it need not wait for any other, so there is always one that goes on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

@@ -16,8 +16,8 @@ use std::collections::HashMap;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// JSON as a document. No tree is made of all of it, which would take ten times the memory: only the fields of the objects
-/// around one place are sorted at a time.
+/// JSON as a document. No tree is made of all of it, which would take ten times the memory: only the fields of the
+/// objects around one place are sorted at a time.
 ///
 /// # Errors
 /// A text that is not JSON.

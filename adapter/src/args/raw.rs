@@ -18,7 +18,7 @@ use super::cluster::{ClusterFlags, entries};
 use super::{Command, Config, HostChoice, Logging, Serve, SourceConfig};
 use crate::logging;
 use crate::source::prometheus::{
-    AnswerLimits, KubernetesAuth, LARGEST_LISTING, PrometheusSettings, Proxies, Verb,
+    AnswerLimits, KubernetesAuth, LARGEST_LISTING, PrometheusSettings, Proxies, Verb, gzip_pays,
 };
 
 /// Serves the Kubernetes custom metrics API from Prometheus, or from samples it scrapes itself, by prometheus-adapter's
@@ -323,7 +323,7 @@ impl Raw {
             }
             SourceConfig::Prometheus(Box::new(PrometheusSettings {
                 verb: self.prometheus_verb,
-                gzip: self.prometheus_gzip.unwrap_or(url.scheme() == "https"),
+                gzip: self.prometheus_gzip.unwrap_or_else(|| gzip_pays(&url)),
                 url,
                 headers: self.prometheus_header,
                 token_file: self.prometheus_token_file,

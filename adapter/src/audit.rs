@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use apiservice::audit::{Audit, AuditLog, AuditStats, Policy, Target};
+use serve::files;
 
 use crate::app::AppError;
 use crate::args::AuditConfig;
-use crate::files;
 
 /// Reads the policy and opens the log.
 ///

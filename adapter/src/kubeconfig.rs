@@ -6,8 +6,7 @@ use std::path::Path;
 
 use kube::config::{AuthInfo, Cluster, Kubeconfig, KubeconfigError};
 use serde_saphyr::{Options, alias_limits, budget, options};
-
-use crate::files;
+use serve::files;
 
 /// A kubeconfig that cannot be read. Its text is not shown: it may hold credentials.
 #[derive(Debug)]

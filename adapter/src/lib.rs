@@ -10,7 +10,6 @@ pub mod args;
 pub mod audit;
 pub mod cluster;
 pub mod commands;
-mod files;
 pub mod kubeconfig;
 pub mod logging;
 pub mod objects;

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rules::{Faults, RuleSet};
+use serve::files;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
-use crate::files;
 use crate::telemetry::Telemetry;
 
 /// Why a rule file was not taken.

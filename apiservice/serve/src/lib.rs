@@ -9,6 +9,7 @@
 mod accept;
 mod activity;
 mod connection;
+pub mod files;
 mod frames;
 mod head;
 pub mod lifecycle;

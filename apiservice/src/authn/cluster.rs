@@ -13,6 +13,7 @@ use kube::Api;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, DefaultBackoff, Event, watcher};
+use serve::files::{self, LARGEST_CREDENTIAL};
 
 use super::{AuthnError, Authorities, AuthoritiesHandle, FrontProxyHandle, FrontProxySettings};
 use crate::health::CheckHandle;
@@ -27,7 +28,7 @@ pub struct ClusterAuthentication {
 }
 
 impl ClusterAuthentication {
-    /// Reads the ConfigMap and follows it, for ever. `read` passes once it was read, or is known not to exist; with
+    /// Reads the ConfigMap and follows it. `read` passes once it was read, or is known not to exist; with
     /// `tolerate`, also when it cannot be read. A value that makes no sense leaves what was in force.
     pub async fn follow(self, client: kube::Client, read: CheckHandle, tolerate: bool) {
         let api: Api<ConfigMap> = Api::namespaced(client, NAMESPACE);
@@ -139,7 +140,7 @@ impl Backoff for Pauses {
     }
 }
 
-/// Reads authorities from a file and follows it by content, for ever; a content that makes no sense leaves those in force.
+/// Reads authorities from a file and follows it by content; a content that makes no sense leaves those in force.
 ///
 /// # Errors
 /// The file cannot be used at start.
@@ -149,7 +150,7 @@ pub fn follow_authorities(
     mut store: impl FnMut(Authorities) + Send + 'static,
 ) -> Result<impl Future<Output = ()> + Send, AuthnError> {
     let read = |path: &PathBuf| {
-        std::fs::read(path)
+        files::read(path, LARGEST_CREDENTIAL)
             .map_err(|error| AuthnError::Refused(format!("cannot read {}: {error}", path.display())))
     };
     let mut held = read(&path)?;

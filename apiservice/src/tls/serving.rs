@@ -10,6 +10,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use serve::files::{self, LARGEST_CREDENTIAL};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
@@ -135,8 +136,9 @@ impl ResolvesServerCert for ServingCertificate {
 }
 
 fn read_pair(certificate: &Path, key: &Path) -> Result<Pair, TlsError> {
-    let read =
-        |path: &Path| std::fs::read(path).map_err(|cause| TlsError::Read { path: path.to_owned(), cause });
+    let read = |path: &Path| {
+        files::read(path, LARGEST_CREDENTIAL).map_err(|cause| TlsError::Read { path: path.to_owned(), cause })
+    };
     pair(&read(certificate)?, &read(key)?, certificate, key)
 }
 

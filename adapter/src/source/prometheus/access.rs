@@ -12,10 +12,10 @@ use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
+use serve::files::{self, LARGEST_CREDENTIAL};
 
 use super::proxy::Proxy;
 use super::{KubernetesAuth, PrometheusSettings, kubeconfig};
-use crate::files;
 
 /// What gives access to Prometheus. Files are named here and read where they are used.
 #[derive(Clone)]
@@ -291,11 +291,8 @@ fn service_account(folder: &Path) -> Access {
 
 /// A file of a size that certificates and tokens have.
 pub(super) fn read(path: &Path) -> std::io::Result<Vec<u8>> {
-    files::read(path, LARGEST_FILE)
+    files::read(path, LARGEST_CREDENTIAL)
 }
-
-/// The largest bundles of authorities have a quarter of a megabyte.
-const LARGEST_FILE: usize = 8 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -1,14 +1,18 @@
-//! Files that somebody else writes, read up to a limit: a file in place of another must not fill the memory.
+//! Files that others write, read up to a limit: a wrong file must not fill the memory.
 
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
+/// The most bytes that a file of certificates, of a key or of a token may have. The largest bundles of authorities have a
+/// quarter of a megabyte.
+pub const LARGEST_CREDENTIAL: usize = 8 << 20;
+
 /// The bytes of a file.
 ///
 /// # Errors
 /// A file that cannot be read, or has more than `most` bytes.
-pub(crate) fn read(path: &Path, most: usize) -> io::Result<Vec<u8>> {
+pub fn read(path: &Path, most: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(most as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > most {
@@ -24,7 +28,7 @@ pub(crate) fn read(path: &Path, most: usize) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// As [`read`], and a file that is not UTF-8.
-pub(crate) fn read_text(path: &Path, most: usize) -> io::Result<String> {
+pub fn read_text(path: &Path, most: usize) -> io::Result<String> {
     String::from_utf8(read(path, most)?).map_err(|error| {
         let place = error.utf8_error().valid_up_to();
         io::Error::new(

@@ -3,6 +3,8 @@
 //!
 //! `corpus/TARGET` holds the few inputs that together reach most of what fuzzing reached; tests try them again.
 
+mod heads;
+
 use std::io::{self, Read};
 
 use adapter::kubeconfig;
@@ -18,6 +20,8 @@ use http::{Method, Request, StatusCode};
 use promql::{ParseError, regexp};
 use selector::fields::{self, FieldSelector, Term};
 use selector::labels::{Operator, Requirement, Selector};
+
+pub use heads::heads;
 
 /// What a caller accepts: a form that the header names, or none.
 pub fn accept(header: &[u8]) {

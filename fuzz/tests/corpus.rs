@@ -29,6 +29,11 @@ fn field_selector() {
 }
 
 #[test]
+fn heads() {
+    replay("heads", fuzz::heads);
+}
+
+#[test]
 fn kubeconfig() {
     replay("kubeconfig", fuzz::kubeconfig);
 }

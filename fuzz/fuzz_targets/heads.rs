@@ -1,0 +1,5 @@
+//! [`fuzz::heads`].
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| fuzz::heads(input));

@@ -89,6 +89,18 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     let (workers, max_batch_size) = (workers.get(), max_batch_size.get());
     let found = repository::find(&model)?;
     let Chosen { loader, backend, device } = backend::choose(&found, &model)?;
+    let surroundings = Surroundings::look();
+    if surroundings.leaves_a_gpu_unused(model.device, &device) {
+        tracing::warn!(
+            backend,
+            "cannot use the GPU: {}; computing on the CPU, and --device=cpu says that it is meant",
+            if cfg!(feature = "torch") {
+                "only TorchScript runs on it"
+            } else {
+                "this build is for the CPU only"
+            }
+        );
+    }
     let identity = Identity { model: model.name, version: found.version, backend, device };
     let capacity = Capacity { workers, queue_limit: queue_limit.get(), max_batch_size, window };
     let telemetry = Arc::new(Telemetry::new(capacity, &identity, &latency_buckets));
@@ -121,7 +133,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         poll_interval: gpu_poll_interval,
         unknown_is_zero: gpu_unknown_is_zero,
         device: model.device,
-        surroundings: Surroundings::look(),
+        surroundings,
     };
     let _gpu = gpu::start(Box::new(NvmlDriver), collector, Arc::clone(&telemetry))
         .map_err(|error| AppError::Start("the GPU's collector", error))?;

@@ -457,6 +457,16 @@ fn check_says_what_would_be_served() {
 }
 
 #[test]
+fn a_gpu_that_is_left_unused_is_warned_of() {
+    let given = [("NVIDIA_VISIBLE_DEVICES", "all")];
+    let warning = Program::start_with(&[], &given).until("cannot use the GPU");
+    assert!(warning.contains("WARN") && warning.contains("computing on the CPU"), "{warning}");
+    let mut told = Program::start_with(&["--device=cpu"], &given);
+    told.ready();
+    assert!(!told.seen.iter().any(|line| line.contains("cannot use the GPU")), "{:?}", told.seen);
+}
+
+#[test]
 fn an_address_in_use_is_told() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("bound").to_string();

@@ -64,6 +64,11 @@ impl Surroundings {
         }
     }
 
+    /// Whether there is a GPU that a model on this device leaves unused without having been told to.
+    pub fn leaves_a_gpu_unused(&self, asked_for: Device, computes_on: &str) -> bool {
+        computes_on == "cpu" && self.expectation(asked_for) == Expectation::Gpu
+    }
+
     /// Those of the devices that the server may use, in CUDA's order.
     ///
     /// # Errors
@@ -192,6 +197,17 @@ mod tests {
         }
         assert_eq!(chosen(Some("2,0"), None, Device::Cuda(Some(1))), [0]);
         assert_eq!(chosen(None, None, Device::Cuda(Some(3))), [0; 0]);
+    }
+
+    #[test]
+    fn a_gpu_is_unused_only_if_nothing_says_that_it_should_be() {
+        let with_gpu = Surroundings { device_file: true, ..Surroundings::default() };
+        assert!(with_gpu.leaves_a_gpu_unused(Device::Auto, "cpu"));
+        assert!(!with_gpu.leaves_a_gpu_unused(Device::Auto, "cuda:0"));
+        assert!(!with_gpu.leaves_a_gpu_unused(Device::Cpu, "cpu"), "it was told to compute on the CPU");
+        let hidden = Surroundings { nvidia_visible_devices: Some("void".to_owned()), ..with_gpu };
+        assert!(!hidden.leaves_a_gpu_unused(Device::Auto, "cpu"), "the container was given none");
+        assert!(!Surroundings::default().leaves_a_gpu_unused(Device::Auto, "cpu"), "there is none");
     }
 
     #[test]

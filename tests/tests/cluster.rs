@@ -342,7 +342,11 @@ async fn apiservices_made_for_prometheus_adapter_are_taken_over() -> Result<(), 
 
     // Ours applied over the chart's as `kubectl apply -k` does: what ours does not name stays as it is.
     replace(&upstreams_api_service(&of_the_chart, port))?;
-    let shipped = stack::repository().join("deploy/base/apiservices.yaml");
+    let base = stack::repository().join("deploy/base").display().to_string();
+    let rendered = cluster.kubectl(&["kustomize", &base])?;
+    let of_kind = |object: &&str| object.contains("\nkind: APIService\n");
+    let shipped = cluster.dir().join("apiservices.yaml");
+    std::fs::write(&shipped, rendered.split("---\n").filter(of_kind).collect::<Vec<_>>().join("---\n"))?;
     cluster.kubectl(&["apply", "-f", &shipped.display().to_string()])?;
     let port_here = json!({"spec": {"service": {"port": own_port}}}).to_string();
     cluster.kubectl(&["patch", "apiservice", V1, "--type=merge", "-p", &port_here])?;

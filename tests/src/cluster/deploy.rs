@@ -7,8 +7,9 @@ use super::Cluster;
 use crate::{Failure, stack};
 
 impl Cluster {
-    /// Applies a folder of `deploy/` as it is shipped, but for this: the Service leads to a port of this machine, and what is
-    /// in a namespace goes into the test's. In a cluster with nodes, nobody schedules the pods: tests stand for the kubelet.
+    /// Makes the adapter's namespace and applies a folder of `deploy/` as it is shipped, but for this: the Service leads to a
+    /// port of this machine, and what is in a namespace goes into the test's. In a cluster with nodes, nobody schedules the
+    /// pods: tests stand for the kubelet.
     ///
     /// # Errors
     /// kubectl refused it.
@@ -24,7 +25,12 @@ impl Cluster {
         ])?;
         let folder = stack::repository().join("deploy").join(folder).display().to_string();
         let rendered = self.kubectl(&["kustomize", &folder])?;
-        let mut objects = Vec::new();
+        let namespace = json!({
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": self.namespaces.adapter},
+        });
+        let mut objects = vec![namespace];
         for document in rendered.split("\n---\n") {
             let mut object: Value = serde_saphyr::from_str(document)?;
             self.edit(&mut object, port);
@@ -41,7 +47,6 @@ impl Cluster {
         let kind = object["kind"].as_str().unwrap_or_default().to_owned();
         match (object["metadata"]["namespace"].as_str(), kind.as_str()) {
             (Some(MONITORING), _) => object["metadata"]["namespace"] = json!(adapter),
-            (None, "Namespace") => object["metadata"]["name"] = json!(adapter),
             (None, "ClusterRole" | "ClusterRoleBinding" | "APIService" | "CustomResourceDefinition")
             | (Some(_), _) => {}
             (None, _) => object["metadata"]["namespace"] = json!(workloads),

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the models of this folder: linear.onnx and demo-mlp.onnx. Needs nothing but Python; the weights come from a generator
+"""Writes the models of this folder: linear.onnx, demo-mlp.onnx and narrow-mlp.onnx. Needs nothing but Python; the weights come from a generator
 with a fixed seed, so the files are always the same.
 
     python3 generate.py [FOLDER]
@@ -12,7 +12,6 @@ import sys
 FEATURES = 768
 CLASSES = 2
 TOKENS = 384
-LAYERS = 34
 FLOAT, INT64 = 1, 7
 
 
@@ -114,37 +113,39 @@ def linear():
     )
 
 
-def demo_mlp():
-    """Heavy enough that a few dozen clients queue: a row becomes 384 tokens that pass through layers which share their
-    weights. Real arithmetic, about 20 ms a row on one core."""
-    random = Random(384)
-    spread = [random.uniform(1.0) for _ in range(2 * TOKENS)]
-    bound = math.sqrt(3 / TOKENS) * math.sqrt(2)
-    mix = [random.uniform(bound) for _ in range(TOKENS * TOKENS)]
-    head = [random.uniform(1 / math.sqrt(TOKENS)) for _ in range(TOKENS * CLASSES)]
+def mlp(name, width, layers):
+    """Heavy enough that a few dozen clients queue: a row becomes 384 tokens of so many numbers that pass through layers which
+    share their weights. Real arithmetic, about 20 ms a row on one core."""
+    random = Random(width)
+    spread = [random.uniform(1.0) for _ in range(2 * width)]
+    bound = math.sqrt(3 / width) * math.sqrt(2)
+    mix = [random.uniform(bound) for _ in range(width * width)]
+    head = [random.uniform(1 / math.sqrt(width)) for _ in range(width * CLASSES)]
     nodes = [
         node("Reshape", ["features", "token_shape"], "pairs"),
         node("MatMul", ["pairs", "spread"], "hidden0"),
     ]
-    for layer in range(LAYERS):
+    for layer in range(layers):
         nodes.append(node("MatMul", ["hidden%d" % layer, "mix"], "mixed%d" % layer))
         nodes.append(node("Relu", ["mixed%d" % layer], "hidden%d" % (layer + 1)))
-    nodes.append(node("ReduceMean", ["hidden%d" % LAYERS], "pooled", attribute_ints("axes", [1]), attribute_int("keepdims", 0)))
+    nodes.append(node("ReduceMean", ["hidden%d" % layers], "pooled", attribute_ints("axes", [1]), attribute_int("keepdims", 0)))
     nodes.append(node("MatMul", ["pooled", "head"], "prediction"))
     return model(
-        "demo-mlp",
+        name,
         *nodes,
         tensor("token_shape", [3], INT64, [-1, TOKENS, 2]),
-        tensor("spread", [2, TOKENS], FLOAT, spread),
-        tensor("mix", [TOKENS, TOKENS], FLOAT, mix),
-        tensor("head", [TOKENS, CLASSES], FLOAT, head),
+        tensor("spread", [2, width], FLOAT, spread),
+        tensor("mix", [width, width], FLOAT, mix),
+        tensor("head", [width, CLASSES], FLOAT, head),
     )
 
 
 def main():
     folder = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parent)
     (folder / "linear.onnx").write_bytes(linear())
-    (folder / "demo-mlp.onnx").write_bytes(demo_mlp())
+    (folder / "demo-mlp.onnx").write_bytes(mlp("demo-mlp", width=TOKENS, layers=34))
+    # As much arithmetic with matrices of 64 KB: a ConfigMap that kubectl applies holds it.
+    (folder / "narrow-mlp.onnx").write_bytes(mlp("narrow-mlp", width=128, layers=300))
 
 
 if __name__ == "__main__":

@@ -244,7 +244,7 @@ fn the_models_are_what_the_script_writes() {
         return;
     };
     assert!(status.success());
-    for name in ["linear.onnx", "demo-mlp.onnx"] {
+    for name in ["linear.onnx", "demo-mlp.onnx", "narrow-mlp.onnx"] {
         let (kept, made) = (std::fs::read(models.join(name)), std::fs::read(dir.path().join(name)));
         assert!(kept.expect("readable") == made.expect("readable"), "{name} is not what the script writes");
     }

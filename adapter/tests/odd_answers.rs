@@ -54,7 +54,7 @@ struct Series {
 #[test]
 fn odd_answers_are_read_as_upstream_reads_them() {
     let text = include_str!("odd_answers.jsonl");
-    let contract = Path::new(env!("CARGO_MANIFEST_DIR")).join("../apiservice/CONTRACT.md");
+    let contract = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/contract.md");
     let contract = std::fs::read_to_string(contract).expect("the list of deviations");
     let (mut read, mut refused, mut unexplained) = (0, 0, Vec::new());
     let mut differing: BTreeMap<String, usize> = BTreeMap::new();

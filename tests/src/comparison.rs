@@ -1,7 +1,7 @@
 //! The answers of two servers to one request, compared to the byte.
 //!
 //! Only what no two answers can share is made alike first: times, generated names, and orders that upstream leaves to
-//! chance. Whatever else differs must be what a number of `apiservice/CONTRACT.md` says, each undone at its own place
+//! chance. Whatever else differs must be what a number of `docs/contract.md` says, each undone at its own place
 //! only (see `deviations`).
 
 mod deviations;
@@ -87,7 +87,7 @@ pub struct Exchange {
     pub ours: Seen,
     /// What prometheus-adapter did with another request of the same meaning, where it cannot answer this one.
     pub upstream_twin: Option<Seen>,
-    /// The number of `apiservice/CONTRACT.md` by which upstream's answer to this request is left to chance, so that any
+    /// The number of `docs/contract.md` by which upstream's answer to this request is left to chance, so that any
     /// difference is explained.
     pub chance: Option<&'static str>,
     /// Fields of numbers that grow with time and are not compared.
@@ -99,7 +99,7 @@ pub struct Exchange {
 pub enum Verdict {
     /// Nothing differs.
     Equal,
-    /// What differs is what these numbers of `apiservice/CONTRACT.md` say.
+    /// What differs is what these numbers of `docs/contract.md` say.
     Deviates(Vec<&'static str>),
     /// Upstream's answer as it should have been, by the numbers that apply, and ours.
     Unexplained {

@@ -1,4 +1,4 @@
-//! What upstream answered becomes, number by number of `apiservice/CONTRACT.md`, what it should have answered.
+//! What upstream answered becomes, number by number of `docs/contract.md`, what it should have answered.
 //!
 //! Each number acts at its own place only. Where a text is ours alone (the cause of a failure, say) it is taken from our
 //! answer, after a look at whether it says what it must; nothing that is being compared is copied.

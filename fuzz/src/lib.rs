@@ -49,12 +49,14 @@ pub fn exposition(text: &[u8]) {
     }
 }
 
-/// What a caller sends as a field selector: refused, or read the same again when it is written anew; and an object that
-/// it selects has the name that access control is asked about.
+/// What a caller sends as a field selector: refused, or read with the same terms again when it is written; and an object
+/// that it selects has the name that access control is asked about.
 pub fn field_selector(text: &[u8]) {
     let Ok(text) = str::from_utf8(text) else { return };
     let Ok(selector) = FieldSelector::parse(text) else { return };
-    assert_eq!(FieldSelector::parse(&selector.to_string()), Ok(selector.clone()), "{text:?}");
+    let again = FieldSelector::parse(&selector.to_string()).expect("a selector that was written");
+    // Their order is that of the text, in which `==` comes after `=n`.
+    assert_eq!(terms_of(&again), terms_of(&selector), "{text:?}");
     // Every value that occurs, as the field's.
     let values = selector.terms().iter().map(|term| term.value.as_str()).chain(["", "n1"]);
     for value in values.collect::<Vec<_>>() {
@@ -68,6 +70,12 @@ pub fn field_selector(text: &[u8]) {
             assert_eq!(name, value, "{text:?}");
         }
     }
+}
+
+fn terms_of(selector: &FieldSelector) -> Vec<&Term> {
+    let mut terms: Vec<_> = selector.terms().iter().collect();
+    terms.sort_unstable_by_key(|term| (&term.field, &term.value, term.operator == fields::Operator::Equals));
+    terms
 }
 
 /// What stands in a kubeconfig: clusters and users, or an error with a cause; aliases make no more of it than they may.

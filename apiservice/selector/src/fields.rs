@@ -146,7 +146,7 @@ fn unescape(text: &str) -> Result<String, FieldSelectorError> {
     Ok(value)
 }
 
-/// The selector as Kubernetes writes it, in a form that is read again as the same.
+/// The selector as Kubernetes writes it, in a form that is read again with the same terms.
 impl fmt::Display for FieldSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, Term { field, operator, value }) in self.terms.iter().enumerate() {

@@ -1,9 +1,10 @@
 # Thin names for what cargo and the scripts do; each line can be run by hand.
-.PHONY: help programs demo test cluster bench bench-adapter bench-model soak
+.PHONY: help programs images demo test cluster bench bench-adapter bench-model soak
 
 help:
 	@echo "make demo           three model servers under load, read and judged as an autoscaler would (about 4 minutes)"
 	@echo "make test           every check and test that this machine can run"
+	@echo "make images         container images, by Docker or buildah; LOAD=kind, k3d or minikube loads them into that cluster"
 	@echo "make cluster        a control plane on loopback with the tutorial's stack in it, until interrupted"
 	@echo "make bench          the time of every hot step, gathered in target/reports/bench.json"
 	@echo "make bench-adapter  ours and prometheus-adapter in turn, gathered in target/reports/adapter.json (about 20 minutes)"
@@ -12,6 +13,9 @@ help:
 
 programs:
 	cargo build --release --locked -p adapter -p model-server -p e2e --bins
+
+images:
+	scripts/images
 
 demo: programs
 	target/release/demo

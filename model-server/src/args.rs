@@ -2,6 +2,8 @@
 
 #![allow(clippy::doc_markdown, reason = "it is printed as help, without markup")]
 
+use std::sync::LazyLock;
+
 use clap::{Args, Parser, Subcommand};
 
 /// Serves a model over HTTP and exports metrics that an autoscaler can trust.
@@ -13,7 +15,7 @@ use clap::{Args, Parser, Subcommand};
 /// Each flag can be given as the environment variable that is named with it; a flag wins. Times are seconds, or have a unit:
 /// 200us, 5ms, 1.5s, 2m.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "model-server", version, args_conflicts_with_subcommands = true, after_help = EXIT_CODES)]
+#[command(name = "model-server", version = VERSION.as_str(), args_conflicts_with_subcommands = true, after_help = EXIT_CODES)]
 pub struct CommandLine {
     /// What to do; serve, when nothing is named.
     #[command(subcommand)]
@@ -348,3 +350,10 @@ Exit codes: 0 after a signal to end; 1 when serving failed; 2 when the model can
 
 Example, for pods that ought to scale at 10 waiting requests:
   model-server --model model.onnx --max-batch-size 32 --queue-limit 128 --admin-listen 0.0.0.0:9090";
+
+/// The version, and the commit if the build was told it: images are, a plain `cargo build` is not, so that a new commit compiles
+/// nothing again.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let commit = option_env!("BUILD_COMMIT").unwrap_or("unknown");
+    format!("{} (commit {commit})", env!("CARGO_PKG_VERSION"))
+});

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use apiservice::accept::Limits;
@@ -27,7 +28,7 @@ use crate::source::prometheus::{
 #[derive(Debug, Parser)]
 #[command(
     name = "adapter",
-    version,
+    version = VERSION.as_str(),
     args_conflicts_with_subcommands = true,
     args_override_self = true,
     disable_help_subcommand = true
@@ -479,3 +480,9 @@ fn target(text: &str) -> Result<Target, String> {
 const SHUTDOWN_DELAY: Duration = Duration::from_secs(10);
 /// Where Kubernetes mounts the account of a pod.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+/// The version, and the commit if the build was told it: images are, a plain `cargo build` is not, so that a new commit compiles
+/// nothing again.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let commit = option_env!("BUILD_COMMIT").unwrap_or("unknown");
+    format!("{} (commit {commit})", env!("CARGO_PKG_VERSION"))
+});

@@ -1,8 +1,8 @@
 //! Step 4 of a request: the path and query of an API call become one typed question, or the error that the
 //! path deserves. Nothing is looked up here.
 //!
-//! The forms are those of the repository's contract, section "Paths": an object in a namespace, an object at the
-//! root, the namespace itself, and `*` for every object that a label selector matches.
+//! The forms are those of `docs/contract.md#custom-metrics-paths`: an object in a namespace, an object at the root, the
+//! namespace itself, and `*` for every object that a label selector matches.
 
 use std::fmt;
 

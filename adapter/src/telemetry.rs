@@ -1,7 +1,7 @@
 //! Every metric of our own: names, units and handles in one place. They exist from the start, at 0: only requests that
 //! are no question for metrics are counted from their first on.
 //!
-//! Names that dashboards of upstream know are kept (contract, section 9).
+//! Names that dashboards of upstream know are kept (`docs/contract.md#server-metrics`).
 
 mod registrar;
 mod route;

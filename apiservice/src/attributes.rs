@@ -1,4 +1,4 @@
-//! Method and path → what access control sees (contract, section 8.5).
+//! Method and path → what access control sees (`docs/contract.md#attributes`).
 //!
 //! A path is split first and decoded segment by segment afterwards, and the segments that are authorised are the very
 //! ones that are answered (D23): there is no second parser that could read another object out of the same path.

@@ -1,4 +1,4 @@
-//! What the server serves: `/apis` and below, rendered once and published as a whole (contract, section 2).
+//! What the server serves: `/apis` and below, rendered once and published as a whole (`docs/contract.md#discovery`).
 //!
 //! The aggregator asks for this every few seconds. It never depends on anything outside the process: a discovery
 //! document that fails makes a cluster's namespaces impossible to delete.

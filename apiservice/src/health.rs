@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz`, `/healthz`: named checks that their owners set (contract, section 2.5).
+//! `/livez`, `/readyz`, `/healthz`: named checks that their owners set (`docs/contract.md#health`).
 //!
 //! Reading them never touches anything else: a probe costs a few loads, whatever the server is busy with.
 

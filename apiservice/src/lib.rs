@@ -3,7 +3,7 @@
 //! [`accept`] takes connections, [`server`] passes each request through [`authn`] and [`authz`] and answers what every
 //! API server answers ([`discovery`], [`health`], errors as [`status`]); the rest goes to a [`server::Handler`]. Answers are
 //! [`types`]; which form one takes is decided in [`negotiate`], and made in [`encode`].
-//! What differs from upstream on purpose is listed in `docs/contract.md`.
+//! What differs from upstream on purpose is listed in `docs/contract.md#differences`.
 
 pub mod accept;
 pub mod attributes;

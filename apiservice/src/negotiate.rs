@@ -1,4 +1,4 @@
-//! Which form an answer takes (contract, section 7).
+//! Which form an answer takes (`docs/contract.md#negotiation`).
 //!
 //! Twice, as upstream: the route looks only whether it makes any media type that is named ([`Accept::admits`]); the
 //! object's form is chosen when there is an object, by weight and parameters ([`Accept::form`] and its siblings).
@@ -24,7 +24,7 @@ pub enum Form {
     Protobuf,
 }
 
-/// What an object of metrics.k8s.io can be turned into (contract, section 5).
+/// What an object of metrics.k8s.io can be turned into (`docs/contract.md#tables`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transform {
     /// A table, for people.
@@ -265,7 +265,7 @@ fn wants_pretty(request: &Parts, query: &QueryParameters) -> bool {
     ["curl", "Wget", "Mozilla/5.0"].iter().any(|prefix| agent.starts_with(prefix))
 }
 
-/// 406 of a route that makes none of the media types that are named (contract, section 7.2).
+/// 406 of a route that makes none of the media types that are named (`docs/contract.md#not-acceptable`).
 pub fn no_media_type(produces: &[&str]) -> ApiError {
     let message = format!("406: Not Acceptable\n\nAvailable representations: {}", produces.join(", "));
     ApiError::verbatim(Class::NotAcceptable, message, Some(Details::default()))
@@ -343,7 +343,7 @@ mod tests {
             ("", "", "", Some(PLAIN)),
             ("*/*", "", "", Some(PLAIN)),
             ("*", "", "", Some(PLAIN)),
-            // The autoscaler and kubectl top; newer typed clients; kubectl get (contract, section 7.4).
+            // The autoscaler and kubectl top; newer typed clients; kubectl get (`docs/contract.md#accept-headers`).
             ("application/vnd.kubernetes.protobuf, */*", "kube-controller-manager", "", Some(Form::Protobuf)),
             ("application/vnd.kubernetes.protobuf,application/json", "", "", Some(Form::Protobuf)),
             (&format!("{TABLE},application/json"), "kubectl", "", Some(PLAIN)),

@@ -90,7 +90,7 @@ pub struct RequestLimits {
 }
 
 impl Default for RequestLimits {
-    /// Upstream's limits (contract, section 9).
+    /// Upstream's limits (`docs/contract.md#limits`).
     fn default() -> RequestLimits {
         RequestLimits { timeout: Duration::from_mins(1), in_flight: 400, mutating_in_flight: 200 }
     }

@@ -1,6 +1,6 @@
 //! Errors as clients see them: a class decides code and reason, a message says what happened.
 //!
-//! The body is a `metav1.Status` with the fields in upstream's order (contract, section 6.1). For a Horizontal Pod
+//! The body is a `metav1.Status` with the fields in upstream's order (`docs/contract.md#errors`). For a Horizontal Pod
 //! Autoscaler the message is the operator's only clue, in `kubectl describe hpa`.
 
 use std::fmt::Display;
@@ -113,7 +113,7 @@ impl ApiError {
         ApiError { class, message, details: details.map(Box::new) }
     }
 
-    /// Row 1: the metric, or the resource, is unknown, or no object matches.
+    /// `docs/contract.md#error-1`: the metric, or the resource, is unknown, or no object matches.
     pub fn metric_not_found(metric: &str, resource: impl Display) -> ApiError {
         ApiError::new(
             Class::NotFound,
@@ -122,7 +122,7 @@ impl ApiError {
         )
     }
 
-    /// Row 2: the metric is known and this object has no value.
+    /// `docs/contract.md#error-2`: the metric is known and this object has no value.
     pub fn metric_not_found_for(metric: &str, resource: impl Display, name: &str) -> ApiError {
         ApiError::new(
             Class::NotFound,
@@ -131,7 +131,7 @@ impl ApiError {
         )
     }
 
-    /// Row 3: no route leads there.
+    /// `docs/contract.md#error-3`: no route leads there.
     pub fn no_route() -> ApiError {
         ApiError::new(
             Class::NotFound,
@@ -149,8 +149,8 @@ impl ApiError {
         )
     }
 
-    /// Row 20: `what` is a resource (`pods`), or a resource with its group when the object exists and has no sample
-    /// (`podmetrics`, `metrics.k8s.io`). Upstream's text names nodes in the singular.
+    /// `docs/contract.md#error-20`: `kind` is a resource (`pods`), or one with its group when the object exists and has
+    /// no sample (`podmetrics`, `metrics.k8s.io`). Upstream's text names nodes in the singular.
     pub fn object_not_found(kind: &str, group: &str, name: &str) -> ApiError {
         let subject = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
         let details = Details {
@@ -162,7 +162,7 @@ impl ApiError {
         ApiError::new(Class::NotFound, format!("{subject} {name:?} not found"), Some(details))
     }
 
-    /// Row 13: there are lists, and they cannot be watched.
+    /// `docs/contract.md#error-13`: there are lists, and they cannot be watched.
     pub fn watch_not_supported(resource: &str, group: &str) -> ApiError {
         let details = Details { group: group.to_owned(), kind: resource.to_owned(), ..Details::default() };
         ApiError::new(
@@ -172,7 +172,7 @@ impl ApiError {
         )
     }
 
-    /// Row 14: options of a list that cannot go together.
+    /// `docs/contract.md#error-14`: options of a list that cannot go together.
     pub fn invalid_list_options(causes: Vec<Cause>) -> ApiError {
         let texts: Vec<String> =
             causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
@@ -187,12 +187,12 @@ impl ApiError {
         ApiError::new(Class::Invalid, message, Some(details))
     }
 
-    /// Rows 4 to 9.
+    /// Errors 4 to 9 of `docs/contract.md#errors`.
     pub fn bad_request(message: impl Into<String>) -> ApiError {
         ApiError::new(Class::BadRequest, message, None)
     }
 
-    /// Row 12.
+    /// `docs/contract.md#error-12`.
     pub fn method_not_allowed() -> ApiError {
         ApiError::new(
             Class::MethodNotAllowed,
@@ -201,12 +201,12 @@ impl ApiError {
         )
     }
 
-    /// Row 15.
+    /// `docs/contract.md#error-15`.
     pub fn unauthorized() -> ApiError {
         ApiError::new(Class::Unauthorized, "Unauthorized", None)
     }
 
-    /// Rows 10 and 11: the fault is ours or a rule's.
+    /// `docs/contract.md#error-10`, `docs/contract.md#error-11`: the fault is ours or a rule's.
     pub fn internal(cause: impl Into<String>) -> ApiError {
         let cause = cause.into();
         let message = format!("Internal error occurred: {cause}");

@@ -1,4 +1,4 @@
-//! The server's certificate and TLS settings (contract, section 9).
+//! The server's certificate and TLS settings (`docs/contract.md#tls`).
 //!
 //! Files are polled by content, since the kubelet swaps mounted Secrets by a symbolic link, and a new pair is taken only
 //! when certificate and key belong together: between the two writes of a rotation the old pair stays.

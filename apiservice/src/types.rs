@@ -1,8 +1,9 @@
 //! Objects of the metrics APIs, version-neutral, and their wire forms.
 //!
-//! Field order and presence are those of upstream's generated types (`k8s.io/metrics/pkg/apis`), as recorded in the
-//! contract, sections 3 to 5; the numbers of protobuf's fields are in section 7.3. Each type says both, JSON as its
-//! [`Serialize`] and protobuf as its [`Encode`]; one that can be a whole answer is an [`crate::encode::Object`] too.
+//! Field order and presence are those of upstream's generated types (`k8s.io/metrics/pkg/apis`), see
+//! `docs/contract.md#custom-metrics-values`; the numbers of protobuf's fields are in `docs/contract.md#protobuf`. Each
+//! type says both, JSON as its [`Serialize`] and protobuf as its [`Encode`]; one that can be a whole answer is an
+//! [`crate::encode::Object`] too.
 
 pub mod table;
 pub mod usage;

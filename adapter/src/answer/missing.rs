@@ -1,5 +1,5 @@
 //! Why there is no such metric: which step found nothing, and what is there instead. The answer's words are upstream's and
-//! leave no room for it (contract, section 6.1, rows 1 and 2), so it goes to the log.
+//! leave no room for it (`docs/contract.md#error-1`, `docs/contract.md#error-2`), so it goes to the log.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,5 @@
-//! Metrics of the server, under the names that Kubernetes' own servers have for them (contract, section 9).
+//! Metrics of the server, under the names that Kubernetes' own servers have for them
+//! (`docs/contract.md#server-metrics`).
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};

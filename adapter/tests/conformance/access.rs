@@ -1,4 +1,4 @@
-//! Methods and callers: rows 12 and 15 to 18 of the table of errors.
+//! Methods and callers: errors 12 and 15 to 18 of `docs/contract.md#errors`.
 
 use http::Method;
 use serde_json::json;
@@ -23,14 +23,14 @@ async fn methods() {
             [Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD, Method::OPTIONS]
         {
             let response = adapter.send(method.clone(), &path, &[("caller", "admin")]).await;
-            assert_eq!(response.code, 405, "row 12: {method} {path}");
-            assert!(!response.headers.contains_key("allow"), "row 12: {method} {path}");
+            assert_eq!(response.code, 405, "error-12: {method} {path}");
+            assert!(!response.headers.contains_key("allow"), "error-12: {method} {path}");
             if method != Method::HEAD {
                 let status = response.status();
                 assert_eq!(
                     (&status["message"], &status["reason"], &status["details"]),
                     (&NO_METHOD.into(), &"MethodNotAllowed".into(), &json!({})),
-                    "row 12: {method} {path}"
+                    "error-12: {method} {path}"
                 );
             }
             // Access comes first.
@@ -61,13 +61,13 @@ async fn who_may_read_what() {
             [(&[] as &[_], "system:anonymous", anonymous), (&[("caller", "alice")], "alice", known)]
         {
             let response = adapter.send(Method::GET, path, headers).await;
-            assert_eq!(response.code, code, "row 18: {path} as {user}");
+            assert_eq!(response.code, code, "error-18: {path} as {user}");
             if code == 403 && path != depth {
                 let message = format!("forbidden: User \"{user}\" cannot get path \"{path}\"");
                 assert_eq!(
                     (response.message(), response.status()["details"].clone()),
                     (message, json!({})),
-                    "row 18"
+                    "error-18"
                 );
             }
         }

@@ -79,9 +79,9 @@ async fn forms_that_are_not_made() {
     let adapter = Adapter::started().await;
     let list = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
     for (case, accept, details, beginning) in [
-        ("row 19, compact", "application/*", json!({}), r#"{"kind":"Status","apiVersion":"v1","#),
-        ("row 19, indented", "text/plain", json!({}), "{\n  \"kind\": \"Status\",\n"),
-        ("row 19, parameters", list, Value::Null, "{\n  \"kind\": \"Status\",\n"),
+        ("error-19, compact", "application/*", json!({}), r#"{"kind":"Status","apiVersion":"v1","#),
+        ("error-19, indented", "text/plain", json!({}), "{\n  \"kind\": \"Status\",\n"),
+        ("error-19, parameters", list, Value::Null, "{\n  \"kind\": \"Status\",\n"),
     ] {
         let headers = [("caller", "admin"), ("accept", accept)];
         let response =

@@ -1,5 +1,6 @@
-//! The conformance vectors of the wire contract (sections 13 and 6.1): a named case for each row that can be asked of the
-//! adapter in process, behind access control as a cluster's default roles make it.
+//! A case for each row of `docs/contract.md#errors` and `docs/contract.md#compatibility` that can be asked of
+//! the adapter in process, behind access control as a cluster's default roles make it. Names of cases begin with the
+//! anchor of their error.
 
 mod access;
 mod answered;

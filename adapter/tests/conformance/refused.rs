@@ -1,4 +1,4 @@
-//! What is refused, and what fails: rows 1 to 11, 13, 14 and 20 of the table of errors.
+//! What is refused, and what fails: errors 1 to 11, 13, 14 and 20 of `docs/contract.md#errors`.
 
 use adapter::source::recorded::vector;
 use adapter::source::{SourceError, SourceErrorClass};
@@ -6,29 +6,29 @@ use serde_json::{Value, json};
 
 use super::{Adapter, C1, C2, E, IN_2001, M, NO_ROUTE};
 
-/// Rows 1 to 9, 13, 14 and 20 of the table of errors.
+/// Errors 1 to 9, 13 and 20 of `docs/contract.md#errors`.
 #[tokio::test]
 async fn what_is_refused() {
     let adapter = Adapter::started().await;
-    let row_1 = |resource: &str| format!("the server could not find the metric known for {resource}");
+    let error_1 = |resource: &str| format!("the server could not find the metric known for {resource}");
     for (case, path, resource) in [
-        ("row 1, no object matches", "/namespaces/default/pods/*/known?labelSelector=app%3Dnosuch", "pods"),
+        ("error-1, no object matches", "/namespaces/default/pods/*/known?labelSelector=app%3Dnosuch", "pods"),
         (
-            "row 1, a comparison that nothing passes",
+            "error-1, a comparison that nothing passes",
             "/namespaces/default/pods/*/known?labelSelector=tier%3E9",
             "pods",
         ),
-        ("row 1, a namespaced resource at the root", "/pods/web-1/known", "pods"),
-        ("row 1, a cluster's resource in a namespace", "/namespaces/default/nodes/n1/known", "nodes"),
-        ("row 1, an unknown resource (D28)", "/namespaces/default/widgets/*/known", "widgets"),
+        ("error-1, a namespaced resource at the root", "/pods/web-1/known", "pods"),
+        ("error-1, a cluster's resource in a namespace", "/namespaces/default/nodes/n1/known", "nodes"),
+        ("error-1, an unknown resource (D28)", "/namespaces/default/widgets/*/known", "widgets"),
     ] {
-        adapter.refuses(case, &format!("{C1}{path}"), 404, "NotFound", Value::Null, &row_1(resource)).await;
+        adapter.refuses(case, &format!("{C1}{path}"), 404, "NotFound", Value::Null, &error_1(resource)).await;
     }
     // Though Deployments may not be listed: the metric is looked up first.
     let no_metric = "the server could not find the metric nosuch for deployments.apps";
     adapter
         .refuses(
-            "row 1, not row 11 (D28)",
+            "error-1, not error-11 (D28)",
             &format!("{C1}/namespaces/default/deployments.apps/*/nosuch"),
             404,
             "NotFound",
@@ -38,12 +38,12 @@ async fn what_is_refused() {
         .await;
     adapter
         .refuses(
-            "row 2",
+            "error-2",
             &format!("{C1}/namespaces/default/pods/nope/known"),
             404,
             "NotFound",
             Value::Null,
-            &format!("{} nope", row_1("pods")),
+            &format!("{} nope", error_1("pods")),
         )
         .await;
     for path in [
@@ -59,42 +59,49 @@ async fn what_is_refused() {
         "/apis/custom.metrics.k8s.io/v1beta3".to_owned(),
         "/apis/custom.metrics.k8s.io/v1beta3/namespaces/default/pods/web-1/known".to_owned(),
     ] {
-        adapter.refuses("row 3", &path, 404, "NotFound", json!({}), NO_ROUTE).await;
+        adapter.refuses("error-3", &path, 404, "NotFound", json!({}), NO_ROUTE).await;
     }
     for path in ["/namespaces/default/pods", "/namespaces/default/m"] {
         adapter
-            .refuses("row 4", &format!("{C1}{path}"), 400, "BadRequest", Value::Null, "invalid request path")
+            .refuses(
+                "error-4",
+                &format!("{C1}{path}"),
+                400,
+                "BadRequest",
+                Value::Null,
+                "invalid request path",
+            )
             .await;
     }
     let pods = format!("{C1}/namespaces/default/pods/*/known");
     for (case, path, message) in [
         (
-            "row 5",
+            "error-5",
             format!("{pods}?labelSelector=bad%3D%3D%3D"),
             "unable to parse requirement: found '=', expected: identifier",
         ),
         (
-            "row 5, external",
+            "error-5, external",
             format!("{E}/namespaces/default/q?labelSelector=!!"),
             "unable to parse requirement: found '!', expected: identifier",
         ),
         (
-            "row 6 (D10)",
+            "error-6 (D10)",
             format!("{pods}?metricLabelSelector=!!"),
             "unable to parse requirement: found '!', expected: identifier",
         ),
         (
-            "row 7",
+            "error-7",
             format!("{pods}?fieldSelector=metadata.name%3Dfoo"),
             "fieldSelector metadata.name doesn't match requested name",
         ),
         (
-            "row 8",
+            "error-8",
             format!("{M}/nodes?fieldSelector=spec.nodeName%3Dx"),
             r#""spec.nodeName" is not a known field selector: only "metadata.name", "metadata.namespace""#,
         ),
         (
-            "row 9",
+            "error-9",
             format!("{pods}?timeout=abc"),
             r#"invalid timeout specified in the request URL - time: invalid duration "abc""#,
         ),
@@ -109,7 +116,7 @@ async fn what_is_refused() {
     let kind = |kind: &str, group: &str| json!({"group": group, "kind": kind});
     adapter
         .refuses(
-            "row 13, external",
+            "error-13, external",
             &format!("{E}/namespaces/default/q?watch=true"),
             405,
             "MethodNotAllowed",
@@ -119,7 +126,7 @@ async fn what_is_refused() {
         .await;
     adapter
         .refuses(
-            "row 13, pods",
+            "error-13, pods",
             &format!("{M}/pods?watch=1"),
             405,
             "MethodNotAllowed",
@@ -129,7 +136,7 @@ async fn what_is_refused() {
         .await;
     adapter
         .refuses(
-            "row 20, a pod without samples",
+            "error-20, a pod without samples",
             &format!("{M}/namespaces/default/pods/silent"),
             404,
             "NotFound",
@@ -139,7 +146,7 @@ async fn what_is_refused() {
         .await;
     adapter
         .refuses(
-            "row 20, no pod",
+            "error-20, no pod",
             &format!("{M}/namespaces/default/pods/nope"),
             404,
             "NotFound",
@@ -149,7 +156,7 @@ async fn what_is_refused() {
         .await;
     adapter
         .refuses(
-            "row 20, no node",
+            "error-20, no node",
             &format!("{M}/nodes/nx"),
             404,
             "NotFound",
@@ -159,7 +166,7 @@ async fn what_is_refused() {
         .await;
 }
 
-/// Row 14. Custom metrics ignore what external and resource metrics refuse.
+/// `docs/contract.md#error-14`. Custom metrics ignore what external and resource metrics refuse.
 #[tokio::test]
 async fn options_that_cannot_go_together() {
     let adapter = Adapter::started().await;
@@ -185,7 +192,7 @@ async fn options_that_cannot_go_together() {
             [format!("{E}/namespaces/default/q"), format!("{M}/namespaces/nope/pods"), format!("{M}/nodes")]
         {
             let path = format!("{path}?{query}");
-            adapter.refuses("row 14", &path, 422, "Invalid", details.clone(), &message).await;
+            adapter.refuses("error-14", &path, 422, "Invalid", details.clone(), &message).await;
         }
         assert_eq!(adapter.get(&format!("{C1}/namespaces/default/pods/web-1/known?{query}")).await.code, 200);
     }
@@ -203,7 +210,7 @@ async fn options_that_cannot_go_together() {
     );
 }
 
-/// Rows 10 and 11: what we depend on fails.
+/// `docs/contract.md#error-10`, `docs/contract.md#error-11`: what we depend on fails.
 #[tokio::test]
 async fn what_cannot_be_had() {
     let adapter = Adapter::started().await;
@@ -212,7 +219,7 @@ async fn what_cannot_be_had() {
         "unable to list matching resources: the Kubernetes API answered 403: deployments.apps is forbidden";
     adapter
         .refuses(
-            "row 11",
+            "error-11",
             &format!("{C1}/namespaces/default/deployments.apps/*/known"),
             500,
             "InternalError",
@@ -252,11 +259,11 @@ async fn what_cannot_be_had() {
             assert_eq!(
                 (response.code, &response.status()["reason"]),
                 (code, &reason.into()),
-                "row 10: {path}"
+                "error-10: {path}"
             );
             let cause = format!("unable to fetch metrics by {rule}: Prometheus answered boom");
-            assert!(response.message().contains(&cause), "row 10: {path}: {}", response.body);
-            assert!(!response.headers.contains_key("retry-after"), "row 10: {path}");
+            assert!(response.message().contains(&cause), "error-10: {path}: {}", response.body);
+            assert!(!response.headers.contains_key("retry-after"), "error-10: {path}");
         }
         assert_eq!(adapter.get("/readyz").await.body, "ok");
     }

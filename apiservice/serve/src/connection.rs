@@ -236,7 +236,7 @@ fn builder(limits: &Limits, is_http2: bool) -> auto::Builder<TokioExecutor> {
 
 /// A ping over HTTP/2: finds clients that are gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// The same below HTTP (contract, section 9).
+/// The same below HTTP (`docs/contract.md#limits`).
 const TCP_KEEP_ALIVE: Duration = Duration::from_mins(3);
 /// Bytes of an answer that an HTTP/2 stream takes before its client does.
 const SEND_BUFFER: usize = 64 << 10;

@@ -1,5 +1,5 @@
-//! How a cluster authenticates, as its ConfigMap `kube-system/extension-apiserver-authentication` says (contract, section
-//! 8.2). Followed as long as the program runs: authorities rotate.
+//! How a cluster authenticates, as its ConfigMap `kube-system/extension-apiserver-authentication` says
+//! (`docs/contract.md#front-proxy`). Followed as long as the program runs: authorities rotate.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! The front proxy: kube-apiserver, which has authenticated the caller and says in headers who it is (contract, section
-//! 8.2). Believed only with a client certificate of the proxies' own authority.
+//! The front proxy: kube-apiserver, which has authenticated the caller and says in headers who it is
+//! (`docs/contract.md#front-proxy`). Believed only with a client certificate of the proxies' own authority.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

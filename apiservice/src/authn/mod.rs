@@ -1,4 +1,4 @@
-//! Step 2 of a request: who is asking (contract, section 8.1 to 8.3).
+//! Step 2 of a request: who is asking (`docs/contract.md#authentication`).
 //!
 //! The TLS layer takes any client certificate of a bounded chain whose handshake signature is valid. Whether the chain
 //! means anything is verified here, once for a connection, so that a bad certificate is a 401 and not a broken

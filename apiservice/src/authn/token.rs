@@ -1,4 +1,4 @@
-//! Bearer tokens, judged by the cluster's TokenReview API (contract, section 8.3).
+//! Bearer tokens, judged by the cluster's TokenReview API (`docs/contract.md#bearer-tokens`).
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Access control by the cluster's SubjectAccessReview API (contract, section 8.4).
+//! Access control by the cluster's SubjectAccessReview API (`docs/contract.md#access-reviews`).
 
 use std::sync::Arc;
 use std::time::Duration;

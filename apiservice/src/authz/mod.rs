@@ -1,4 +1,4 @@
-//! Step 3 of a request: may they (contract, section 8.4).
+//! Step 3 of a request: may they (`docs/contract.md#authorization`).
 
 mod access_review;
 
@@ -137,7 +137,7 @@ fn opinion(allowed: bool) -> Decision {
     if allowed { Decision::Allow } else { Decision::NoOpinion { reason: String::new() } }
 }
 
-/// Rows 16 to 18 of the contract's error table.
+/// Errors 16 to 18 of `docs/contract.md#errors`.
 fn forbidden(user: &User, attributes: &Attributes, reason: &str) -> ApiError {
     let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };
     let verb = &attributes.verb;

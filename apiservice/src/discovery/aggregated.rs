@@ -1,4 +1,5 @@
-//! Aggregated discovery: every group in one document, the form that a kube-apiserver asks for (contract, section 2.3).
+//! Aggregated discovery: every group in one document, the form that a kube-apiserver asks for
+//! (`docs/contract.md#aggregated-discovery`).
 //!
 //! A group-version that is missing from it becomes empty in the cluster, so all of ours are in it (D1). A resource
 //! never goes without its `responseKind`: old clients panic.

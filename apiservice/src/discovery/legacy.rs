@@ -1,5 +1,5 @@
-//! Discovery as it was before the aggregated form: a list of groups, a group, a list of resources (contract, sections 2.1
-//! and 2.2).
+//! Discovery as it was before the aggregated form: a list of groups, a group, a list of resources
+//! (`docs/contract.md#legacy-discovery`).
 
 use serde::Serialize;
 

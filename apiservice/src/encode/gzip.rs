@@ -1,4 +1,4 @@
-//! Compressed bodies (contract, section 7.5): only what is large, and only for clients that ask.
+//! Compressed bodies (`docs/contract.md#compression`): only what is large, and only for clients that ask.
 
 use std::io::Write as _;
 

@@ -1,4 +1,4 @@
-//! Objects become bytes: one module for each form (contract, section 7).
+//! Objects become bytes: one module for each form (`docs/contract.md#negotiation`).
 //!
 //! JSON and protobuf are written straight from the objects. YAML is made of the JSON: its keys are sorted, and it is
 //! for people.

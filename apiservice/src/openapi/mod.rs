@@ -1,5 +1,5 @@
-//! OpenAPI documents, version 2 and 3, of what is served (contract, section 2.4): what kube-apiserver merges into its own,
-//! and what `kubectl explain` shows.
+//! OpenAPI documents, version 2 and 3, of what is served (`docs/contract.md#openapi`): what kube-apiserver merges into
+//! its own, and what `kubectl explain` shows.
 //!
 //! They tell of kinds and paths only, not of metrics, so they change only with the groups that are served.
 

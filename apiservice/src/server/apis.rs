@@ -141,7 +141,7 @@ async fn written(
     })
 }
 
-/// What a route makes; only single objects of metrics.k8s.io are no lists (contract, section 7.2).
+/// What a route makes; only single objects of metrics.k8s.io are no lists (`docs/contract.md#not-acceptable`).
 fn produces(request: &ApiRequest) -> &'static [&'static str] {
     match (request.group.as_str(), request.segments.len()) {
         ("metrics.k8s.io", 2 | 4) => negotiate::OBJECTS,

@@ -1,4 +1,4 @@
-//! More certificates than one: which is served depends on the name that the client calls (contract, section 9).
+//! More certificates than one: which is served depends on the name that the client calls (`docs/contract.md#tls`).
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! external.metrics.k8s.io/v1beta1 (contract, section 4).
+//! external.metrics.k8s.io/v1beta1 (`docs/contract.md#external-metrics`).
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What objects of metrics.k8s.io are turned into: a table, and their metadata alone (contract, section 5).
+//! What objects of metrics.k8s.io are turned into: a table, and their metadata alone (`docs/contract.md#tables`).
 
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};

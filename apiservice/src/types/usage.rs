@@ -1,4 +1,4 @@
-//! metrics.k8s.io/v1beta1: what nodes and containers use (contract, section 5).
+//! metrics.k8s.io/v1beta1: what nodes and containers use (`docs/contract.md#resource-metrics`).
 
 use std::collections::BTreeMap;
 use std::time::Duration;

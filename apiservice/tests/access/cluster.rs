@@ -1,4 +1,4 @@
-//! The authentication settings of the cluster (contract, section 8.2): its ConfigMap is read and followed.
+//! The authentication settings of the cluster (`docs/contract.md#front-proxy`): its ConfigMap is read and followed.
 
 use std::time::Duration;
 

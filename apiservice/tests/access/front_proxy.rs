@@ -1,4 +1,4 @@
-//! The front proxy (contract, section 8.2).
+//! The front proxy (`docs/contract.md#front-proxy`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

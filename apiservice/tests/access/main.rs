@@ -1,5 +1,5 @@
-//! Who is asking and may they (contract, section 8), through the whole server but TLS, with a scripted Kubernetes API behind
-//! it.
+//! Who is asking (`docs/contract.md#authentication`) and may they (`docs/contract.md#authorization`), through
+//! the whole server but TLS, with a scripted Kubernetes API behind it.
 
 mod certificates;
 mod cluster;

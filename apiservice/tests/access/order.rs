@@ -1,5 +1,5 @@
-//! The order of authenticators (contract, section 8.1): front proxy, client certificate, token. The first success wins; what
-//! failed is remembered; nothing shown is anonymous.
+//! The order of authenticators (`docs/contract.md#order-of-authenticators`): front proxy, client certificate, token.
+//! The first success wins; what failed is remembered; nothing shown is anonymous.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Bodies of refusals (contract, section 6.1, rows 16 to 18).
+//! Bodies of refusals: errors 16 to 18 of `docs/contract.md#errors`.
 
 use super::fake::{ACCESS_REVIEWS, access_review, refused};
 use super::{C1, E, M, POD, Server, Settings};

@@ -1,4 +1,4 @@
-//! Questions to the cluster about access (contract, sections 8.4 and 8.5).
+//! Questions to the cluster about access (`docs/contract.md#access-reviews`, `docs/contract.md#attributes`).
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Bearer tokens (contract, section 8.3).
+//! Bearer tokens (`docs/contract.md#bearer-tokens`).
 
 use std::time::Duration;
 

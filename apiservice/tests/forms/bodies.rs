@@ -106,7 +106,7 @@ async fn custom_metrics() {
           \x1a\x08\x08\xbd\xa3\x92\xd8\x06\x10\x00 x*\x07\n\x057500m\
           24\n\x06\n\x01a\x12\x01b\n\x0b\n\x04code\x12\x03200\x12\x10\n\x04path\x12\x02In\x1a\x01a\x1a\x01b\
           \x12\x0b\n\x01x\x12\x06Exists\x1a\x00\"\x00"[..],
-        "contract, section 7.3"
+        "docs/contract.md#protobuf"
     );
     assert_eq!(
         api.body(&v1beta2, "application/vnd.kubernetes.protobuf, */*", 200, PROTOBUF).await[..],
@@ -116,7 +116,7 @@ async fn custom_metrics() {
           \x12=\n\x05depth\x124\n\x06\n\x01a\x12\x01b\n\x0b\n\x04code\x12\x03200\
           \x12\x10\n\x04path\x12\x02In\x1a\x01a\x1a\x01b\x12\x0b\n\x01x\x12\x06Exists\
           \x1a\x08\x08\xbd\xa3\x92\xd8\x06\x10\x00 x*\x07\n\x057500m\x1a\x00\"\x00"[..],
-        "contract, section 7.3"
+        "docs/contract.md#protobuf"
     );
     let yaml = "\
 apiVersion: custom.metrics.k8s.io/v1beta2
@@ -146,7 +146,7 @@ items:
 kind: MetricValueList
 metadata: {}
 ";
-    assert_eq!(api.text(&v1beta2, YAML, 200, YAML).await, yaml, "contract, section 7.5");
+    assert_eq!(api.text(&v1beta2, YAML, 200, YAML).await, yaml, "docs/contract.md#yaml");
     let api = Api::answering(Ok(Answer::MetricValues(MetricValueList::default())));
     assert_eq!(
         api.body(&v1beta1, PROTOBUF, 200, PROTOBUF).await[..],
@@ -171,7 +171,7 @@ async fn external_metrics() {
           \x12.\n\x05queue\x12\x08\n\x01a\x12\x03yes\x12\x06\n\x01b\x12\x011\
           \x1a\x08\x08\xbd\xa3\x92\xd8\x06\x10\x00 x*\x07\n\x057500m\
           \x12\x16\n\x05queue\x1a\x08\x08\xbd\xa3\x92\xd8\x06\x10\x00*\x03\n\x010\x1a\x00\"\x00"[..],
-        "contract, section 7.3"
+        "docs/contract.md#protobuf"
     );
     let yaml = "\
 apiVersion: external.metrics.k8s.io/v1beta1
@@ -205,7 +205,7 @@ async fn resource_metrics() {
     assert_eq!(
         api.body(&format!("{M}/pods"), PROTOBUF, 200, PROTOBUF).await,
         [&head[..], message].concat(),
-        "contract, section 7.3"
+        "docs/contract.md#protobuf"
     );
     let api = Api::answering(Ok(Answer::Pod(pod())));
     let head = b"k8s\x00\n$\n\x16metrics.k8s.io/v1beta1\x12\nPodMetrics\x12";
@@ -221,7 +221,7 @@ async fn resource_metrics() {
     );
 }
 
-/// Contract, section 5.
+/// `docs/contract.md#tables`.
 #[tokio::test]
 async fn tables() {
     let mut two = pod();
@@ -281,7 +281,7 @@ async fn tables() {
     );
 }
 
-/// Contract, sections 5 and 7.1.
+/// `docs/contract.md#tables`, `docs/contract.md#media-types`.
 #[tokio::test]
 async fn metadata_alone() {
     let list =
@@ -350,7 +350,7 @@ async fn metadata_alone() {
     );
 }
 
-/// Contract, section 7.2.
+/// `docs/contract.md#not-acceptable`.
 #[tokio::test]
 async fn what_is_not_acceptable() {
     let api = Api::answering(Ok(custom()));
@@ -396,7 +396,7 @@ async fn what_is_not_acceptable() {
     assert_eq!(api.get(&path, &[("accept", "text/html")]).await.code, 406);
 }
 
-/// Contract, section 7.2: an error is never hidden by a form that cannot be made.
+/// `docs/contract.md#not-acceptable`: an error is never hidden by a form that cannot be made.
 #[tokio::test]
 async fn errors() {
     let details = Details {
@@ -413,7 +413,7 @@ async fn errors() {
         b"k8s\x00\n\x0c\n\x02v1\x12\x06Status\x12O\n\x06\n\x00\x12\x00\x1a\x00\x12\x07Failure\
           \x1a\x12pods \"x\" not found\"\x08NotFound*\x1b\n\x01x\x12\x00\x1a\x04pods\"\n\n\x00\x12\x04gone\x1a\x00\
           (\x002\x000\x94\x03\x1a\x00\"\x00"[..],
-        "contract, section 7.3"
+        "docs/contract.md#protobuf"
     );
     let yaml = "\
 apiVersion: v1
@@ -450,7 +450,7 @@ status: Failure
     assert!(api.text(&format!("{M}?timeout=x"), YAML, 400, YAML).await.contains("reason: BadRequest\n"));
 }
 
-/// Contract, section 2.
+/// `docs/contract.md#discovery`.
 #[tokio::test]
 async fn discovery() {
     let mut served = groups(&["v1beta1"]);
@@ -514,7 +514,7 @@ versions:
     );
 }
 
-/// Contract, section 2.4.
+/// `docs/contract.md#openapi`.
 #[tokio::test]
 async fn openapi() {
     let api = Api::answering(Ok(custom()));
@@ -559,7 +559,7 @@ async fn openapi() {
     assert_eq!(api.get("/openapi/v3/apis/nope", &[]).await.code, 404);
 }
 
-/// Contract, section 7.5.
+/// `docs/contract.md#compression`.
 #[tokio::test]
 async fn large_bodies_are_compressed() {
     let Answer::MetricValues(list) = custom() else { unreachable!("as made above") };

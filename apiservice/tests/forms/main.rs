@@ -1,4 +1,4 @@
-//! The forms of answers (contract, sections 5 and 7), through the whole server but TLS.
+//! The forms of answers (`docs/contract.md#negotiation`), through the whole server but TLS.
 
 mod bodies;
 mod decode;

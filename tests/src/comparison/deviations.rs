@@ -612,5 +612,5 @@ fn milli(text: &str) -> Option<f64> {
 const CUSTOM: &str = "custom.metrics.k8s.io";
 const EXTERNAL: &str = "external.metrics.k8s.io";
 const USAGE: &str = "metrics.k8s.io";
-/// From here on thousandths are beyond what clients read (contract, section 10.3).
+/// From here on thousandths are beyond what clients read (`docs/contract.md#safe-range`).
 const UNHOLDABLE: f64 = 9_223_372_036_854_775.0;

@@ -23,7 +23,7 @@ enum Ours {
     Nothing,
 }
 
-/// Each fault and what it must come to (`docs/contract.md`, D19, D25, D27).
+/// Each fault and what it must come to (`docs/contract.md#differences`, D19, D25, D27).
 const EXPECTED: [(&str, Ours); 24] = [
     ("503", Ours::Error(503)),
     ("502html", Ours::Error(503)),

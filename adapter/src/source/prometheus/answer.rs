@@ -1,4 +1,4 @@
-//! What Prometheus answered: the samples, or why there are none (contract, section 11.2; D19, D27).
+//! What Prometheus answered: the samples, or why there are none (`docs/contract.md#answers-of-prometheus`; D19, D27).
 
 use std::fmt;
 use std::io::{self, Read as _};

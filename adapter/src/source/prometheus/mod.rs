@@ -1,7 +1,7 @@
 //! Prometheus, or anything that speaks its HTTP API: Thanos, Mimir, VictoriaMetrics.
 //!
-//! Requests are upstream's (`pkg/client/api.go`; contract, section 11.1), with its slips mended (D18): `timeout` says how
-//! much time is left, every call has a deadline, files are read again when they change.
+//! Requests are upstream's (`pkg/client/api.go`; `docs/contract.md#requests-to-prometheus`), with its slips mended
+//! (D18): `timeout` says how much time is left, every call has a deadline, files are read again when they change.
 
 mod access;
 mod answer;

@@ -1,5 +1,5 @@
-//! YAML as `sigs.k8s.io/yaml` writes it (contract, section 7.5): keys sorted, lists not indented below their key, long
-//! lines folded at 80 columns, a final newline.
+//! YAML as `sigs.k8s.io/yaml` writes it (`docs/contract.md#yaml`): keys sorted, lists not indented below their key,
+//! long lines folded at 80 columns, a final newline.
 //!
 //! No serialiser writes the same bytes: they quote by the rules of YAML 1.2, where Go's quotes whatever YAML 1.1 reads
 //! as a number, a truth value or a time, and they do not fold. How a text is written is decided in [`scalar`].

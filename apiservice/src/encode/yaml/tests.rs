@@ -1,4 +1,4 @@
-//! What `sigs.k8s.io/yaml` 1.4 makes of some trees, byte for byte (contract, section 7.5).
+//! What `sigs.k8s.io/yaml` 1.4 makes of some trees, byte for byte (`docs/contract.md#yaml`).
 
 use super::*;
 

@@ -6,6 +6,7 @@
 //!
 //! Letters of Unicode are those of the regex crate's version of it, 16, where Go 1.26 still has 15.
 
+mod captures;
 mod class;
 mod escape;
 mod expand;
@@ -19,6 +20,8 @@ use std::sync::Arc;
 
 use regex::{Regex, RegexBuilder};
 
+pub use self::captures::Captures;
+use self::captures::Groups;
 pub use self::expand::{Reference, references};
 use self::flags::Flags;
 use self::translate::Translation;
@@ -28,21 +31,6 @@ use self::translate::Translation;
 pub struct Regexp {
     regex: Regex,
     pattern: Arc<str>,
-    groups: Arc<Groups>,
-}
-
-/// The capture groups of an expression. Go takes names that the regex crate refuses, and one name for several groups.
-#[derive(Debug)]
-struct Groups {
-    /// Without the whole match.
-    count: usize,
-    by_name: HashMap<String, Vec<usize>>,
-}
-
-/// The first match of an expression in a text.
-#[derive(Debug)]
-pub struct Captures<'t> {
-    captures: regex::Captures<'t>,
     groups: Arc<Groups>,
 }
 
@@ -175,23 +163,6 @@ impl Regexp {
 impl From<Regexp> for Regex {
     fn from(regexp: Regexp) -> Regex {
         regexp.regex
-    }
-}
-
-impl<'t> Captures<'t> {
-    /// What a group matched, 0 being the whole; `None` for a group that did not take part, or that there is not.
-    pub fn get(&self, group: usize) -> Option<&'t str> {
-        self.captures.get(group).map(|found| found.as_str())
-    }
-
-    /// What the first group of a name that took part matched.
-    pub fn name(&self, name: &str) -> Option<&'t str> {
-        self.groups.by_name.get(name)?.iter().find_map(|group| self.get(*group))
-    }
-
-    /// A template with its `$1`, `${name}` and `$$` replaced, as Go's `Regexp.Expand` does it.
-    pub fn expand(&self, template: &str) -> String {
-        expand::expand(template, self)
     }
 }
 

@@ -1,10 +1,8 @@
-//! Go's `Regexp.Expand`.
+//! The templates of Go's `Regexp.Expand`.
 
 use std::sync::LazyLock;
 
 use regex::Regex;
-
-use super::Captures;
 
 /// A group that a template asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,12 +13,12 @@ pub struct Reference<'t> {
     pub name: &'t str,
 }
 
-enum Piece<'t> {
+pub(super) enum Piece<'t> {
     Text(&'t str),
     Reference(Reference<'t>),
 }
 
-/// The groups that a template for [`Captures::expand`] asks for.
+/// The groups that a template for [`Captures::expand`](super::Captures::expand) asks for.
 pub fn references(template: &str) -> impl Iterator<Item = Reference<'_>> {
     pieces(template).filter_map(|piece| match piece {
         Piece::Reference(reference) => Some(reference),
@@ -28,22 +26,9 @@ pub fn references(template: &str) -> impl Iterator<Item = Reference<'_>> {
     })
 }
 
-/// A group that does not exist, or took no part, is empty.
-pub(super) fn expand(template: &str, captures: &Captures<'_>) -> String {
-    pieces(template)
-        .map(|piece| match piece {
-            Piece::Text(text) => text,
-            Piece::Reference(Reference { name, .. }) => match number(name) {
-                Some(number) => captures.get(number).unwrap_or_default(),
-                None => captures.name(name).unwrap_or_default(),
-            },
-        })
-        .collect()
-}
-
 /// The longest run of word characters behind `$` is the group's name, so `$1_$2` asks for a group called `1_`. `$$`
 /// is one `$`, and any other `$` stands for itself.
-fn pieces(template: &str) -> impl Iterator<Item = Piece<'_>> {
+pub(super) fn pieces(template: &str) -> impl Iterator<Item = Piece<'_>> {
     let mut rest = template;
     std::iter::from_fn(move || {
         let (piece, after) = match rest.find('$') {

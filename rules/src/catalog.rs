@@ -5,6 +5,7 @@
 
 mod carried;
 mod matched;
+mod series;
 mod speller;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -12,24 +13,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::RuleSet;
-use crate::compile::{Rule, RuleId};
 use crate::name::can_be_asked_for;
-use crate::plan::{QueryParts, widest_range};
+use crate::plan::widest_range;
+use crate::query_parts::QueryParts;
 use crate::resource::{GroupResource, Kind, ResolvedLabels, ResourceMapper};
+use crate::rule::{Rule, RuleId};
 use crate::written::Written;
 use carried::{Carried, carried_labels};
+use series::metric_of;
 use speller::Speller;
 
 pub use matched::{CustomMatch, ExternalMatch, Ignored, Objects, Origin};
-
-/// What discovery keeps of a series: its name and the names of its labels. Values do not matter here.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Series {
-    /// The metric's name in Prometheus.
-    pub name: Arc<str>,
-    /// The names of the series' labels.
-    pub label_names: Arc<[Arc<str>]>,
-}
+pub use series::Series;
 
 /// A metric of a resource, as discovery lists it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -323,11 +318,6 @@ fn made_twice(metric: &str, first: &Origin, (rule, series): (RuleId, &str)) -> O
     } else {
         None
     }
-}
-
-/// The API's name for a series of a rule; `None` when the rule drops it.
-fn metric_of(rule: &Rule, series: &str) -> Option<Arc<str>> {
-    rule.metric_of(series).filter(|metric| !metric.is_empty()).map(Arc::from)
 }
 
 /// The widest range of the rule's query, read from a sample of it: names do not change it.

@@ -16,7 +16,10 @@ mod config;
 mod fault;
 mod lint;
 mod name;
+mod query_parts;
 mod quoting;
+mod rule;
+mod sample;
 mod separable;
 mod template;
 mod written;
@@ -26,10 +29,11 @@ use std::sync::Arc;
 
 use crate::usage::ResourceRules;
 use compile::Compiled;
-pub use compile::{Rule, RuleId, Section};
+
 pub use fault::{Fault, Faults};
 pub use lint::Warning;
 pub use name::{NameRule, NameRuleError};
+pub use rule::{Rule, RuleId, Section};
 pub use template::TemplateError;
 
 /// A compiled rule file.

@@ -8,37 +8,17 @@ mod name;
 mod namespace;
 mod query;
 mod series_query;
+mod warning;
 
-use std::fmt;
 use std::sync::Arc;
 
-use crate::compile::Rule;
 use crate::config::{DiscoveryRule, Place, ResourceRule, ResourceRules};
-use crate::fault::Fault;
 use crate::resource::{Kind, ResolvedLabels, ResourceMapper as _, StaticMapper};
+use crate::rule::Rule;
 use crate::usage::{self, ResourceQueries};
 use query::{Candidate, Yields};
-
-/// Something that a rule file is allowed to say and hardly means.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Warning {
-    /// What it is, and where.
-    pub fault: Fault,
-    /// Whether the rule never answers as it stands: it makes no metric, or every request for one will fail.
-    pub never_answers: bool,
-}
-
-impl From<Fault> for Warning {
-    fn from(fault: Fault) -> Warning {
-        Warning { fault, never_answers: false }
-    }
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.fault.fmt(f)
-    }
-}
+use warning::NO_METRIC;
+pub use warning::Warning;
 
 /// The kinds that labels are looked up by, and what was found.
 pub(crate) struct Linter<'w> {
@@ -248,6 +228,5 @@ fn is_namespace(kind: &Kind) -> bool {
 }
 
 const EVERY_REQUEST: &str = "every request";
-const NO_METRIC: &str = "this rule makes no metric";
 /// A template names a label for every kind; these stand for all.
 const OBJECTS: &[&str] = &["pods", "services", "deployments", "nodes", "namespaces"];

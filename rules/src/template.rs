@@ -5,6 +5,8 @@
 mod check;
 mod escape;
 mod execute;
+mod fault;
+mod fields;
 mod format;
 mod functions;
 mod keys;
@@ -12,64 +14,25 @@ mod lexer;
 mod literal;
 mod number;
 mod parser;
+mod quote;
 mod tree;
 mod value;
 
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-
+pub use fault::TemplateError;
+use fault::{Fault, place};
+use fields::{LABEL, QUERY};
+pub(crate) use fields::{LabelFields, QueryFields};
 use tree::Tree;
-use value::{List, Record, RecordType, Type, Value};
-
-/// Why a template does not compile or does not run.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}, column {column}: {message}")]
-pub struct TemplateError {
-    /// 1-based line of the template.
-    pub line: usize,
-    /// 1-based column, in characters.
-    pub column: usize,
-    /// What was expected and what was found.
-    pub message: String,
-}
+use value::{Record, RecordType, Value};
 
 /// A compiled template.
 #[derive(Debug)]
 pub(crate) struct Template {
     text: String,
     tree: Tree,
-}
-
-/// What a query template may use: upstream's `queryTemplateArgs` (`pkg/naming/metrics_query.go`).
-#[derive(Debug, Clone)]
-pub(crate) struct QueryFields<'a> {
-    /// `.Series`: the series' name.
-    pub(crate) series: &'a str,
-    /// `.LabelMatchers`: PromQL matchers joined by commas.
-    pub(crate) label_matchers: &'a str,
-    /// `.LabelValuesByName`: the values of each matched label, joined by `|`. The last of a label counts.
-    pub(crate) label_values_by_name: &'a [(Cow<'a, str>, &'a str)],
-    /// `.GroupBySlice`; `.GroupBy` is the same joined by commas.
-    pub(crate) group_by: &'a [Cow<'a, str>],
-}
-
-/// What a label template may use: a resource and its group, as upstream's `schema.GroupResource` has them.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct LabelFields<'a> {
-    /// `.Group`
-    pub(crate) group: &'a str,
-    /// `.Resource`
-    pub(crate) resource: &'a str,
-}
-
-/// What is wrong at a byte of a template.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Fault {
-    at: usize,
-    message: String,
 }
 
 impl Template {
@@ -121,66 +84,3 @@ impl Template {
         keys::label_names(&self.tree)
     }
 }
-
-impl QueryFields<'_> {
-    fn with_record<T>(&self, run: impl FnOnce(&Record<'_>) -> T) -> T {
-        let by_name: BTreeMap<&str, &str> =
-            self.label_values_by_name.iter().map(|(name, values)| (&**name, *values)).collect();
-        let labels: Vec<&str> = self.group_by.iter().map(|label| &**label).collect();
-        let group_by = labels.join(",");
-        let values = vec![
-            Value::text(self.series),
-            Value::text(self.label_matchers),
-            Value::Map(&by_name),
-            Value::text(&group_by),
-            Value::List(List { items: &labels, length: labels.len() }),
-        ];
-        run(&Record { kind: &QUERY, values, text: None })
-    }
-}
-
-impl LabelFields<'_> {
-    fn with_record<T>(&self, run: impl FnOnce(&Record<'_>) -> T) -> T {
-        let LabelFields { group, resource } = *self;
-        let text = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
-        let is_empty = Value::Bool(group.is_empty() && resource.is_empty());
-        let values = vec![Value::text(group), Value::text(resource), Value::text(&text), is_empty];
-        run(&Record { kind: &LABEL, values, text: Some(&text) })
-    }
-}
-
-/// Text of a template for a message.
-fn short(text: &str) -> Cow<'_, str> {
-    match text.char_indices().nth(40) {
-        Some((end, _)) => format!("{}…", &text[..end]).into(),
-        None => text.into(),
-    }
-}
-
-fn place(text: &str, fault: Fault) -> TemplateError {
-    let before = &text[..fault.at];
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    TemplateError {
-        line: before.matches('\n').count() + 1,
-        column: before[line_start..].chars().count() + 1,
-        message: fault.message,
-    }
-}
-
-static QUERY: RecordType = RecordType {
-    name: "naming.queryTemplateArgs",
-    fields: &[
-        ("Series", Type::Text),
-        ("LabelMatchers", Type::Text),
-        ("LabelValuesByName", Type::Map),
-        ("GroupBy", Type::Text),
-        ("GroupBySlice", Type::List),
-    ],
-    methods: &[],
-};
-
-static LABEL: RecordType = RecordType {
-    name: "schema.GroupResource",
-    fields: &[("Group", Type::Text), ("Resource", Type::Text)],
-    methods: &[("String", Type::Text), ("Empty", Type::Bool)],
-};

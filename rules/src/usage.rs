@@ -6,10 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::compile::{QueryTemplate, RuleId};
-use crate::plan::{PlanError, Query, QueryParts};
+use crate::plan::{PlanError, Query};
+use crate::query_parts::QueryParts;
 use crate::resource::{ResourceLabels, ResourceMapper};
-use crate::written::Sample;
+use crate::rule::{QueryTemplate, RuleId};
+use crate::sample::Sample;
 
 /// Compiled `resourceRules`.
 #[derive(Debug)]

@@ -3,9 +3,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::{Series, metric_of};
-use crate::compile::{Rule, RuleId};
+use super::series::{Series, metric_of};
 use crate::resource::{Kind, ResolvedLabels, ResourceMapper};
+use crate::rule::{Rule, RuleId};
 
 /// By the name of series, the names of labels that any of them carries.
 pub(super) fn carried_labels<'a>(

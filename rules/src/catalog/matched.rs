@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use selector::labels::Selector;
 
-use crate::compile::{Rule, RuleId};
-use crate::plan::{Plan, PlanError, Query, QueryParts};
+use crate::plan::{Plan, PlanError, Query};
 use crate::policy::Policy;
+use crate::query_parts::QueryParts;
+use crate::rule::{Rule, RuleId};
 use crate::written::Written;
 
 /// Objects to make a plan for.

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use super::{
-    Config, DiscoveryRule, NameMapping, Place, Placed, ResourceMapping, ResourceName, ResourceRule,
-    ResourceRules, SECTIONS, SeriesFilter, below,
+use super::place::{Place, Placed, below};
+use super::shape::{
+    Config, DiscoveryRule, NameMapping, ResourceMapping, ResourceName, ResourceRule, ResourceRules,
+    SeriesFilter,
 };
 use crate::duration;
 use crate::fault::{Fault, bounded, suggestion};
@@ -343,3 +344,17 @@ fn place(path: &str, node: &Node) -> Place {
 
 /// Each has metrics of its own, and is rendered a few times when it is read.
 const MOST_RULES: usize = 5_000;
+
+/// The mapping below `rules` when the file has the form of Helm values.
+pub(super) fn helm_values(root: &Node) -> Option<(&'static str, &Node)> {
+    let (path, rules) = match root.field("prometheus-adapter") {
+        Some(nested) => ("prometheus-adapter.rules", nested.field("rules")?),
+        None => ("rules", root.field("rules")?),
+    };
+    let Value::Mapping(entries) = &rules.value else { return None };
+    let sections = ["default", "custom", "external", "resource", "existing"];
+    entries.iter().any(|(key, _)| sections.contains(&key.text.as_str())).then_some((path, rules))
+}
+
+/// The fields of a rule file.
+pub(super) const SECTIONS: [&str; 3] = ["rules", "externalRules", "resourceRules"];

@@ -1,6 +1,7 @@
 //! A rule file inside the Kubernetes object that deploys it: a ConfigMap, or an object with the values of a Helm chart.
 
-use super::{SECTIONS, below, helm_values};
+use super::decode::{SECTIONS, helm_values};
+use super::place::below;
 use crate::fault::{Fault, bounded};
 use crate::yaml::{self, Budget, Node, Value};
 

@@ -2,10 +2,10 @@
 
 use promql::regexp;
 
-use super::{NO_METRIC, Warning};
-use crate::compile::Rule;
+use super::warning::{NO_METRIC, Warning};
 use crate::config::DiscoveryRule;
 use crate::name::can_be_asked_for;
+use crate::rule::Rule;
 
 pub(super) fn lint(written: &DiscoveryRule, rule: &Rule, warnings: &mut Vec<Warning>) {
     let r#as = &written.name.r#as;

@@ -6,13 +6,13 @@ use promql::ParseError;
 use promql_parser::parser::Expr;
 use promql_parser::parser::value::ValueType;
 
-use super::Warning;
 use super::labels::Fate;
 use super::namespace;
-use crate::compile::{QueryTemplate, RuleId};
+use super::warning::Warning;
 use crate::config::Place;
 use crate::resource::ResolvedLabels;
-use crate::written::{SAMPLE_NAMESPACE, Sample, Uses, each_name};
+use crate::rule::{QueryTemplate, RuleId};
+use crate::sample::{SAMPLE_NAMESPACE, Sample, Uses, each_name};
 
 /// A template and what is known of its requests.
 pub(super) struct Subject<'a> {

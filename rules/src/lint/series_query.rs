@@ -3,7 +3,7 @@
 use promql::ParseError;
 use promql_parser::parser::Expr;
 
-use super::{NO_METRIC, Warning};
+use super::warning::{NO_METRIC, Warning};
 use crate::config::Placed;
 
 pub(super) fn lint(query: &Placed<String>, warnings: &mut Vec<Warning>) {

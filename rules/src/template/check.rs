@@ -5,12 +5,12 @@
 
 use std::collections::BTreeSet;
 
+use super::fault::{Fault, short};
 use super::functions::Function;
 use super::tree::{
     Branch, BranchKind, Command, Node, Number, Operand, OperandKind, Pipeline, TemplateCall, Tree,
 };
 use super::value::{RecordType, Type};
-use super::{Fault, short};
 use crate::fault::suggestion;
 
 /// Every such field and template, in the order of the text.

@@ -2,10 +2,10 @@
 
 mod evaluate;
 
+use super::fault::{Fault, short};
 use super::format::{self, Buffer};
 use super::tree::{Branch, BranchKind, Node, Pipeline, TemplateCall, Tree};
 use super::value::Value;
-use super::{Fault, short};
 
 /// What a template prints for `data`. Any bytes: a template can cut a character in two.
 pub(super) fn execute<'a>(tree: &'a Tree, data: &Value<'a>) -> Result<Vec<u8>, Fault> {

@@ -4,8 +4,8 @@ mod printf;
 
 pub(super) use printf::printf;
 
-use super::escape;
 use super::number::{self, Flags, Padding, Piece};
+use super::quote;
 use super::value::Value;
 
 /// Text of a bounded length. What goes beyond is dropped and remembered.
@@ -202,7 +202,7 @@ impl Verb {
         }
         let text = match flags.precision {
             Some(count) => {
-                let kept: usize = escape::characters(text).take(count).map(|(_, bytes)| bytes.len()).sum();
+                let kept: usize = quote::characters(text).take(count).map(|(_, bytes)| bytes.len()).sum();
                 &text[..kept]
             }
             None => text,
@@ -212,10 +212,10 @@ impl Verb {
         } else if text.len() > out.room() {
             // Quotes only make it longer.
             out.push(text);
-        } else if flags.sharp && escape::can_be_raw(text) {
+        } else if flags.sharp && quote::can_be_raw(text) {
             self.padded(&[b"`", text, b"`"].concat(), out);
         } else {
-            self.padded(&escape::quoted(text, flags.plus), out);
+            self.padded(&quote::quoted(text, flags.plus), out);
         }
     }
 
@@ -267,7 +267,7 @@ impl Verb {
     /// Padded to the width, which counts characters. Zeros pad on the left only.
     fn padded(self, text: &[u8], out: &mut Buffer) {
         let missing = match self.flags.width {
-            Some(width) => width.saturating_sub(escape::characters(text).count()),
+            Some(width) => width.saturating_sub(quote::characters(text).count()),
             None => 0,
         };
         if self.flags.minus {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::QUERY;
+use super::fields::QUERY;
 use super::functions::Function;
 use super::tree::{Node, OperandKind, Pipeline, Tree};
 

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::short;
+use super::fault::short;
 
 /// A piece of the text.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! The values of Go's literals: numbers, characters and strings.
 
-use super::short;
+use super::fault::short;
 use super::tree::Number;
 
 /// The value of a number without an imaginary part of its own: `1`, `0x1F`, `1_000`, `.5e3`, `2i`.

@@ -1,6 +1,6 @@
 //! How Go's `fmt` writes numbers.
 
-use super::escape;
+use super::quote;
 use super::value::Value;
 
 /// What stands between `%` and the verb.
@@ -76,7 +76,7 @@ fn integer(magnitude: u64, negative: bool, verb: char, flags: &Flags) -> Option<
     match verb {
         'v' | 'd' | 'b' | 'o' | 'O' | 'x' | 'X' => Some(digits(magnitude, negative, verb, flags)),
         'c' => Some(Piece::padded(character().to_string(), Padding::Zeros)),
-        'q' => Some(Piece::padded(escape::quoted_character(character(), flags.plus), Padding::Zeros)),
+        'q' => Some(Piece::padded(quote::quoted_character(character(), flags.plus), Padding::Zeros)),
         'U' => Some(code_point(magnitude, negative, flags)),
         _ => None,
     }
@@ -116,7 +116,7 @@ fn code_point(magnitude: u64, negative: bool, flags: &Flags) -> Piece {
     let mut text = format!("{code:X}");
     let zeros = flags.precision.unwrap_or(0).max(4).saturating_sub(text.len());
     let character = u32::try_from(code).ok().and_then(char::from_u32);
-    if let Some(c) = character.filter(|c| flags.sharp && escape::is_printable(*c)) {
+    if let Some(c) = character.filter(|c| flags.sharp && quote::is_printable(*c)) {
         text.extend([" '", c.encode_utf8(&mut [0; 4]), "'"]);
     }
     Piece { sign: "U+".to_owned(), zeros, text, padding: Padding::Spaces }

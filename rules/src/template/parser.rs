@@ -5,10 +5,10 @@ mod pipeline;
 
 use std::collections::BTreeMap;
 
+use super::fault::{Fault, short};
 use super::lexer::{self, Keyword, Kind, Token};
 use super::literal;
 use super::tree::{Branch, BranchKind, Node, TemplateCall, Tree};
-use super::{Fault, short};
 
 /// Parses a template; `name` is what it can be called by, as text/template allows.
 pub(super) fn parse(name: &'static str, text: &str) -> Result<Tree, Fault> {

@@ -4,6 +4,7 @@
 //! `TEMPLATES=FILE cargo test -p rules equals_go` reads another file, which the Go test makes with
 //! `go test ./naming -run TestWrite -write FILE -seed 2 -generated 200000`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::{MAX_BYTES, MAX_WORK, Run, fault, too_long};
+use crate::template::fault::{Fault, short};
 use crate::template::format::Buffer;
 use crate::template::functions::{self, Function};
 use crate::template::tree::{Command, Number, Operand, OperandKind, Pipeline};
 use crate::template::value::{Text, Value, value_of};
-use crate::template::{Fault, short};
 
 impl<'a> Run<'a> {
     pub(super) fn assign(&mut self, name: &str, value: &Value<'a>, at: usize) -> Result<(), Fault> {

@@ -1,8 +1,8 @@
 //! The verbs of `printf`'s format.
 
 use super::{Buffer, Verb, plain};
-use crate::template::escape;
 use crate::template::number::Flags;
+use crate::template::quote;
 use crate::template::value::Value;
 
 /// `printf`. A verb that does not fit its operand leaves a note in the text, as in Go.
@@ -109,7 +109,7 @@ impl Verbs<'_, '_> {
         if !after_index {
             self.argument_number(&mut good);
         }
-        let Some((verb, bytes)) = escape::characters(&self.format[self.position..]).next() else {
+        let Some((verb, bytes)) = quote::characters(&self.format[self.position..]).next() else {
             out.push(b"%!(NOVERB)");
             return Ok(false);
         };

@@ -2,10 +2,11 @@
 
 use super::{Parser, Scope};
 use crate::fault::suggestion;
+use crate::template::fault::{Fault, short};
 use crate::template::functions::Function;
 use crate::template::lexer::Kind;
+use crate::template::literal;
 use crate::template::tree::{Command, Operand, OperandKind, Pipeline};
-use crate::template::{Fault, literal, short};
 
 impl Parser<'_> {
     pub(super) fn pipeline(&mut self, what: &str, end: &Kind, scope: &mut Scope) -> Result<Pipeline, Fault> {

@@ -1,0 +1,99 @@
+//! Compiled rules of `rules` and `externalRules`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use promql::regexp::Regexp;
+
+use crate::name::NameRule;
+use crate::policy::Policy;
+use crate::resource::ResourceLabels;
+use crate::template::Template;
+
+/// A rule by its section and place: `rules[3]`. What logs, errors and metrics name a rule by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RuleId {
+    /// Which list the rule is in.
+    pub section: Section,
+    /// Its place in the list, from 0.
+    pub index: usize,
+}
+
+/// A list of rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Section {
+    /// `rules`: custom.metrics.k8s.io.
+    Custom,
+    /// `externalRules`: external.metrics.k8s.io.
+    External,
+    /// `resourceRules`: metrics.k8s.io. The first is `cpu`, the second `memory`.
+    Resource,
+}
+
+impl fmt::Display for RuleId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.section, self.index) {
+            (Section::Custom, index) => write!(f, "rules[{index}]"),
+            (Section::External, index) => write!(f, "externalRules[{index}]"),
+            (Section::Resource, 0) => f.write_str("resourceRules.cpu"),
+            (Section::Resource, _) => f.write_str("resourceRules.memory"),
+        }
+    }
+}
+
+/// A compiled rule of `rules` or `externalRules`.
+pub struct Rule {
+    /// Which rule of the file it is.
+    pub id: RuleId,
+    /// The selector that finds its series, as written.
+    pub series_query: String,
+    /// What missing samples and NaN stand for.
+    pub policy: Policy,
+    /// Whether a query is limited to the namespace of the request. Only external rules look at it.
+    pub namespaced: bool,
+    pub(crate) labels: Arc<ResourceLabels>,
+    pub(crate) metrics_query: QueryTemplate,
+    pub(crate) name: NameRule,
+    pub(crate) filters: Vec<Filter>,
+}
+
+/// A query template and its text.
+pub(crate) struct QueryTemplate {
+    pub(crate) text: String,
+    pub(crate) template: Template,
+}
+
+pub(crate) enum Filter {
+    Is(Regexp),
+    IsNot(Regexp),
+}
+
+impl Rule {
+    /// The API's name for a series; `None` when a filter drops the series or its name does not fit `name.matches`.
+    pub fn metric_of(&self, series: &str) -> Option<String> {
+        self.keeps(series).then(|| self.name.metric(series)).flatten()
+    }
+
+    /// Whether the series passes every filter.
+    pub fn keeps(&self, series: &str) -> bool {
+        self.filters.iter().all(|filter| match filter {
+            Filter::Is(pattern) => pattern.is_match(series),
+            Filter::IsNot(pattern) => !pattern.is_match(series),
+        })
+    }
+}
+
+impl fmt::Debug for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rule")
+            .field("id", &self.id)
+            .field("series_query", &self.series_query)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for QueryTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.text.fmt(f)
+    }
+}

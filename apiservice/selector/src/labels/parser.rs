@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use super::error::SelectorError;
 use super::lexer::{Kind, Token, tokens};
-use super::{Operator, Requirement, SelectorError};
+use super::requirement::{Operator, Requirement};
 
 /// Requirements in the order of the text.
 pub(super) fn parse(text: &str) -> Result<Vec<Requirement>, SelectorError> {

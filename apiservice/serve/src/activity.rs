@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::frames::Frames;
 use crate::lifecycle::{Phase, Shutdown};
 use crate::limits::{FREE_HEAD_BYTES, Limits};
-use crate::places::Trust;
+use crate::trust::Trust;
 
 /// What has been going on for too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,12 +17,14 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
 use crate::activity::{Activity, Due, Exchange, Next};
+use crate::caller::Caller;
 use crate::head;
 use crate::limits::{FREE_HEAD_BYTES, Limits};
-use crate::places::{Ticket, Trust};
+use crate::places::Ticket;
 use crate::sending::Sending;
 use crate::service::{Begun, Handshake, LastAnswer, Refusal, Service};
 use crate::stats::{Stats, add};
+use crate::trust::Trust;
 use crate::watched::Watched;
 
 /// What the connections of a listener share.
@@ -30,23 +32,6 @@ pub(crate) struct Shared<H, S> {
     pub(crate) handshake: H,
     pub(crate) service: S,
     pub(crate) stats: Arc<Stats>,
-}
-
-/// The other end of a connection.
-pub struct Caller<P> {
-    /// Its address, which may be a proxy's.
-    pub address: SocketAddr,
-    /// What the handshake told.
-    pub peer: P,
-    ticket: Ticket,
-}
-
-impl<P> Caller<P> {
-    /// Somebody is known to use this connection. Those of strangers are ended first when there are too many, and get
-    /// their last answer where it says so.
-    pub fn verified(&self, trust: Trust) {
-        self.ticket.verified(trust);
-    }
 }
 
 impl<H: Handshake, S: Service<H::Peer>> Shared<H, S> {

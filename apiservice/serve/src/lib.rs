@@ -8,6 +8,7 @@
 
 mod accept;
 mod activity;
+mod caller;
 mod connection;
 pub mod files;
 mod frames;
@@ -20,12 +21,13 @@ mod preface;
 mod sending;
 mod service;
 mod stats;
+mod trust;
 mod watched;
 
 pub use accept::{Ended, serve};
-pub use connection::Caller;
+pub use caller::Caller;
 pub use limits::{FREE_HEAD_BYTES, Limits};
 pub use listen::listen;
-pub use places::Trust;
 pub use service::{Begun, Handshake, LastAnswer, Plain, Refusal, Service};
 pub use stats::Stats;
+pub use trust::Trust;

@@ -24,17 +24,7 @@ use tokio::time::Instant;
 use crate::activity::{Activity, Standing};
 use crate::limits::Limits;
 use crate::stats::{Stats, add};
-
-/// How far the caller of a connection is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Trust {
-    /// Not at all, or not yet.
-    Stranger,
-    /// By a valid token: every pod of a cluster has one.
-    Token,
-    /// By a verified certificate, as kube-apiserver's front proxy.
-    Certificate,
-}
+use crate::trust::Trust;
 
 /// All connections.
 pub(crate) struct Places {

@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use crate::connection::Caller;
+use crate::caller::Caller;
 use crate::preface;
 
 /// How a connection begins.

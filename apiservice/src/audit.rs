@@ -12,21 +12,14 @@ use std::time::SystemTime;
 use crate::authn::User;
 use crate::authz::Decision;
 use crate::server::Received;
-use crate::status::ApiError;
-use event::Event;
+pub(crate) use event::Outcome;
+use event::{Event, Known};
 use policy::Verdict;
 
 /// Records requests as a policy says.
 pub struct Audit {
     policy: Policy,
     log: AuditLog,
-}
-
-/// How a request ended.
-#[derive(Clone, Copy)]
-pub(crate) struct Outcome<'a> {
-    pub(crate) code: u16,
-    pub(crate) error: Option<&'a ApiError>,
 }
 
 impl Audit {
@@ -99,7 +92,9 @@ impl<'a> Trail<'a> {
         if verdict.level == Level::None || verdict.omitted.contains(&stage) {
             return;
         }
-        audit.write(&Event::new(self, verdict.level, stage, outcome, SystemTime::now()));
+        let known =
+            Known { received: self.received, user: self.user.as_ref(), decision: self.decision.as_ref() };
+        audit.write(&Event::new(known, verdict.level, stage, outcome, SystemTime::now()));
     }
 }
 

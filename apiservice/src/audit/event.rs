@@ -8,12 +8,27 @@ use std::time::SystemTime;
 use http::header::HeaderName;
 use serde::Serialize;
 
-use super::{Level, Outcome, Stage, Trail};
+use super::policy::{Level, Stage};
 use crate::attributes::ResourceAttributes;
 use crate::authn::User;
 use crate::authz::Decision;
 use crate::server::Received;
-use crate::status::{Cause, Details};
+use crate::status::{ApiError, Cause, Details};
+
+/// How a request ended.
+#[derive(Clone, Copy)]
+pub(crate) struct Outcome<'a> {
+    pub(crate) code: u16,
+    pub(crate) error: Option<&'a ApiError>,
+}
+
+/// What is known of a request when an event of it is written.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) received: &'a Received,
+    pub(super) user: Option<&'a User>,
+    pub(super) decision: Option<&'a Decision>,
+}
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -90,13 +105,13 @@ struct Empty {}
 
 impl<'a> Event<'a> {
     pub(super) fn new(
-        trail: &'a Trail<'_>,
+        known: Known<'a>,
         level: Level,
         stage: Stage,
         outcome: Option<Outcome<'a>>,
         now: SystemTime,
     ) -> Event<'a> {
-        let received = trail.received;
+        let Known { received, user, decision } = known;
         let mut cut = Cut::default();
         let mut event = Event {
             kind: "Event",
@@ -107,14 +122,14 @@ impl<'a> Event<'a> {
             stage,
             request_uri: cut.long(received.uri()),
             verb: cut.short(&received.attributes.verb),
-            user: trail.user.as_ref().map_or_else(UserInfo::unknown, UserInfo::of),
+            user: user.map_or_else(UserInfo::unknown, UserInfo::of),
             source_ips: source_ips(received),
             user_agent: cut.short(received.user_agent()),
             object_ref: received.attributes.resource.as_ref().map(|of| ObjectReference::of(of, &mut cut)),
             response_status: outcome.map(|outcome| ResponseStatus::of(outcome, &mut cut)),
             request_received_timestamp: microseconds(received.at),
             stage_timestamp: microseconds(now),
-            annotations: trail.decision.as_ref().map(|of| annotations(of, &mut cut)).unwrap_or_default(),
+            annotations: decision.map(|of| annotations(of, &mut cut)).unwrap_or_default(),
         };
         if cut.is_cut {
             // As upstream marks the events that it has cut (`k8s.io/apiserver/plugin/pkg/audit/truncate`).

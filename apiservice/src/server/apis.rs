@@ -7,8 +7,9 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode, header};
 
-use super::gate::{Gate, get_only};
-use super::{Answer, ApiRequest, Holding};
+use super::handler::{Answer, ApiRequest};
+use super::holding::Holding;
+use super::routes::{Routes, admit, get_only};
 use crate::attributes::Attributes;
 use crate::authn::User;
 use crate::negotiate::{self, Accept, Transform};
@@ -34,10 +35,10 @@ pub(super) struct Below<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct MadeForOne;
 
-impl Gate {
+impl Routes {
     pub(super) async fn apis(&self, request: Below<'_>) -> Result<Response<Bytes>, ApiError> {
         let Below { parts, query, accept, segments, attributes, user, deadline } = request;
-        let discovery = self.server.discovery.load();
+        let discovery = self.discovery.load();
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         // `/apis` itself is not split: only what lies below it can name something.
         let document = match segments[..] {
@@ -102,7 +103,7 @@ impl Gate {
         let version = request.version.clone();
         // Dropped when the body is made, though nobody waits for it any more.
         let holding = request.holding.clone();
-        let answer = self.server.handler.handle(request).await?;
+        let answer = self.handler.handle(request).await?;
         let form = || accept.form().ok_or_else(negotiate::no_parameters);
         match answer {
             Answer::MetricValues(object) => {
@@ -147,10 +148,6 @@ fn produces(request: &ApiRequest) -> &'static [&'static str] {
         ("metrics.k8s.io", 2 | 4) => negotiate::OBJECTS,
         _ => negotiate::LISTS,
     }
-}
-
-pub(super) fn admit(accept: &Accept<'_>, produces: &[&str]) -> Result<(), ApiError> {
-    if accept.admits(produces) { Ok(()) } else { Err(negotiate::no_media_type(produces)) }
 }
 
 /// One object of metrics.k8s.io, as what it was asked for.

@@ -36,7 +36,7 @@ impl Service<Peer> for Connected {
     fn reads(&self, name: &HeaderName, peer: &Peer) -> bool {
         READ.contains(name)
             || name.as_str().starts_with(gate::IMPERSONATE)
-            || self.0.server.authentication.reads(name, &peer.certificates)
+            || self.0.authentication.reads(name, &peer.certificates)
     }
 
     fn refuse(&self, refusal: Refusal) -> Response<Body> {

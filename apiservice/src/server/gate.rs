@@ -11,20 +11,20 @@ use axum::extract::{Request, State};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::request::Parts;
-use http::{HeaderValue, Method, Response, Version, header};
+use http::{HeaderValue, Response, Version, header};
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 use serve::{Caller, LastAnswer, Trust};
 
 use super::apis::{Below, MadeForOne};
 use super::holding::Unsent;
-use super::observe::{Authentication, Exchange, Kind};
+use super::observe::{Authentication, Exchange, Kind, Observer};
 use super::request::{AUDIT_ID, Received};
-use super::{ApiServer, Observer};
+use super::routes::Routes;
 use crate::accept::{CertificateExpiry, Peer};
-use crate::audit::{Outcome, Trail};
-use crate::authn::{ANONYMOUS, AuthnError, Credential, PeerCertificates, User};
-use crate::authz::{AuthzError, MASTERS};
+use crate::audit::{Audit, Outcome, Trail};
+use crate::authn::{ANONYMOUS, AuthnError, Credential, PeerCertificates, Union, User};
+use crate::authz::{AuthzError, Chain, MASTERS};
 use crate::encode::gzip;
 use crate::go_duration;
 use crate::health::Endpoint;
@@ -34,18 +34,40 @@ use crate::respond;
 use crate::status::{ApiError, Class};
 
 pub(super) struct Gate {
-    pub(super) server: ApiServer,
+    routes: Routes,
+    pub(super) authentication: Union,
+    authorization: Chain,
+    limits: RequestLimits,
+    observer: Arc<dyn Observer>,
+    audit: Option<Arc<Audit>>,
     reading: AtomicUsize,
     mutating: AtomicUsize,
     unsent: Unsent,
-    pub(super) started_unix_seconds: u64,
+}
+
+/// Limits on requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestLimits {
+    /// Longest time for an answer; `?timeout=` can only shorten it.
+    pub timeout: Duration,
+    /// Requests under way at once that read; more are refused with 429, except from `system:masters` and for health.
+    pub in_flight: usize,
+    /// The same for all other requests. None of them is served: they are refused without being in the way of others.
+    pub mutating_in_flight: usize,
+}
+
+impl Default for RequestLimits {
+    /// Upstream's limits (`docs/contract.md#limits`).
+    fn default() -> RequestLimits {
+        RequestLimits { timeout: Duration::from_mins(1), in_flight: 400, mutating_in_flight: 200 }
+    }
 }
 
 pub(super) async fn enter(State(gate): State<Arc<Gate>>, request: Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let received = Received::new(parts);
     let accept = Accept::of(&received.parts, &received.query);
-    let mut trail = Trail::new(&received, gate.server.audit.as_deref());
+    let mut trail = Trail::new(&received, gate.audit.as_deref());
     let result = gate.answer(&received, &accept, &mut trail).await;
     let result = match result {
         Ok(mut response) => {
@@ -70,9 +92,9 @@ pub(super) async fn enter(State(gate): State<Arc<Gate>>, request: Request) -> Re
     }
     trail.finish(Outcome { code, error: error.as_ref() });
     let resource = received.attributes.resource.as_ref();
-    gate.server.observer.answered(&Exchange {
+    gate.observer.answered(&Exchange {
         attributes: &received.attributes,
-        served: resource.is_some_and(|of| gate.server.discovery.load().group(&of.group).is_some()),
+        served: resource.is_some_and(|of| gate.routes.discovery.load().group(&of.group).is_some()),
         code,
         took: received.started.elapsed(),
     });
@@ -126,14 +148,24 @@ async fn discard(version: Version, parts: &Parts, body: Body) -> bool {
 }
 
 impl Gate {
-    pub(super) fn new(server: ApiServer) -> Gate {
-        let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    pub(super) fn new(
+        routes: Routes,
+        authentication: Union,
+        authorization: Chain,
+        limits: RequestLimits,
+        observer: Arc<dyn Observer>,
+        audit: Option<Arc<Audit>>,
+    ) -> Gate {
         Gate {
-            server,
+            routes,
+            authentication,
+            authorization,
+            limits,
+            observer,
+            audit,
             reading: AtomicUsize::new(0),
             mutating: AtomicUsize::new(0),
             unsent: Unsent::new(),
-            started_unix_seconds: started.as_secs(),
         }
     }
 
@@ -172,8 +204,8 @@ impl Gate {
         refuse_impersonation(parts)?;
         let segments = received.segments.clone()?;
         let _room = self.room(user, received)?;
-        let decision = self.server.authorization.judge(user, attributes).await;
-        self.server.observer.authorized(decision.as_ref().ok());
+        let decision = self.authorization.judge(user, attributes).await;
+        self.observer.authorized(decision.as_ref().ok());
         let decision = decision.map_err(|error| match error {
             AuthzError::Busy => {
                 tracing::debug!(path = %attributes.path, "cannot authorize the request: too many access reviews");
@@ -191,13 +223,13 @@ impl Gate {
         if path == "/apis" || path.starts_with("/apis/") {
             let user = user.clone();
             let request = Below { parts, query, accept, segments, attributes, user, deadline };
-            return self.apis(request).await;
+            return self.routes.apis(request).await;
         }
-        self.other(parts, query, accept)
+        self.routes.other(parts, query, accept)
     }
 
     fn timeout(&self, query: &QueryParameters) -> Result<Duration, ApiError> {
-        let longest = self.server.limits.timeout;
+        let longest = self.limits.timeout;
         let Some(text) = query.first("timeout").filter(|text| !text.is_empty()) else { return Ok(longest) };
         let asked = go_duration::parse_signed(text).map_err(|error| {
             ApiError::bad_request(format!("invalid timeout specified in the request URL - {error}"))
@@ -213,12 +245,12 @@ impl Gate {
     async fn user(&self, parts: &Parts) -> Result<User, ApiError> {
         let none = PeerCertificates::default();
         let peer = parts.extensions.get::<PeerCertificates>().unwrap_or(&none);
-        let made_out = self.server.authentication.user(parts, peer).await;
+        let made_out = self.authentication.user(parts, peer).await;
         let outcome = if made_out.is_ok() { Authentication::Success } else { Authentication::Error };
         let expires = parts.extensions.get::<CertificateExpiry>();
         let left =
             expires.map(|CertificateExpiry(end)| end.duration_since(SystemTime::now()).unwrap_or_default());
-        self.server.observer.authenticated(outcome, left);
+        self.observer.authenticated(outcome, left);
         let user = made_out.map_err(|error| {
             tracing::debug!(%error, path = parts.uri.path(), "authentication failed");
             match error {
@@ -238,13 +270,13 @@ impl Gate {
     }
 
     fn room(&self, user: &User, received: &Received) -> Result<Room<'_>, ApiError> {
-        let limits = &self.server.limits;
+        let limits = &self.limits;
         let (kind, count, limit) = match received.attributes.verb.as_str() {
             "get" | "list" | "watch" => (Kind::ReadOnly, &self.reading, limits.in_flight),
             _ => (Kind::Mutating, &self.mutating, limits.mutating_in_flight),
         };
         let before = count.fetch_add(1, Ordering::Relaxed);
-        let room = Room { kind, count, observer: &*self.server.observer };
+        let room = Room { kind, count, observer: &*self.observer };
         room.observer.in_flight(kind, before + 1);
         // A server with much to do is not a broken one: its health must show all the same.
         let is_health = || received.path().strip_prefix('/').and_then(Endpoint::parse).is_some();
@@ -267,10 +299,6 @@ impl Drop for Room<'_> {
         let before = self.count.fetch_sub(1, Ordering::Relaxed);
         self.observer.in_flight(self.kind, before.saturating_sub(1));
     }
-}
-
-pub(super) fn get_only(parts: &Parts) -> Result<(), ApiError> {
-    if parts.method == Method::GET { Ok(()) } else { Err(ApiError::method_not_allowed()) }
 }
 
 /// Impersonation is kube-apiserver's business: whoever comes through it has been resolved already (D40).

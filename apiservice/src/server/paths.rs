@@ -7,8 +7,7 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
-use super::apis::admit;
-use super::gate::{Gate, get_only};
+use super::routes::{Routes, admit, get_only};
 use crate::encode::gzip::CompressAbove;
 use crate::health::{Endpoint, Report};
 use crate::negotiate::{self, Accept, Form};
@@ -17,7 +16,7 @@ use crate::query::QueryParameters;
 use crate::respond;
 use crate::status::ApiError;
 
-impl Gate {
+impl Routes {
     pub(super) fn other(
         &self,
         parts: &Parts,
@@ -38,7 +37,7 @@ impl Gate {
             }
             "/metrics" => {
                 get_only(parts)?;
-                let text = (self.server.metrics)();
+                let text = (self.metrics)();
                 let mut response = respond::raw(StatusCode::OK, METRICS_TEXT, text.into());
                 // From it a scraper tells that counters began anew.
                 response.headers_mut().insert(PROCESS_START, HeaderValue::from(self.started_unix_seconds));
@@ -48,7 +47,7 @@ impl Gate {
         }
         let mut segments = path.trim_start_matches('/').splitn(2, '/');
         let endpoint = segments.next().and_then(Endpoint::parse).filter(|_| !path.starts_with("//"));
-        let health = &self.server.health;
+        let health = &self.health;
         match (endpoint, segments.next()) {
             (Some(endpoint), None | Some("")) => Ok(health_response(health.report(endpoint, query), true)),
             (Some(endpoint), Some(check)) => Ok(health
@@ -67,7 +66,7 @@ impl Gate {
         accept: &Accept<'_>,
         path: &str,
     ) -> Response<Bytes> {
-        let discovery = self.server.discovery.load();
+        let discovery = self.discovery.load();
         let openapi = discovery.openapi();
         let document = match path {
             "v2" => Some(&openapi.v2),
@@ -102,8 +101,8 @@ impl Gate {
 
     /// The paths there are; also the body of a 404 for a path under no known prefix.
     pub(super) fn index(&self, code: StatusCode) -> Response<Bytes> {
-        let health = &self.server.health;
-        let mut paths: Vec<String> = self.server.discovery.load().paths().collect();
+        let health = &self.health;
+        let mut paths: Vec<String> = self.discovery.load().paths().collect();
         for endpoint in Endpoint::ALL {
             let name = endpoint.name();
             paths.push(format!("/{name}"));

@@ -1,0 +1,45 @@
+//! What lies behind the gate: `apis` answers what is below `/apis`, `paths` the rest.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::Method;
+use http::request::Parts;
+
+use super::handler::Handler;
+use crate::discovery::DiscoveryHandle;
+use crate::health::Health;
+use crate::negotiate::{self, Accept};
+use crate::status::ApiError;
+
+/// What answers are made of.
+pub(super) struct Routes {
+    pub(super) handler: Arc<dyn Handler>,
+    pub(super) discovery: DiscoveryHandle,
+    pub(super) health: Health,
+    pub(super) metrics: MetricsText,
+    pub(super) started_unix_seconds: u64,
+}
+
+/// Renders the text of `/metrics`.
+pub type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
+
+impl Routes {
+    pub(super) fn new(
+        handler: Arc<dyn Handler>,
+        discovery: DiscoveryHandle,
+        health: Health,
+        metrics: MetricsText,
+    ) -> Routes {
+        let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Routes { handler, discovery, health, metrics, started_unix_seconds: started.as_secs() }
+    }
+}
+
+pub(super) fn get_only(parts: &Parts) -> Result<(), ApiError> {
+    if parts.method == Method::GET { Ok(()) } else { Err(ApiError::method_not_allowed()) }
+}
+
+pub(super) fn admit(accept: &Accept<'_>, produces: &[&str]) -> Result<(), ApiError> {
+    if accept.admits(produces) { Ok(()) } else { Err(negotiate::no_media_type(produces)) }
+}

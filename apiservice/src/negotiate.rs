@@ -7,22 +7,9 @@ use http::request::Parts;
 use http::{HeaderValue, header};
 
 use crate::discovery::AggregatedVersion;
+pub use crate::form::{Form, JSON, PROTOBUF, TEXT, YAML};
 use crate::query::QueryParameters;
 use crate::status::{ApiError, Class, Details};
-
-/// The form of a body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// JSON.
-    Json {
-        /// Indented by two blanks, without a final newline; else one line with one.
-        pretty: bool,
-    },
-    /// YAML.
-    Yaml,
-    /// Kubernetes' protobuf.
-    Protobuf,
-}
 
 /// What an object of metrics.k8s.io can be turned into (`docs/contract.md#tables`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,20 +55,6 @@ struct Target<'a> {
     group: &'a str,
     version: &'a str,
     kind: &'a str,
-}
-
-impl Form {
-    /// What is sent to clients that accept nothing else.
-    pub const RAW: Form = Form::Json { pretty: true };
-
-    /// The media type, as Kubernetes writes it: without a charset.
-    pub fn media_type(self) -> &'static str {
-        match self {
-            Form::Json { .. } => JSON,
-            Form::Yaml => YAML,
-            Form::Protobuf => PROTOBUF,
-        }
-    }
 }
 
 impl MetaVersion {
@@ -291,15 +264,6 @@ pub fn a_list(kind: &str) -> ApiError {
         format!("you requested PartialObjectMetadata, but the requested object is a list (*metrics.{kind})");
     ApiError::new(Class::NotAcceptable, message, None)
 }
-
-/// The media type of JSON.
-pub const JSON: &str = "application/json";
-/// The media type of YAML.
-pub const YAML: &str = "application/yaml";
-/// The media type of Kubernetes' protobuf.
-pub const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
-/// The media type of plain text.
-pub const TEXT: &str = "text/plain; charset=utf-8";
 
 /// What routes of single objects and of discovery make.
 pub const OBJECTS: &[&str] = &[JSON, YAML, PROTOBUF];

@@ -4,8 +4,10 @@
 //! means anything is verified here, once for a connection, so that a bad certificate is a 401 and not a broken
 //! connection.
 
+mod authorities;
 mod certificates;
 mod cluster;
+mod error;
 mod front_proxy;
 mod peer;
 mod token;
@@ -17,9 +19,11 @@ use futures_util::future::BoxFuture;
 use http::HeaderName;
 use http::request::Parts;
 
-pub(crate) use certificates::not_after;
-pub use certificates::{Authorities, AuthoritiesHandle, ClientCertificates};
+pub(crate) use authorities::not_after;
+pub use authorities::{Authorities, AuthoritiesHandle};
+pub use certificates::ClientCertificates;
 pub use cluster::{ClusterAuthentication, follow_authorities, warn_if_clients_are_proxies};
+pub use error::AuthnError;
 pub use front_proxy::{FrontProxy, FrontProxyHandle, FrontProxySettings};
 pub use peer::PeerCertificates;
 pub use token::TokenReviews;
@@ -49,23 +53,6 @@ pub enum Credential {
     Token,
     /// By a client certificate, their own or that of a front proxy which speaks for them.
     Certificate,
-}
-
-/// Why a credential that was shown does not count.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AuthnError {
-    /// It is not valid, or nobody can say whether it is: 401.
-    #[error("{0}")]
-    Refused(String),
-    /// Too many are being verified; this one was not: 429 (D81).
-    #[error("{0}")]
-    Busy(String),
-}
-
-impl AuthnError {
-    fn refused(cause: impl Into<String>) -> AuthnError {
-        AuthnError::Refused(cause.into())
-    }
 }
 
 /// One way to tell who is asking.

@@ -16,8 +16,8 @@ use rustls_pki_types::CertificateDer;
 use tokio::sync::Semaphore;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::AuthnError;
-use super::certificates::{Authorities, Verified};
+use super::authorities::{Authorities, Verified};
+use super::error::AuthnError;
 
 /// The certificates that the client showed in the TLS handshake, its own first. Empty when it showed none. Clones
 /// belong to the same connection and share its verdicts.
@@ -209,7 +209,7 @@ mod tests {
         let verified = peer.verified(&authorities).await.expect("valid").expect("shown");
         assert!(verified.until > SystemTime::now() + Duration::from_hours(24));
         // Time goes on: the same verdict, which ends now.
-        let subject = crate::authn::certificates::Subject { name: "x".to_owned(), organizations: Vec::new() };
+        let subject = crate::authn::authorities::Subject { name: "x".to_owned(), organizations: Vec::new() };
         let ended = Arc::new(Verified { subject, until: SystemTime::now() - Duration::from_secs(1) });
         let judging: Judging = std::future::ready(Ok(ended)).boxed().shared();
         peer.0.as_ref().expect("shown").lock().verdicts = vec![(authorities.generation(), judging)];

@@ -6,10 +6,10 @@
 
 use serde::Serialize;
 
-use super::{GroupDescription, ResourceEntry};
 use crate::encode::Object;
 use crate::encode::protobuf::{Encode, Message};
-use crate::negotiate::Form;
+use crate::form::Form;
+use crate::groups::{GroupDescription, ResourceEntry};
 use crate::types::ListMeta;
 use crate::types::usage::encode_object_meta;
 

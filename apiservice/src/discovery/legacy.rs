@@ -3,9 +3,9 @@
 
 use serde::Serialize;
 
-use super::{GroupDescription, ResourceEntry};
 use crate::encode::Object;
 use crate::encode::protobuf::{Encode, Message};
+use crate::groups::{GroupDescription, ResourceEntry};
 
 /// Upstream leaves `apiVersion` out of this one, and clients know it so.
 #[derive(Serialize)]

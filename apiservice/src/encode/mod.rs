@@ -4,23 +4,15 @@
 //! for people.
 
 pub mod gzip;
+mod object;
 pub mod protobuf;
 pub mod yaml;
 
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::negotiate::Form;
-
-/// An object that can be the whole of an answer, in every form: its JSON and YAML are its [`Serialize`], its protobuf
-/// message is its [`protobuf::Encode`].
-pub trait Object: Serialize + protobuf::Encode {
-    /// `apiVersion` as the envelope of protobuf names it; empty where upstream leaves it so.
-    fn api_version(&self) -> &'static str;
-
-    /// `kind`, likewise.
-    fn kind(&self) -> &'static str;
-}
+use crate::form::Form;
+pub use object::Object;
 
 /// The body of an object in a form.
 ///

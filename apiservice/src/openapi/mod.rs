@@ -11,7 +11,8 @@ use std::time::{Duration, SystemTime};
 use http::HeaderValue;
 use serde_json::{Map, Value, json};
 
-use crate::discovery::{GroupDescription, Rendered};
+use crate::document::Rendered;
+use crate::groups::GroupDescription;
 use crate::negotiate;
 use schemas::Kinds;
 

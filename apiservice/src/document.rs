@@ -7,7 +7,7 @@ use http::HeaderValue;
 use sha2::{Digest as _, Sha256};
 
 use crate::encode::{self, Object};
-use crate::negotiate::Form;
+use crate::form::Form;
 
 /// A document in every form.
 #[derive(Debug, Clone)]
@@ -28,7 +28,7 @@ pub struct Rendered {
 }
 
 impl Document {
-    pub(super) fn of(object: &impl Object) -> Document {
+    pub(crate) fn of(object: &impl Object) -> Document {
         // Documents hold only strings, booleans and lists of them: serde_json writes those without fail.
         let render = |form| Rendered::of(encode::encode(object, form).unwrap_or_default());
         Document {

@@ -1,0 +1,18 @@
+//! Why a credential does not count.
+
+/// Why a credential that was shown does not count.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AuthnError {
+    /// It is not valid, or nobody can say whether it is: 401.
+    #[error("{0}")]
+    Refused(String),
+    /// Too many are being verified; this one was not: 429 (D81).
+    #[error("{0}")]
+    Busy(String),
+}
+
+impl AuthnError {
+    pub(super) fn refused(cause: impl Into<String>) -> AuthnError {
+        AuthnError::Refused(cause.into())
+    }
+}

@@ -9,7 +9,9 @@ pub mod scrape;
 pub mod store;
 pub mod value;
 
+mod config;
 mod eval;
+mod query_error;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,70 +19,19 @@ use std::time::Duration;
 use promql::ParseError;
 use promql_parser::parser::Expr;
 
+pub use crate::config::EngineConfig;
 use crate::eval::Evaluator;
 use crate::interrupt::Interrupt;
 use crate::labels::Labels;
+pub use crate::query_error::QueryError;
 use crate::store::{Store, StoreLimits};
 use crate::value::{RangeSeries, Value};
-
-/// Bounds of an engine.
-#[derive(Debug, Clone, Copy)]
-pub struct EngineConfig {
-    /// How far back an instant selector looks for a sample.
-    pub lookback: Duration,
-    /// How long samples are kept.
-    pub retention: Duration,
-    /// How many series are kept.
-    pub max_series: usize,
-    /// How many of them one target may have, those included that are gone from it and still kept.
-    pub max_series_per_target: usize,
-    /// How many samples one query may look at.
-    pub max_samples_per_query: usize,
-}
-
-impl Default for EngineConfig {
-    fn default() -> EngineConfig {
-        EngineConfig {
-            lookback: Duration::from_mins(5),
-            retention: Duration::from_mins(15),
-            max_series: 200_000,
-            // As many as one scrape may have samples.
-            max_series_per_target: 50_000,
-            max_samples_per_query: 50_000_000,
-        }
-    }
-}
 
 /// Samples and the evaluation of queries over them. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Engine {
     store: Arc<Store>,
     config: EngineConfig,
-}
-
-/// Why a query has no value.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum QueryError {
-    /// It is not PromQL.
-    #[error("cannot parse {query:?}: {message}")]
-    Parse {
-        /// The query.
-        query: String,
-        /// The parser's reason, with the place.
-        message: String,
-    },
-    /// It uses something that this engine lacks.
-    #[error("{0} is not supported by the embedded engine; ask a Prometheus instead")]
-    Unsupported(String),
-    /// It cannot be evaluated over the samples there are.
-    #[error("{0}")]
-    Execution(String),
-    /// It looks at more samples than allowed.
-    #[error("the query looks at more than {0} samples, which is the limit")]
-    TooManySamples(usize),
-    /// It was stopped.
-    #[error("the query did not end in time")]
-    Interrupted,
 }
 
 impl Engine {

@@ -4,8 +4,11 @@
 //! kin tell how the scrape went; a series that is gone from its target is marked stale, as are all of them when the target
 //! does not answer or is dropped.
 
+mod clock;
+mod config;
 mod round;
 mod series;
+mod status;
 mod target;
 
 use std::time::{Duration, Instant};
@@ -14,45 +17,11 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::Engine;
+use clock::now_ms;
+pub use config::ScrapeConfig;
 use round::TargetLoop;
+pub use status::TargetStatus;
 pub use target::{Target, TargetError};
-
-/// Bounds of scraping.
-#[derive(Debug, Clone, Copy)]
-pub struct ScrapeConfig {
-    /// Time from the start of one scrape of a target to the next.
-    pub interval: Duration,
-    /// Longest time for a scrape; never longer than the interval.
-    pub timeout: Duration,
-    /// Largest body in bytes.
-    pub body_limit: usize,
-    /// Most samples in a scrape.
-    pub sample_limit: usize,
-}
-
-impl Default for ScrapeConfig {
-    fn default() -> ScrapeConfig {
-        ScrapeConfig {
-            interval: Duration::from_secs(15),
-            timeout: Duration::from_secs(10),
-            body_limit: 16 << 20,
-            sample_limit: 50_000,
-        }
-    }
-}
-
-/// How the last scrape of a target went.
-#[derive(Debug, Clone)]
-pub struct TargetStatus {
-    /// The target.
-    pub target: Target,
-    /// Scrapes so far.
-    pub scrapes: u64,
-    /// Samples of the last scrape.
-    pub samples: usize,
-    /// Why the last scrape failed; `None` when it went well or there was none.
-    pub error: Option<String>,
-}
 
 /// Scrapes until dropped.
 #[derive(Debug)]
@@ -89,7 +58,7 @@ impl Scraper {
         loops.spawn(async move {
             loop {
                 tokio::time::sleep(TRUNCATE_EVERY).await;
-                store.store().truncate(round::now_ms());
+                store.store().truncate(now_ms());
             }
         });
         Ok(Scraper { statuses, _loops: loops })

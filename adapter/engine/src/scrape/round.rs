@@ -1,12 +1,15 @@
 //! One target's scrapes, one after another.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use tokio::sync::watch;
 
+use super::clock::now_ms;
+use super::config::ScrapeConfig;
 use super::series::TargetSeries;
-use super::{ScrapeConfig, Target, TargetStatus};
+use super::status::TargetStatus;
+use super::target::Target;
 use crate::Engine;
 
 /// Scrapes one target for ever.
@@ -142,11 +145,6 @@ fn describe(error: &reqwest::Error) -> String {
         innermost = source;
     }
     innermost.to_string()
-}
-
-pub(super) fn now_ms() -> i64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }
 
 const LONG_BODY: usize = 256 << 10;

@@ -4,6 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use hashbrown::HashTable;
 
+use super::clock::now_ms;
 use crate::Engine;
 use crate::exposition::{self, Exposed};
 use crate::labels::{Labels, METRIC_NAME};
@@ -179,7 +180,7 @@ impl<H: BuildHasher> TargetSeries<H> {
 impl<H: BuildHasher> Drop for TargetSeries<H> {
     fn drop(&mut self) {
         let known = self.known.iter().map(|known| &known.series);
-        self.engine.store().mark_gone(known, super::round::now_ms());
+        self.engine.store().mark_gone(known, now_ms());
     }
 }
 

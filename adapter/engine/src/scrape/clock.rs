@@ -1,0 +1,8 @@
+//! The time that samples carry.
+
+use std::time::{Duration, SystemTime};
+
+pub(super) fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
+}

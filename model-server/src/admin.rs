@@ -10,8 +10,23 @@ use serve::listen;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use crate::app::AppError;
 use crate::serve::{Connections, serve};
+
+/// Why the admin server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// The address could not be listened on.
+    #[error("cannot serve on {address}: {cause}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The operating system's reason.
+        cause: std::io::Error,
+    },
+    /// There is no thread for it.
+    #[error("cannot start the admin server: {0}")]
+    Start(std::io::Error),
+}
 
 /// The running admin server; it ends with the program, after everything else.
 pub struct Admin {
@@ -30,14 +45,12 @@ impl Admin {
 ///
 /// # Errors
 /// The address cannot be listened on, or there is no thread.
-pub fn start(address: SocketAddr, router: Router, connections: Connections) -> Result<Admin, AppError> {
-    let failed = |cause| AppError::Listen { address, cause };
+pub fn start(address: SocketAddr, router: Router, connections: Connections) -> Result<Admin, AdminError> {
+    let failed = |cause| AdminError::Listen { address, cause };
     let listener = listen(address).map_err(failed)?;
     let actual = listener.local_addr().map_err(failed)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| AppError::Start("the admin server", error))?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AdminError::Start)?;
     let (running, ended) = oneshot::channel::<()>();
     let (trigger, shutdown) = lifecycle();
     thread::Builder::new()
@@ -52,7 +65,7 @@ pub fn start(address: SocketAddr, router: Router, connections: Connections) -> R
                 }
             });
         })
-        .map_err(|error| AppError::Start("the admin server", error))?;
+        .map_err(AdminError::Start)?;
     tracing::info!(address = %actual, "admin listening");
     Ok(Admin { ended, _trigger: trigger })
 }

@@ -9,7 +9,7 @@ use ::serve::listen as listen_on;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, AdminError};
 use crate::bodies::{BodyBudget, SMALL};
 use crate::config::{Config, DrainConfig, HttpConfig, MetricsConfig};
 use crate::gpu;
@@ -38,6 +38,9 @@ pub enum AppError {
         /// The operating system's reason.
         cause: std::io::Error,
     },
+    /// Metrics and probes could not get a listener of their own.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
     /// The model cannot be used.
     #[error(transparent)]
     Model(#[from] ModelError),

@@ -1,5 +1,6 @@
 //! What the server runs by: every value of the right type, and all of them fitting together.
 
+mod model;
 mod values;
 
 use std::net::SocketAddr;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+pub use self::model::{Backend, Device, ModelConfig, ModelSource, VersionPolicy};
 use self::values::{
     address, at_least_one, bounds, bytes, choice, count, device, name, optional_count, optional_time,
     positive_time, time, version_policy,
@@ -70,65 +72,6 @@ pub struct HttpConfig {
     pub answer_timeout: Duration,
     /// What request bodies may take.
     pub bodies: BodyLimits,
-}
-
-/// Where the model comes from, and what it is called.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModelConfig {
-    /// The file or repository.
-    pub source: ModelSource,
-    /// Its name in requests and metrics.
-    pub name: String,
-    /// What computes.
-    pub backend: Backend,
-    /// Where to compute.
-    pub device: Device,
-    /// Threads of one execution, for backends that have any.
-    pub intra_op_threads: NonZeroUsize,
-    /// Numbers in a row of input, for files that do not say; found in their weights when `None`.
-    pub input_width: Option<NonZeroUsize>,
-}
-
-/// What computes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Backend {
-    /// Whatever reads the file.
-    Auto,
-    /// ONNX, on the CPU.
-    Onnx,
-    /// TorchScript, through libtorch; in builds with the feature `torch`.
-    Torch,
-}
-
-/// Where a model's file is found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ModelSource {
-    /// In the program.
-    BuiltIn,
-    /// Here.
-    File(PathBuf),
-    /// In a folder `NAME/VERSION` of this folder.
-    Repository(PathBuf, VersionPolicy),
-}
-
-/// Which version of a model is served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum VersionPolicy {
-    /// The one with the highest number.
-    Latest,
-    /// This one.
-    Exactly(u64),
-}
-
-/// Where to compute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Device {
-    /// Wherever the backend can.
-    Auto,
-    /// On the CPU; whatever GPUs there are are none of the server's.
-    Cpu,
-    /// On a GPU, the one with this number if one is named.
-    Cuda(Option<u32>),
 }
 
 /// How long requests may wait for their execution.

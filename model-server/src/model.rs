@@ -7,6 +7,8 @@ pub mod onnx;
 #[cfg(feature = "torch")]
 pub mod torch;
 
+use std::sync::Arc;
+
 /// A loaded model.
 pub trait Model: Send {
     /// What it takes and gives.
@@ -69,4 +71,14 @@ pub trait Loader: Send + Sync + 'static {
     /// # Errors
     /// A file that cannot be read or holds something else.
     fn load(&self) -> Result<Box<dyn Model>, ModelError>;
+}
+
+/// What computes, and where.
+pub struct Chosen {
+    /// Makes models.
+    pub loader: Arc<dyn Loader>,
+    /// The backend's name: `onnx` or `torch`.
+    pub backend: &'static str,
+    /// The device's name: `cpu`, or `cuda:N`.
+    pub device: String,
 }

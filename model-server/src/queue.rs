@@ -10,9 +10,8 @@ pub mod waiting;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-pub use self::job::{Failure, Job, Reply, Ticket};
+pub use self::job::{Ask, Failure, Job, Reply, Ticket};
 use self::waiting::{Limits, Taken, Waiting};
-use crate::bodies::InputShare;
 use crate::telemetry::Telemetry;
 
 /// Requests between the web server and the workers.
@@ -82,18 +81,6 @@ pub enum Work {
     None,
     /// There will be no more.
     Over,
-}
-
-/// The numbers of a request, and how long it may wait.
-pub struct Ask {
-    /// Rows behind one another.
-    pub input: Vec<f32>,
-    /// How many rows they are.
-    pub rows: usize,
-    /// Until when it may wait for its execution; for ever when `None`.
-    pub deadline: Option<Instant>,
-    /// The memory of the numbers, if they are so many that it is counted.
-    pub memory: Option<InputShare>,
 }
 
 impl Queue {

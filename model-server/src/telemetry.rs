@@ -4,31 +4,38 @@
 //! No label value comes from a client, and pod or namespace are left to whoever scrapes.
 
 mod bodies;
+mod buckets;
 mod busy;
 mod connections;
+mod counted;
 mod depth;
 mod gpu;
+mod lock;
 mod openmetrics;
 mod outcome;
 mod peak;
 mod registrar;
+mod slots;
 mod tally;
 mod trouble;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use prometheus::{Counter, Encoder as _, Gauge, Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 use serve::Stats;
 
 pub use self::bodies::{BodyMetrics, RefusedBody};
+pub use self::buckets::{LATENCY_BUCKETS, TUTORIAL_BUCKETS};
 use self::busy::{Busy, BusyTime};
 use self::connections::Connections;
+pub use self::counted::Counted;
 use self::depth::Depth;
 pub use self::gpu::GpuMetrics;
+use self::lock::lock;
 pub use self::openmetrics::Format;
+pub use self::outcome::Outcome;
 use self::outcome::Outcomes;
-pub use self::outcome::{Counted, Outcome};
 use self::peak::Peak;
 use self::registrar::{Registrar, VALID};
 use self::tally::{PerRequest, Tallies};
@@ -244,7 +251,7 @@ impl Telemetry {
 
     /// A request to compute something came; it counts as one whose client left until it says how it ends.
     pub fn count(&self) -> Counted<'_> {
-        Counted { telemetry: self, outcome: Outcome::Cancelled }
+        Counted { tallies: &self.tallies, outcome: Outcome::Cancelled }
     }
 
     /// A request was answered, so long after its body was received.
@@ -407,20 +414,6 @@ impl Telemetry {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// How many slots of a window passed in a time. Centuries of nanoseconds fit; dividing twice as many digits would be a call.
-fn slot_number(time: Duration, slot: Duration) -> u64 {
-    time.as_nanos() as u64 / slot.as_nanos() as u64
-}
-
-/// The tutorial's bounds in seconds, and finer ones below for models that are fast.
-pub const LATENCY_BUCKETS: [f64; 16] =
-    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-/// The tutorial's bounds in seconds.
-pub const TUTORIAL_BUCKETS: [f64; 9] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 const BATCHES: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use super::{Device, VersionPolicy};
+use super::model::{Device, VersionPolicy};
 use crate::telemetry::{LATENCY_BUCKETS, TUTORIAL_BUCKETS};
 
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {

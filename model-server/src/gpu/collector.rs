@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use super::driver::{Driver, Seen, Session};
+use super::error::{GpuError, Reason};
+use super::reading::Reading;
 use super::visible::{Expectation, Surroundings};
-use super::{Driver, GpuError, Reading, Reason, Seen, Session};
 use crate::config::Device;
 use crate::telemetry::GpuMetrics;
 

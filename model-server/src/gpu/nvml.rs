@@ -5,7 +5,9 @@ use nvml_wrapper::enums::device::SampleValue;
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Device, Nvml};
 
-use super::{Driver, GpuError, Memory, Reason, Sample, Seen, Session};
+use super::driver::{Driver, Sample, Seen, Session};
+use super::error::{GpuError, Reason};
+use super::reading::Memory;
 
 /// The driver of the machine.
 #[derive(Debug, Clone, Copy, Default)]

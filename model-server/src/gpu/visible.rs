@@ -1,6 +1,7 @@
 //! Which GPUs are the server's: what the environment says, matched with what the driver shows.
 
-use super::{GpuError, Reason, Seen};
+use super::driver::Seen;
+use super::error::{GpuError, Reason};
 use crate::config::Device;
 
 /// What the machine and the environment say before any driver is asked.

@@ -4,21 +4,12 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use super::Chosen;
+use super::ModelError;
 use super::file::Kind;
 use super::onnx::OnnxLoader;
-use super::{Loader, ModelError};
 use crate::config::{Backend, Device, ModelConfig};
 use crate::repository::Found;
-
-/// What computes, and where.
-pub struct Chosen {
-    /// Makes models.
-    pub loader: Arc<dyn Loader>,
-    /// The backend's name: `onnx` or `torch`.
-    pub backend: &'static str,
-    /// The device's name: `cpu`, or `cuda:N`.
-    pub device: String,
-}
 
 /// The backend for a file: the one that is named, or the one that reads such files.
 ///

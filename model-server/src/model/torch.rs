@@ -8,9 +8,8 @@ use std::sync::Arc;
 
 use tch::{CModule, Device, Kind, Tensor};
 
-use super::backend::Chosen;
 use super::cause::{Cause, cause_of, line_of};
-use super::{InferError, Loader, Model, ModelError, Shape, TensorShape};
+use super::{Chosen, InferError, Loader, Model, ModelError, Shape, TensorShape};
 use crate::config::{self, ModelConfig};
 use crate::repository::Found;
 

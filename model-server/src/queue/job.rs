@@ -8,8 +8,21 @@ use std::time::Instant;
 use futures_util::future::poll_immediate;
 use tokio::sync::oneshot;
 
-use super::{Ask, waiting};
+use super::waiting;
+use crate::bodies::InputShare;
 use crate::telemetry::Telemetry;
+
+/// The numbers of a request, and how long it may wait.
+pub struct Ask {
+    /// Rows behind one another.
+    pub input: Vec<f32>,
+    /// How many rows they are.
+    pub rows: usize,
+    /// Until when it may wait for its execution; for ever when `None`.
+    pub deadline: Option<Instant>,
+    /// The memory of the numbers, if they are so many that it is counted.
+    pub memory: Option<InputShare>,
+}
 
 /// What a request gets: its rows of outputs behind one another.
 pub type Reply = Result<Vec<f32>, Failure>;

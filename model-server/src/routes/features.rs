@@ -3,6 +3,7 @@
 //! are at fault short ones.
 
 mod fault;
+mod row;
 mod scan;
 
 use std::borrow::Cow;
@@ -13,29 +14,8 @@ use serde_json::value::RawValue;
 
 use self::fault::Place;
 pub(super) use self::fault::{Fault, Faults};
+pub(super) use self::row::Row;
 use super::json::not_a_string;
-
-/// Features in the order of the body.
-#[derive(Debug, PartialEq)]
-pub(super) struct Row {
-    /// As many as the model takes, at most.
-    pub(super) numbers: Vec<f32>,
-    /// How many the body has.
-    pub(super) count: usize,
-}
-
-impl Row {
-    fn of_width(width: usize) -> Row {
-        Row { numbers: Vec::with_capacity(width), count: 0 }
-    }
-
-    fn push(&mut self, number: f32, width: usize) {
-        self.count += 1;
-        if self.numbers.len() < width {
-            self.numbers.push(number);
-        }
-    }
-}
 
 /// The row, or what is wrong, as FastAPI says it.
 pub(super) fn parse(body: &[u8], width: usize) -> Result<Row, Faults> {

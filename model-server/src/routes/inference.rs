@@ -10,9 +10,9 @@ use axum::response::Response;
 use futures_util::future::poll_immediate;
 use http_body_util::BodyExt as _;
 
-use super::Served;
 use super::body::{self, BodyProblem, WholeBody};
 use super::origin;
+use super::served::Served;
 use crate::bodies::NoMemory;
 use crate::model::Shape;
 use crate::queue::{Ask, Failure, Refused};

@@ -6,7 +6,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::Served;
+use super::respond::write_bytes;
+use super::served::Served;
 use crate::telemetry::Format;
 
 pub(super) async fn metrics(State(served): State<Arc<Served>>, headers: HeaderMap) -> Response {
@@ -18,7 +19,7 @@ pub(super) async fn metrics(State(served): State<Arc<Served>>, headers: HeaderMa
 /// The tutorial's probe, which it uses for readiness and liveness.
 pub(super) async fn health(State(served): State<Arc<Served>>) -> Response {
     match served.life.ready() {
-        Ok(()) => super::write_bytes(StatusCode::OK, br#"{"status":"healthy"}"#.to_vec()),
+        Ok(()) => write_bytes(StatusCode::OK, br#"{"status":"healthy"}"#.to_vec()),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why.message()).into_response(),
     }
 }

@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use super::features::{self, Faults};
 use super::inference::{Received, Unserved, compute, receive};
-use super::{Served, write};
+use super::respond::write;
+use super::served::Served;
 use crate::telemetry::Outcome;
 
 /// FastAPI's body of an error.

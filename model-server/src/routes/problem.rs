@@ -5,7 +5,8 @@ use axum::response::Response;
 use serde::Serialize;
 
 use super::inference::Unserved;
-use super::{Served, write};
+use super::respond::write;
+use super::served::Served;
 use crate::telemetry::Outcome;
 
 pub(super) enum Problem {

@@ -16,8 +16,9 @@ use super::excerpt::Excerpt;
 use super::inference::{Received, compute, receive};
 use super::json::{explain, not_a_string};
 use super::problem::{Problem, error};
+use super::respond::write;
+use super::served::Served;
 use super::v2::Numbers;
-use super::{Served, write};
 
 #[derive(Serialize)]
 struct Predictions<'a> {

@@ -4,6 +4,7 @@
 
 mod describe;
 mod infer;
+mod named;
 mod numbers;
 mod repository;
 mod request;
@@ -16,42 +17,15 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{get, post};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use self::named::Named;
 pub(super) use self::numbers::Numbers;
 pub(super) use self::repository::router as repository;
-use super::excerpt::Excerpt;
 use super::problem::error;
-use super::{Served, write};
+use super::respond::write;
+use super::served::Served;
 use crate::lifecycle::NotReady;
-
-/// Which model is meant. There is one, with one version.
-#[derive(Deserialize)]
-struct Named {
-    model: String,
-    version: Option<String>,
-}
-
-impl Named {
-    /// Whether it is the model that is served.
-    ///
-    /// # Errors
-    /// Which is, and which was meant.
-    fn check(&self, served: &Served) -> Result<(), String> {
-        let identity = &served.settings.identity;
-        if self.model != identity.model {
-            return Err(format!("expected model {:?}, found {}", identity.model, Excerpt(&self.model)));
-        }
-        match &self.version {
-            Some(version) if *version != identity.version => {
-                let (known, model) = (&identity.version, &identity.model);
-                let found = Excerpt(version);
-                Err(format!("expected version {known:?} of model {model:?}, found {found}"))
-            }
-            _ => Ok(()),
-        }
-    }
-}
 
 /// Everything but the probes.
 pub(super) fn router() -> Router<Arc<Served>> {

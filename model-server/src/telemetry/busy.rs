@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::slot_number;
+use super::slots::slot_number;
 
 /// One worker's time. A computation under way counts up to now: a worker that is stuck is busy.
 pub(super) struct Busy {

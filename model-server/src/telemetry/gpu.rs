@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use prometheus::{GaugeVec, IntCounterVec, IntGauge, IntGaugeVec};
 
+use super::lock::lock;
 use super::registrar::Registrar;
 use crate::gpu::{Reading, Reason};
 
@@ -115,7 +116,7 @@ impl GpuMetrics {
     }
 
     fn hold(&self) -> MutexGuard<'_, Option<Instant>> {
-        super::lock(&self.valid_until)
+        lock(&self.valid_until)
     }
 
     fn clear(&self) {

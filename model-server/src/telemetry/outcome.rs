@@ -1,9 +1,7 @@
-//! How requests end, and the guard that counts each of them once.
+//! How requests end.
 
 use prometheus::local::LocalIntCounter;
 use prometheus::{IntCounter, IntCounterVec};
-
-use super::Telemetry;
 
 /// How a request ended. Every request to compute something ends in exactly one way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,24 +73,5 @@ impl LocalOutcomes {
 
     pub(super) fn flush(&self) {
         self.0.iter().for_each(LocalIntCounter::flush);
-    }
-}
-
-/// A request under way, from its head to its answer. Dropped without an outcome, its client left.
-pub struct Counted<'a> {
-    pub(super) telemetry: &'a Telemetry,
-    pub(super) outcome: Outcome,
-}
-
-impl Counted<'_> {
-    /// How the request ends.
-    pub fn ends(mut self, outcome: Outcome) {
-        self.outcome = outcome;
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.telemetry.tallies.mine().outcomes.count(self.outcome);
     }
 }

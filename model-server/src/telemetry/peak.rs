@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::slot_number;
+use super::slots::slot_number;
 
 /// The trailing maximum of a gauge. It is exact to a slot, an eighth of a second at the default window, when it sees every
 /// value after a rise and before a fall: a slot without either holds what the gauge was all along.

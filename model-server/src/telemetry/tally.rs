@@ -8,7 +8,7 @@ use std::thread;
 use prometheus::Histogram;
 use prometheus::local::LocalHistogram;
 
-use super::lock;
+use super::lock::lock;
 use super::outcome::{LocalOutcomes, Outcomes};
 
 /// The metrics that every request changes. What is counted is in them after [`flush`](Tallies::flush).

@@ -1,7 +1,7 @@
 //! Reads the usual body of `/predict`, `{"features":[...]}` with nothing but numbers, in one pass: reading the body is most of the
 //! work of a small model. Whatever else a body may be is left to the parser that knows all of JSON.
 
-use super::Row;
+use super::row::Row;
 
 /// The numbers, in double precision as JSON means them and then in single, up to `width` of them; `None` for any
 /// other body, a valid one or not.

@@ -8,10 +8,11 @@ use axum::response::Response;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::Named;
+use super::named::Named;
 use crate::model::{Shape, TensorShape};
 use crate::routes::problem::error;
-use crate::routes::{Served, write};
+use crate::routes::respond::write;
+use crate::routes::served::Served;
 use crate::worker::Pool;
 
 pub(super) async fn server() -> Response {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 
-use super::Named;
+use super::named::Named;
 use super::request::{self, Asked};
 use super::response::response;
-use crate::routes::Served;
 use crate::routes::coding::Coding;
 use crate::routes::inference::{Received, compute, receive};
 use crate::routes::problem::Problem;
+use crate::routes::served::Served;
 
 pub(super) async fn infer(
     State(served): State<Arc<Served>>,

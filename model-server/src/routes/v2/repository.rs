@@ -10,13 +10,14 @@ use axum::response::Response;
 use axum::routing::post;
 use serde::{Deserialize, Serialize};
 
-use super::Named;
+use super::named::Named;
 use crate::lifecycle::NotReady;
 use crate::routes::body;
 use crate::routes::inference::Unserved;
 use crate::routes::json::{Flag, Object, explain};
 use crate::routes::problem::error;
-use crate::routes::{Served, write};
+use crate::routes::respond::write;
+use crate::routes::served::Served;
 
 pub(in crate::routes) fn router() -> Router<Arc<Served>> {
     Router::new()

@@ -1,0 +1,63 @@
+//! Which model is served, and what computes it.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+/// Where the model comes from, and what it is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelConfig {
+    /// The file or repository.
+    pub source: ModelSource,
+    /// Its name in requests and metrics.
+    pub name: String,
+    /// What computes.
+    pub backend: Backend,
+    /// Where to compute.
+    pub device: Device,
+    /// Threads of one execution, for backends that have any.
+    pub intra_op_threads: NonZeroUsize,
+    /// Numbers in a row of input, for files that do not say; found in their weights when `None`.
+    pub input_width: Option<NonZeroUsize>,
+}
+
+/// What computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// Whatever reads the file.
+    Auto,
+    /// ONNX, on the CPU.
+    Onnx,
+    /// TorchScript, through libtorch; in builds with the feature `torch`.
+    Torch,
+}
+
+/// Where a model's file is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelSource {
+    /// In the program.
+    BuiltIn,
+    /// Here.
+    File(PathBuf),
+    /// In a folder `NAME/VERSION` of this folder.
+    Repository(PathBuf, VersionPolicy),
+}
+
+/// Which version of a model is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VersionPolicy {
+    /// The one with the highest number.
+    Latest,
+    /// This one.
+    Exactly(u64),
+}
+
+/// Where to compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Device {
+    /// Wherever the backend can.
+    Auto,
+    /// On the CPU; whatever GPUs there are are none of the server's.
+    Cpu,
+    /// On a GPU, the one with this number if one is named.
+    Cuda(Option<u32>),
+}

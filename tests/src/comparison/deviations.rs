@@ -3,8 +3,9 @@
 //! Each number acts at its own place only. Where a text is ours alone (the cause of a failure, say) it is taken from our
 //! answer, after a look at whether it says what it must; nothing that is being compared is copied.
 
+use super::exchange::{Exchange, Sample};
 use super::json::Json;
-use super::{Exchange, Normal, Sample};
+use super::normal::{Body, Layout, Normal, name_of};
 
 /// Where an answer is corrected, and what a correction may look at.
 struct Context<'a> {
@@ -189,7 +190,7 @@ fn sorted_discovery(expected: &mut Normal, context: &Context<'_>) {
     if context.is_discovery()
         && let Some(entries) = expected.json_mut().and_then(|json| json.get_mut("resources")?.entries_mut())
     {
-        entries.sort_by_key(super::name_of);
+        entries.sort_by_key(name_of);
     }
 }
 
@@ -265,7 +266,7 @@ fn sorted_containers(expected: &mut Normal, context: &Context<'_>) {
     }
     let sort = |object: &mut Json| {
         if let Some(containers) = object.get_mut("containers").and_then(Json::entries_mut) {
-            containers.sort_by_key(super::name_of);
+            containers.sort_by_key(name_of);
         }
     };
     if let Some(json) = expected.json_mut() {
@@ -550,7 +551,7 @@ fn status(like: &Normal, code: u16, reason: &str, message: &str) -> Normal {
     let text = |name: &str, value: &str| (name.to_owned(), Json::text(value));
     let mut normal = like.clone();
     normal.code = code;
-    normal.body = super::Body::Json {
+    normal.body = Body::Json {
         json: Json::Object(vec![
             text("kind", "Status"),
             text("apiVersion", "v1"),
@@ -560,7 +561,7 @@ fn status(like: &Normal, code: u16, reason: &str, message: &str) -> Normal {
             text("reason", reason),
             ("code".to_owned(), Json::Number(code.into())),
         ]),
-        layout: super::Layout::Json { indented: false, newline: true },
+        layout: Layout::Json { indented: false, newline: true },
     };
     normal
 }

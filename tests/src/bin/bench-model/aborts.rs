@@ -11,9 +11,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::Settings;
 use crate::exposition::{sum, value};
 use crate::servers::{Model, OURS, Servers};
+use crate::settings::Settings;
 use crate::wrk::features_json;
 
 const REQUESTS: u64 = 10_000;

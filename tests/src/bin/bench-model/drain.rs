@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use e2e::{Failure, stack};
 use serde_json::{Value, json};
 
-use crate::Settings;
 use crate::clients::Clients;
 use crate::servers::{Kind, Model, OURS, Server, Servers, TUTORIAL};
+use crate::settings::Settings;
 
 const PODS: usize = 2;
 const PER_SECOND: f64 = 500.0;

@@ -12,18 +12,18 @@ mod noop;
 mod overload;
 mod probes;
 mod servers;
+mod settings;
 mod throughput;
 mod truth;
 mod wrk;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
-use clap::Parser;
-use clap::builder::PossibleValuesParser;
+use clap::Parser as _;
 use e2e::Failure;
 
-use servers::{KINDS, Kind, NOOP};
+use servers::NOOP;
+use settings::Settings;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -62,46 +62,4 @@ async fn run() -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-const PARTS: [&str; 6] = ["throughput", "truth", "overload", "probes", "aborts", "drain"];
-
-/// Measures the model server beside the tutorial's, a tuned one in Python and one that does nothing.
-///
-/// Prints a table for each part and writes it to target/reports/PART.json, throughput to model.json.
-#[derive(Debug, Parser)]
-#[command(name = "bench-model", verbatim_doc_comment)]
-struct Settings {
-    /// What to measure.
-    #[arg(value_name = "PART", default_values = PARTS, value_parser = PossibleValuesParser::new(PARTS))]
-    parts: Vec<String>,
-    /// How often each server's throughput is measured; the report has the medians.
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    rounds: usize,
-    /// How long each measurement takes; as long as each part thinks right if not given.
-    #[arg(long, value_name = "SECONDS", value_parser = e2e::seconds)]
-    seconds: Option<Duration>,
-    /// Which servers are measured, where a part has them.
-    #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = PossibleValuesParser::new(KINDS.map(|kind| kind.name)))]
-    servers: Option<Vec<String>>,
-}
-
-impl Settings {
-    /// Those of a part's servers that were asked for.
-    fn among(&self, kinds: &[Kind]) -> Result<Vec<Kind>, Failure> {
-        let wanted = |kind: &Kind| {
-            self.servers.as_ref().is_none_or(|names| names.iter().any(|name| name == kind.name))
-        };
-        let found: Vec<Kind> = kinds.iter().copied().filter(wanted).collect();
-        if found.is_empty() {
-            return Err(format!("--servers: expected some of {} for this part", list(kinds)).into());
-        }
-        Ok(found)
-    }
-}
-
-fn list(kinds: &[Kind]) -> String {
-    let mut names: Vec<_> = kinds.iter().map(|kind| kind.name).collect();
-    names.dedup();
-    names.join(",")
 }

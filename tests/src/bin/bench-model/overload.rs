@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use e2e::{Failure, stack};
 use serde_json::{Value, json};
 
-use crate::Settings;
 use crate::clients::{Answer, Clients, quantile_ms};
 use crate::servers::{Kind, Model, OURS, Servers, TUTORIAL};
+use crate::settings::Settings;
 
 /// Clients of the closed loop that finds the capacity.
 const CLIENTS: usize = 8;

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use e2e::{Failure, stack};
 use serde_json::{Value, json};
 
-use crate::Settings;
 use crate::clients::{Clients, quantile_ms};
 use crate::servers::{Kind, Model, OURS, Server, Servers, TUTORIAL};
+use crate::settings::Settings;
 use crate::wrk::{self, Wrk};
 
 /// Clients of the slow model, whose requests wait for it.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use e2e::{Failure, median, stack};
 use serde_json::json;
 
-use crate::Settings;
 use crate::servers::{KINDS, Kind, Model, NOOP, OURS, Servers, TUNED, TUTORIAL, TUTORIAL_TWICE};
+use crate::settings::Settings;
 use crate::wrk::{self, Measured, TUTORIAL_FEATURES, Wrk};
 
 const FEATURES: [usize; 2] = [TUTORIAL_FEATURES, 768];

@@ -7,10 +7,10 @@ use std::time::Duration;
 use e2e::{Failure, stack};
 use serde_json::{Value, json};
 
-use crate::Settings;
 use crate::clients::{Clients, quantile_ms};
 use crate::exposition::{Histogram, value};
 use crate::servers::{Kind, Model, OURS, Servers, TUTORIAL};
+use crate::settings::Settings;
 
 const CLIENTS: usize = 32;
 const WARM_UP: Duration = Duration::from_secs(3);

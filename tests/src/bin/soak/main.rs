@@ -4,17 +4,19 @@
 
 mod events;
 mod report;
+mod settings;
 mod traffic;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use clap::Parser;
+use clap::Parser as _;
 use e2e::Failure;
 use e2e::world::World;
 
 use events::{Events, Step};
 use report::Report;
+use settings::Settings;
 use traffic::Traffic;
 
 #[tokio::main]
@@ -71,25 +73,6 @@ async fn run() -> Result<bool, Failure> {
     let good = report.finish(&answers, &adapter.process)?;
     world.cluster.stop();
     Ok(good)
-}
-
-/// Puts the adapter under steady load while everything around it changes, and judges what became of it.
-///
-/// Writes target/reports/soak.json. The exit status is 0 if all was well.
-#[derive(Debug, Parser)]
-#[command(name = "soak", verbatim_doc_comment)]
-struct Settings {
-    /// How long.
-    #[arg(long = "minutes", value_name = "MINUTES", default_value = "60", value_parser = minutes)]
-    length: Duration,
-    /// Requests a second.
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
-    rate: u32,
-}
-
-fn minutes(text: &str) -> Result<Duration, String> {
-    let minutes: f64 = text.parse().map_err(|_| "expected a number of minutes".to_owned())?;
-    Duration::try_from_secs_f64(minutes * 60.0).map_err(|error| error.to_string())
 }
 
 const SAMPLING: Duration = Duration::from_secs(10);

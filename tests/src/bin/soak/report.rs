@@ -7,8 +7,8 @@ use e2e::process::Process;
 use e2e::{Failure, median, stack};
 use serde_json::{Value, json};
 
-use crate::Settings;
 use crate::events::Step;
+use crate::settings::Settings;
 use crate::traffic::Answers;
 
 /// Gathers samples and events.

@@ -15,7 +15,7 @@ use super::frame::{Field, Frame, FrameSeed, OrNull, Part};
 use super::room::Place;
 use super::sample::{Point, PointSeed, Vector, VectorSeed};
 use super::text::{Text, line};
-use super::transport;
+use super::unreached::broken_off as transport;
 use crate::source::{Held, QueryResult, Samples, SourceError, SourceErrorClass};
 
 /// Reads a body to its end, into its place in the room for answers; what comes out of compression counts too.

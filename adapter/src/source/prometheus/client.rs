@@ -11,9 +11,11 @@ use reqwest::{RequestBuilder, Url};
 use tokio::sync::Mutex;
 
 use super::access::{Access, Credential};
+use super::configured_access::configured_access;
 use super::proxy::Proxy;
+use super::settings::{PrometheusSettings, Verb};
 use super::tls::TlsMaterial;
-use super::{PrometheusSettings, Verb, unreached};
+use super::unreached;
 use crate::source::{SourceError, SourceErrorClass};
 
 /// A client that follows its files.
@@ -42,7 +44,7 @@ pub(super) struct Current {
 
 impl Client {
     pub(super) fn new(settings: &PrometheusSettings) -> Result<Client, SourceError> {
-        let access = Access::of(settings).map_err(refuse)?;
+        let access = configured_access(settings).map_err(refuse)?;
         for notice in &access.notices {
             tracing::warn!("{notice}");
         }
@@ -78,7 +80,7 @@ impl Client {
         state.looked_at = Instant::now();
         let mut faults = Vec::new();
         let mut next = Current::clone(&state.current);
-        match Access::of(&self.settings) {
+        match configured_access(&self.settings) {
             Ok(access) => {
                 for notice in access.notices.iter().filter(|notice| !next.access.notices.contains(notice)) {
                     tracing::warn!("{notice}");

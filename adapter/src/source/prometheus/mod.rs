@@ -6,6 +6,7 @@
 mod access;
 mod answer;
 mod client;
+mod configured_access;
 mod failure;
 mod frame;
 mod kubeconfig;
@@ -15,114 +16,32 @@ mod question;
 mod redirect;
 mod room;
 mod sample;
+mod settings;
 mod stream;
 mod text;
 mod tls;
 mod unreached;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use http::{HeaderName, HeaderValue};
+use http::HeaderValue;
 use reqwest::Url;
 
 use super::{Listing, MetricSource, QueryResult, SourceError};
 use question::Asker;
 use room::Room;
-use unreached::{broken_off as transport, within};
+use unreached::within;
 
 pub use proxy::Proxies;
 pub use room::AnswerStats;
+pub use settings::{AnswerLimits, KubernetesAuth, PrometheusSettings, Verb};
+pub(crate) use settings::{LARGEST_LISTING, gzip_pays};
 // What Prometheus says is judged without asking it.
 pub use answer::read_result;
 pub use stream::read_listing;
-
-/// How to reach a Prometheus.
-#[derive(Debug, Clone)]
-pub struct PrometheusSettings {
-    /// Its base URL. Query parameters stay on every request.
-    pub url: Url,
-    /// How queries are sent.
-    pub verb: Verb,
-    /// Whether answers to queries are asked for in gzip.
-    pub gzip: bool,
-    /// Sent with every request.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// Holds a bearer token; read again when it changes.
-    pub token_file: Option<PathBuf>,
-    /// Holds the authorities to trust, PEM, instead of the system's; read again when it changes.
-    pub ca_file: Option<PathBuf>,
-    /// Client certificate and key, PEM; read again when they change.
-    pub client_pair: Option<(PathBuf, PathBuf)>,
-    /// Kubernetes' ways of access; read again when they change.
-    pub auth: Option<KubernetesAuth>,
-    /// The proxies of the environment; a kubeconfig's own comes before them.
-    pub proxies: Proxies,
-    /// Longest time for a query; the deadline of a request can only shorten it.
-    pub timeout: Duration,
-    /// How large answers to queries may be.
-    pub answers: AnswerLimits,
-    /// What one listing of series may take in memory, in bytes: the distinct names with the names of their labels.
-    pub listing: usize,
-}
-
-/// How large answers to queries may be, in bytes; what comes out of compression counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AnswerLimits {
-    /// One answer.
-    pub one: usize,
-    /// All that are under way, until the API's answers are made of them: at least twice what one may have. The memory
-    /// that this takes is about six times as much.
-    pub all: usize,
-}
-
-impl Default for AnswerLimits {
-    /// What the memory of the manifests, 128 MiB, has room for.
-    fn default() -> AnswerLimits {
-        AnswerLimits { one: 6 << 20, all: 12 << 20 }
-    }
-}
-
-impl PrometheusSettings {
-    /// A Prometheus asked by GET, without credentials, over TLS by the machine's authorities, directly; in gzip over TLS.
-    pub fn new(url: Url) -> PrometheusSettings {
-        PrometheusSettings {
-            gzip: gzip_pays(&url),
-            url,
-            verb: Verb::Get,
-            headers: Vec::new(),
-            token_file: None,
-            ca_file: None,
-            client_pair: None,
-            auth: None,
-            proxies: Proxies::default(),
-            timeout: Duration::from_secs(30),
-            answers: AnswerLimits::default(),
-            listing: LARGEST_LISTING,
-        }
-    }
-}
-
-/// Where Kubernetes' clients have certificates and credentials from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KubernetesAuth {
-    /// A kubeconfig.
-    Kubeconfig(PathBuf),
-    /// The folder of a pod's service account, with `token` and `ca.crt`.
-    ServiceAccount(PathBuf),
-}
-
-/// An HTTP method for queries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verb {
-    /// Parameters in the URL, or in the body of a POST where that would be too long.
-    Get,
-    /// Parameters in the body.
-    Post,
-}
 
 /// A Prometheus.
 pub struct Prometheus {
@@ -225,12 +144,6 @@ impl MetricSource for Prometheus {
     }
 }
 
-/// Whether answers to queries are asked for in gzip unless told otherwise: over TLS alone. Without it the server is near,
-/// and an answer of 100 pods takes Prometheus 0.6 ms to compress, more than all the rest of its work for it.
-pub(crate) fn gzip_pays(url: &Url) -> bool {
-    url.scheme() == "https"
-}
-
 /// An endpoint of the API below a base URL, whose parameters it keeps; its user is sent as a header.
 fn endpoint(base: &Url, path: &str) -> Url {
     let mut url = base.clone();
@@ -245,15 +158,6 @@ fn unix_seconds(time: SystemTime) -> String {
     let text = format!("{}.{:03}", millis / 1000, millis % 1000);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
-
-/// What the `http` crate takes, with a reserve for the name that may stand for the host.
-const LONGEST_URL: usize = u16::MAX as usize - 1 - 512;
-/// A hundred thousand distinct names with fifteen labels each.
-pub(crate) const LARGEST_LISTING: usize = 32 << 20;
-/// As errors and `--help` name them.
-const LARGEST_ANSWER_FLAG: &str = "--prometheus-max-answer-bytes";
-const LARGEST_ANSWERS_FLAG: &str = "--prometheus-max-answers-bytes";
-const LARGEST_LISTING_FLAG: &str = "--prometheus-max-listing-bytes";
 
 #[cfg(test)]
 mod tests {

@@ -10,8 +10,9 @@ use http::header::ACCEPT_ENCODING;
 use reqwest::{Response, StatusCode, Url};
 
 use super::client::Client;
+use super::redirect::{self, LONGEST_URL};
+use super::settings::{PrometheusSettings, Verb};
 use super::unreached::{Peer, within};
-use super::{LONGEST_URL, PrometheusSettings, Verb, redirect};
 use crate::source::{SourceError, SourceErrorClass};
 
 /// Asks one Prometheus.

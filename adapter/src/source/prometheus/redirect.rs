@@ -3,8 +3,6 @@
 use http::header::LOCATION;
 use reqwest::{Response, StatusCode, Url};
 
-use super::LONGEST_URL;
-
 /// The target of a redirect; `None` for any other answer.
 pub(super) fn target(response: &Response) -> Option<&str> {
     match response.status() {
@@ -55,6 +53,9 @@ pub(super) fn without_parameters(url: &Url) -> String {
     let _ = (url.set_username(""), url.set_password(None));
     url.to_string()
 }
+
+/// What the `http` crate takes, with a reserve for the name that may stand for the host.
+pub(super) const LONGEST_URL: usize = u16::MAX as usize - 1 - 512;
 
 #[cfg(test)]
 mod tests {

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{AnswerLimits, LARGEST_ANSWER_FLAG, LARGEST_ANSWERS_FLAG};
+use super::settings::{AnswerLimits, LARGEST_ANSWER_FLAG, LARGEST_ANSWERS_FLAG};
 use crate::source::{SourceError, SourceErrorClass};
 
 /// What the metrics say of the room.

@@ -16,8 +16,9 @@ use tokio::sync::mpsc;
 use super::answer::{check, check_beside_data, is_compressed};
 use super::failure::{LONGEST_ERROR, failure, no_answer, unavailable};
 use super::frame::{FrameSeed, OrNull, Part};
+use super::settings::LARGEST_LISTING_FLAG;
 use super::text::Text;
-use super::{LARGEST_LISTING_FLAG, transport};
+use super::unreached::broken_off as transport;
 use crate::source::{Listing, SourceError};
 
 /// Reads the listing out of a response.

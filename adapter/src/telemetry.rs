@@ -8,6 +8,7 @@ mod route;
 mod rules;
 mod server;
 mod source;
+mod time;
 
 #[cfg(test)]
 mod tests;
@@ -17,7 +18,9 @@ use std::time::{Duration, SystemTime};
 
 use apiservice::accept::Stats;
 use apiservice::audit::AuditStats;
+use apiservice::authz::Decision;
 use apiservice::review::ReviewStats;
+use apiservice::server::{Authentication, Exchange, Kind, Observer};
 use engine::Engine;
 use prometheus::{
     Encoder as _, Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder,
@@ -27,6 +30,7 @@ use self::registrar::{LATENCIES, Registrar};
 use self::rules::RuleMetrics;
 use self::server::ServerMetrics;
 use self::source::SourceMetrics;
+use self::time::unix_seconds;
 use crate::source::prometheus::AnswerStats;
 use crate::values::DropReason;
 use ::rules::catalog::Catalog;
@@ -262,6 +266,24 @@ impl Telemetry {
     }
 }
 
+impl Observer for Telemetry {
+    fn in_flight(&self, kind: Kind, count: usize) {
+        self.server.in_flight(kind, count);
+    }
+
+    fn authenticated(&self, outcome: Authentication, certificate_left: Option<Duration>) {
+        self.server.authenticated(outcome, certificate_left);
+    }
+
+    fn authorized(&self, decision: Option<&Decision>) {
+        self.server.authorized(decision);
+    }
+
+    fn answered(&self, exchange: &Exchange<'_>) {
+        self.server.answered(exchange);
+    }
+}
+
 /// Steps of a request that may find nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
@@ -291,8 +313,4 @@ impl Step {
             Step::Value => "value",
         }
     }
-}
-
-fn unix_seconds(time: SystemTime) -> f64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |elapsed| elapsed.as_secs_f64())
 }

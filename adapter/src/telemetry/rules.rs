@@ -9,7 +9,7 @@ use rules::catalog::{Catalog, RuleYield};
 use rules::{RuleId, RuleSet, Section};
 
 use super::registrar::{ROUGH_LATENCIES, Registrar};
-use super::unix_seconds;
+use super::time::unix_seconds;
 use crate::source::SourceErrorClass;
 
 /// Handles on the metrics of rules. Each rule is a label value, by its place in the file.

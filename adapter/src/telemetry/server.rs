@@ -12,7 +12,6 @@ use apiservice::review::{Caller, ReviewStats};
 use apiservice::server::{Authentication, Exchange, Kind, Observer};
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-use super::Telemetry;
 use super::registrar::{LATENCIES, Registrar};
 use super::route::{CODES, ROUTES, Route, code};
 
@@ -158,9 +157,9 @@ impl ServerMetrics {
     }
 }
 
-impl Observer for Telemetry {
+impl Observer for ServerMetrics {
     fn in_flight(&self, kind: Kind, count: usize) {
-        self.server.in_flight.with_label_values(&[kind_name(kind)]).set(count as i64);
+        self.in_flight.with_label_values(&[kind_name(kind)]).set(count as i64);
     }
 
     fn authenticated(&self, outcome: Authentication, certificate_left: Option<Duration>) {
@@ -168,9 +167,9 @@ impl Observer for Telemetry {
             Authentication::Success => "success",
             Authentication::Error => "error",
         };
-        self.server.authentication.with_label_values(&[result]).inc();
+        self.authentication.with_label_values(&[result]).inc();
         if let Some(left) = certificate_left {
-            self.server.certificate_seconds.observe(left.as_secs_f64());
+            self.certificate_seconds.observe(left.as_secs_f64());
         }
     }
 
@@ -181,13 +180,13 @@ impl Observer for Telemetry {
             Some(Decision::NoOpinion { .. }) => "no-opinion",
             None => "error",
         };
-        self.server.authorization.with_label_values(&[result]).inc();
+        self.authorization.with_label_values(&[result]).inc();
     }
 
     fn answered(&self, exchange: &Exchange<'_>) {
         let route = Route::of(exchange);
-        self.server.requests.with_label_values(&with(&route, code(exchange.code))).inc();
-        let seconds = self.server.request_seconds.with_label_values(&route.values());
+        self.requests.with_label_values(&with(&route, code(exchange.code))).inc();
+        let seconds = self.request_seconds.with_label_values(&route.values());
         seconds.observe(exchange.took.as_secs_f64());
     }
 }

@@ -5,23 +5,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apiservice::accept::{self, Ended, Limits};
-use apiservice::authn::{Authenticator, AuthnError, Union};
+use apiservice::authn::Union;
 use apiservice::authority::AuthorityError;
 use apiservice::authz::{AlwaysAllowPaths, Authorizer, Chain, MASTERS, PrivilegedGroup};
 use apiservice::discovery::DiscoveryHandle;
 use apiservice::health::{CheckHandle, Health, Scope};
 use apiservice::lifecycle::{Phase, Shutdown, lifecycle};
-use apiservice::review::ReviewStats;
 use apiservice::server::{ApiServer, Observer, RequestLimits};
-use apiservice::tls::{self, NamedCertificate, NamedCertificates, ServingCertificate, TlsError, TlsSettings};
+use apiservice::tls::{self, NamedCertificate, NamedCertificates, TlsError, TlsSettings};
 use futures_util::future::BoxFuture;
 use rules::RuleSet;
 use tokio::sync::watch;
 
 use crate::answer::Answerer;
 use crate::args::AuditConfig;
+use crate::audit::{self, AuditError};
 use crate::cluster::{self, ClusterConfig};
-use crate::objects::Objects;
+use crate::host::{Host, HostError};
 use crate::relist::{CatalogHandle, Changes, RelistSettings, Relister, Snapshot};
 use crate::rule_report::RuleReport;
 use crate::rules_file::{RulesFile, RulesFileError};
@@ -44,9 +44,6 @@ pub enum AppError {
     /// A file of standalone mode could not be made.
     #[error(transparent)]
     Standalone(#[from] AuthorityError),
-    /// The authority for client certificates is not usable.
-    #[error("client certificates cannot be checked: {0}")]
-    ClientAuthority(#[from] AuthnError),
     /// The address could not be listened on.
     #[error("cannot listen on {address}: {cause}")]
     Listen {
@@ -55,12 +52,12 @@ pub enum AppError {
         /// The operating system's reason.
         cause: std::io::Error,
     },
-    /// The Kubernetes API cannot be asked at all.
-    #[error("{0}")]
-    Cluster(String),
+    /// What gives objects and callers is not usable.
+    #[error(transparent)]
+    Host(#[from] HostError),
     /// The audit log could not be set up.
-    #[error("{0}")]
-    Audit(String),
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// The metric source could not be set up.
     #[error("the metric source cannot be used: {0}")]
     Source(String),
@@ -111,24 +108,6 @@ pub enum HostConfig {
     Cluster(Box<ClusterConfig>),
 }
 
-/// What the server needs of its surroundings.
-pub struct Host {
-    /// The objects.
-    pub objects: Arc<dyn Objects>,
-    /// Tells when their kinds have changed.
-    pub kinds_changed: watch::Receiver<()>,
-    /// What must have happened before the first listing makes sense.
-    pub ready: BoxFuture<'static, ()>,
-    /// Who is asking, in the order in which they are asked.
-    pub authenticators: Vec<Arc<dyn Authenticator>>,
-    /// Who decides, besides what every server decides by itself.
-    pub authorizers: Vec<Arc<dyn Authorizer>>,
-    /// What becomes of the questions that they ask about callers, by kind.
-    pub reviews: Vec<(&'static str, Arc<ReviewStats>)>,
-    /// What to serve with.
-    pub certificate: Arc<ServingCertificate>,
-}
-
 /// Runs until a signal ends it.
 ///
 /// # Errors
@@ -151,7 +130,7 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
         leave_delay,
         telemetry,
     } = parts;
-    let audit = audit.map(crate::audit::open).transpose()?;
+    let audit = audit.map(audit::open).transpose()?;
     let (audit, audit_stats) = audit.unzip();
     if let Some(stats) = audit_stats {
         telemetry.watch_audit(stats);
@@ -170,7 +149,9 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
     let (publish, follow) = watch::channel(Arc::clone(&rules));
     let (host, standalone) = match host {
         HostConfig::Standalone(standalone) => (standalone.host(Arc::clone(&source))?, Some(standalone)),
-        HostConfig::Cluster(config) => (cluster::join(*config, &follow, &health, &mut tasks).await?, None),
+        HostConfig::Cluster(config) => {
+            (cluster::join(*config, POLL, &follow, &health, &mut tasks).await?, None)
+        }
     };
     let Host { objects, kinds_changed, ready, authenticators, authorizers, reviews, certificate } = host;
     for (kind, stats) in reviews {
@@ -274,6 +255,6 @@ async fn stop_being_ready(shutdown: Shutdown, staying: CheckHandle) {
 }
 
 /// How often files are looked at.
-pub(crate) const POLL: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_secs(5);
 /// How long the first listing waits for the source.
 const LONGEST_START: Duration = Duration::from_secs(30);

@@ -1,22 +1,41 @@
 //! The audit log as the command line asks for it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use apiservice::audit::{Audit, AuditLog, AuditStats, Policy, Target};
 use serve::files;
 
-use crate::app::AppError;
 use crate::args::AuditConfig;
+
+/// Why the audit log cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// The policy cannot be read, or says something else.
+    #[error("the audit policy {} cannot be used: {cause}", .path.display())]
+    Policy {
+        /// The policy.
+        path: PathBuf,
+        /// Why.
+        cause: String,
+    },
+    /// The log cannot be opened.
+    #[error("the audit log {place} cannot be opened: {cause}")]
+    Log {
+        /// The file, or standard output.
+        place: String,
+        /// The operating system's reason.
+        cause: std::io::Error,
+    },
+}
 
 /// Reads the policy and opens the log.
 ///
 /// # Errors
 /// A policy that cannot be used, a log that cannot be opened.
-pub fn open(config: AuditConfig) -> Result<(Arc<Audit>, Arc<AuditStats>), AppError> {
+pub fn open(config: AuditConfig) -> Result<(Arc<Audit>, Arc<AuditStats>), AuditError> {
     let AuditConfig { policy: path, target } = config;
-    let unusable = |cause: String| {
-        AppError::Audit(format!("the audit policy {} cannot be used: {cause}", path.display()))
-    };
+    let unusable = |cause: String| AuditError::Policy { path: path.clone(), cause };
     let text = files::read_text(&path, LARGEST_POLICY).map_err(|error| unusable(error.to_string()))?;
     let policy = Policy::parse(&text).map_err(unusable)?;
     if policy.asks_for_bodies() {
@@ -28,8 +47,7 @@ pub fn open(config: AuditConfig) -> Result<(Arc<Audit>, Arc<AuditStats>), AppErr
         Target::Stdout => "standard output".to_owned(),
         Target::File { path, .. } => path.display().to_string(),
     };
-    let log = AuditLog::open(target)
-        .map_err(|error| AppError::Audit(format!("the audit log {place} cannot be opened: {error}")))?;
+    let log = AuditLog::open(target).map_err(|cause| AuditError::Log { place, cause })?;
     let stats = log.stats();
     Ok((Arc::new(Audit::new(policy, log)), stats))
 }

@@ -22,7 +22,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::watch;
 
-use crate::app::{AppError, Host};
+use crate::host::{Host, HostError};
 use crate::objects::scraped::ScrapedObjects;
 use crate::source::MetricSource;
 
@@ -65,7 +65,7 @@ impl Standalone {
     ///
     /// # Errors
     /// The files made for it cannot be used.
-    pub fn host(&self, source: Arc<dyn MetricSource>) -> Result<Host, AppError> {
+    pub fn host(&self, source: Arc<dyn MetricSource>) -> Result<Host, HostError> {
         let serving = CertificateSource::Files { certificate: self.certificate(), key: self.key() };
         let authorities = Authorities::from_pem(self.authority.certificate().as_bytes())?;
         let authorities = Arc::new(ArcSwapOption::from_pointee(authorities));

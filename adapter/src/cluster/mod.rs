@@ -24,7 +24,7 @@ use rules::resource::Kind;
 use tokio::sync::watch;
 
 use self::identity::Identity;
-use crate::app::{AppError, Host, POLL};
+use crate::host::{Host, HostError};
 use crate::kubeconfig;
 use crate::objects::mapping::RestMapping;
 use crate::objects::watched::{State, WatchedObjects};
@@ -101,16 +101,17 @@ pub enum ServingConfig {
     Published(Identity),
 }
 
-/// Joins a cluster: starts what follows it, and gives what the server needs of it.
+/// Joins a cluster: starts what follows it, and gives what the server needs of it. Files are looked at every `poll`.
 ///
 /// # Errors
 /// Files that cannot be used. An API that does not answer is no error.
 pub async fn join(
     config: ClusterConfig,
+    poll: Duration,
     rules: &watch::Receiver<Arc<RuleSet>>,
     health: &Health,
     tasks: &mut Tasks,
-) -> Result<Host, AppError> {
+) -> Result<Host, HostError> {
     let lister = client(config.lister_kubeconfig.as_ref()).await?;
 
     let mapping = Arc::new(RestMapping::default());
@@ -138,7 +139,7 @@ pub async fn join(
         let _ = first_kinds.changed().await;
     };
     let (authenticators, token_reviews) =
-        authenticators(config.authentication, config.reviews, health, tasks).await?;
+        authenticators(config.authentication, poll, config.reviews, health, tasks).await?;
     let AuthorizationConfig { kubeconfig, allowed_ttl, denied_ttl } = config.authorization;
     let client = client(kubeconfig.as_ref()).await?;
     let authorizer = AccessReviews::new(client, allowed_ttl, denied_ttl, config.reviews);
@@ -219,10 +220,11 @@ fn core(plural: &str, kind: &str, namespaced: bool) -> Kind {
 /// In upstream's order: front proxy, client certificate, token.
 async fn authenticators(
     config: AuthenticationConfig,
+    poll: Duration,
     reviews: ReviewLimits,
     health: &Health,
     tasks: &mut Tasks,
-) -> Result<(Vec<Arc<dyn Authenticator>>, Arc<ReviewStats>), AppError> {
+) -> Result<(Vec<Arc<dyn Authenticator>>, Arc<ReviewStats>), HostError> {
     let client = client(config.kubeconfig.as_ref()).await?;
     let (front_proxy, client_authorities) = (FrontProxyHandle::default(), AuthoritiesHandle::default());
     let mut from_cluster = ClusterAuthentication {
@@ -237,7 +239,7 @@ async fn authenticators(
             handle.store(Some(Arc::new(given.settings(authorities))));
             warn_if_clients_are_proxies(&handle, &clients);
         };
-        tasks.spawn("front proxy authorities", follow_authorities(path, POLL, store)?);
+        tasks.spawn("front proxy authorities", follow_authorities(path, poll, store)?);
     }
     if let Some(path) = config.client_ca_file {
         from_cluster.client_authorities = None;
@@ -246,7 +248,7 @@ async fn authenticators(
             handle.store(Some(Arc::new(authorities)));
             warn_if_clients_are_proxies(&proxies, &handle);
         };
-        tasks.spawn("client authorities", follow_authorities(path, POLL, store)?);
+        tasks.spawn("client authorities", follow_authorities(path, poll, store)?);
     }
     if config.skip_lookup {
         tracing::info!("the authentication settings of the cluster are not looked up");
@@ -280,18 +282,18 @@ impl FrontProxyConfig {
 
 /// A client by a kubeconfig, or by the account of the pod that this runs in. `KUBECONFIG` and a person's own kubeconfig are
 /// never picked up: which cluster is meant must be said.
-async fn client(kubeconfig: Option<&PathBuf>) -> Result<kube::Client, AppError> {
+async fn client(kubeconfig: Option<&PathBuf>) -> Result<kube::Client, HostError> {
     let mut config = match kubeconfig {
         Some(path) => {
             let unusable = |error: &dyn std::fmt::Display| {
-                AppError::Cluster(format!("the kubeconfig {} is not usable: {error}", path.display()))
+                HostError::Cluster(format!("the kubeconfig {} is not usable: {error}", path.display()))
             };
             let read = kubeconfig::read(path).map_err(|error| unusable(&error))?;
             let config = kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await;
             config.map_err(|error| unusable(&error))?
         }
         None => kube::Config::incluster().map_err(|error| {
-            AppError::Cluster(format!(
+            HostError::Cluster(format!(
                 "expected to run in a pod with a service account, or --lister-kubeconfig, --authentication-kubeconfig and \
                  --authorization-kubeconfig, or --standalone: {error}"
             ))
@@ -300,7 +302,7 @@ async fn client(kubeconfig: Option<&PathBuf>) -> Result<kube::Client, AppError> 
     // Whoever asks retries by itself, each within its own limits.
     config.default_retry = false;
     kube::Client::try_from(config)
-        .map_err(|error| AppError::Cluster(format!("no client for the Kubernetes API can be made: {error}")))
+        .map_err(|error| HostError::Cluster(format!("no client for the Kubernetes API can be made: {error}")))
 }
 
 #[cfg(test)]

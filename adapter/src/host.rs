@@ -1,0 +1,44 @@
+//! What the server needs of its surroundings: a cluster, or this machine alone.
+
+use std::sync::Arc;
+
+use apiservice::authn::{Authenticator, AuthnError};
+use apiservice::authz::Authorizer;
+use apiservice::review::ReviewStats;
+use apiservice::tls::{ServingCertificate, TlsError};
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+
+use crate::objects::Objects;
+
+/// What the server needs of its surroundings.
+pub struct Host {
+    /// The objects.
+    pub objects: Arc<dyn Objects>,
+    /// Tells when their kinds have changed.
+    pub kinds_changed: watch::Receiver<()>,
+    /// What must have happened before the first listing makes sense.
+    pub ready: BoxFuture<'static, ()>,
+    /// Who is asking, in the order in which they are asked.
+    pub authenticators: Vec<Arc<dyn Authenticator>>,
+    /// Who decides, besides what every server decides by itself.
+    pub authorizers: Vec<Arc<dyn Authorizer>>,
+    /// What becomes of the questions that they ask about callers, by kind.
+    pub reviews: Vec<(&'static str, Arc<ReviewStats>)>,
+    /// What to serve with.
+    pub certificate: Arc<ServingCertificate>,
+}
+
+/// Why the surroundings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The serving certificate is not usable.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The authority for client certificates is not usable.
+    #[error("client certificates cannot be checked: {0}")]
+    ClientAuthority(#[from] AuthnError),
+    /// The Kubernetes API cannot be asked at all.
+    #[error("{0}")]
+    Cluster(String),
+}

@@ -18,9 +18,9 @@ use rules::RuleSet;
 use tokio::sync::watch;
 
 use crate::answer::Answerer;
-use crate::args::AuditConfig;
 use crate::audit::{self, AuditError};
 use crate::cluster::{self, ClusterConfig};
+use crate::config::AuditConfig;
 use crate::host::{Host, HostError};
 use crate::relist::{CatalogHandle, Changes, RelistSettings, Relister, Snapshot};
 use crate::rule_report::RuleReport;

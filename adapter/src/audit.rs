@@ -6,7 +6,7 @@ use std::sync::Arc;
 use apiservice::audit::{Audit, AuditLog, AuditStats, Policy, Target};
 use serve::files;
 
-use crate::args::AuditConfig;
+use crate::config::AuditConfig;
 
 /// Why the audit log cannot be set up.
 #[derive(Debug, thiserror::Error)]

@@ -1,11 +1,12 @@
 //! What the program does for each command.
 
 mod check;
+mod exit_status;
 mod serve;
 
 use std::process::ExitCode;
 
-use crate::args::{Command, Config};
+use crate::config::{Command, Config};
 use crate::logging;
 
 /// Runs the command; the exit status says how it ended.
@@ -20,6 +21,3 @@ pub fn run(config: Config) -> ExitCode {
         Command::Check(files) => check::run(&files),
     }
 }
-
-/// A configuration that cannot be used: `EX_USAGE`.
-const UNUSABLE: u8 = 64;

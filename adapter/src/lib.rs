@@ -10,6 +10,7 @@ pub mod args;
 pub mod audit;
 pub mod cluster;
 pub mod commands;
+pub mod config;
 pub mod host;
 pub mod kubeconfig;
 pub mod logging;

@@ -6,14 +6,7 @@ use std::time::Duration;
 use apiservice::audit::{Rotation, Target};
 use clap::Args;
 
-/// Where requests are recorded and which.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AuditConfig {
-    /// The policy, `audit.k8s.io/v1`.
-    pub policy: PathBuf,
-    /// Where events go.
-    pub target: Target,
-}
+use crate::config::AuditConfig;
 
 /// Flags of the audit log.
 #[derive(Debug, Args)]

@@ -9,114 +9,11 @@ mod raw;
 mod upstream;
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
 
-use apiservice::accept::Limits;
-use apiservice::server::RequestLimits;
-use apiservice::tls::{NamedCertificate, TlsSettings};
 use clap::{CommandFactory as _, Parser as _};
-use engine::scrape::{ScrapeConfig, Target};
 
-use crate::cluster::ClusterConfig;
-use crate::logging;
-use crate::source::prometheus::PrometheusSettings;
+use crate::config::Config;
 use raw::Raw;
-
-pub use audit::AuditConfig;
-
-/// A validated command line.
-#[derive(Debug)]
-pub struct Config {
-    /// What to do.
-    pub command: Command,
-    /// How to log.
-    pub logging: Logging,
-    /// Flags that were given and have no effect here, and why.
-    pub notices: Vec<String>,
-}
-
-/// What the program does.
-#[derive(Debug)]
-pub enum Command {
-    /// Serve the APIs.
-    Serve(Box<Serve>),
-    /// Load rule files and say what is wrong with them.
-    Check(Vec<PathBuf>),
-}
-
-/// How to serve.
-#[derive(Debug)]
-pub struct Serve {
-    /// The rule file.
-    pub rules: PathBuf,
-    /// Whether a rule file with any fault is refused whole.
-    pub strict_rules: bool,
-    /// Where samples come from.
-    pub source: SourceConfig,
-    /// How often series are listed.
-    pub relist_interval: Duration,
-    /// How far back a listing looks; the interval when not given.
-    pub max_age: Duration,
-    /// Whose objects and callers.
-    pub host: HostChoice,
-    /// Where to listen.
-    pub address: SocketAddr,
-    /// How TLS is spoken.
-    pub tls: TlsSettings,
-    /// Certificates for names that clients may call, besides the one for all.
-    pub named_certificates: Vec<NamedCertificate>,
-    /// Paths that anybody may use.
-    pub always_allow: Vec<String>,
-    /// Which requests are recorded, and where; `None` records none.
-    pub audit: Option<AuditConfig>,
-    /// Limits on connections, and the time for requests under way when draining.
-    pub accept: Limits,
-    /// Limits on requests.
-    pub requests: RequestLimits,
-    /// How long to serve after the signal to end.
-    pub shutdown_delay: Duration,
-}
-
-/// Whose objects and callers.
-#[derive(Debug)]
-pub enum HostChoice {
-    /// Nobody's: no Kubernetes API.
-    Standalone {
-        /// Where the files for callers go; a temporary folder when not given.
-        dir: Option<PathBuf>,
-    },
-    /// A cluster's.
-    Cluster(Box<ClusterConfig>),
-}
-
-/// Where samples come from.
-#[derive(Debug)]
-pub enum SourceConfig {
-    /// A Prometheus.
-    Prometheus(Box<PrometheusSettings>),
-    /// The engine in this process.
-    Embedded {
-        /// What to scrape.
-        targets: Vec<Target>,
-        /// How to scrape.
-        scrape: ScrapeConfig,
-        /// How long samples are kept.
-        retention: Duration,
-        /// Scrapes of every target before the first listing.
-        ready_rounds: u64,
-    },
-}
-
-/// How to log.
-#[derive(Debug, Clone, Copy)]
-pub struct Logging {
-    /// The form of a line.
-    pub format: logging::Format,
-    /// klog's `--v`.
-    pub verbosity: i32,
-}
 
 /// Why there is no configuration.
 #[derive(Debug)]

@@ -16,7 +16,7 @@ use reqwest::Url;
 
 use super::audit::AuditFlags;
 use super::cluster::{ClusterFlags, entries};
-use super::{Command, Config, HostChoice, Logging, Serve, SourceConfig};
+use crate::config::{Command, Config, HostChoice, Logging, Serve, SourceConfig};
 use crate::logging;
 use crate::source::prometheus::{
     AnswerLimits, KubernetesAuth, LARGEST_LISTING, PrometheusSettings, Proxies, Verb, gzip_pays,

@@ -1,4 +1,12 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use apiservice::accept::Limits;
+use apiservice::server::RequestLimits;
+
 use super::*;
+use crate::config::{Command, HostChoice, Serve, SourceConfig};
+use crate::logging;
 
 fn arguments(text: &str) -> Vec<OsString> {
     text.split_whitespace().map(OsString::from).collect()

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::UNUSABLE;
+use super::exit_status::UNUSABLE;
 use crate::rules_file::RulesFile;
 
 /// Prints a line for each valid file, with what it hardly means, and every fault of each that is not valid.

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use engine::EngineConfig;
 use futures_util::FutureExt as _;
 
-use super::UNUSABLE;
+use super::exit_status::UNUSABLE;
 use crate::app::{self, AppError, HostConfig, Parts};
-use crate::args::{HostChoice, Serve, SourceConfig};
+use crate::config::{HostChoice, Serve, SourceConfig};
 use crate::relist::RelistSettings;
 use crate::rules_file::{RulesFile, log_findings};
 use crate::source::embedded::Embedded;

@@ -1,4 +1,4 @@
-//! What the program is told to do: a validated command line.
+//! The configuration of the program: a validated command line.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

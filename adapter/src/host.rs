@@ -1,4 +1,4 @@
-//! What the server needs of its surroundings: a cluster, or this machine alone.
+//! The host of the server, a cluster or this machine alone: its objects, its callers, its certificate.
 
 use std::sync::Arc;
 

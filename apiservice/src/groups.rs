@@ -1,4 +1,4 @@
-//! What is served: API groups, their versions and resources.
+//! The served API groups, their versions and resources.
 
 /// An API group as it is served.
 #[derive(Debug, Clone, PartialEq, Eq)]

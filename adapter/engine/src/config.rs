@@ -1,4 +1,4 @@
-//! Bounds of an engine.
+//! Limits of an engine: how far back it looks, how much it keeps, how much a query may read.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Why a query has no value.
+//! Errors of queries.
 
 /// Why a query has no value.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

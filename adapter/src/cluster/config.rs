@@ -1,4 +1,4 @@
-//! How to serve in a cluster.
+//! Settings for serving in a cluster.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Times as metrics show them.
+//! Times as values of metrics, in seconds since 1970.
 
 use std::time::SystemTime;
 

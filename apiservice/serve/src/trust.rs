@@ -1,4 +1,4 @@
-//! How far a caller is known.
+//! How far the client of a connection is verified.
 
 /// How far the caller of a connection is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

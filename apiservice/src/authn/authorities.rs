@@ -1,4 +1,4 @@
-//! Certificate authorities, and whom the client certificates name that they signed.
+//! Certificate authorities, and the users that their client certificates name.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

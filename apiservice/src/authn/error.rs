@@ -1,4 +1,4 @@
-//! Why a credential does not count.
+//! Errors of authentication.
 
 /// Why a credential that was shown does not count.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,4 +1,4 @@
-//! What every answer is.
+//! The trait of objects that can be a whole answer.
 
 use serde::Serialize;
 

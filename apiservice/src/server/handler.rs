@@ -1,4 +1,4 @@
-//! What a program supplies: the answers to requests below the served group-versions.
+//! The interface to the program: a request below a served group-version, and its answer.
 
 use std::sync::Arc;
 use std::time::Instant;

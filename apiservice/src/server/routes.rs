@@ -1,4 +1,4 @@
-//! What lies behind the gate: `apis` answers what is below `/apis`, `paths` the rest.
+//! The routes behind the gate: `apis` answers paths below `/apis`, `paths` all others.
 
 use std::sync::Arc;
 use std::time::SystemTime;

@@ -1,4 +1,4 @@
-//! Which model is served, and what computes it.
+//! Settings of the model: its source, its backend, its device.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;

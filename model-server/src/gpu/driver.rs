@@ -1,4 +1,4 @@
-//! What is asked of a GPU's driver.
+//! The interface to a GPU's driver.
 
 use super::error::GpuError;
 use super::reading::Memory;

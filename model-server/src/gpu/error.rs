@@ -1,4 +1,4 @@
-//! Why a GPU cannot be read.
+//! Errors of reading a GPU, by class.
 
 /// Why a GPU cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

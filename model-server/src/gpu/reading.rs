@@ -1,4 +1,4 @@
-//! What is known of a device.
+//! Readings of a device.
 
 /// A device's memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Responses of JSON.
+//! JSON responses.
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};

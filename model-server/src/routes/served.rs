@@ -1,4 +1,4 @@
-//! What the handlers share.
+//! State and settings that the handlers share.
 
 use std::sync::Arc;
 use std::time::Duration;

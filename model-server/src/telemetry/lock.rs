@@ -1,4 +1,4 @@
-//! Locks on what is counted.
+//! Locks on metrics, which stay usable after a panic.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,4 +1,4 @@
-//! Time in slots, of which a trailing window is made.
+//! Numbers of the slots of time that a trailing window consists of.
 
 use std::time::Duration;
 

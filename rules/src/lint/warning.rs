@@ -1,4 +1,4 @@
-//! What the lints find.
+//! Warnings of the lints.
 
 use std::fmt;
 

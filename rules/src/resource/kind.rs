@@ -1,4 +1,4 @@
-//! What kinds of objects and their resources are called.
+//! Names of kinds and resources.
 
 use std::fmt;
 

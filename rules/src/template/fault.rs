@@ -1,4 +1,4 @@
-//! What is wrong with a template, and where.
+//! Faults of a template, with their places.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! What templates may use: the data that upstream gives them.
+//! The fields that templates may use, as upstream names them.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! Go's quotes for texts and characters.
+//! Go's quotes around texts and characters.
 
 use std::sync::LazyLock;
 

@@ -1,4 +1,4 @@
-//! The nodes of a tree.
+//! Nodes of a YAML tree, each with its place.
 
 use std::borrow::Cow;
 

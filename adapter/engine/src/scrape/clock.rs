@@ -1,4 +1,4 @@
-//! The time that samples carry.
+//! The current time as samples carry it, in milliseconds since 1970.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,4 +1,4 @@
-//! Bounds of scraping.
+//! Limits of scraping.
 
 use std::time::Duration;
 

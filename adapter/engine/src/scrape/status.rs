@@ -1,4 +1,4 @@
-//! How scraping goes.
+//! The status of a target.
 
 use super::target::Target;
 

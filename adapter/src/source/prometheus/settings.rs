@@ -1,4 +1,4 @@
-//! How to reach a Prometheus.
+//! Settings of a Prometheus source.
 
 use std::path::PathBuf;
 use std::time::Duration;

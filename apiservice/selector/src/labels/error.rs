@@ -1,4 +1,4 @@
-//! Why a selector is refused.
+//! The error of a selector that cannot be parsed.
 
 /// Why a text is no selector, in apimachinery's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

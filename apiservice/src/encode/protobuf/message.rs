@@ -1,4 +1,4 @@
-//! The fields of a message.
+//! Protobuf messages, written field by field.
 
 use std::fmt::{Display, Write as _};
 

@@ -1,4 +1,4 @@
-//! The row that a body becomes.
+//! The row of numbers that a body holds.
 
 /// Features in the order of the body.
 #[derive(Debug, PartialEq)]

@@ -1,4 +1,4 @@
-//! What is measured, and how long.
+//! The command line of the benchmark.
 
 use std::time::Duration;
 

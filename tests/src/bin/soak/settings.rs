@@ -1,4 +1,4 @@
-//! How long, and how much.
+//! The command line of the soak.
 
 use std::time::Duration;
 

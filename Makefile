@@ -17,8 +17,8 @@ programs:
 images:
 	scripts/images
 
-demo: programs
-	target/release/demo
+demo:
+	scripts/demo
 
 test:
 	scripts/test

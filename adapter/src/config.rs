@@ -32,6 +32,8 @@ pub enum Command {
     Serve(Box<Serve>),
     /// Load rule files and say what is wrong with them.
     Check(Vec<PathBuf>),
+    /// Print a text: completion for a shell, or a page of the manual.
+    Print(String),
 }
 
 /// How to serve.

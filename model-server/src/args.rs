@@ -29,7 +29,17 @@ pub struct CommandLine {
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
     /// Check the flags, load the model, execute it once on made-up input, say what it is, and end: serve nothing.
-    Check(Flags),
+    Check(Box<Flags>),
+    /// Print what makes a shell complete the program's flags: source <(model-server completion bash).
+    Completion {
+        /// The shell.
+        shell: manual::Shell,
+    },
+    /// Print the program's page of the manual, or that of one of its commands: model-server man | man -l -.
+    Man {
+        /// The command.
+        command: Option<String>,
+    },
 }
 
 /// All flags, as text: so that every fault can be told at once.

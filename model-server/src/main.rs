@@ -1,9 +1,10 @@
 //! The model server's program.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser as _};
 use model_server::app::{self, AppError};
 use model_server::args::{Command, CommandLine};
 use model_server::config::{Config, LogFormat};
@@ -21,7 +22,19 @@ fn main() -> ExitCode {
         }
     };
     let (checking, flags) = match command {
-        Some(Command::Check(flags)) => (true, flags),
+        Some(Command::Check(flags)) => (true, *flags),
+        Some(Command::Completion { shell }) => {
+            return print(&manual::completion(CommandLine::command(), shell));
+        }
+        Some(Command::Man { command }) => {
+            return match manual::page(CommandLine::command(), command.as_deref()) {
+                Ok(page) => print(&page),
+                Err(unknown) => {
+                    eprintln!("model-server: {unknown}");
+                    ExitCode::from(BAD_USAGE)
+                }
+            };
+        }
         None => (false, flags),
     };
     let config = match Config::parse(flags) {
@@ -41,6 +54,11 @@ fn main() -> ExitCode {
             if matches!(error, AppError::Model(_)) { ExitCode::from(BAD_MODEL) } else { ExitCode::FAILURE }
         }
     }
+}
+
+/// A reader that goes early, as `head` does, is a failure without a message.
+fn print(text: &str) -> ExitCode {
+    std::io::stdout().write_all(text.as_bytes()).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
 }
 
 fn serve(config: Config) -> Result<(), AppError> {

@@ -9,7 +9,7 @@ use apiservice::accept::Limits;
 use apiservice::go_duration;
 use apiservice::server::RequestLimits;
 use apiservice::tls::{NamedCertificate, TlsSettings};
-use clap::{ArgAction, Parser, Subcommand};
+use clap::{ArgAction, CommandFactory as _, Parser, Subcommand};
 use engine::scrape::{ScrapeConfig, Target};
 use http::{HeaderName, HeaderValue};
 use reqwest::Url;
@@ -214,6 +214,16 @@ enum Subcommands {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
+    /// Print what makes a shell complete the program's flags: source <(adapter completion bash).
+    Completion {
+        /// The shell.
+        shell: manual::Shell,
+    },
+    /// Print the program's page of the manual, or that of one of its commands: adapter man | man -l -.
+    Man {
+        /// The command.
+        command: Option<String>,
+    },
 }
 
 impl Raw {
@@ -222,6 +232,13 @@ impl Raw {
         let logging = Logging { format: self.log_format, verbosity: self.verbosity };
         let command = match self.command {
             Some(Subcommands::Check { files }) => Command::Check(files),
+            Some(Subcommands::Completion { shell }) => {
+                Command::Print(manual::completion(Raw::command(), shell))
+            }
+            Some(Subcommands::Man { command }) => Command::Print(
+                manual::page(Raw::command(), command.as_deref())
+                    .map_err(|unknown| vec![unknown.to_string()])?,
+            ),
             None => Command::Serve(Box::new(self.serve(notices)?)),
         };
         Ok(Config { command, logging, notices: std::mem::take(notices) })

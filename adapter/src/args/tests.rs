@@ -16,7 +16,7 @@ fn serve(text: &str) -> (Serve, Vec<String>) {
     let config = parse(arguments(text)).unwrap_or_else(|error| panic!("{text}: {error}"));
     match config.command {
         Command::Serve(serve) => (*serve, config.notices),
-        Command::Check(_) => panic!("{text}: not serve"),
+        Command::Check(_) | Command::Print(_) => panic!("{text}: not serve"),
     }
 }
 
@@ -488,4 +488,15 @@ fn where_help_is_found_is_said_once() {
         assert_eq!(text.matches("--help").count(), 1, "{text}");
         assert!(text.ends_with("--help explains every flag\n"), "{text}");
     }
+}
+
+#[test]
+fn completion_and_manual_are_printed_and_hold_the_flags() {
+    for given in ["completion bash", "man", "/adapter man"] {
+        let config = parse(arguments(given)).unwrap_or_else(|error| panic!("{given}: {error}"));
+        let Command::Print(text) = config.command else { panic!("{given}: not print") };
+        assert!(text.replace('\\', "").contains("--prometheus-url"), "{given}: {text}");
+    }
+    assert!(faults("completion csh").contains("[possible values: bash, zsh, fish]"));
+    assert!(faults("man chekc").contains("expected one of the commands check, completion, man"));
 }

@@ -160,6 +160,14 @@ fn the_expressions_of_a_file_share_one_room() {
 }
 
 #[test]
+fn few_expressions_that_are_too_large_are_tried() {
+    let filters = r"{is: '\pL{300}'}, ".repeat(100);
+    let found = faults(&format!("rules: [{{seriesQuery: a, metricsQuery: a, seriesFilters: [{filters}]}}]"));
+    let tried = found.iter().filter(|fault| fault.ends_with(": it needs more than 10485760 bytes compiled"));
+    assert_eq!((found.len(), tried.count()), (100, 3), "{found:?}");
+}
+
+#[test]
 fn aliases_do_not_nest_deeper_than_a_file_may() {
     use std::fmt::Write as _;
     let mut text = String::from("a: &l0 [x]\n");

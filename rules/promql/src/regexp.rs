@@ -45,17 +45,19 @@ pub struct RegexpError {
 }
 
 /// Room for the compiled expressions of one file. Each is bounded by itself, and a line of text makes one of ten
-/// megabytes: a file of a few hundred such lines must not fill the memory.
+/// megabytes: a file of a few hundred such lines must not fill the memory, nor take minutes to be refused.
 #[derive(Debug)]
 pub struct Room {
     whole: usize,
     left: usize,
+    /// What expressions that turn out to be too large may still be tried with. It takes as long as to compile one that fits.
+    trials: usize,
 }
 
 impl Room {
     /// Room for so many bytes.
     pub fn new(bytes: usize) -> Room {
-        Room { whole: bytes, left: bytes }
+        Room { whole: bytes, left: bytes, trials: bytes }
     }
 }
 
@@ -74,17 +76,24 @@ pub fn compile(pattern: &str) -> Result<Regexp, RegexpError> {
 pub fn compile_within(pattern: &str, room: &mut Room) -> Result<Regexp, RegexpError> {
     let Translation { text, names } = translation(pattern, Flags::default())?;
     let refused = |cause| RegexpError { pattern: pattern.to_owned(), cause };
+    let mut tried = 0;
     // How much an expression needs is known only as the step that it fits into.
-    for size in STEPS.into_iter().filter(|size| *size <= room.left) {
+    for size in STEPS.into_iter().filter(|size| *size <= room.left && *size <= room.trials.max(TRIED_ALWAYS))
+    {
+        tried = size;
         match sized(&text, names.len(), size) {
             Err(regex::Error::CompiledTooBig(_)) if size < MAX_COMPILED_SIZE => {}
-            Err(error) => return Err(refused(cause(&error))),
+            Err(error) => {
+                room.trials = room.trials.saturating_sub(tried);
+                return Err(refused(cause(&error)));
+            }
             Ok(regex) => {
                 room.left -= size;
                 return Ok(Regexp::of(regex, pattern, names));
             }
         }
     }
+    room.trials = room.trials.saturating_sub(tried);
     Err(refused(format!("with the expressions before it, it needs more than {} bytes compiled", room.whole)))
 }
 
@@ -195,6 +204,8 @@ fn shortened(pattern: &str) -> String {
 const MAX_COMPILED_SIZE: usize = 10 << 20;
 /// What an expression takes from a [`Room`]: the first of these that it fits into.
 const STEPS: [usize; 5] = [2 << 10, 16 << 10, 128 << 10, 1 << 20, MAX_COMPILED_SIZE];
+/// Small expressions are compiled whatever was tried before them: theirs is not the fault.
+const TRIED_ALWAYS: usize = STEPS[1];
 /// Expressions with fewer groups than this may have the full size.
 const GROUPS_OF_FULL_SIZE: usize = 8;
 /// The depth of what `translate` writes: a group that is repeated in an alternation in a sequence is four levels.

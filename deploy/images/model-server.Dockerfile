@@ -3,7 +3,7 @@
 #   docker build -f deploy/images/model-server.Dockerfile -t model-server:0.1.0 .
 #   docker build -f deploy/images/model-server.Dockerfile -t model-server-cuda:0.1.0 --build-arg FLAVOR=cuda .
 #
-# FLAVOR=cpu serves ONNX. FLAVOR=cuda serves TorchScript too, on a GPU or without one; libtorch makes it 5 GB.
+# FLAVOR=cpu serves ONNX. FLAVOR=cuda serves TorchScript too, on a GPU or without one; libtorch makes it 3.5 GB.
 ARG RUST_IMAGE=docker.io/library/rust:1.95-bookworm
 
 FROM ${RUST_IMAGE} AS build

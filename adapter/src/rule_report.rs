@@ -69,7 +69,12 @@ pub fn why_barren(counts: &RuleYield) -> Option<String> {
     if *metrics > 0 {
         None
     } else if *series == 0 {
-        Some("its series query finds no series".to_owned())
+        // The rule is right more often than what is scraped.
+        Some(
+            "its series query finds no series: no scraped target exports one; with the Prometheus Operator, \
+             serviceMonitorSelector must match the labels of the ServiceMonitor"
+                .to_owned(),
+        )
     } else if *unmapped == 0 && *dropped > 0 {
         Some(format!("its filters or its name drop all of {series} series"))
     } else if *unmapped > 0 {

@@ -1,11 +1,13 @@
 # Thin names for what cargo and the scripts do; each line can be run by hand.
-.PHONY: help programs images demo test cluster bench bench-adapter bench-model soak
+.PHONY: help programs images demo test test-node tutorial cluster bench bench-adapter bench-model soak
 
 help:
 	@echo "make demo           three model servers under load, read and judged as an autoscaler would (about 4 minutes)"
 	@echo "make test           every check and test that this machine can run"
 	@echo "make images         container images, by Docker or buildah; LOAD=kind, k3d or minikube loads them into that cluster"
-	@echo "make cluster        a control plane on loopback with the tutorial's stack in it, until interrupted"
+	@echo "make test-node      what is shipped, installed on a real node in namespaces of its own (root, about 20 minutes)"
+	@echo "make tutorial       the tutorial's autoscaler with its own windows on a real node (root, about 35 minutes)"
+	@echo "make cluster        a control plane on loopback with the tutorial's stack in it, until interrupted; NODE=1: on a real node (root)"
 	@echo "make bench          the time of every hot step, gathered in target/reports/bench.json"
 	@echo "make bench-adapter  ours and prometheus-adapter in turn, gathered in target/reports/adapter.json (about 20 minutes)"
 	@echo "make bench-model    ours, the tutorial's FastAPI server and others in turn, in target/reports (about 10 minutes)"
@@ -23,8 +25,15 @@ demo:
 test:
 	scripts/test
 
+test-node:
+	scripts/test release images node
+
+tutorial:
+	scripts/test release images tutorial
+
 cluster: programs
-	target/release/cluster
+	$(if $(NODE),scripts/images --prebuilt)
+	$(if $(NODE),scripts/sandbox) target/release/cluster $(if $(NODE),--node)
 
 bench:
 	scripts/bench

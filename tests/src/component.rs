@@ -12,6 +12,16 @@ pub fn component(name: &str) -> Option<PathBuf> {
     (output.status.success() && path.exists()).then_some(path)
 }
 
+/// A real server or client without which a test fails.
+///
+/// # Errors
+/// It is neither there nor can be built.
+pub fn required(name: &str) -> Result<PathBuf, Failure> {
+    component(name).ok_or_else(|| {
+        format!("{name} is not here and could not be built: scripts/components {name} says why").into()
+    })
+}
+
 /// Ends a test that cannot run here: said in one line, and a failure with `CI` set.
 ///
 /// # Errors

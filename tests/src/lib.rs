@@ -9,6 +9,7 @@ pub mod component;
 pub mod hpa;
 pub mod kubelet;
 pub mod load;
+pub mod node;
 pub mod process;
 pub mod prometheus;
 pub mod proxy;

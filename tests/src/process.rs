@@ -7,6 +7,20 @@ use std::time::{Duration, Instant};
 
 use crate::Failure;
 
+/// Runs a program to its end and gives what it wrote.
+///
+/// # Errors
+/// It did not start, or failed; what it said of that is the message.
+pub fn run(command: &mut Command) -> Result<String, Failure> {
+    let output = command
+        .output()
+        .map_err(|error| format!("cannot start {}: {error}", command.get_program().display()))?;
+    if !output.status.success() {
+        return Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)).into());
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
 /// A running program. Dropping it ends it.
 #[derive(Debug)]
 pub struct Process {
@@ -155,6 +169,14 @@ impl Process {
     }
 }
 
+impl Process {
+    /// Kills it alone: what it started goes on.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         let others = descendants(self.child.id());
@@ -168,7 +190,8 @@ impl Drop for Process {
     }
 }
 
-fn resident_bytes(process: u32) -> Option<u64> {
+/// Resident memory of a process in bytes; `None` once it ended.
+pub(crate) fn resident_bytes(process: u32) -> Option<u64> {
     status_bytes(process, "VmRSS:")
 }
 

@@ -1,11 +1,12 @@
 //! `make cluster`: a control plane on loopback with the tutorial's stack in it, until it is interrupted; with `--empty` the
-//! control plane alone.
+//! control plane alone; with `--node`, inside `scripts/sandbox`, a whole node on which the stack runs.
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use e2e::cluster::Cluster;
 use e2e::load::BODY;
+use e2e::node::{Node, Stack};
 use e2e::service::Service;
 use e2e::tutorial::Tutorial;
 use e2e::{Failure, stack};
@@ -23,7 +24,11 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Failure> {
-    if Settings::parse().empty { empty().await } else { tutorial().await }
+    match Settings::parse() {
+        Settings { node: true, .. } => node().await,
+        Settings { empty: true, .. } => empty().await,
+        Settings { .. } => tutorial().await,
+    }
 }
 
 /// Leaves a control plane on loopback with the tutorial's stack running, until it is interrupted.
@@ -31,8 +36,11 @@ async fn run() -> Result<(), Failure> {
 #[command(name = "cluster")]
 struct Settings {
     /// The control plane alone.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "node")]
     empty: bool,
+    /// On a real node, whose namespaces scripts/sandbox makes.
+    #[arg(long)]
+    node: bool,
 }
 
 async fn empty() -> Result<(), Failure> {
@@ -42,6 +50,28 @@ async fn empty() -> Result<(), Failure> {
     told_to_end().await?;
     cluster.stop();
     Ok(())
+}
+
+async fn node() -> Result<(), Failure> {
+    println!("starting a control plane, a node, the Prometheus Operator and deploy/overlays/tutorial-cpu");
+    let mut node = Node::start().await?;
+    node.install(Stack::TutorialCpu).await?;
+    println!("\nit is up; a shell of root in its network, from another terminal:\n");
+    println!(
+        "  KUBECONFIG={} nsenter --net --target $(pgrep --newest --exact cluster) $SHELL\n",
+        node.cluster.kubeconfig().display()
+    );
+    println!("and in that shell:\n");
+    println!(
+        "  kubectl get --raw '/apis/custom.metrics.k8s.io/v1beta2/namespaces/default/pods/*/request_queue_depth'"
+    );
+    println!("  kubectl get hpa --watch");
+    println!(
+        "  kubectl create job load --image=e2e/hey:1 -- /bin/hey -z 3m -c 50 -disable-keepalive -m POST -T application/json -d '{BODY}' \
+         http://model-server.default.svc/predict\n"
+    );
+    println!("Control-C ends it");
+    told_to_end().await
 }
 
 async fn tutorial() -> Result<(), Failure> {

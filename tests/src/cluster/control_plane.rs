@@ -1,6 +1,7 @@
-//! A control plane of our own: etcd, kube-apiserver with RBAC and aggregation, and kube-controller-manager as processes on
-//! free ports of loopback, with keys made for the purpose.
+//! A control plane of our own: etcd, kube-apiserver with RBAC and aggregation, and kube-controller-manager as processes, with
+//! keys made for the purpose.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ pub(super) struct ControlPlane {
     /// Not before kube-apiserver is ready: it would wait for some seconds only.
     controller_manager: Option<Process>,
     dir: PathBuf,
+    site: Site,
     port: u16,
     program: PathBuf,
     controllers: PathBuf,
@@ -27,17 +29,76 @@ pub(super) struct ControlPlane {
     pub(super) front_proxy: Authority,
 }
 
-/// What the controllers are told for short tests.
-const SHORT_WAITS: [&str; 4] = [
-    "--horizontal-pod-autoscaler-sync-period=2s",
-    "--horizontal-pod-autoscaler-downscale-stabilization=5s",
-    "--horizontal-pod-autoscaler-initial-readiness-delay=1s",
-    "--horizontal-pod-autoscaler-cpu-initialization-period=1s",
-];
+/// Where a control plane serves.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Site {
+    /// A free port of loopback, without a node: tests stand for the kubelet, and controllers wait less than usual.
+    Loopback,
+    /// The address of a node whose pods reach it. Controllers keep to the intervals that a real cluster has.
+    Node(Ipv4Addr),
+}
+
+impl Site {
+    /// Where kube-apiserver is reached.
+    fn address(self) -> Ipv4Addr {
+        match self {
+            Site::Loopback => Ipv4Addr::LOCALHOST,
+            Site::Node(address) => address,
+        }
+    }
+
+    /// The flags of kube-apiserver that differ.
+    fn api_server_flags(self, dir: &Path) -> Vec<String> {
+        let flags: &[&str] = match self {
+            Site::Loopback => &["--authorization-mode=RBAC", "--endpoint-reconciler-type=none"],
+            // By its address: nothing resolves a node's name.
+            Site::Node(_) => {
+                &["--authorization-mode=Node,RBAC", "--kubelet-preferred-address-types=InternalIP"]
+            }
+        };
+        let mut flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        if let Site::Node(_) = self {
+            flags.push(format!("--kubelet-client-certificate={}", dir.join("admin.crt").display()));
+            flags.push(format!("--kubelet-client-key={}", dir.join("admin.key").display()));
+        }
+        flags
+    }
+
+    /// The flags of kube-controller-manager that differ.
+    fn controller_manager_flags(self) -> &'static [&'static str] {
+        match self {
+            Site::Loopback => &[
+                "--controllers=*,-node-ipam-controller,-node-route-controller,-service-lb-controller,\
+                 -node-lifecycle-controller",
+                "--horizontal-pod-autoscaler-sync-period=2s",
+                "--horizontal-pod-autoscaler-downscale-stabilization=5s",
+                "--horizontal-pod-autoscaler-initial-readiness-delay=1s",
+                "--horizontal-pod-autoscaler-cpu-initialization-period=1s",
+            ],
+            Site::Node(_) => {
+                &["--controllers=*,-node-ipam-controller,-node-route-controller,-service-lb-controller"]
+            }
+        }
+    }
+
+    /// Who has a kubeconfig: the name of its file, the user and the groups.
+    fn accounts(self) -> Vec<(&'static str, String, &'static [&'static str])> {
+        let mut accounts: Vec<(_, String, &'static [_])> = vec![
+            ("admin", "admin".to_owned(), &["system:masters"]),
+            ("controller-manager", "system:kube-controller-manager".to_owned(), &[]),
+        ];
+        if let Site::Node(_) = self {
+            accounts.push(("scheduler", "system:kube-scheduler".to_owned(), &[]));
+            accounts.push(("proxy", "system:kube-proxy".to_owned(), &[]));
+            accounts.push(("kubelet", format!("system:node:{NODE_NAME}"), &["system:nodes"]));
+        }
+        accounts
+    }
+}
 
 impl ControlPlane {
     /// Starts one whose files are in `dir`; `None` where a component is neither there nor can be built.
-    pub(super) fn start(dir: &Path) -> Result<Option<ControlPlane>, Failure> {
+    pub(super) fn start(dir: &Path, site: Site) -> Result<Option<ControlPlane>, Failure> {
         let (Some(etcd), Some(program), Some(controllers)) =
             (component("etcd"), component("kube-apiserver"), component("kube-controller-manager"))
         else {
@@ -63,14 +124,15 @@ impl ControlPlane {
         let authority = Authority::new("kubernetes-ca")?;
         let front_proxy = Authority::new("front-proxy-ca")?;
         let port = free_port()?;
-        prepare(dir, &authority, &front_proxy, port)?;
+        prepare(dir, site, &authority, &front_proxy, port)?;
         std::fs::write(dir.join("etcd.url"), etcd_url)?;
-        let api_server = start_api_server(&program, dir, port)?;
+        let api_server = start_api_server(&program, dir, site, port)?;
         Ok(Some(ControlPlane {
             etcd,
             api_server: Some(api_server),
             controller_manager: None,
             dir: dir.to_owned(),
+            site,
             port,
             program,
             controllers,
@@ -81,7 +143,7 @@ impl ControlPlane {
 
     /// Starts kube-controller-manager.
     pub(super) fn start_controllers(&mut self) -> Result<(), Failure> {
-        let flags = controller_manager_flags(&self.dir);
+        let flags = controller_manager_flags(&self.dir, self.site);
         let process = Process::start("kube-controller-manager", &self.controllers, &flags, &self.dir)?;
         self.controller_manager = Some(process);
         Ok(())
@@ -104,7 +166,7 @@ impl ControlPlane {
 
     /// Starts kube-apiserver again.
     pub(super) fn resume_api_server(&mut self) -> Result<(), Failure> {
-        self.api_server = Some(start_api_server(&self.program, &self.dir, self.port)?);
+        self.api_server = Some(start_api_server(&self.program, &self.dir, self.site, self.port)?);
         Ok(())
     }
 
@@ -121,13 +183,13 @@ impl ControlPlane {
     }
 }
 
-fn start_api_server(program: &Path, dir: &Path, port: u16) -> Result<Process, Failure> {
+fn start_api_server(program: &Path, dir: &Path, site: Site, port: u16) -> Result<Process, Failure> {
     let file = |name: &str| dir.join(name).display().to_string();
     let etcd = std::fs::read_to_string(dir.join("etcd.url"))?;
-    let arguments = [
+    let mut arguments = vec![
         format!("--etcd-servers={etcd}"),
-        "--bind-address=127.0.0.1".to_owned(),
-        "--advertise-address=127.0.0.1".to_owned(),
+        format!("--bind-address={}", site.address()),
+        format!("--advertise-address={}", site.address()),
         format!("--secure-port={port}"),
         format!("--tls-cert-file={}", file("apiserver.crt")),
         format!("--tls-private-key-file={}", file("apiserver.key")),
@@ -136,9 +198,7 @@ fn start_api_server(program: &Path, dir: &Path, port: u16) -> Result<Process, Fa
         format!("--service-account-signing-key-file={}", file("accounts.key")),
         "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
         "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
-        "--authorization-mode=RBAC".to_owned(),
         "--enable-aggregator-routing=false".to_owned(),
-        "--endpoint-reconciler-type=none".to_owned(),
         format!("--requestheader-client-ca-file={}", file("front-proxy-ca.crt")),
         "--requestheader-allowed-names=aggregator".to_owned(),
         "--requestheader-username-headers=X-Remote-User".to_owned(),
@@ -147,10 +207,11 @@ fn start_api_server(program: &Path, dir: &Path, port: u16) -> Result<Process, Fa
         format!("--proxy-client-cert-file={}", file("aggregator.crt")),
         format!("--proxy-client-key-file={}", file("aggregator.key")),
     ];
+    arguments.extend(site.api_server_flags(dir));
     Process::start("kube-apiserver", program, &arguments, dir)
 }
 
-fn controller_manager_flags(dir: &Path) -> Vec<String> {
+fn controller_manager_flags(dir: &Path, site: Site) -> Vec<String> {
     let file = |name: &str| dir.join(name).display().to_string();
     let kubeconfig = file("controller-manager.kubeconfig");
     let mut flags = vec![
@@ -163,15 +224,19 @@ fn controller_manager_flags(dir: &Path) -> Vec<String> {
         "--use-service-account-credentials".to_owned(),
         format!("--service-account-private-key-file={}", file("accounts.key")),
         format!("--root-ca-file={}", file("ca.crt")),
-        "--controllers=*,-node-ipam-controller,-node-route-controller,-service-lb-controller,-node-lifecycle-controller"
-            .to_owned(),
     ];
-    flags.extend(SHORT_WAITS.map(str::to_owned));
+    flags.extend(site.controller_manager_flags().iter().map(|flag| (*flag).to_owned()));
     flags
 }
 
 /// Keys, certificates and kubeconfigs of a cluster.
-fn prepare(dir: &Path, authority: &Authority, front_proxy: &Authority, port: u16) -> Result<(), Failure> {
+fn prepare(
+    dir: &Path,
+    site: Site,
+    authority: &Authority,
+    front_proxy: &Authority,
+    port: u16,
+) -> Result<(), Failure> {
     let put = |name: &str, issued: &Issued| -> Result<(), Failure> {
         write(&dir.join(format!("{name}.crt")), &issued.certificate, PUBLIC)?;
         Ok(write(&dir.join(format!("{name}.key")), &issued.key, PRIVATE)?)
@@ -179,21 +244,19 @@ fn prepare(dir: &Path, authority: &Authority, front_proxy: &Authority, port: u16
     write(&dir.join("ca.crt"), authority.certificate(), PUBLIC)?;
     let names =
         ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"].map(str::to_owned);
-    let addresses = [[127, 0, 0, 1].into(), [10, 0, 0, 1].into()];
+    let addresses = [site.address().into(), FIRST_SERVICE.into()];
     put("apiserver", &authority.issue_server("kube-apiserver", &names, &addresses)?)?;
     put("accounts", &authority.issue_client("service-accounts", &[])?)?;
     write_front_proxy(dir, front_proxy)?;
-    for (name, user, groups) in [
-        ("admin", "admin", &["system:masters"][..]),
-        ("controller-manager", "system:kube-controller-manager", &[]),
-    ] {
-        let issued = authority.issue_client(user, groups)?;
+    for (name, user, groups) in site.accounts() {
+        let issued = authority.issue_client(&user, groups)?;
+        put(name, &issued)?;
         let user = json!({
             "client-certificate-data": STANDARD.encode(&issued.certificate),
             "client-key-data": STANDARD.encode(&issued.key),
         });
         let server = json!({
-            "server": format!("https://127.0.0.1:{port}"),
+            "server": format!("https://{}:{port}", site.address()),
             "certificate-authority-data": STANDARD.encode(authority.certificate()),
         });
         write_kubeconfig(&dir.join(format!("{name}.kubeconfig")), &server, &user)?;
@@ -221,5 +284,9 @@ pub(super) fn write_kubeconfig(path: &Path, server: &Value, user: &Value) -> Res
     Ok(write(path, &config.to_string(), PRIVATE)?)
 }
 
+/// What a node is called.
+pub(crate) const NODE_NAME: &str = "node";
+/// The Service `kubernetes`: the first address of the Services' range.
+const FIRST_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 pub(super) const PUBLIC: u32 = 0o644;
 pub(super) const PRIVATE: u32 = 0o600;

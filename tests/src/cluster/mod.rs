@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use self::control_plane::{ControlPlane, PRIVATE, write_kubeconfig};
+pub(crate) use self::control_plane::{NODE_NAME, Site};
 pub use self::servers::ClusterAdapter;
 use crate::component::component;
 use crate::{Failure, until};
@@ -72,10 +73,18 @@ impl Cluster {
     /// # Errors
     /// A component did not start; its log is part of the message.
     pub async fn start_own() -> Result<Option<Cluster>, Failure> {
+        Cluster::start_at(Site::Loopback).await
+    }
+
+    /// A control plane of our own at a place.
+    ///
+    /// # Errors
+    /// A component did not start; its log is part of the message.
+    pub(crate) async fn start_at(site: Site) -> Result<Option<Cluster>, Failure> {
         let Some(kubectl) = component("kubectl") else { return Ok(None) };
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::tempdir()?;
-        let Some(control_plane) = ControlPlane::start(dir.path())? else { return Ok(None) };
+        let Some(control_plane) = ControlPlane::start(dir.path(), site)? else { return Ok(None) };
         let kubeconfig = dir.path().join("admin.kubeconfig");
         let namespaces = Namespaces { workloads: "default".to_owned(), adapter: "monitoring".to_owned() };
         let client = client(&kubeconfig).await?;

@@ -1,0 +1,237 @@
+//! The tutorial on a node, with a Prometheus that the real operator runs.
+
+use std::time::{Duration, Instant};
+
+use e2e::load::BODY;
+use e2e::node::{Node, Stack, Summary, on_node, outside};
+use e2e::stack::write_report;
+use e2e::{Failure, median, until};
+use serde_json::{Value, json};
+
+use super::{DEPTH, MINUTE, object, pods, pods_measured};
+
+const URL: &str = "http://model-server.default.svc/predict";
+
+#[test]
+fn the_tutorials_commands_answer_on_real_pods() -> Result<(), Failure> {
+    on_node(async |node| {
+        node.install(Stack::TutorialCpu).await?;
+        until("both pods have a queue", MINUTE, || async { Ok(pods_measured(node).await? == 2) }).await?;
+
+        let list = node.cluster.kubectl(&["get", "--raw", "/apis/custom.metrics.k8s.io/v1beta1"])?;
+        let list: Value = serde_json::from_str(&list)?;
+        let names: Vec<&str> = list["resources"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|metric| metric["name"].as_str())
+            .collect();
+        for name in ["gpu_utilization_percent", "inference_latency_seconds_avg", "request_queue_depth"] {
+            assert!(names.contains(&format!("pods/{name}").as_str()), "{names:?}");
+        }
+
+        let (forward, address) = node.port_forward("default", "svc/model-server", 80).await?;
+        let answer = reqwest::Client::new()
+            .post(format!("http://{address}/predict"))
+            .header("content-type", "application/json")
+            .body(BODY)
+            .send()
+            .await?;
+        assert_eq!(answer.status(), 200);
+        let answer: Value = serde_json::from_str(&answer.text().await?)?;
+        assert!(answer["prediction"].is_array() && answer["latency_ms"].is_number(), "{answer}");
+        let summary = outside(100, 5, &format!("http://{address}/predict"))?;
+        assert_eq!((summary.answered, summary.failed), (100, 0));
+        let metrics = reqwest::get(format!("http://{address}/metrics")).await?.text().await?;
+        for name in ["inference_latency_seconds_bucket", "request_queue_depth", "gpu_utilization_percent"] {
+            assert!(metrics.contains(name), "{metrics}");
+        }
+        drop(forward);
+        Ok(())
+    })
+}
+
+/// The tutorial's autoscaler with windows of 0 s: how long it waits is its own; how soon it knows is ours.
+fn hasten(node: &Node) -> Result<(), Failure> {
+    let policies = json!([{"type": "Pods", "value": 2, "periodSeconds": 15}]);
+    let behavior = json!({"stabilizationWindowSeconds": 0, "policies": policies});
+    let patch = json!({"spec": {"behavior": {"scaleUp": behavior, "scaleDown": behavior}}}).to_string();
+    node.cluster.kubectl(&["patch", "hpa", "model-server-hpa", "--type=merge", "-p", &patch]).map(drop)
+}
+
+/// Seconds from the begin of a load.
+struct Reaction {
+    metric_over_target: f64,
+    desired_replicas: f64,
+}
+
+#[test]
+fn the_autoscaler_follows_load_and_no_request_fails_when_pods_come_and_go() -> Result<(), Failure> {
+    on_node(async |node| {
+        node.install(Stack::TutorialCpu).await?;
+        hasten(node)?;
+        let mut failed = 0;
+        let mut reactions = Vec::new();
+        for round in 1..=ROUNDS {
+            until_calm(node).await?;
+            let name = format!("load-{round}");
+            node.start_load(&name, 50, "10m", URL)?;
+            let reaction = reaction(node).await?;
+            println!(
+                "round {round}: metric over its target after {:.1} s, desired replicas after {:.1} s",
+                reaction.metric_over_target, reaction.desired_replicas
+            );
+            reactions.push(reaction);
+            if round < ROUNDS {
+                let Summary { failed: more, .. } = node.stop_load(&name)?;
+                failed += more;
+                begin_again(node)?;
+            }
+        }
+
+        // The last load goes on: more pods come, get ready and take their share.
+        until("the pods that came serve", 2 * MINUTE, || async { Ok(serving(node)? >= 4) }).await?;
+        let peak = serving(node)?;
+        // And as it gets light they go, each of them after the requests that it has.
+        node.start_load("light", 2, "10m", URL)?;
+        let last = node.stop_load(&format!("load-{ROUNDS}"))?;
+        until("two pods are left", 5 * MINUTE, || async {
+            Ok(pods(node, "default", "app=model-server")?.len() == 2)
+        })
+        .await?;
+        let light = node.stop_load("light")?;
+        println!("{last:?} under load, {light:?} while pods went");
+        failed += last.failed + light.failed;
+        assert!(light.answered > 0, "{light:?}");
+        assert_eq!(failed, 0, "no request may fail when pods come and go");
+
+        let events = node.cluster.kubectl(&["events", "--for", "hpa/model-server-hpa"])?;
+        println!("{events}");
+        assert!(events.contains("above target") && events.contains("All metrics below target"), "{events}");
+        for pod in pods(node, "default", "app=model-server")? {
+            let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
+            for process in node.processes(uid, "model-server") {
+                let (peak, limit) = process.memory()?;
+                assert!(peak < limit, "{peak} bytes of {limit}");
+            }
+            assert_eq!(pod["status"]["containerStatuses"][0]["restartCount"], 0, "{pod}");
+        }
+
+        let desired = median(reactions.iter().map(|reaction| reaction.desired_replicas));
+        write_report(
+            "node",
+            &json!({
+                "pods": {"peak": peak, "final": 2},
+                "failed_requests": failed,
+                "seconds_to_metric_over_target": median(reactions.iter().map(|reaction| reaction.metric_over_target)),
+                "seconds_to_desired_replicas": desired,
+            }),
+        )?;
+        assert!(desired <= 45.0, "a scrape, a look of the autoscaler and what is between: {desired} s");
+        Ok(())
+    })
+}
+
+/// The autoscaler's own windows of 30, 300 and 120 s.
+#[test]
+#[ignore = "takes 35 minutes: make tutorial"]
+fn the_tutorial_as_printed_goes_up_and_comes_back_to_two_replicas() -> Result<(), Failure> {
+    on_node(async |node| {
+        node.clear()?;
+        node.install(Stack::TutorialCpu).await?;
+        until_calm(node).await?;
+        let started = Instant::now();
+        let mut table = Vec::new();
+        let mut look = |phase: &str| -> Result<u64, Failure> {
+            let hpa = object(node, "default", "hpa/model-server-hpa")?;
+            let replicas = hpa["status"]["currentReplicas"].as_u64().unwrap_or_default();
+            let row = json!({
+                "seconds": started.elapsed().as_secs(),
+                "phase": phase,
+                "replicas": hpa["status"]["currentReplicas"],
+                "desired": hpa["status"]["desiredReplicas"],
+                "metrics": hpa["status"]["currentMetrics"].as_array().into_iter().flatten()
+                    .map(|metric| metric["pods"]["current"]["averageValue"].clone()).collect::<Vec<_>>(),
+            });
+            println!("{row}");
+            table.push(row);
+            Ok(replicas)
+        };
+        node.start_load("load", 50, "60m", URL)?;
+        while started.elapsed() < LOADED {
+            look("load")?;
+            tokio::time::sleep(LOOK).await;
+        }
+        let summary = node.stop_load("load")?;
+        let peak = look("load ends")?;
+        assert!(peak > 2, "the autoscaler did not add replicas");
+        while look("no load")? > 2 {
+            assert!(started.elapsed() < LOADED + 30 * MINUTE, "two replicas are not back");
+            tokio::time::sleep(LOOK).await;
+        }
+        println!("{}", node.cluster.kubectl(&["events", "--for", "hpa/model-server-hpa"])?);
+        write_report("tutorial", &json!({"failed_requests": summary.failed, "peak": peak, "looks": table}))?;
+        assert_eq!(summary.failed, 0, "{summary:?}");
+        Ok(())
+    })
+}
+
+/// Waits for what a load does to the autoscaler.
+async fn reaction(node: &Node) -> Result<Reaction, Failure> {
+    let started = Instant::now();
+    until("the queue is over its target", 2 * MINUTE, || async {
+        let (_, values) = node.cluster.json(DEPTH).await?;
+        let values: Vec<f64> = values["items"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|item| item["value"].as_str()?.parse().ok())
+            .collect();
+        Ok(!values.is_empty() && values.iter().sum::<f64>() / values.len() as f64 > TARGET)
+    })
+    .await?;
+    let metric_over_target = started.elapsed().as_secs_f64();
+    until("the autoscaler asks for more replicas", 2 * MINUTE, || async {
+        Ok(object(node, "default", "deployment/model-server")?["spec"]["replicas"].as_u64() > Some(2))
+    })
+    .await?;
+    Ok(Reaction { metric_over_target, desired_replicas: started.elapsed().as_secs_f64() })
+}
+
+/// Waits until two pods serve that have no load, as Prometheus knows.
+async fn until_calm(node: &Node) -> Result<(), Failure> {
+    until("two pods wait for requests", 2 * MINUTE, || async {
+        let (code, values) = node.cluster.json(DEPTH).await?;
+        let values = values["items"].as_array().cloned().unwrap_or_default();
+        Ok(code == 200
+            && values.len() == 2
+            && values.iter().all(|item| item["value"] == "0")
+            && serving(node)? == 2)
+    })
+    .await
+}
+
+/// Two new pods in the place of those there are: what the old ones measured would be remembered for two minutes.
+fn begin_again(node: &Node) -> Result<(), Failure> {
+    for replicas in ["--replicas=0", "--replicas=2"] {
+        node.cluster.kubectl(&["scale", "deployment", "model-server", replicas])?;
+        node.wait_rolled_out("default", "deployment/model-server")?;
+    }
+    Ok(())
+}
+
+/// Pods that are ready.
+fn serving(node: &Node) -> Result<u64, Failure> {
+    Ok(object(node, "default", "deployment/model-server")?["status"]["readyReplicas"]
+        .as_u64()
+        .unwrap_or_default())
+}
+
+/// How long the load of the tutorial as printed lasts.
+const LOADED: Duration = Duration::from_mins(8);
+/// How often the autoscaler is looked at then.
+const LOOK: Duration = Duration::from_secs(15);
+/// How often the reaction is measured.
+const ROUNDS: usize = 5;
+/// What the tutorial's autoscaler wants the queue of a pod to be.
+const TARGET: f64 = 10.0;

@@ -62,7 +62,8 @@ fn draw(
     if panel.lines.len() > 1 {
         chart
             .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
+            // Before the load comes, nothing is there.
+            .position(SeriesLabelPosition::UpperLeft)
             .label_font((FONT, 12))
             .background_style(WHITE)
             .draw()?;

@@ -145,7 +145,7 @@ def main():
     (folder / "linear.onnx").write_bytes(linear())
     (folder / "demo-mlp.onnx").write_bytes(mlp("demo-mlp", width=TOKENS, layers=34))
     # As much arithmetic with matrices of 64 KB: a ConfigMap that kubectl applies holds it.
-    (folder / "narrow-mlp.onnx").write_bytes(mlp("narrow-mlp", width=128, layers=300))
+    (folder / "narrow-mlp.onnx").write_bytes(mlp("narrow-mlp", width=128, layers=235))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ pub mod backend;
 pub mod cluster;
 pub mod comparison;
 pub mod component;
+pub mod helm;
 pub mod hpa;
 pub mod kubelet;
 pub mod load;

@@ -47,6 +47,15 @@ impl Site {
         }
     }
 
+    /// The Service `kubernetes`: the first address of the Services' range. Without a node it is on loopback, so that a server of
+    /// this machine can listen where kube-apiserver looks for a Service.
+    fn first_service(self) -> Ipv4Addr {
+        match self {
+            Site::Loopback => Ipv4Addr::new(127, 40, 0, 1),
+            Site::Node(_) => Ipv4Addr::new(10, 0, 0, 1),
+        }
+    }
+
     /// The flags of kube-apiserver that differ.
     fn api_server_flags(self, dir: &Path) -> Vec<String> {
         let flags: &[&str] = match self {
@@ -197,7 +206,7 @@ fn start_api_server(program: &Path, dir: &Path, site: Site, port: u16) -> Result
         format!("--service-account-key-file={}", file("accounts.crt")),
         format!("--service-account-signing-key-file={}", file("accounts.key")),
         "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-        "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
+        format!("--service-cluster-ip-range={}/24", site.first_service()),
         "--enable-aggregator-routing=false".to_owned(),
         format!("--requestheader-client-ca-file={}", file("front-proxy-ca.crt")),
         "--requestheader-allowed-names=aggregator".to_owned(),
@@ -244,7 +253,7 @@ fn prepare(
     write(&dir.join("ca.crt"), authority.certificate(), PUBLIC)?;
     let names =
         ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"].map(str::to_owned);
-    let addresses = [site.address().into(), FIRST_SERVICE.into()];
+    let addresses = [site.address().into(), site.first_service().into()];
     put("apiserver", &authority.issue_server("kube-apiserver", &names, &addresses)?)?;
     put("accounts", &authority.issue_client("service-accounts", &[])?)?;
     write_front_proxy(dir, front_proxy)?;
@@ -286,7 +295,5 @@ pub(super) fn write_kubeconfig(path: &Path, server: &Value, user: &Value) -> Res
 
 /// What a node is called.
 pub(crate) const NODE_NAME: &str = "node";
-/// The Service `kubernetes`: the first address of the Services' range.
-const FIRST_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 pub(super) const PUBLIC: u32 = 0o644;
 pub(super) const PRIVATE: u32 = 0o600;

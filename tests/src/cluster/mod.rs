@@ -9,6 +9,7 @@
 
 mod control_plane;
 mod deploy;
+mod installed;
 mod servers;
 
 use std::fmt::Write as _;
@@ -24,6 +25,7 @@ use tempfile::TempDir;
 
 use self::control_plane::{ControlPlane, PRIVATE, write_kubeconfig};
 pub(crate) use self::control_plane::{NODE_NAME, Site};
+pub use self::installed::{Installed, Volumes};
 pub use self::servers::ClusterAdapter;
 use crate::component::component;
 use crate::{Failure, until};

@@ -1,19 +1,26 @@
-//! The chart and the overlays on a real kube-apiserver: installed, upgraded in place, refused and removed. No kubelet runs
-//! pods; the adapter runs here, as its Deployment has it.
+//! The chart and the overlays on a real kube-apiserver: installed, upgraded in place, refused, removed, and certificates that
+//! are replaced while requests flow. No kubelet runs pods; the adapter runs here, as its Deployment has it.
 //!
 //! One control plane for all: the scenarios follow one another, since an API group has one server. Each leaves nothing behind.
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
+use apiservice::authority::Authority;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use e2e::cluster::{Cluster, Installed};
 use e2e::component::{component, left_out};
 use e2e::helm::{Helm, chart, files_of_values};
 use e2e::prometheus::Prometheus;
 use e2e::tutorial::{V1, V2};
-use e2e::{Failure, free_port, stack};
+use e2e::{Failure, free_port, stack, until};
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
+const MINUTE: Duration = Duration::from_mins(1);
 const EXTERNAL: &str = "v1beta1.external.metrics.k8s.io";
 /// A rule of each kind.
 const CUSTOM_RULE: &str =
@@ -51,6 +58,10 @@ async fn what_is_shipped_installs_on_a_real_kube_apiserver() -> Result<(), Failu
     scenario("an API of another owner is not taken", async { site.other_owners_are_named() }).await?;
     scenario("a release of the community chart is upgraded in place", site.community_release_is_upgraded())
         .await?;
+    scenario("an authority of the adapter's own is replaced", site.own_authority_is_replaced()).await?;
+    scenario("an existing Secret is replaced", site.existing_secret_is_replaced()).await?;
+    scenario("inline values are replaced", site.inline_values_are_replaced()).await?;
+    scenario("cert-manager's Secret is replaced", site.cert_managers_secret_is_replaced()).await?;
     site.cluster.stop();
     Ok(())
 }
@@ -247,6 +258,135 @@ impl Site {
         self.uninstall("metrics", "monitoring")
     }
 
+    async fn own_authority_is_replaced(&self) -> Result<(), Failure> {
+        self.install("own", "monitoring", &["--set-json", CUSTOM_RULE])?;
+        let installed = self.start("monitoring", "own-adapter").await?;
+        self.cluster.wait_available(V2).await?;
+        let requests = Requests::start(&self.cluster);
+        let bundle = || Ok::<_, Failure>(self.get("apiservice", V2)?["spec"]["caBundle"].clone());
+        let before = bundle()?;
+        // Without its key the adapter makes another authority, as it does when this one grows old.
+        let other = json!({"data": {"ca.key": STANDARD.encode("lost")}}).to_string();
+        self.cluster.kubectl(&[
+            "patch",
+            "secret",
+            "-n",
+            "monitoring",
+            "own-adapter-ca",
+            "--type=merge",
+            "-p",
+            &other,
+        ])?;
+        until("another authority is published", 2 * MINUTE, || async { Ok(bundle()? != before) }).await?;
+        self.serves_another_certificate(&installed, "serving with a certificate of the shared authority", 2)
+            .await?;
+        requests.all_succeeded().await?;
+        drop(installed);
+        self.uninstall("own", "monitoring")
+    }
+
+    async fn existing_secret_is_replaced(&self) -> Result<(), Failure> {
+        let (old, new) = (Authority::new("old-ca")?, Authority::new("new-ca")?);
+        self.put_certificate("mine", &old, "given-adapter")?;
+        // Its authority is read from the Secret.
+        let values =
+            ["--set", "tls.method=existingSecret,tls.existingSecret=mine", "--set-json", CUSTOM_RULE];
+        self.install("given", "monitoring", &values)?;
+        assert_eq!(self.get("apiservice", V2)?["spec"]["caBundle"], STANDARD.encode(old.certificate()));
+        let installed = self.start("monitoring", "given-adapter").await?;
+        self.cluster.wait_available(V2).await?;
+        let requests = Requests::start(&self.cluster);
+        // Both authorities are trusted before the new one is used.
+        let both = self.file("both.pem", &format!("{}{}", old.certificate(), new.certificate()))?;
+        self.upgrade("given", "monitoring", &["--reuse-values", "--set-file", &format!("tls.ca={both}")])?;
+        self.put_certificate("mine", &new, "given-adapter")?;
+        installed.volumes.fill(&self.cluster.client).await?;
+        self.serves_another_certificate(&installed, RELOADED, 1).await?;
+        let new = self.file("new.pem", new.certificate())?;
+        self.upgrade("given", "monitoring", &["--reuse-values", "--set-file", &format!("tls.ca={new}")])?;
+        self.cluster.wait_available(V2).await?;
+        requests.all_succeeded().await?;
+        drop(installed);
+        self.cluster.kubectl(&["delete", "secret", "-n", "monitoring", "mine"])?;
+        self.uninstall("given", "monitoring")
+    }
+
+    async fn inline_values_are_replaced(&self) -> Result<(), Failure> {
+        let (old, new) = (Authority::new("old-ca")?, Authority::new("new-ca")?);
+        let values = |authority: &Authority, bundle: &str| -> Result<[String; 6], Failure> {
+            let issued = authority.issue_server(
+                "inline-adapter",
+                &["inline-adapter.monitoring.svc".to_owned()],
+                &[],
+            )?;
+            let set = |value: &str, text: &str| {
+                Ok::<_, Failure>(format!("tls.{value}={}", self.file(value, text)?))
+            };
+            let [ca, certificate, key] =
+                [set("ca", bundle)?, set("certificate", &issued.certificate)?, set("key", &issued.key)?];
+            Ok([
+                "--set-file".to_owned(),
+                ca,
+                "--set-file".to_owned(),
+                certificate,
+                "--set-file".to_owned(),
+                key,
+            ])
+        };
+        let with = |more: &[String]| -> Vec<String> {
+            let method = ["--set", "tls.method=values", "--set-json", CUSTOM_RULE].map(str::to_owned);
+            [&method[..], more].concat()
+        };
+        self.install_owned("inline", "monitoring", &with(&values(&old, old.certificate())?))?;
+        let installed = self.start("monitoring", "inline-adapter").await?;
+        self.cluster.wait_available(V2).await?;
+        let requests = Requests::start(&self.cluster);
+        let both = format!("{}{}", old.certificate(), new.certificate());
+        self.upgrade_owned(
+            "inline",
+            "monitoring",
+            &[&["--reuse-values".to_owned()], &values(&new, &both)?[..]].concat(),
+        )?;
+        installed.volumes.fill(&self.cluster.client).await?;
+        self.serves_another_certificate(&installed, RELOADED, 1).await?;
+        self.cluster.wait_available(V2).await?;
+        requests.all_succeeded().await?;
+        drop(installed);
+        self.uninstall("inline", "monitoring")
+    }
+
+    /// cert-manager's part, which the test does: it issues the certificate, and puts the authority into the APIServices that
+    /// name the Certificate.
+    async fn cert_managers_secret_is_replaced(&self) -> Result<(), Failure> {
+        let authority = Authority::new("cert-manager-ca")?;
+        let values = ["--set", "certManager.enabled=true", "--set-json", CUSTOM_RULE];
+        self.install("managed", "monitoring", &values)?;
+        let certificate = self.get_in("monitoring", "certificates.cert-manager.io", "managed-adapter")?;
+        assert_eq!(certificate["spec"]["dnsNames"][0], "managed-adapter.monitoring.svc", "{certificate}");
+        let secret = certificate["spec"]["secretName"].as_str().ok_or("no secretName")?.to_owned();
+        self.put_certificate(&secret, &authority, "managed-adapter")?;
+        for name in [V1, V2] {
+            let annotation =
+                &self.get("apiservice", name)?["metadata"]["annotations"]["cert-manager.io/inject-ca-from"];
+            assert_eq!(annotation, "monitoring/managed-adapter");
+            let bundle = json!({"spec": {"caBundle": STANDARD.encode(authority.certificate())}}).to_string();
+            self.cluster.kubectl(&["patch", "apiservice", name, "--type=merge", "-p", &bundle])?;
+        }
+        let installed = self.start("monitoring", "managed-adapter").await?;
+        self.cluster.wait_available(V2).await?;
+        let requests = Requests::start(&self.cluster);
+        self.put_certificate(&secret, &authority, "managed-adapter")?;
+        installed.volumes.fill(&self.cluster.client).await?;
+        self.serves_another_certificate(&installed, RELOADED, 1).await?;
+        // An upgrade leaves what cert-manager has written.
+        self.upgrade("managed", "monitoring", &["--reuse-values", "--set", "replicas=3"])?;
+        self.cluster.wait_available(V2).await?;
+        requests.all_succeeded().await?;
+        drop(installed);
+        self.cluster.kubectl(&["delete", "secret", "-n", "monitoring", &secret])?;
+        self.uninstall("managed", "monitoring")
+    }
+
     /// Installs the chart with a port that the adapter can listen on here; the notes.
     fn install(&self, release: &str, namespace: &str, values: &[&str]) -> Result<String, Failure> {
         let port = format!("service.port={}", free_port()?);
@@ -255,9 +395,17 @@ impl Site {
             .run(&[&["install", release, &chart, "--namespace", namespace, "--set", &port], values].concat())
     }
 
+    fn install_owned(&self, release: &str, namespace: &str, values: &[String]) -> Result<String, Failure> {
+        self.install(release, namespace, &values.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
     fn upgrade(&self, release: &str, namespace: &str, values: &[&str]) -> Result<String, Failure> {
         let chart = chart().display().to_string();
         self.helm.run(&[&["upgrade", release, &chart, "--namespace", namespace], values].concat())
+    }
+
+    fn upgrade_owned(&self, release: &str, namespace: &str, values: &[String]) -> Result<String, Failure> {
+        self.upgrade(release, namespace, &values.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     /// Uninstalls a release; no APIService of it is left.
@@ -284,6 +432,72 @@ impl Site {
         let path = self.cluster.dir().join(name);
         std::fs::write(&path, text)?;
         Ok(path.display().to_string())
+    }
+
+    /// Makes or replaces a Secret with a new certificate for a Service.
+    fn put_certificate(&self, secret: &str, authority: &Authority, service: &str) -> Result<(), Failure> {
+        let issued = authority.issue_server(service, &[format!("{service}.monitoring.svc")], &[])?;
+        let object = json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": secret, "namespace": "monitoring"},
+            "type": "kubernetes.io/tls",
+            "stringData": {
+                "ca.crt": authority.certificate(),
+                "tls.crt": issued.certificate,
+                "tls.key": issued.key,
+            },
+        });
+        self.cluster.apply(&object.to_string())
+    }
+
+    /// Waits until the adapter has logged so many times that it took a certificate.
+    async fn serves_another_certificate(
+        &self,
+        installed: &Installed,
+        line: &str,
+        times: usize,
+    ) -> Result<(), Failure> {
+        until("the adapter takes the certificate", 2 * MINUTE, || async {
+            Ok(installed.adapter.process.log().matches(line).count() >= times)
+        })
+        .await?;
+        self.cluster.wait_available(V2).await
+    }
+}
+
+const RELOADED: &str = "serving certificate reloaded";
+
+/// Requests that go through kube-apiserver one after the other.
+struct Requests {
+    ended: Arc<AtomicBool>,
+    answered: Arc<AtomicU32>,
+    task: JoinHandle<Result<(), Failure>>,
+}
+
+impl Requests {
+    fn start(cluster: &Cluster) -> Requests {
+        let (ended, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+        let client = cluster.client.clone();
+        let (until, count) = (Arc::clone(&ended), Arc::clone(&answered));
+        let task = tokio::spawn(async move {
+            while !until.load(Ordering::Relaxed) {
+                let request = http::Request::get("/apis/custom.metrics.k8s.io/v1beta2").body(Vec::new())?;
+                client.request_text(request).await?;
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(())
+        });
+        Requests { ended, answered, task }
+    }
+
+    /// Ends them.
+    async fn all_succeeded(self) -> Result<(), Failure> {
+        self.ended.store(true, Ordering::Relaxed);
+        self.task.await??;
+        let answered = self.answered.load(Ordering::Relaxed);
+        println!("  {answered} requests meanwhile, none failed");
+        if answered == 0 { Err("no request was made meanwhile".into()) } else { Ok(()) }
     }
 }
 

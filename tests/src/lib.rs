@@ -8,6 +8,7 @@ pub mod comparison;
 pub mod component;
 pub mod helm;
 pub mod hpa;
+pub mod image;
 pub mod kubelet;
 pub mod load;
 pub mod node;

@@ -51,7 +51,8 @@ impl Prometheus {
         dir: &Path,
         authority: &Authority,
     ) -> Result<Prometheus, Failure> {
-        let issued = authority.issue_server("prometheus", &["localhost".to_owned()], &[LOCALHOST])?;
+        let names = ["localhost", SERVICE].map(str::to_owned);
+        let issued = authority.issue_server("prometheus", &names, &[LOCALHOST])?;
         std::fs::write(dir.join("prometheus.crt"), issued.certificate)?;
         std::fs::write(dir.join("prometheus.key"), issued.key)?;
         let web = json!({
@@ -89,6 +90,11 @@ impl Prometheus {
     /// A client that it takes.
     pub fn client(&self) -> &reqwest::Client {
         &self.http
+    }
+
+    /// Where it answers, by the name of a Service.
+    pub fn service_url(&self) -> String {
+        format!("{}://{USER}:{PASSWORD}@{SERVICE}:{}", self.scheme, self.port)
     }
 
     /// Where it answers.
@@ -177,6 +183,8 @@ pub fn write_targets(file: &Path, targets: &[ScrapeTarget]) -> Result<(), Failur
     Ok(())
 }
 
+/// The name of a Service that its certificate is for; it has no address but what a test gives it.
+pub const SERVICE: &str = "prometheus.monitoring.svc";
 /// Who may ask a Prometheus behind TLS.
 pub const USER: &str = "prometheus-user";
 /// The password.

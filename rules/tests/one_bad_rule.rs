@@ -125,9 +125,9 @@ fn a_match_knows_every_label_of_its_series() {
 }
 
 #[test]
-fn the_example_of_the_readme_is_valid() {
-    let readme = include_str!("../../README.md");
-    let (_, example) = readme.split_once("```yaml\n").expect("a block of YAML");
+fn the_example_of_the_docs_is_valid() {
+    let page = include_str!("../../docs/rules.md");
+    let (_, example) = page.split_once("```yaml\n").expect("a block of YAML");
     let (example, _) = example.split_once("```").expect("its end");
     let rules = load(example).unwrap_or_else(|faults| panic!("{faults}"));
     assert!(rules.warnings.is_empty(), "{:?}", rules.warnings);

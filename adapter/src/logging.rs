@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use apiservice::printable::printable;
+use serve::printable::printable;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;

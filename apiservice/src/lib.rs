@@ -21,7 +21,6 @@ pub mod health;
 pub mod list_options;
 pub mod negotiate;
 pub mod openapi;
-pub mod printable;
 pub mod quantity;
 pub mod query;
 mod respond;

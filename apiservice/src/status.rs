@@ -7,10 +7,10 @@ use std::fmt::Display;
 
 use http::StatusCode;
 use serde::Serialize;
+use serve::printable::printable;
 
 use crate::encode::Object;
 use crate::encode::protobuf::{Encode, Message};
-use crate::printable::printable;
 use crate::types::ListMeta;
 
 /// What kind of failure it is.

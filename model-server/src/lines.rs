@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
+use serve::printable::is_command;
+
 /// Writes events, each of which arrives as one line: nothing in it ends the line or commands a terminal.
 pub struct Lines<W>(pub W);
 
@@ -28,12 +30,6 @@ impl<W: Write> Write for Lines<W> {
     fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
     }
-}
-
-/// Control characters, other ends of lines, and what turns the direction of writing.
-fn is_command(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

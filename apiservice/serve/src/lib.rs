@@ -18,6 +18,7 @@ mod limits;
 mod listen;
 mod places;
 mod preface;
+pub mod printable;
 mod sending;
 mod service;
 mod stats;

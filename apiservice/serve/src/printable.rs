@@ -25,7 +25,8 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(line)
 }
 
-fn is_command(character: char) -> bool {
+/// Whether a character ends a line, commands a terminal or turns the direction of writing.
+pub fn is_command(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

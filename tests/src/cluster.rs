@@ -44,7 +44,7 @@ pub struct Cluster {
 }
 
 /// Accounts in `default` that ask in tests: `reader` may read `pods/request_queue_depth` there, `nobody` may do nothing.
-pub const CALLERS: &str = include_str!("../../manifests/callers.yaml");
+pub const CALLERS: &str = include_str!("../manifests/callers.yaml");
 
 /// Where what is deployed goes.
 struct Namespaces {

@@ -1,7 +1,7 @@
 //! Whatever others send, what must hold of it: one function for each fuzz target. Each takes any bytes, and panics where what
 //! must hold does not.
 //!
-//! `corpus/TARGET` holds the few inputs that together reach most of what fuzzing reached; tests try them again.
+//! `corpus/TARGET.tar.gz` holds the few inputs that together reach most of what fuzzing reached; tests try them again.
 
 mod heads;
 

@@ -1,16 +1,27 @@
 //! The inputs that fuzzing kept, through what the fuzz targets check.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
+use flate2::read::GzDecoder;
+use tar::Archive;
+
 fn replay(target: &str, check: fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
-    let inputs: Vec<_> = std::fs::read_dir(folder).expect("a corpus").collect();
-    assert!(!inputs.is_empty(), "no input for {target}");
-    for input in inputs {
-        let path = input.expect("a readable folder").path();
-        println!("{}", path.display());
-        check(&std::fs::read(path).expect("a readable input"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("corpus/{target}.tar.gz"));
+    let file = File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut archive = Archive::new(GzDecoder::new(file));
+    let mut count = 0;
+    for entry in archive.entries().expect("an archive") {
+        let mut entry = entry.expect("an archive that ends");
+        println!("{}", entry.path().expect("a name").display());
+        let mut input = Vec::new();
+        entry.read_to_end(&mut input).expect("a whole input");
+        check(&input);
+        count += 1;
     }
+    println!("{count} inputs");
+    assert!(count > 0, "no input for {target}");
 }
 
 #[test]

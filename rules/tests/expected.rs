@@ -3,13 +3,10 @@
 //! The files are other people's, so they are not in this repository; where they are not at hand the test says so in
 //! one line. What they teach is re-expressed in `tests/cases`. The report is written to `target/reports`.
 
-mod corpus;
-
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
-use corpus::{Case, ExpectedFile, Query, ResourceQuery};
 use rules::catalog::{Catalog, Objects, Series};
 use rules::plan::{self, PlanError};
 use rules::resource::{GroupResource, ResourceMapper as _, StaticMapper};
@@ -17,6 +14,7 @@ use rules::usage::ResourceRules;
 use rules::{Rule, RuleSet, Section};
 use selector::labels::Selector;
 use sha2::{Digest as _, Sha256};
+use testkit::corpus::{self, Case, ExpectedFile, Query, ResourceQuery};
 
 #[test]
 fn rules_equal_upstreams() {

@@ -3,9 +3,6 @@
 //!
 //! `ISOLATION_CASES` says how many requests are made of each; it takes a million in some minutes with optimisation.
 
-#[allow(dead_code, reason = "shared with the tests that read all of it")]
-mod corpus;
-
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -16,6 +13,7 @@ use rules::RuleSet;
 use rules::catalog::{Catalog, CustomMatch, Objects, Series};
 use rules::resource::{GroupResource, StaticMapper};
 use selector::labels::Selector;
+use testkit::corpus;
 
 /// Templates that use their fields in every place where a rule could: inside the braces first, last, alone, inside
 /// quotes of each kind.

@@ -1,9 +1,8 @@
 //! Warnings about rule files from public repositories: most of them work, and must be told nothing that is wrong.
 
-#[allow(dead_code, reason = "shared with the tests that read all of it")]
-mod corpus;
-
 use std::collections::BTreeMap;
+
+use testkit::corpus;
 
 /// Files with a rule that never answers, as prometheus-adapter's own code does not answer it either: custom rules without
 /// resources or whose sums keep no object's label, external rules without a label for namespaces.

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use reqwest::{Certificate, Client, Identity};
 use serde_json::Value;
+use testkit::kubeconfig::Kubeconfig;
 
 use crate::Failure;
 
@@ -23,16 +22,8 @@ impl Api {
     /// # Errors
     /// A file that is no such kubeconfig.
     pub fn from_kubeconfig(path: &Path) -> Result<Api, Failure> {
-        let config: Value = serde_json::from_slice(&std::fs::read(path)?)?;
-        let text = |pointer: &str| -> Result<String, Failure> {
-            let value = config.pointer(pointer).and_then(Value::as_str);
-            value.map(str::to_owned).ok_or_else(|| format!("{}: nothing at {pointer}", path.display()).into())
-        };
-        let data = |pointer: &str| -> Result<Vec<u8>, Failure> { Ok(STANDARD.decode(text(pointer)?)?) };
-        let mut identity = data("/users/0/user/client-certificate-data")?;
-        identity.extend(data("/users/0/user/client-key-data")?);
-        let authority = data("/clusters/0/cluster/certificate-authority-data")?;
-        Api::new(text("/clusters/0/cluster/server")?, &authority, Some(&identity))
+        let Kubeconfig { server, authority, certificate, key } = Kubeconfig::read(path)?;
+        Api::new(server, &authority, Some(&[certificate, key].concat()))
     }
 
     /// A server whose certificate is signed by an authority; the identity is a certificate with its key. All in PEM.

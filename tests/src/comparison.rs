@@ -9,9 +9,6 @@ mod exchange;
 mod json;
 mod normal;
 mod report;
-#[path = "../../apiservice/tests/forms/wire.rs"]
-#[allow(dead_code, unreachable_pub, reason = "shared with the tests of apiservice, which read all of it")]
-mod wire;
 
 pub use exchange::{Exchange, Request, Sample, Seen};
 pub use json::Json;

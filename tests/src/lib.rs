@@ -12,7 +12,6 @@ pub mod image;
 pub mod kubelet;
 pub mod load;
 pub mod node;
-pub mod process;
 pub mod prometheus;
 pub mod proxy;
 pub mod service;
@@ -21,10 +20,9 @@ pub mod stack;
 pub mod tutorial;
 pub mod world;
 
-use std::time::{Duration, Instant};
+pub use testkit::{Failure, process};
 
-/// Says what went wrong, with as much as is needed to see why.
-pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+use std::time::{Duration, Instant};
 
 /// A port of loopback that nobody uses at the moment.
 ///

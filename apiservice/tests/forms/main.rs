@@ -3,7 +3,6 @@
 mod bodies;
 mod decode;
 mod recorded;
-mod wire;
 
 use std::sync::Arc;
 

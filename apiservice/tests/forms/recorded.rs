@@ -13,8 +13,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use testkit::protobuf;
 
-use super::{Api, C1, C2, E, JSON, M, PROTOBUF, Response, YAML, decode, groups, wire};
+use super::{Api, C1, C2, E, JSON, M, PROTOBUF, Response, YAML, decode, groups};
 
 #[derive(Deserialize)]
 struct Exchange {
@@ -58,7 +59,7 @@ impl Recorded {
     fn tree(&self) -> Value {
         match self.content_type() {
             YAML => serde_saphyr::from_slice(&self.body()).expect("YAML"),
-            PROTOBUF => wire::protobuf(&self.body()),
+            PROTOBUF => protobuf::tree_of(&self.body()),
             _ => serde_json::from_slice(&self.body()).expect("JSON"),
         }
     }
@@ -193,7 +194,7 @@ async fn discovery() {
         let mut expected = response.body();
         // D4: the order of resources.
         match response.content_type() {
-            PROTOBUF if is_list => expected = wire::resources_by_name(&expected),
+            PROTOBUF if is_list => expected = protobuf::resources_by_name(&expected),
             YAML if is_list => {
                 expected = yaml::encode(&by_name(response.tree()).to_string()).expect("JSON").into_bytes();
             }

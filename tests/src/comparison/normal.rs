@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use testkit::protobuf;
+
 use super::exchange::Seen;
 use super::json::Json;
-use super::wire;
 use crate::api::Answer;
 
 /// An answer without what no two answers share.
@@ -131,7 +132,7 @@ fn of_yaml(text: &str) -> Option<Json> {
 }
 
 fn of_protobuf(body: &[u8]) -> Option<Json> {
-    let mut json: Json = serde_json::from_str(&wire::protobuf(body).to_string()).ok()?;
+    let mut json: Json = serde_json::from_str(&protobuf::tree_of(body).to_string()).ok()?;
     json.sort_keys();
     Some(json)
 }

@@ -5,9 +5,6 @@
 //! are other people's, so they are not in this repository; where they are not at hand the test says so in one line.
 //! `DIFFERENTIAL_FILES` says how many of them are enough.
 
-#[path = "../../../rules/tests/corpus/mod.rs"]
-#[allow(dead_code, unreachable_pub, reason = "shared with the tests of rules, which read all of it")]
-mod corpus;
 mod requests;
 mod strata;
 
@@ -23,6 +20,7 @@ use e2e::proxy::QueryProxy;
 use e2e::world::{self, Metrics, Shape};
 use e2e::{Failure, free_port, until};
 use serde_json::Value;
+use testkit::corpus;
 
 use requests::{ADMIN, ANONYMOUS, Asking, C1, C2, EXTERNAL, STRANGER, USAGE};
 use strata::Strata;

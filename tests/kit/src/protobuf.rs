@@ -125,7 +125,7 @@ const RESOURCE_LIST: Fields = &[
 ];
 
 /// A protobuf body as a tree like that of JSON.
-pub(crate) fn protobuf(body: &[u8]) -> Value {
+pub fn tree_of(body: &[u8]) -> Value {
     let envelope = body.strip_prefix(b"k8s\0").expect("the magic number");
     let type_meta = tree(nested(envelope, 1), &[(1, "apiVersion", Field::Text), (2, "kind", Field::Text)]);
     let items = |fields| [(2, "items", Field::Messages(fields))];
@@ -151,7 +151,7 @@ pub(crate) fn protobuf(body: &[u8]) -> Value {
 }
 
 /// A protobuf list of resources as it would be with its entries in the order of their names.
-pub(crate) fn resources_by_name(body: &[u8]) -> Vec<u8> {
+pub fn resources_by_name(body: &[u8]) -> Vec<u8> {
     let raw = nested(&body[4..], 2);
     let mut entries: Vec<&[u8]> = Vec::new();
     let mut others = Vec::new();

@@ -58,29 +58,37 @@ impl Process {
         Ok(Process { name: name.to_owned(), child, log, started })
     }
 
-    /// Waits for a log line that holds `marker` and returns what stands behind it, up to the next blank.
+    /// Waits for a log line that holds `marker` and returns the word after it.
     ///
     /// # Errors
     /// The program ended, or the time ran out; the end of its log is part of the message.
     pub async fn wait_for_log(&mut self, marker: &str, limit: Duration) -> Result<String, Failure> {
+        let line = self.wait_for_line(marker, limit).await?;
+        let after = line.split_once(marker).map_or("", |(_, after)| after);
+        Ok(after.split_whitespace().next().unwrap_or_default().to_owned())
+    }
+
+    /// Waits for a log line that holds a text, and returns it.
+    ///
+    /// # Errors
+    /// As [`Process::wait_for_log`].
+    pub async fn wait_for_line(&mut self, text: &str, limit: Duration) -> Result<String, Failure> {
         let deadline = Instant::now() + limit;
         loop {
+            let ended = self.child.try_wait()?;
             let log = self.log();
-            if let Some((_, behind)) = log.split_once(marker)
-                && let Some(word) = behind.split_whitespace().next().filter(|_| behind.contains(['\n', ' ']))
-            {
-                return Ok(word.to_owned());
+            // The last line may be half written.
+            let whole = log.rsplit_once('\n').map_or("", |(whole, _)| whole);
+            if let Some(line) = whole.lines().find(|line| line.contains(text)) {
+                return Ok(line.to_owned());
             }
-            if let Some(status) = self.child.try_wait()? {
+            if let Some(status) = ended {
                 return Err(format!("{} ended with {status}:\n{}", self.name, self.tail()).into());
             }
             if Instant::now() > deadline {
-                return Err(format!(
-                    "{} did not log {marker:?} within {limit:?}:\n{}",
-                    self.name,
-                    self.tail()
-                )
-                .into());
+                return Err(
+                    format!("{} did not log {text:?} within {limit:?}:\n{}", self.name, self.tail()).into()
+                );
             }
             tokio::time::sleep(POLL).await;
         }
@@ -191,7 +199,7 @@ impl Drop for Process {
 }
 
 /// Resident memory of a process in bytes; `None` once it ended.
-pub(crate) fn resident_bytes(process: u32) -> Option<u64> {
+pub fn resident_bytes(process: u32) -> Option<u64> {
     status_bytes(process, "VmRSS:")
 }
 

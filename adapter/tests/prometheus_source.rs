@@ -9,108 +9,37 @@ use std::time::{Duration, Instant, SystemTime};
 use adapter::source::prometheus::{AnswerLimits, Prometheus, PrometheusSettings, Verb};
 use adapter::source::{MetricSource as _, Samples, SourceErrorClass};
 use http::{HeaderName, HeaderValue};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use testkit::scripted::{Reply, Request, Server, answer};
 
 const GOOD: &str = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"pod":"a"},"value":[1435781451.781,"7.5"]}]}}"#;
 
-/// What the server does with a connection's request.
-#[derive(Clone)]
-enum Answer {
-    /// A whole answer.
-    Status(u16, &'static str, String),
-    /// A body with this Content-Encoding.
-    Coded(&'static str, Vec<u8>),
-    /// The headers promise more than comes.
-    Truncated(&'static str),
-    /// The connection ends without an answer.
-    Reset,
-    /// Nothing, for ever.
-    Hang,
-}
-
-/// A server on loopback that keeps what it was asked.
+/// A server on loopback that keeps what it was asked, and answers nothing yet.
 struct Fake {
+    server: Server,
     url: String,
-    answer: Arc<Mutex<Answer>>,
-    asked: Arc<Mutex<Vec<String>>>,
+    reply: Arc<Mutex<Reply>>,
 }
 
 impl Fake {
     async fn start() -> Fake {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let url = format!("http://{}/base/?tenant=x", listener.local_addr().expect("an address"));
-        let answer = Arc::new(Mutex::new(Answer::Hang));
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let (answers, keeps) = (Arc::clone(&answer), Arc::clone(&asked));
-        tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let (answers, keeps) = (Arc::clone(&answers), Arc::clone(&keeps));
-                tokio::spawn(async move {
-                    let mut request = Vec::new();
-                    let mut buffer = [0; 4096];
-                    // One read holds a small request; a POST's body may come in a second one.
-                    loop {
-                        let count = stream.read(&mut buffer).await.unwrap_or(0);
-                        request.extend_from_slice(&buffer[..count]);
-                        let text = String::from_utf8_lossy(&request);
-                        let whole = text.split_once("\r\n\r\n").is_some_and(|(head, body)| {
-                            let length = head.lines().find_map(|line| {
-                                line.to_lowercase()
-                                    .strip_prefix("content-length: ")
-                                    .and_then(|text| text.parse().ok())
-                            });
-                            body.len() >= length.unwrap_or(0)
-                        });
-                        if whole || count == 0 {
-                            break;
-                        }
-                    }
-                    keeps.lock().expect("not poisoned").push(String::from_utf8_lossy(&request).into_owned());
-                    let answer = answers.lock().expect("not poisoned").clone();
-                    let text = match answer {
-                        Answer::Status(code, content_type, body) => format!(
-                            "HTTP/1.1 {code} X\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\nconnection: \
-                             close\r\n\r\n{body}",
-                            body.len()
-                        ),
-                        Answer::Coded(coding, body) => {
-                            let head = format!(
-                                "HTTP/1.1 200 OK\r\ncontent-encoding: {coding}\r\ncontent-length: {}\r\nconnection: \
-                                 close\r\n\r\n",
-                                body.len()
-                            );
-                            let _ = stream.write_all(head.as_bytes()).await;
-                            let _ = stream.write_all(&body).await;
-                            return;
-                        }
-                        Answer::Truncated(body) => format!(
-                            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 5000\r\n\r\n{body}"
-                        ),
-                        Answer::Reset => return,
-                        Answer::Hang => {
-                            std::future::pending::<()>().await;
-                            return;
-                        }
-                    };
-                    let _ = stream.write_all(text.as_bytes()).await;
-                });
-            }
-        });
-        Fake { url, answer, asked }
+        let reply = Arc::new(Mutex::new(Reply::Hang));
+        let replies = Arc::clone(&reply);
+        let server = Server::plain(move |_| replies.lock().expect("not poisoned").clone()).await;
+        let url = format!("http://{}/base/?tenant=x", server.address);
+        Fake { server, url, reply }
     }
 
-    fn answers(&self, answer: Answer) {
-        *self.answer.lock().expect("not poisoned") = answer;
+    fn answers(&self, reply: Reply) {
+        *self.reply.lock().expect("not poisoned") = reply;
     }
 
     fn json(&self, code: u16, body: &str) {
-        self.answers(Answer::Status(code, "application/json", body.to_owned()));
+        self.answers(json(code, body));
     }
 
-    fn last_asked(&self) -> String {
-        self.asked.lock().expect("not poisoned").last().expect("asked").clone()
+    fn last_asked(&self) -> Request {
+        self.server.take().pop().expect("a request")
     }
 
     fn source(&self, verb: Verb) -> Prometheus {
@@ -121,6 +50,21 @@ impl Fake {
         })
         .expect("no files to read")
     }
+}
+
+fn json(code: u16, body: &str) -> Reply {
+    answer(code, &[("content-type", "application/json")], body)
+}
+
+/// A body with this Content-Encoding.
+fn coded(coding: &str, body: impl AsRef<[u8]>) -> Reply {
+    answer(200, &[("content-encoding", coding)], body)
+}
+
+/// The headers promise more than comes.
+fn truncated(body: &str) -> Reply {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 5000\r\n\r\n";
+    Reply::Bytes(format!("{head}{body}").into_bytes())
 }
 
 fn soon() -> Instant {
@@ -134,25 +78,18 @@ async fn what_is_asked() {
     let time = SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_461_859_620);
     fake.source(Verb::Get).query("up{a=\"b\"}", time, soon()).await.expect("a good answer");
     let asked = fake.last_asked();
-    let line = asked.lines().next().expect("a request line");
-    assert!(
-        line.starts_with(
-            "GET /base/api/v1/query?tenant=x&query=up%7Ba%3D%22b%22%7D&time=1795461859.62&timeout="
-        ),
-        "{line}"
-    );
-    assert!(asked.contains("x-scope: team"), "{asked}");
+    let target = "/base/api/v1/query?tenant=x&query=up%7Ba%3D%22b%22%7D&time=1795461859.62&timeout=";
+    assert!(asked.method == "GET" && asked.target.starts_with(target), "{asked:?}");
+    assert_eq!(asked.header("x-scope"), ["team"]);
     fake.source(Verb::Post).query("up", time, soon()).await.expect("a good answer");
     let asked = fake.last_asked();
-    assert!(asked.starts_with("POST /base/api/v1/query?tenant=x HTTP/1.1"), "{asked}");
-    assert!(asked.contains("\r\n\r\nquery=up&time=1795461859.62&timeout="), "{asked}");
+    assert_eq!((asked.method.as_str(), asked.target.as_str()), ("POST", "/base/api/v1/query?tenant=x"));
+    assert!(asked.body.starts_with("query=up&time=1795461859.62&timeout="), "{asked:?}");
     fake.json(200, r#"{"status":"success","data":[]}"#);
     fake.source(Verb::Get).series("m{}", time, soon()).await.expect("a good answer");
     let asked = fake.last_asked();
-    assert!(
-        asked.starts_with("GET /base/api/v1/series?tenant=x&match%5B%5D=m%7B%7D&start=1795461859.62 "),
-        "{asked}"
-    );
+    let target = "/base/api/v1/series?tenant=x&match%5B%5D=m%7B%7D&start=1795461859.62";
+    assert_eq!((asked.method.as_str(), asked.target.as_str()), ("GET", target));
 }
 
 #[tokio::test]
@@ -183,8 +120,7 @@ async fn garbage_has_a_class_and_a_message() {
     let fake = Fake::start().await;
     let source = fake.source(Verb::Get);
     let error = |kind: &str| format!(r#"{{"status":"error","errorType":"{kind}","error":"boom"}}"#);
-    let json = |code, body: &str| Answer::Status(code, "application/json", body.to_owned());
-    let page = |code| Answer::Status(code, "text/html", "<html>proxy</html>".to_owned());
+    let page = |code| answer(code, &[("content-type", "text/html")], "<html>proxy</html>");
     for (answer, class, message) in [
         (page(502), Unavailable, "Prometheus answered 502 Bad Gateway: proxy"),
         (page(503), Unavailable, "Prometheus answered 503 Service Unavailable: proxy"),
@@ -212,8 +148,8 @@ async fn garbage_has_a_class_and_a_message() {
             WrongType,
             "the query yields a string, expected an instant vector or a scalar",
         ),
-        (Answer::Truncated(&GOOD[..60]), Unavailable, "the answer of Prometheus broke off"),
-        (Answer::Reset, Unavailable, "Prometheus at http://127.0.0.1:"),
+        (truncated(&GOOD[..60]), Unavailable, "the answer of Prometheus broke off"),
+        (Reply::Close, Unavailable, "Prometheus at http://127.0.0.1:"),
     ] {
         fake.answers(answer);
         let found = source.query("m", SystemTime::now(), soon()).await.expect_err(message);
@@ -260,9 +196,9 @@ async fn a_partial_answer_says_so() {
 async fn compressed_answers_are_not_asked_for_over_plain_http() {
     let fake = Fake::start().await;
     let source = fake.source(Verb::Get);
-    fake.answers(Answer::Coded("gzip", gzip(GOOD.as_bytes())));
+    fake.answers(coded("gzip", gzip(GOOD.as_bytes())));
     source.query("m", SystemTime::now(), soon()).await.expect("read all the same");
-    assert!(!fake.last_asked().contains("accept-encoding"), "{}", fake.last_asked());
+    assert!(fake.last_asked().header("accept-encoding").is_empty());
     assert!(PrometheusSettings::new("https://prometheus.example".parse().expect("a URL")).gzip);
 }
 
@@ -281,20 +217,23 @@ async fn compressed_answers_are_read_and_bounded() {
     let list = || source.series("m", SystemTime::now(), soon());
     let listing = gzip(br#"{"status":"success","data":[{"__name__":"m","pod":"a"}]}"#);
     for coding in ["gzip", "GZIP", "x-gzip"] {
-        fake.answers(Answer::Coded(coding, gzip(GOOD.as_bytes())));
+        fake.answers(coded(coding, gzip(GOOD.as_bytes())));
         let Samples::Vector(samples) = query().await.expect("a good answer").value else {
             panic!("no vector")
         };
         assert_eq!(samples[0].value, 7.5, "{coding}");
-        assert!(fake.last_asked().contains("accept-encoding: gzip\r\n"), "queries ask for it");
-        fake.answers(Answer::Coded(coding, listing.clone()));
+        assert_eq!(fake.last_asked().header("accept-encoding"), ["gzip"], "queries ask for it");
+        fake.answers(coded(coding, listing.clone()));
         assert_eq!(&*list().await.expect("a listing").series[0].name, "m", "{coding}");
-        assert!(!fake.last_asked().contains("accept-encoding"), "listings do not, and are read all the same");
+        assert!(
+            fake.last_asked().header("accept-encoding").is_empty(),
+            "listings do not, and are read all the same"
+        );
     }
-    fake.answers(Answer::Coded("identity", GOOD.as_bytes().to_vec()));
+    fake.answers(coded("identity", GOOD));
     query().await.expect("a good answer");
     // More comes out than is taken: 65 MiB of blanks in 64 KiB.
-    fake.answers(Answer::Coded("gzip", gzip(&vec![b' '; 65 << 20])));
+    fake.answers(coded("gzip", gzip(&vec![b' '; 65 << 20])));
     let found = query().await.expect_err("too large");
     assert_eq!(found.class, SourceErrorClass::BadQuery);
     assert_eq!(
@@ -303,16 +242,10 @@ async fn compressed_answers_are_read_and_bounded() {
          --prometheus-max-answer-bytes"
     );
     for (answer, message) in [
+        (coded("gzip", &gzip(GOOD.as_bytes())[..40]), "the compressed answer of Prometheus broke off"),
+        (coded("gzip", GOOD), "the answer of Prometheus is not gzip as it says: "),
         (
-            Answer::Coded("gzip", gzip(GOOD.as_bytes())[..40].to_vec()),
-            "the compressed answer of Prometheus broke off",
-        ),
-        (
-            Answer::Coded("gzip", GOOD.as_bytes().to_vec()),
-            "the answer of Prometheus is not gzip as it says: ",
-        ),
-        (
-            Answer::Coded("br", vec![1]),
+            coded("br", vec![1]),
             "the answer of Prometheus has the Content-Encoding \"br\", expected gzip or none",
         ),
     ] {
@@ -321,10 +254,10 @@ async fn compressed_answers_are_read_and_bounded() {
         assert_eq!(found.class, SourceErrorClass::Unavailable);
         assert!(found.message.starts_with(message), "expected {message}, found {found}");
     }
-    fake.answers(Answer::Coded("gzip", listing[..listing.len() - 9].to_vec()));
+    fake.answers(coded("gzip", &listing[..listing.len() - 9]));
     let found = list().await.expect_err("cut off");
     assert!(found.message.starts_with("the compressed answer of Prometheus broke off ("), "{found}");
-    fake.answers(Answer::Coded("gzip", GOOD.as_bytes().to_vec()));
+    fake.answers(coded("gzip", GOOD));
     let found = list().await.expect_err("no gzip");
     assert!(found.message.starts_with("the listing of series cannot be read: "), "{found}");
 }

@@ -1,21 +1,12 @@
 //! What standalone mode leaves on disk, seen from outside: files for kubectl and for other clients, until the program ends.
 
-use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use reqwest::{Certificate, Client, Identity};
-
-/// A program that is ended when dropped.
-struct Program(Child);
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use testkit::process::Process;
+use testkit::wait::PATIENCE;
 
 // A thread of its own closes the connection while this one waits for the end.
 #[tokio::test(flavor = "multi_thread")]
@@ -24,19 +15,14 @@ async fn client_files_lie_in_a_temporary_folder_that_is_removed_at_the_end() {
     let outer = tempfile::tempdir().expect("a folder");
     let rules = outer.path().join("rules.yaml");
     std::fs::write(&rules, "rules: []\n").expect("writable");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_adapter"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_adapter"));
+    command
         .args(["--standalone", "--secure-port=0", "--prometheus-url=http://127.0.0.1:1"])
         .arg(format!("--config={}", rules.display()))
-        .env("TMPDIR", outer.path())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program was built");
-    let log = BufReader::new(child.stderr.take().expect("piped"));
-    let mut program = Program(child);
-    // The reading end stays open for what is logged later.
-    let mut lines = log.lines().map_while(Result::ok);
-    let serving = lines.find(|line| line.contains("kubeconfig=")).expect("the log says where the files are");
+        .env("TMPDIR", outer.path());
+    let mut program =
+        Process::start_command("adapter", command, outer.path()).expect("the program was built");
+    let serving = program.wait_for_line("kubeconfig=", PATIENCE).await.expect("where the files are");
     let field = |name: &str| {
         let (_, behind) = serving.split_once(name).unwrap_or_else(|| panic!("no {name} in {serving}"));
         behind.split_whitespace().next().expect("a value").to_owned()
@@ -53,10 +39,8 @@ async fn client_files_lie_in_a_temporary_folder_that_is_removed_at_the_end() {
     }
     assert_eq!(answer(&dir, &format!("https://{}/apis", field("address="))).await, 200);
 
-    let told = Command::new("kill").arg("-TERM").arg(program.0.id().to_string()).status().expect("kill");
-    assert!(told.success());
-    lines.by_ref().for_each(drop);
-    assert!(program.0.wait().expect("it ends").success());
+    program.terminate().expect("it runs");
+    assert!(program.wait(PATIENCE).await.expect("it ends").success());
     assert!(!dir.exists(), "{} is left", dir.display());
 }
 

@@ -1,19 +1,18 @@
 //! What a client writes to a server: requests over HTTP/1.1 or HTTP/2, or nothing of the kind.
 
-use std::future::Future;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
 
 use axum::body::Body;
-use http::{HeaderName, Request, Response, StatusCode};
+use http::{HeaderName, Request, Response};
 use hyper::body::Incoming;
-use serve::lifecycle::{Trigger, lifecycle};
-use serve::{Caller, FREE_HEAD_BYTES, Limits, Plain, Refusal, Service, Stats};
+use serve::{Caller, FREE_HEAD_BYTES, Limits, Refusal, Service};
+use testkit::served::{self, Served};
+use testkit::wait::in_time;
+use testkit::wire::frame;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 
 /// What a client writes, after a byte that says whether it starts as HTTP/2 must and one that says how many bytes it
@@ -25,7 +24,7 @@ pub fn heads(input: &[u8]) {
         let mut client = SERVER.connect().await;
         if kind % 2 == 1 {
             // A server that is done with a client does not read what else it writes.
-            let _ = client.write_all(HTTP2).await;
+            let _ = client.write_all(&frame::preface()).await;
         }
         for piece in sent.chunks(1 + 8 * usize::from(*step)) {
             if client.write_all(piece).await.is_err() {
@@ -37,7 +36,8 @@ pub fn heads(input: &[u8]) {
         let _ = in_time("the end of the connection", client.read_to_end(&mut answers)).await;
         drop(client);
         in_time("no connection", async {
-            while SERVER.stats.open.load(Ordering::Relaxed) > 0 {
+            // A fuzzer runs this for every input: there is no time for pauses between looks.
+            while SERVER.served.stats.open.load(Ordering::Relaxed) > 0 {
                 tokio::task::yield_now().await;
             }
         })
@@ -47,22 +47,17 @@ pub fn heads(input: &[u8]) {
     });
 }
 
-/// Of an HTTP/2 client: its preface, and settings of which it has none.
-const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 /// Bytes that long heads may take beyond those that are free, all of them together.
 const ROOM: usize = 6 << 10;
 const FIELDS: usize = 32;
-const PATIENCE: Duration = Duration::from_secs(20);
 
 static HAS_PANICKED: AtomicBool = AtomicBool::new(false);
 static SERVER: LazyLock<Server> = LazyLock::new(Server::start);
 
 struct Server {
     runtime: Runtime,
-    address: SocketAddr,
-    stats: Arc<Stats>,
-    /// The server runs as long as it is there.
-    _trigger: Trigger,
+    /// It runs as long as it is there.
+    served: Served,
 }
 
 impl Server {
@@ -80,20 +75,15 @@ impl Server {
             ..Limits::default().with_connections(16)
         };
         let runtime = Runtime::new().expect("a runtime");
-        let stats = Arc::new(Stats::default());
-        let (trigger, shutdown) = lifecycle();
-        let listener = serve::listen((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let of_server = Arc::clone(&stats);
-        runtime.spawn(async move {
-            let listener = TcpListener::from_std(listener).expect("a socket that does not block");
-            serve::serve(listener, Plain, WithinLimits, shutdown, limits, of_server).await;
-        });
-        Server { runtime, address, stats, _trigger: trigger }
+        let served = {
+            let _inside = runtime.enter();
+            Served::start(WithinLimits, limits)
+        };
+        Server { runtime, served }
     }
 
     async fn connect(&self) -> TcpStream {
-        let client = TcpStream::connect(self.address).await.expect("a connection");
+        let client = TcpStream::connect(self.served.address).await.expect("a connection");
         client.set_nodelay(true).expect("a setting");
         // Does not wait after its end, so that ports are free again at once.
         client.set_zero_linger().expect("a setting");
@@ -132,16 +122,6 @@ impl Service<()> for WithinLimits {
     }
 
     fn refuse(&self, refusal: Refusal) -> Response<Body> {
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = match refusal {
-            Refusal::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Refusal::Busy => StatusCode::TOO_MANY_REQUESTS,
-        };
-        response
+        served::refuse(refusal)
     }
-}
-
-async fn in_time<T>(what: &str, waited_for: impl Future<Output = T>) -> T {
-    let waited = tokio::time::timeout(PATIENCE, waited_for).await;
-    waited.unwrap_or_else(|_| panic!("expected {what} within {PATIENCE:?}"))
 }

@@ -2,25 +2,20 @@
 //! answering, takes little memory and gives all of it back; the figures are in `target/reports/load.json`.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use e2e::api::Api;
 use e2e::signals::Signals;
 use e2e::stack::{self, Adapter};
 use e2e::{Failure, until};
 use futures_util::future::join_all;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
+use testkit::kubeconfig::Kubeconfig;
+use testkit::wire::target::{Stream, Target};
+use testkit::wire::tls::{self, Identity, Trust};
+use testkit::wire::{Raw, frame, request};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 const DEPTH: &str = "/apis/custom.metrics.k8s.io/v1beta2/namespaces/default/pods/*/request_queue_depth";
 
@@ -156,94 +151,28 @@ impl Row {
     }
 }
 
-/// The adapter as clients without manners see it.
+/// The adapter as clients without manners see it, who may do anything.
 struct Server {
-    port: u16,
-    roots: RootCertStore,
-    identity: (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>),
-    /// Connections at once on their way: more would overflow the kernel's queue, or take a small machine longer to shake hands
-    /// with than the server gives them.
-    connecting: Semaphore,
+    target: Target,
+    identity: Identity,
+    /// Handshakes at once: more would take a small machine longer than the server gives them.
+    shaking_hands: Semaphore,
 }
 
 impl Server {
     fn of(adapter: &Adapter) -> Result<Server, Failure> {
-        let config: Value = serde_json::from_slice(&std::fs::read(&adapter.kubeconfig)?)?;
-        let pem = |pointer: &str| -> Result<Vec<u8>, Failure> {
-            let text =
-                config.pointer(pointer).and_then(Value::as_str).ok_or(format!("nothing at {pointer}"))?;
-            Ok(STANDARD.decode(text)?)
-        };
-        let url = config["clusters"][0]["cluster"]["server"].as_str().ok_or("no server")?;
-        let port = url.rsplit(':').next().ok_or("no port")?.parse()?;
-        let mut roots = RootCertStore::empty();
-        roots
-            .add(CertificateDer::from_pem_slice(&pem("/clusters/0/cluster/certificate-authority-data")?)?)?;
-        let certificate = CertificateDer::from_pem_slice(&pem("/users/0/user/client-certificate-data")?)?;
-        let key = PrivateKeyDer::from_pem_slice(&pem("/users/0/user/client-key-data")?)?;
-        Ok(Server { port, roots, identity: (vec![certificate], key), connecting: Semaphore::new(8) })
+        let Kubeconfig { server, authority, certificate, key } = Kubeconfig::read(&adapter.kubeconfig)?;
+        let port = server.rsplit(':').next().ok_or("no port")?.parse()?;
+        Ok(Server {
+            target: Target::tls(port, Trust::Roots(tls::roots(&authority)?)),
+            identity: Identity::from_pem(&certificate, &key)?,
+            shaking_hands: Semaphore::new(8),
+        })
     }
 
-    /// A TCP connection that takes in little.
-    async fn connect(&self) -> Result<TcpStream, Failure> {
-        let socket = TcpSocket::new_v4()?;
-        socket.set_recv_buffer_size(8 << 10)?;
-        Ok(socket.connect(([127, 0, 0, 1], self.port).into()).await?)
-    }
-
-    /// A TLS connection of somebody who may do anything.
-    async fn raw(&self, protocol: &str) -> Result<Raw, Failure> {
-        let _place = self.connecting.acquire().await?;
-        let (chain, key) = &self.identity;
-        let mut config = ClientConfig::builder()
-            .with_root_certificates(self.roots.clone())
-            .with_client_auth_cert(chain.clone(), key.clone_key())?;
-        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
-        let stream = self.connect().await?;
-        let name = ServerName::try_from("localhost")?;
-        Ok(Raw(TlsConnector::from(Arc::new(config)).connect(name, stream).await?))
-    }
-}
-
-/// A connection over which anything is written.
-struct Raw(TlsStream<TcpStream>);
-
-impl Raw {
-    /// Writes; whether the server took it.
-    async fn write(&mut self, bytes: &[u8]) -> bool {
-        let writing = async { self.0.write_all(bytes).await.is_ok() && self.0.flush().await.is_ok() };
-        tokio::time::timeout(MINUTE, writing).await.unwrap_or(false)
-    }
-
-    /// What the server says first over HTTP/1.1: a status code, or that it closed.
-    async fn code(&mut self) -> String {
-        let mut head = [0; 12];
-        match tokio::time::timeout(MINUTE, self.0.read_exact(&mut head)).await {
-            Ok(Ok(_)) => String::from_utf8_lossy(&head[9..]).into_owned(),
-            Ok(Err(_)) => "closed".to_owned(),
-            Err(_) => "nothing".to_owned(),
-        }
-    }
-
-    /// Why the server ends an HTTP/2 connection: the error code of its GOAWAY, or that it closed without one.
-    async fn goodbye(&mut self) -> String {
-        let reading = async {
-            loop {
-                let mut head = [0; 9];
-                self.0.read_exact(&mut head).await?;
-                let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
-                let mut payload = vec![0; length];
-                self.0.read_exact(&mut payload).await?;
-                if head[3] == frame::GOAWAY {
-                    return Ok::<_, std::io::Error>(format!("GOAWAY {}", payload[7]));
-                }
-            }
-        };
-        match tokio::time::timeout(MINUTE, reading).await {
-            Ok(Ok(code)) => code,
-            Ok(Err(_)) => "closed".to_owned(),
-            Err(_) => "nothing".to_owned(),
-        }
+    async fn raw(&self, protocol: &str) -> Result<Raw<Box<dyn Stream>>, Failure> {
+        let _place = self.shaking_hands.acquire().await?;
+        self.target.open(protocol, Some(&self.identity)).await
     }
 }
 
@@ -328,10 +257,7 @@ async fn untaken(server: &Server) -> Result<Answers, Failure> {
 
 async fn half_open(server: &Server) -> Result<Answers, Failure> {
     let answers = counted((0..900).map(|number| async move {
-        let mut stream = {
-            let _place = server.connecting.acquire().await?;
-            server.connect().await?
-        };
+        let mut stream = server.target.tcp().await?;
         // Some say the beginning of a handshake.
         if number % 2 == 0 {
             stream.write_all(&[22, 3, 1, 2]).await?;
@@ -364,10 +290,9 @@ async fn packed_heads(server: &Server) -> Result<Answers, Failure> {
     counted((0..400).map(|_| async {
         let mut raw = server.raw("h2").await?;
         let mut frames = frame::preface();
-        let named = [frame::GET, &[0x40, 1, b'x', 1, b'y']].concat();
+        let named = [&frame::get("/"), frame::FIELD].concat();
         frames.extend(frame::new(frame::HEADERS, frame::END_STREAM, 1, &named));
-        frames.extend(frame::new(frame::CONTINUATION, 0, 1, &[0xbe; 15_000]));
-        frames.extend(frame::new(frame::CONTINUATION, 0, 1, &[0xbe; 15_000]));
+        frames.extend(frame::new(frame::CONTINUATION, 0, 1, &[frame::AGAIN; 15_000]).repeat(2));
         Ok(if raw.write(&frames).await { raw.goodbye().await } else { "closed".to_owned() })
     }))
     .await
@@ -376,10 +301,10 @@ async fn packed_heads(server: &Server) -> Result<Answers, Failure> {
 /// The same in one frame, which ends: a hundred times a connection, each with a token that nobody knows.
 async fn one_frame_heads(server: &Server) -> Result<Answers, Failure> {
     let request = |number: u32| {
-        let named: &[u8] = if number == 0 { &[0x40, 1, b'x', 1, b'y'] } else { &[] };
-        let token = [0x0f, 8, 10].into_iter().chain(*b"Bearer bad").collect::<Vec<u8>>();
-        let block = [frame::GET, named, &token, &[0xbe; 16_000]].concat();
-        frame::new(frame::HEADERS, frame::END_HEADERS | frame::END_STREAM, 2 * number + 1, &block)
+        let named = if number == 0 { frame::FIELD } else { &[] };
+        let token = frame::authorization("Bearer bad");
+        let block = [&frame::get("/"), named, &token, &[frame::AGAIN; 16_000]].concat();
+        frame::request(2 * number + 1, &block)
     };
     let frames = [frame::preface(), (0..100).flat_map(request).collect()].concat();
     counted((0..16).map(|_| async {
@@ -392,7 +317,7 @@ async fn one_frame_heads(server: &Server) -> Result<Answers, Failure> {
 /// More than there are places; a probe gets one all the same.
 async fn strangers(server: &Server) -> Result<Answers, Failure> {
     let connections = join_all((0..1200).map(|_| server.raw("http/1.1"))).await;
-    let held: Vec<Raw> = connections.into_iter().filter_map(Result::ok).collect();
+    let held: Vec<_> = connections.into_iter().filter_map(Result::ok).collect();
     let mut probe = server.raw("http/1.1").await?;
     probe.write(request("/livez", "Connection: close\r\n").as_bytes()).await;
     let answers = Answers::from([(probe.code().await, 1)]);
@@ -423,12 +348,7 @@ async fn resets(server: &Server) -> Result<Answers, Failure> {
         for number in 0..50_u32 {
             let mut frames = Vec::new();
             for stream in (0..200).map(|position| 2 * (200 * number + position) + 1) {
-                frames.extend(frame::new(
-                    frame::HEADERS,
-                    frame::END_HEADERS | frame::END_STREAM,
-                    stream,
-                    frame::GET,
-                ));
+                frames.extend(frame::request(stream, &frame::get("/")));
                 frames.extend(frame::new(frame::RST_STREAM, 0, stream, &[0, 0, 0, 8]));
             }
             open = open && raw.write(&frames).await;
@@ -442,7 +362,7 @@ async fn continuations(server: &Server) -> Result<Answers, Failure> {
     counted((0..20).map(|_| async {
         let mut raw = server.raw("h2").await?;
         let mut open = raw.write(&frame::preface()).await;
-        open = open && raw.write(&frame::new(frame::HEADERS, frame::END_STREAM, 1, frame::GET)).await;
+        open = open && raw.write(&frame::new(frame::HEADERS, frame::END_STREAM, 1, &frame::get("/"))).await;
         // A header of a name of two letters and a value of 100, again and again, without an end.
         let mut header = vec![0x00, 2, b'x', b'y', 100];
         header.extend([b'a'; 100]);
@@ -453,38 +373,6 @@ async fn continuations(server: &Server) -> Result<Answers, Failure> {
         Ok(raw.goodbye().await)
     }))
     .await
-}
-
-fn request(path: &str, headers: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")
-}
-
-/// Frames of HTTP/2 (RFC 9113, section 6), for what no client library would send.
-mod frame {
-    pub(crate) const HEADERS: u8 = 1;
-    pub(crate) const RST_STREAM: u8 = 3;
-    const SETTINGS: u8 = 4;
-    pub(crate) const GOAWAY: u8 = 7;
-    pub(crate) const CONTINUATION: u8 = 9;
-    pub(crate) const END_STREAM: u8 = 1;
-    pub(crate) const END_HEADERS: u8 = 4;
-    /// `GET https://x/`, from the static table of HPACK (RFC 7541, appendix A).
-    pub(crate) const GET: &[u8] = &[0x82, 0x87, 0x84, 0x01, 1, b'x'];
-
-    pub(crate) fn new(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-        let length = u32::try_from(payload.len()).expect("a short frame").to_be_bytes();
-        let mut frame = length[1..].to_vec();
-        frame.extend([kind, flags]);
-        frame.extend(stream.to_be_bytes());
-        frame.extend(payload);
-        frame
-    }
-
-    pub(crate) fn preface() -> Vec<u8> {
-        let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-        bytes.extend(new(SETTINGS, 0, 0, &[]));
-        bytes
-    }
 }
 
 const HEAD: &str =

@@ -3,14 +3,14 @@
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use adapter::source::prometheus::{KubernetesAuth, Prometheus, PrometheusSettings};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use testkit::scripted::{Request, Server, answer};
+use testkit::wait::until_async;
 
-use crate::server::{Request, Server, answer, good};
-use crate::{ask, failure, query, refusal, source, to};
+use crate::{ask, failure, good, query, refusal, source, to};
 
 /// A kubeconfig with fields of its cluster and its user.
 pub(crate) fn kubeconfig(dir: &Path, cluster: &str, user: &str) -> KubernetesAuth {
@@ -253,12 +253,7 @@ async fn a_token_that_changes_is_read_again_when_the_old_one_is_refused() {
 
 /// Files are not looked at twice within a second, however often a token is refused.
 async fn until_answered(source: &Prometheus) {
-    let answered = async {
-        while query(source, "up").await.is_err() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_mins(1), answered).await.expect("the new token is taken");
+    until_async("the new token to be taken", async || query(source, "up").await.is_ok()).await;
 }
 
 #[tokio::test]

@@ -2,9 +2,10 @@
 
 use adapter::source::SourceErrorClass;
 use adapter::source::prometheus::{PrometheusSettings, Verb};
+use testkit::router::closed_address;
+use testkit::scripted::{Reply, Request, Server, answer};
 
-use crate::server::{Reply, Request, Server, answer, good};
-use crate::{ask, failure, query, source, to};
+use crate::{ask, failure, good, query, source, to};
 
 /// A redirect.
 fn redirect(code: u16, location: &str) -> Reply {
@@ -157,10 +158,7 @@ async fn errors_name_where_was_asked() {
     let text = failure(to(&format!("http://127.0.0.1:{}", server.port()))).await;
     assert!(text.ends_with(&format!("(http://127.0.0.1:{})", server.port())), "{text}");
     // Nothing listens where a server was.
-    let port = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        listener.local_addr().expect("an address").port()
-    };
+    let port = closed_address().port();
     let error = ask(to(&format!("http://127.0.0.1:{port}/prefix"))).await.expect_err("no server is there");
     assert_eq!(error.class, SourceErrorClass::Unavailable);
     let expected =

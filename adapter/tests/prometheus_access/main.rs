@@ -4,13 +4,20 @@ mod credentials;
 mod http;
 mod program;
 mod proxies;
-mod server;
 mod tls;
 
 use std::time::{Duration, Instant, SystemTime};
 
 use adapter::source::prometheus::{Prometheus, PrometheusSettings};
 use adapter::source::{MetricSource as _, SourceError};
+use testkit::scripted::{Reply, answer};
+
+/// A good answer to a query and to a listing.
+fn good() -> Reply {
+    const GOOD: &str =
+        r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,"7.5"]}]}}"#;
+    answer(200, &[("content-type", "application/json")], GOOD)
+}
 
 /// Settings for a URL.
 fn to(url: &str) -> PrometheusSettings {

@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use adapter::source::prometheus::{PrometheusSettings, Proxies};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use testkit::scripted::{Reply, Server, answer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::credentials::kubeconfig;
-use crate::server::{Reply, Server, answer, good};
 use crate::tls::{Issuer, server_config};
-use crate::{ask, failure, refusal, to};
+use crate::{ask, failure, good, refusal, to};
 
 fn environment(variables: &'static [(&str, &str)], proxy: &str) -> Proxies {
     Proxies::read(|name| {

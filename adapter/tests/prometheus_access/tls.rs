@@ -2,21 +2,18 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use adapter::source::prometheus::PrometheusSettings;
 use apiservice::authority::{Authority, Issued};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::ServerConfig;
+use testkit::scripted::{Server, answer};
+use testkit::wire::tls::{self, Identity};
 
 use crate::credentials::kubeconfig;
-use crate::server::{Server, answer, good};
-use crate::{ask, failure, refusal, to};
+use crate::{ask, failure, good, refusal, to};
 
 /// Signs certificates.
 pub(crate) struct Issuer(Authority);
@@ -57,24 +54,9 @@ pub(crate) fn server_config(issued: &Issued) -> ServerConfig {
 }
 
 fn config(issued: &Issued, clients: Option<&Authority>) -> ServerConfig {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder =
-        ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
-    let builder = builder.expect("versions");
-    let builder = match clients {
-        None => builder.with_no_client_auth(),
-        Some(authority) => {
-            let mut roots = RootCertStore::empty();
-            let der = CertificateDer::from_pem_slice(authority.certificate().as_bytes()).expect("PEM");
-            roots.add(der).expect("a certificate");
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
-            builder.with_client_cert_verifier(verifier.expect("a root"))
-        }
-    };
-    let chain =
-        CertificateDer::pem_slice_iter(issued.certificate.as_bytes()).collect::<Result<_, _>>().expect("PEM");
-    let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).expect("PEM");
-    builder.with_single_cert(chain, key).expect("a pair")
+    let identity = Identity::from_pem(issued.certificate.as_bytes(), issued.key.as_bytes()).expect("PEM");
+    let clients = clients.map(|authority| tls::roots(authority.certificate().as_bytes()).expect("PEM"));
+    tls::server(identity, clients).expect("a pair")
 }
 
 fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
@@ -216,22 +198,10 @@ async fn http_and_https_are_told_apart() {
     let dir = tempfile::tempdir().expect("a folder");
     let issuer = Issuer::new();
     let ca = issuer.file(dir.path());
-    let closes = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let closed = format!("https://127.0.0.1:{}", closes.local_addr().expect("an address").port());
-    tokio::spawn(async move {
-        loop {
-            drop(closes.accept().await);
-        }
-    });
-    let answers_in_http = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let answered = format!("https://127.0.0.1:{}", answers_in_http.local_addr().expect("an address").port());
-    tokio::spawn(async move {
-        loop {
-            let Ok((mut stream, _)) = answers_in_http.accept().await else { return };
-            let _ =
-                tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
-        }
-    });
+    let closing = Server::deaf(b"").await;
+    let closed = format!("https://127.0.0.1:{}", closing.port());
+    let in_http = Server::deaf(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+    let answered = format!("https://127.0.0.1:{}", in_http.port());
     assert_eq!(
         failure(with_ca(&answered, &ca)).await,
         format!("cannot reach Prometheus at {answered}: it does not speak TLS: is it http?")

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use apiservice::audit::{Audit, AuditLog, Policy, Rotation, Target};
 use apiservice::authority::Authority;
 use serde_json::{Value, json};
+use testkit::wait::{in_time, until};
 
-use crate::clients::{in_time, until};
 use crate::served::{C1, Options, Server};
 
 const POLICY: &str = r"
@@ -45,7 +45,7 @@ fn recorded(server: &Server) -> Vec<Value> {
 
 /// Waits for so many events; checks and takes out of the last what differs from run to run.
 async fn events(server: &Server, count: usize) -> Vec<Value> {
-    until(|| recorded(server).len() >= count).await;
+    until("so many events", || recorded(server).len() >= count).await;
     let mut events = recorded(server);
     assert_eq!(events.len(), count, "{events:#?}");
     for event in &mut events {
@@ -171,7 +171,7 @@ async fn a_request_that_its_client_gives_up_is_recorded() {
     let server = recording();
     let url = format!("{}{C1}/namespaces/d/pods/slow/a", server.url);
     let waiting = tokio::spawn(server.admin().get(url).send());
-    in_time(server.entered.acquire()).await.expect("never closed").forget();
+    in_time("a request under way", server.entered.acquire()).await.expect("never closed").forget();
     waiting.abort();
     let events = events(&server, 2).await;
     assert_eq!(events[1]["stage"], "ResponseComplete");

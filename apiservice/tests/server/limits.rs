@@ -3,9 +3,11 @@
 use apiservice::accept::Limits;
 use apiservice::tls::TlsSettings;
 use futures_util::future::join_all;
+use testkit::wait::in_time;
+use testkit::wire::frame;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::clients::{Raw, get, http2, in_time};
+use crate::clients::{get, http2, open};
 use crate::served::{C1, Options, Server};
 
 const SLOW: &str = "/apis/custom.metrics.k8s.io/v1beta1/namespaces/d/pods/slow/a";
@@ -18,7 +20,7 @@ async fn fills_up(server: &Server, clients: Vec<reqwest::Client>) {
             tokio::spawn(request.send())
         })
         .collect();
-    in_time(server.entered.acquire_many(400)).await.expect("never closed").forget();
+    in_time("a request under way", server.entered.acquire_many(400)).await.expect("never closed").forget();
     let late = server.builder(Some(&server.reader())).build().expect("a client");
     let path = format!("{}{C1}", server.url);
     for _ in 0..30 {
@@ -35,7 +37,7 @@ async fn fills_up(server: &Server, clients: Vec<reqwest::Client>) {
     // Requests that would change something do not take the place of those that read.
     assert_eq!(late.post(&path).send().await.expect("an answer").status(), 405);
     server.go.add_permits(400);
-    for answer in in_time(join_all(waiting)).await {
+    for answer in in_time("all answers", join_all(waiting)).await {
         assert_eq!(answer.expect("no panic").expect("an answer").status(), 200);
     }
     assert_eq!(late.get(&path).send().await.expect("an answer").status(), 200);
@@ -59,15 +61,15 @@ async fn four_hundred_requests_over_http1() {
 
 /// Sends a head that never ends; what the server says, and that it stopped reading, comes back.
 async fn endless_head(server: &Server, bytes: usize) -> String {
-    let mut raw = Raw::connect(server, &["http/1.1"], None).await;
+    let mut raw = open(server, &["http/1.1"], None).await;
     raw.send("GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: ").await;
     let chunk = vec![b'a'; 16 << 10];
     let mut sent = 0;
-    while sent < bytes && in_time(raw.0.write_all(&chunk)).await.is_ok() {
+    while sent < bytes && in_time("the server to read or to close", raw.0.write_all(&chunk)).await.is_ok() {
         sent += chunk.len();
     }
     assert!(sent < bytes, "the server took {sent} bytes of a head");
-    raw.rest().await
+    raw.rest_text().await
 }
 
 /// Resident memory of this process, in bytes: the clients' part of it is a few buffers.
@@ -135,25 +137,25 @@ async fn more_headers_than_that_are_refused() {
 async fn bodies_are_read_up_to_a_limit_and_never_used() {
     let server = Server::start();
     let reader = server.reader();
-    let mut raw = Raw::connect(&server, &["http/1.1"], Some(&reader)).await;
+    let mut raw = open(&server, &["http/1.1"], Some(&reader)).await;
     let head = |length: usize, more: &str| {
         format!("POST {C1} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n{more}\r\n")
     };
     // A small one is read, and the connection goes on.
-    raw.send(&format!("{}{}", head(100_000, ""), "b".repeat(100_000))).await;
-    raw.send(&format!("GET {C1} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).await;
-    let both = raw.rest().await;
+    raw.send(format!("{}{}", head(100_000, ""), "b".repeat(100_000))).await;
+    raw.send(format!("GET {C1} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).await;
+    let both = raw.rest_text().await;
     let codes: Vec<_> = both.match_indices("HTTP/1.1 ").map(|(at, _)| &both[at + 9..at + 12]).collect();
     assert_eq!(codes, ["405", "200"], "{both}");
     // A large one is not.
-    let mut raw = Raw::connect(&server, &["http/1.1"], Some(&reader)).await;
-    raw.send(&format!("{}{}", head(1 << 30, ""), "b".repeat(300 << 10))).await;
-    let refused = raw.rest().await;
+    let mut raw = open(&server, &["http/1.1"], Some(&reader)).await;
+    raw.send(format!("{}{}", head(1 << 30, ""), "b".repeat(300 << 10))).await;
+    let refused = raw.rest_text().await;
     assert!(refused.starts_with("HTTP/1.1 405 ") && refused.contains("connection: close"), "{refused}");
     // One that is announced is not even asked for.
-    let mut raw = Raw::connect(&server, &["http/1.1"], Some(&reader)).await;
-    raw.send(&head(1000, "Expect: 100-continue\r\n")).await;
-    let refused = raw.rest().await;
+    let mut raw = open(&server, &["http/1.1"], Some(&reader)).await;
+    raw.send(head(1000, "Expect: 100-continue\r\n")).await;
+    let refused = raw.rest_text().await;
     assert!(refused.starts_with("HTTP/1.1 405 "), "{refused}");
 }
 
@@ -161,15 +163,13 @@ async fn bodies_are_read_up_to_a_limit_and_never_used() {
 async fn settings_of_http2() {
     let accept = Limits { http2_streams: 7, ..Limits::default() };
     let server = Server::with(Options { accept, ..Options::default() });
-    let mut raw = Raw::connect(&server, &["h2"], None).await;
-    raw.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
-    // An empty SETTINGS frame, as the preface demands.
-    raw.0.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.expect("the server reads");
+    let mut raw = open(&server, &["h2"], None).await;
+    raw.send(frame::preface()).await;
     let mut head = [0; 9];
-    in_time(raw.0.read_exact(&mut head)).await.expect("a frame");
-    assert_eq!(head[3], 4, "SETTINGS come first");
+    in_time("a frame", raw.0.read_exact(&mut head)).await.expect("a frame");
+    assert_eq!(head[3], frame::SETTINGS, "SETTINGS come first");
     let mut payload = vec![0; usize::from(u16::from_be_bytes([head[1], head[2]]))];
-    in_time(raw.0.read_exact(&mut payload)).await.expect("the frame");
+    in_time("its payload", raw.0.read_exact(&mut payload)).await.expect("the frame");
     let setting = |wanted: u16| {
         payload
             .chunks_exact(6)
@@ -185,11 +185,11 @@ async fn settings_of_http2() {
 async fn http2_can_be_switched_off() {
     let tls = TlsSettings { http1_only: true, ..TlsSettings::default() };
     let server = Server::with(Options { tls, ..Options::default() });
-    let mut raw = Raw::connect(&server, &["h2", "http/1.1"], None).await;
+    let mut raw = open(&server, &["h2", "http/1.1"], None).await;
     assert_eq!(raw.0.get_ref().1.alpn_protocol(), Some(b"http/1.1".as_slice()));
     // Whoever speaks it unasked is not understood.
     raw.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
-    let answer = raw.rest().await;
+    let answer = raw.rest_text().await;
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400 "), "{answer}");
     let answer = server.admin().get(format!("{}/healthz", server.url)).send().await.expect("an answer");
     assert_eq!((answer.status().as_u16(), answer.version()), (200, http::Version::HTTP_11));
@@ -204,7 +204,7 @@ async fn over_http2_strangers_are_answered_and_sent_away() {
     for (identity, code) in [(None, 200), (Some(&stranger), 401)] {
         let (mut sender, connection) = http2(&server, identity).await;
         assert_eq!(get(&mut sender, &server, "/healthz").await.expect("an answer"), code);
-        in_time(connection).await.expect("no panic").expect("an orderly end");
+        in_time("the end of the connection", connection).await.expect("no panic").expect("an orderly end");
     }
     // A known caller keeps the connection, until the server drains.
     let (mut sender, connection) = http2(&server, Some(&server.reader())).await;
@@ -213,8 +213,8 @@ async fn over_http2_strangers_are_answered_and_sent_away() {
     }
     assert!(!connection.is_finished());
     server.trigger.leave(std::time::Duration::ZERO).await;
-    in_time(connection).await.expect("no panic").expect("an orderly end");
-    in_time(server.ended).await.expect("no panic");
+    in_time("the end of the connection", connection).await.expect("no panic").expect("an orderly end");
+    in_time("the end of the server", server.ended).await.expect("no panic");
 }
 
 #[tokio::test]
@@ -224,18 +224,18 @@ async fn over_http1_strangers_are_answered_and_sent_away() {
     let stranger = apiservice::authority::Authority::new("another-ca").expect("a key");
     let stranger = stranger.issue_client("admin", &[]).expect("a key");
     for (identity, code) in [(None, "200"), (Some(&stranger), "401")] {
-        let mut raw = Raw::connect(&server, &["http/1.1"], identity).await;
-        raw.send(&request("/healthz")).await;
-        let answer = raw.rest().await;
+        let mut raw = open(&server, &["http/1.1"], identity).await;
+        raw.send(request("/healthz")).await;
+        let answer = raw.rest_text().await;
         assert!(
             answer.starts_with(&format!("HTTP/1.1 {code} ")) && answer.contains("connection: close"),
             "{answer}"
         );
     }
     // A known caller keeps the connection.
-    let mut raw = Raw::connect(&server, &["http/1.1"], Some(&server.reader())).await;
+    let mut raw = open(&server, &["http/1.1"], Some(&server.reader())).await;
     for _ in 0..3 {
-        raw.send(&request("/healthz")).await;
+        raw.send(request("/healthz")).await;
         raw.expect("\r\n\r\nok").await;
     }
 }

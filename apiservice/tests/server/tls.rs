@@ -7,10 +7,11 @@ use rustls::CipherSuite;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::version::{TLS12, TLS13};
+use testkit::wait::{in_time, until};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::clients::{in_time, shake_hands, shake_hands_with, until};
+use crate::clients::{shake_hands, shake_hands_with};
 use crate::served::{Options, Server, issue, issue_for};
 
 const ANY: &[CipherSuite] = &[];
@@ -20,7 +21,9 @@ async fn said_to(server: &Server, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(server.address).await.expect("a connection");
     stream.write_all(bytes).await.expect("the server listens");
     let mut answer = Vec::new();
-    in_time(stream.read_to_end(&mut answer)).await.expect("an end, and no reset");
+    in_time("the end of the connection", stream.read_to_end(&mut answer))
+        .await
+        .expect("an end, and no reset");
     String::from_utf8_lossy(&answer).into_owned()
 }
 
@@ -42,7 +45,7 @@ async fn http_without_tls_is_answered_with_a_sentence() {
     let plain = client.get(format!("http://{}/healthz", server.address)).send().await.expect("an answer");
     assert_eq!(plain.status(), 400);
     assert_eq!(plain.text().await.expect("a body"), "Client sent an HTTP request to an HTTPS server.\n");
-    until(|| server.stats.handshakes_failed.load(Ordering::Relaxed) == 8).await;
+    until("handshakes_failed == 8", || server.stats.handshakes_failed.load(Ordering::Relaxed) == 8).await;
     let healthy = server.client(None).get(format!("{}/healthz", server.url)).send().await;
     assert_eq!(healthy.expect("an answer").status(), 200);
 }
@@ -120,7 +123,7 @@ async fn a_client_certificate_with_too_long_a_chain_fails_the_handshake() {
     let large = server.authority.issue_server("large", &names, &[]).expect("a key");
     let large = CertificateDer::from_pem_slice(large.certificate.as_bytes()).expect("a certificate");
     assert!(shake_hands_with(&server, &identity, &[large]).await.is_err(), "more than 16 KiB");
-    until(|| server.stats.handshakes_failed.load(Ordering::Relaxed) == 2).await;
+    until("handshakes_failed == 2", || server.stats.handshakes_failed.load(Ordering::Relaxed) == 2).await;
 }
 
 #[tokio::test]

@@ -11,10 +11,12 @@ use futures_util::FutureExt as _;
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
 use reqwest::Client;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use testkit::wire::target::Target;
+use testkit::wire::tls::{Identity, Trust};
+use testkit::wire::{frame, request};
 
 use super::watch::{Row, Watch, during};
-use super::wire::{Identity, Target, frame, request};
-use super::{Attacks, MIB, MINUTE, kubelet, many, prepare, trusting};
+use super::{ATTACKERS, Attacks, MIB, MINUTE, kubelet, many, prepare, trusting};
 
 const DEPTH: &str = "/apis/custom.metrics.k8s.io/v1beta2/namespaces/default/pods/*/request_queue_depth";
 
@@ -31,7 +33,7 @@ async fn the_adapter_withstands_strangers() -> Result<(), Failure> {
     let port = adapter.port;
     drop(adapter);
     let server = Server { port, cluster: &cluster, prometheus: prometheus.url() };
-    let target = Target::tls(port);
+    let target = Target::tls(port, Trust::Anyone).reached_from(ATTACKERS);
     let mut attacks = Attacks::new(LIMIT);
 
     for (what, intermediates, clients, requests) in [
@@ -84,18 +86,13 @@ async fn the_adapter_withstands_strangers() -> Result<(), Failure> {
                         let mut frames = frame::preface();
                         for stream in 0..100_u32 {
                             let token = format!("Bearer bad-{client}-{stream}");
-                            let mut head = frame::GET.to_vec();
-                            // `authorization` by its number in the static table, then `a: b`, which the next bytes name again.
-                            head.extend([0x0f, 8, u8::try_from(token.len())?]);
-                            head.extend(token.as_bytes());
-                            head.extend([0x40, 1, b'a', 1, b'b']);
-                            head.extend(vec![0xbe; 16_000]);
-                            frames.extend(frame::new(
-                                frame::HEADERS,
-                                frame::END_HEADERS | frame::END_STREAM,
-                                2 * stream + 1,
-                                &head,
-                            ));
+                            let head = [
+                                frame::get("/"),
+                                frame::authorization(&token),
+                                frame::FIELD.to_vec(),
+                                vec![frame::AGAIN; 16_000],
+                            ];
+                            frames.extend(frame::request(2 * stream + 1, &head.concat()));
                         }
                         raw.write(&frames).await;
                         raw.is_closed_within(Duration::from_secs(5), true).await;
@@ -261,7 +258,7 @@ fn bush(count: usize) -> Result<Identity, Failure> {
         let signer = Issuer::new(params(names[other], true)?, &keys[other]);
         chain.push(params(names[number], true)?.signed_by(&keys[number], &signer)?.der().clone());
     }
-    Ok((chain, key_of(&leaf_key)))
+    Ok(Identity(chain, key_of(&leaf_key)))
 }
 
 fn self_signed_with_names(count: usize) -> Result<Identity, Failure> {
@@ -269,7 +266,7 @@ fn self_signed_with_names(count: usize) -> Result<Identity, Failure> {
         (0..count).map(|number| format!("{number:08}.{}.example.org", "x".repeat(40))).collect();
     let key = KeyPair::generate()?;
     let certificate = CertificateParams::new(names)?.self_signed(&key)?;
-    Ok((vec![certificate.der().clone()], key_of(&key)))
+    Ok(Identity(vec![certificate.der().clone()], key_of(&key)))
 }
 
 fn key_of(key: &KeyPair) -> PrivateKeyDer<'static> {

@@ -5,9 +5,9 @@ mod cluster;
 mod model;
 mod standalone;
 mod watch;
-mod wire;
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use e2e::{Failure, stack};
@@ -88,5 +88,7 @@ async fn prepare() -> Result<MutexGuard<'static, ()>, Failure> {
     Ok(ALONE.lock().await)
 }
 
+/// Another address than that of callers with manners.
+const ATTACKERS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const MIB: u64 = 1 << 20;
 const MINUTE: Duration = Duration::from_mins(1);

@@ -13,10 +13,11 @@ use futures_util::future::join_all;
 use http_body_util::StreamBody;
 use hyper::body::{Bytes, Frame};
 use reqwest::Client;
+use testkit::wire::target::Target;
+use testkit::wire::{frame, request};
 
 use super::watch::{Row, Watch, during};
-use super::wire::{Target, frame, request};
-use super::{Attacks, MIB, MINUTE, kubelet, many, prepare};
+use super::{ATTACKERS, Attacks, MIB, MINUTE, kubelet, many, prepare};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_model_server_withstands_its_clients() -> Result<(), Failure> {
@@ -155,7 +156,7 @@ async fn watched(
             async move { request.await.is_ok_and(|answer| answer.status().is_success()) }.boxed()
         }),
     };
-    let target = Target::plain(pod.address.parse()?);
+    let target = Target::plain(pod.address.parse()?).reached_from(ATTACKERS);
     let row = during(what, &pod.process, watch, attack(&target)).await?;
     until("what clients left open is closed", MINUTE, || async {
         Ok(pod.process.open_files().is_some_and(|files| files < 64))

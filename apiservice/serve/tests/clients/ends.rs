@@ -4,7 +4,9 @@ use http_body_util::{BodyExt as _, Empty};
 use serve::Ended;
 use serve::lifecycle::Phase;
 
-use crate::server::{Server, in_time, patient};
+use testkit::wait::{in_time, until};
+
+use crate::server::{Server, patient};
 
 #[tokio::test]
 async fn a_last_answer_closes_its_connection_in_both_versions() {
@@ -15,13 +17,8 @@ async fn a_last_answer_closes_its_connection_in_both_versions() {
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("connection: close"), "{answer}");
     let mut two = server.http2().await;
     let request = server.request("/last").body(Empty::new()).expect("a request");
-    assert_eq!(in_time(two.send_request(request)).await.expect("an answer").status(), 200);
-    in_time(async {
-        while !two.is_closed() {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    })
-    .await;
+    assert_eq!(in_time("an answer", two.send_request(request)).await.expect("an answer").status(), 200);
+    until("the end of the connection", || two.is_closed()).await;
 }
 
 #[tokio::test]
@@ -33,9 +30,10 @@ async fn an_answer_to_head_has_a_length_and_no_body_in_both_versions() {
     assert_eq!(answers.matches("content-length: 2\r\n").count(), 2, "{answers}");
     assert!(answers.ends_with("\r\n\r\n"), "{answers}");
     let request = server.request("/large").method("HEAD").body(Empty::new()).expect("a request");
-    let answer = in_time(server.http2().await.send_request(request)).await.expect("an answer");
+    let answer = in_time("an answer", server.http2().await.send_request(request)).await.expect("an answer");
     assert!(answer.headers().contains_key("content-length"), "{answer:?}");
-    let body = in_time(answer.into_body().collect()).await.expect("an answer without an error").to_bytes();
+    let body =
+        in_time("a body", answer.into_body().collect()).await.expect("an answer without an error").to_bytes();
     assert!(body.is_empty(), "{} bytes", body.len());
 }
 
@@ -55,13 +53,17 @@ async fn a_server_that_leaves_tells_its_clients_and_drains() {
     let mut told = server.asked_from(1, "/").await;
     let mut busy = server.raw().await;
     busy.send("GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await;
-    in_time(server.entered.acquire()).await.expect("never closed").forget();
-    server.trigger.advance(Phase::Leaving);
+    in_time("a request under way", server.entered.acquire()).await.expect("never closed").forget();
+    server.served.trigger.advance(Phase::Leaving);
     // The server notices in its own time; until then answers are as ever.
-    in_time(async { while told.get("/").await == 200 && told.is_open() {} }).await;
-    server.trigger.advance(Phase::Draining);
+    in_time("the server to tell its client", async { while told.get("/").await == 200 && told.is_open() {} })
+        .await;
+    server.served.trigger.advance(Phase::Draining);
     assert_eq!(idle.rest().await, b"");
     server.go.add_permits(1);
     assert!(busy.rest_text().await.starts_with("HTTP/1.1 200 "));
-    assert_eq!(in_time(server.ended).await.expect("no panic"), Ended::Drained);
+    assert_eq!(
+        in_time("the end of the server", server.served.ended).await.expect("no panic"),
+        Ended::Drained
+    );
 }

@@ -6,7 +6,10 @@ use http_body_util::{BodyExt as _, Empty};
 use serve::Limits;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::server::{Server, frame, in_time, patient, until};
+use testkit::wait::{in_time, until};
+use testkit::wire::frame;
+
+use crate::server::{Server, patient};
 
 /// A head over HTTP/1.1 with so many fields.
 fn fields(path: &str, count: usize, field: &str) -> String {
@@ -28,10 +31,11 @@ async fn the_number_of_fields_is_bounded_in_both_versions() {
         for _ in 0..count {
             request = request.header("a", "b");
         }
-        let answer = in_time(two.send_request(request.body(Empty::new()).expect("a request"))).await;
+        let answer =
+            in_time("an answer", two.send_request(request.body(Empty::new()).expect("a request"))).await;
         assert_eq!(answer.expect("an answer").status(), code, "{count} fields");
     }
-    assert_eq!(server.stats.refused_fields.load(Relaxed), 1);
+    assert_eq!(server.stats().refused_fields.load(Relaxed), 1);
 }
 
 #[tokio::test]
@@ -41,7 +45,7 @@ async fn the_size_of_a_head_is_bounded_in_both_versions() {
         let mut raw = server.raw().await;
         let head =
             format!("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Long: {}\r\n\r\n", "a".repeat(size));
-        let _ = in_time(raw.0.write_all(head.as_bytes())).await;
+        let _ = in_time("the server to read or to close", raw.0.write_all(head.as_bytes())).await;
         let answer = raw.rest_text().await;
         // The refusal is lost where the server closes with bytes unread.
         assert!(answer.get(9..12) == Some(code) || (code == "431" && answer.is_empty()), "{size}: {answer}");
@@ -49,7 +53,7 @@ async fn the_size_of_a_head_is_bounded_in_both_versions() {
     let mut two = server.http2().await;
     for (size, code) in [(50 << 10, 200), (70 << 10, 431)] {
         let request = server.request("/").header("x-long", "a".repeat(size)).body(Empty::new());
-        let answer = in_time(two.send_request(request.expect("a request"))).await;
+        let answer = in_time("an answer", two.send_request(request.expect("a request"))).await;
         assert_eq!(answer.expect("an answer").status(), code, "{size} bytes");
     }
 }
@@ -60,9 +64,8 @@ async fn a_byte_that_stands_for_a_field_counts_as_the_field() {
     // Defines a field and repeats it: each takes 34 bytes of the bound.
     for (repeats, is_taken) in [(1000, true), (4000, false)] {
         let mut raw = server.raw().await;
-        let block = [frame::get("/"), vec![0x40, 1, b'a', 1, b'b'], vec![0xbe; repeats]].concat();
-        let head = frame::new(frame::HEADERS, frame::END_HEADERS | frame::END_STREAM, 1, &block);
-        raw.send([frame::preface(), head].concat()).await;
+        let block = [frame::get("/"), frame::FIELD.to_vec(), vec![frame::AGAIN; repeats]].concat();
+        raw.send([frame::preface(), frame::request(1, &block)].concat()).await;
         assert_eq!(raw.is_ok().await, is_taken, "{repeats} repeats");
     }
 }
@@ -80,7 +83,7 @@ async fn a_caller_in_2047_groups_is_let_in() {
         request = request
             .header("x-read-group", format!("a-group-with-a-name-of-usual-length-and-a-bit-more-{number}"));
     }
-    let answer = in_time(two.send_request(request.body(Empty::new()).expect("a request"))).await;
+    let answer = in_time("an answer", two.send_request(request.body(Empty::new()).expect("a request"))).await;
     let body = answer.expect("an answer").into_body().collect().await.expect("a body").to_bytes();
     assert_eq!(body, "2047");
 }
@@ -103,9 +106,9 @@ async fn unfinished_heads_of_all_connections_share_one_room() {
     first.send(long(100)).await;
     let mut second = server.raw().await;
     // It may be cut before it has said everything.
-    let _ = in_time(second.0.write_all(long(150).as_bytes())).await;
+    let _ = in_time("the server to read or to close", second.0.write_all(long(150).as_bytes())).await;
     assert_eq!(second.rest().await, b"");
-    assert_eq!(server.stats.header_room.load(Relaxed), 1);
+    assert_eq!(server.stats().header_room.load(Relaxed), 1);
     // What was taken is given back with the answer.
     first.send("\r\n\r\n").await;
     assert!(first.rest_text().await.starts_with("HTTP/1.1 200 "));
@@ -117,7 +120,7 @@ async fn unfinished_heads_of_all_connections_share_one_room() {
 #[tokio::test]
 async fn packed_heads_that_do_not_end_share_that_room_too() {
     let server = Server::start(Limits { all_header_bytes: 2 << 20, ..patient() });
-    let block = [frame::get("/"), vec![0x40, 1, b'a', 1, b'b'], vec![0xbe; 14_000]].concat();
+    let block = [frame::get("/"), frame::FIELD.to_vec(), vec![frame::AGAIN; 14_000]].concat();
     let endless = [frame::preface(), frame::new(frame::HEADERS, frame::END_STREAM, 1, &block)].concat();
     let mut all = Vec::new();
     for _ in 0..4 {
@@ -126,54 +129,45 @@ async fn packed_heads_that_do_not_end_share_that_room_too() {
         all.push(raw);
     }
     // 14 KB stand for 1.4 MB.
-    until(|| server.stats.header_room.load(Relaxed) == 3).await;
+    until("header_room == 3", || server.stats().header_room.load(Relaxed) == 3).await;
     // Usual requests take none of it.
     let mut two = server.http2().await;
     let request = server.request("/").body(Empty::new()).expect("a request");
-    assert_eq!(in_time(two.send_request(request)).await.expect("an answer").status(), 200);
+    assert_eq!(in_time("an answer", two.send_request(request)).await.expect("an answer").status(), 200);
     // With the end of a head the room is there again.
     drop(all);
-    until(|| server.stats.open.load(Relaxed) == 1).await;
+    until("open == 1", || server.stats().open.load(Relaxed) == 1).await;
     let mut again = server.raw().await;
     let end = frame::new(frame::CONTINUATION, frame::END_HEADERS, 1, &[]);
     again.send([endless, end].concat()).await;
     again.is_ok().await;
-    assert_eq!(server.stats.header_room.load(Relaxed), 3);
+    assert_eq!(server.stats().header_room.load(Relaxed), 3);
 }
 
 #[tokio::test]
 async fn a_burst_of_packed_heads_is_answered_one_by_one() {
     let server = Server::start(patient());
     let mut raw = server.raw().await;
-    let first = [frame::get("/"), vec![0x40, 1, b'a', 1, b'b'], vec![0xbe; 1000]].concat();
-    let more = [frame::get("/"), vec![0xbe; 1000]].concat();
+    let first = [frame::get("/"), frame::FIELD.to_vec(), vec![frame::AGAIN; 1000]].concat();
+    let more = [frame::get("/"), vec![frame::AGAIN; 1000]].concat();
     let mut sent = frame::preface();
     for number in 0..90 {
         let block = if number == 0 { &first } else { &more };
-        sent.extend(frame::new(
-            frame::HEADERS,
-            frame::END_HEADERS | frame::END_STREAM,
-            2 * number + 1,
-            block,
-        ));
+        sent.extend(frame::request(2 * number + 1, block));
     }
     raw.send(sent).await;
     let mut came = Vec::new();
     while bodies(&came) < 90 {
-        assert!(in_time(raw.0.read_buf(&mut came)).await.expect("the server answers") > 0, "it closed");
+        assert!(
+            in_time("answers", raw.0.read_buf(&mut came)).await.expect("the server answers") > 0,
+            "it closed"
+        );
     }
 }
 
 /// Bodies `ok` among the frames of a server.
-fn bodies(mut bytes: &[u8]) -> usize {
-    let mut count = 0;
-    while let [high, middle, low, kind, _, _, _, _, _, rest @ ..] = bytes {
-        let length = u32::from_be_bytes([0, *high, *middle, *low]) as usize;
-        let Some((payload, rest)) = rest.split_at_checked(length) else { break };
-        count += usize::from(*kind == frame::DATA && payload == b"ok");
-        bytes = rest;
-    }
-    count
+fn bodies(bytes: &[u8]) -> usize {
+    frame::all(bytes).filter(|frame| frame.kind == frame::DATA && frame.payload == b"ok").count()
 }
 
 #[tokio::test]
@@ -185,19 +179,19 @@ async fn a_stranger_has_few_requests_under_way_and_a_known_caller_many() {
     };
     let mut two = server.http2().await;
     let waiting: Vec<_> = (0..3).map(|_| tokio::spawn(ask(&mut two, "/slow"))).collect();
-    in_time(server.entered.acquire_many(3)).await.expect("never closed").forget();
-    assert_eq!(in_time(ask(&mut two, "/")).await.expect("an answer").status(), 429);
-    assert_eq!(server.stats.refused_busy.load(Relaxed), 1);
+    in_time("a request under way", server.entered.acquire_many(3)).await.expect("never closed").forget();
+    assert_eq!(in_time("an answer", ask(&mut two, "/")).await.expect("an answer").status(), 429);
+    assert_eq!(server.stats().refused_busy.load(Relaxed), 1);
     // Each connection has one, whatever others do: a probe needs no more.
     let mut probe = server.http2().await;
-    assert_eq!(in_time(ask(&mut probe, "/")).await.expect("an answer").status(), 200);
+    assert_eq!(in_time("an answer", ask(&mut probe, "/")).await.expect("an answer").status(), 200);
     let mut known = server.http2().await;
-    assert_eq!(in_time(ask(&mut known, "/token")).await.expect("an answer").status(), 200);
+    assert_eq!(in_time("an answer", ask(&mut known, "/token")).await.expect("an answer").status(), 200);
     let more: Vec<_> = (0..20).map(|_| tokio::spawn(ask(&mut known, "/slow"))).collect();
-    in_time(server.entered.acquire_many(20)).await.expect("never closed").forget();
+    in_time("a request under way", server.entered.acquire_many(20)).await.expect("never closed").forget();
     server.go.add_permits(23);
     for answer in waiting.into_iter().chain(more) {
-        assert_eq!(in_time(answer).await.expect("no panic").expect("an answer").status(), 200);
+        assert_eq!(in_time("an answer", answer).await.expect("no panic").expect("an answer").status(), 200);
     }
-    assert_eq!(in_time(ask(&mut two, "/")).await.expect("an answer").status(), 200);
+    assert_eq!(in_time("an answer", ask(&mut two, "/")).await.expect("an answer").status(), 200);
 }

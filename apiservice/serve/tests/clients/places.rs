@@ -5,7 +5,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use serve::Limits;
 use tokio::io::AsyncReadExt as _;
 
-use crate::server::{Raw, Server, in_time, patient, until};
+use testkit::wait::{in_time, until};
+use testkit::wire::Raw;
+
+use crate::server::{Server, patient};
 
 /// Without places for certificates.
 fn places(connections: usize) -> Limits {
@@ -14,17 +17,13 @@ fn places(connections: usize) -> Limits {
 
 /// The one of several that the server ended.
 async fn ended(connections: &mut [&mut Raw]) -> usize {
-    in_time(async {
-        loop {
-            for (position, connection) in connections.iter_mut().enumerate() {
-                if !connection.is_open() {
-                    return position;
-                }
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-        }
+    let mut ended = None;
+    until("the end of one of the connections", || {
+        ended = connections.iter().position(|connection| !connection.is_open());
+        ended.is_some()
     })
-    .await
+    .await;
+    ended.expect("one has ended")
 }
 
 #[tokio::test]
@@ -40,8 +39,8 @@ async fn one_too_many_ends_the_one_that_is_idle_for_the_longest_time() {
     // Of those that the last look found, only what has done nothing since goes.
     let mut fifth = server.asked_from(5, "/").await;
     assert_eq!(ended(&mut [&mut first, &mut third, &mut fourth, &mut fifth]).await, 0);
-    assert_eq!(server.stats.evicted_idle.load(Relaxed), 2);
-    assert_eq!(server.stats.open.load(Relaxed), 3);
+    assert_eq!(server.stats().evicted_idle.load(Relaxed), 2);
+    assert_eq!(server.stats().open.load(Relaxed), 3);
 }
 
 #[tokio::test]
@@ -49,23 +48,23 @@ async fn silent_ones_go_before_idle_ones_and_those_before_busy_ones() {
     let server = Server::start(places(4));
     let mut busy = server.raw_from(1).await;
     busy.send("GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await;
-    in_time(server.entered.acquire()).await.expect("never closed").forget();
+    in_time("a request under way", server.entered.acquire()).await.expect("never closed").forget();
     let mut in_head = server.raw_from(2).await;
     in_head.send("GET / HTTP/1.1\r\n").await;
     let mut idle = server.asked_from(3, "/").await;
     let mut silent = server.raw_from(4).await;
-    until(|| server.stats.accepted.load(Relaxed) == 4).await;
+    until("accepted == 4", || server.stats().accepted.load(Relaxed) == 4).await;
     let mut newcomers = Vec::new();
     for host in 5..9 {
         newcomers.push(server.raw_from(host).await);
         newcomers.last_mut().expect("one").send("GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await;
-        in_time(server.entered.acquire()).await.expect("never closed").forget();
+        in_time("a request under way", server.entered.acquire()).await.expect("never closed").forget();
     }
     assert_eq!(silent.rest().await, b"");
     assert_eq!(idle.rest().await, b"");
     assert_eq!(in_head.rest().await, b"");
     assert_eq!(busy.rest().await, b"", "all others are younger");
-    let stats = &server.stats;
+    let stats = server.stats();
     let counts =
         [&stats.evicted_handshakes, &stats.evicted_idle, &stats.evicted_busy].map(|of| of.load(Relaxed));
     assert_eq!(counts, [1, 1, 2]);
@@ -152,12 +151,12 @@ async fn a_handshake_too_many_ends_the_oldest() {
     for _ in 0..3 {
         silent.push(server.raw_from(1).await);
     }
-    until(|| server.stats.accepted.load(Relaxed) == 3).await;
+    until("accepted == 3", || server.stats().accepted.load(Relaxed) == 3).await;
     // Each is over before the next one begins.
     for _ in 0..5 {
         server.asked_from(2, "/").await;
     }
-    assert_eq!(in_time(silent[0].0.read(&mut [0])).await.unwrap_or(0), 0);
+    assert_eq!(in_time("the end of the connection", silent[0].0.read(&mut [0])).await.unwrap_or(0), 0);
     assert!(silent[1].is_open() && silent[2].is_open());
-    assert_eq!(server.stats.evicted_handshakes.load(Relaxed), 1);
+    assert_eq!(server.stats().evicted_handshakes.load(Relaxed), 1);
 }

@@ -4,7 +4,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use serve::Limits;
 
-use crate::server::{BRIEF, LARGE, Server, frame, in_time, patient, until};
+use testkit::wait::{in_time, until};
+use testkit::wire::frame;
+
+use crate::server::{BRIEF, LARGE, Server, patient};
 
 #[tokio::test]
 async fn silent_clients_and_partial_prefaces_are_cut() {
@@ -14,8 +17,8 @@ async fn silent_clients_and_partial_prefaces_are_cut() {
         raw.send(sent).await;
         assert_eq!(raw.rest().await, b"", "{sent:?}");
     }
-    assert_eq!(server.stats.handshakes_timed_out.load(Relaxed), 4);
-    until(|| server.stats.open.load(Relaxed) == 0).await;
+    assert_eq!(server.stats().handshakes_timed_out.load(Relaxed), 4);
+    until("open == 0", || server.stats().open.load(Relaxed) == 0).await;
 }
 
 #[tokio::test]
@@ -28,7 +31,7 @@ async fn a_head_that_does_not_end_is_cut_in_both_versions() {
     two.send([frame::preface(), frame::new(frame::HEADERS, frame::END_STREAM, 1, &frame::get("/"))].concat())
         .await;
     two.rest().await;
-    assert_eq!((server.stats.slow.load(Relaxed), server.stats.idle.load(Relaxed)), (2, 0));
+    assert_eq!((server.stats().slow.load(Relaxed), server.stats().idle.load(Relaxed)), (2, 0));
 }
 
 #[tokio::test]
@@ -45,7 +48,7 @@ async fn a_connection_that_never_asks_has_the_time_of_a_head() {
     let mut raw = server.raw().await;
     raw.send(frame::preface()).await;
     raw.rest().await;
-    assert_eq!(server.stats.idle.load(Relaxed), 1);
+    assert_eq!(server.stats().idle.load(Relaxed), 1);
 }
 
 #[tokio::test]
@@ -54,19 +57,19 @@ async fn idle_connections_end_in_both_versions_though_they_answer_pings() {
     let mut one = server.asked_from(1, "/").await;
     assert_eq!(one.rest().await, b"");
     let mut two = server.raw().await;
-    let get = frame::new(frame::HEADERS, frame::END_STREAM | frame::END_HEADERS, 1, &frame::get("/"));
+    let get = frame::request(1, &frame::get("/"));
     two.send([frame::preface(), get].concat()).await;
-    until(|| server.stats.accepted.load(Relaxed) == 2).await;
+    until("accepted == 2", || server.stats().accepted.load(Relaxed) == 2).await;
     let mut pings = tokio::time::interval(BRIEF / 10);
-    in_time(async {
-        while server.stats.open.load(Relaxed) > 0 {
+    in_time("the end of the connection", async {
+        while server.stats().open.load(Relaxed) > 0 {
             pings.tick().await;
             let _ = two.0.try_write(&frame::new(frame::PING, 0, 0, &[0; 8]));
             let _ = two.0.try_read(&mut [0; 4096]);
         }
     })
     .await;
-    assert_eq!(server.stats.idle.load(Relaxed), 2);
+    assert_eq!(server.stats().idle.load(Relaxed), 2);
 }
 
 #[tokio::test]
@@ -74,10 +77,10 @@ async fn a_connection_with_a_request_under_way_is_not_idle() {
     let server = Server::start(Limits { idle: BRIEF, headers: BRIEF, linger: BRIEF, ..patient() });
     let mut raw = server.raw().await;
     raw.send("GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await;
-    in_time(server.entered.acquire()).await.expect("never closed").forget();
+    in_time("a request under way", server.entered.acquire()).await.expect("never closed").forget();
     tokio::time::sleep(BRIEF * 3).await;
     server.go.add_permits(1);
-    assert_eq!(raw.answer().await, 200);
+    assert_eq!(raw.status().await, 200);
 }
 
 #[tokio::test]
@@ -85,12 +88,12 @@ async fn an_answer_that_nobody_takes_is_cut_in_both_versions() {
     let server = Server::start(Limits { answer: BRIEF, ..patient() });
     let mut one = server.raw().await;
     one.send("GET /large HTTP/1.1\r\nHost: x\r\n\r\n").await;
-    until(|| server.stats.slow.load(Relaxed) == 1).await;
+    until("slow == 1", || server.stats().slow.load(Relaxed) == 1).await;
     assert!(one.rest().await.len() < LARGE);
     let mut two = server.raw().await;
-    let get = frame::new(frame::HEADERS, frame::END_STREAM | frame::END_HEADERS, 1, &frame::get("/large"));
+    let get = frame::request(1, &frame::get("/large"));
     two.send([frame::preface(), get].concat()).await;
-    until(|| server.stats.slow.load(Relaxed) == 2).await;
+    until("slow == 2", || server.stats().slow.load(Relaxed) == 2).await;
     assert!(two.rest().await.len() < LARGE);
 }
 
@@ -104,7 +107,7 @@ async fn many_answers_that_nobody_takes_end_too() {
     let _ =
         tokio::time::timeout(BRIEF, tokio::io::AsyncWriteExt::write_all(&mut raw.0, pipelined.as_bytes()))
             .await;
-    until(|| server.stats.open.load(Relaxed) == 0).await;
+    until("open == 0", || server.stats().open.load(Relaxed) == 0).await;
 }
 
 #[tokio::test]
@@ -115,6 +118,6 @@ async fn a_request_without_an_answer_is_cut_in_both_versions() {
     assert_eq!(one.rest().await, b"");
     let mut two = server.http2().await;
     let request = server.request("/slow").body(http_body_util::Empty::new()).expect("a request");
-    assert!(in_time(two.send_request(request)).await.is_err());
-    assert_eq!(server.stats.slow.load(Relaxed), 2);
+    assert!(in_time("an answer", two.send_request(request)).await.is_err());
+    assert_eq!(server.stats().slow.load(Relaxed), 2);
 }

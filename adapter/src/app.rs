@@ -4,23 +4,23 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use apiservice::accept::{self, Ended, Limits};
+use apiservice::accept::{self, Ended};
 use apiservice::authn::Union;
 use apiservice::authority::AuthorityError;
 use apiservice::authz::{AlwaysAllowPaths, Authorizer, Chain, MASTERS, PrivilegedGroup};
 use apiservice::discovery::DiscoveryHandle;
 use apiservice::health::{CheckHandle, Health, Scope};
 use apiservice::lifecycle::{Phase, Shutdown, lifecycle};
-use apiservice::server::{ApiServer, Observer, RequestLimits};
-use apiservice::tls::{self, NamedCertificate, NamedCertificates, TlsError, TlsSettings};
+use apiservice::server::{ApiServer, Observer};
+use apiservice::tls::{self, NamedCertificates, TlsError};
 use futures_util::future::BoxFuture;
 use rules::RuleSet;
 use tokio::sync::watch;
 
 use crate::answer::Answerer;
 use crate::audit::{self, AuditError};
-use crate::cluster::{self, ClusterConfig};
-use crate::config::AuditConfig;
+use crate::cluster;
+use crate::config::{HostChoice, ServerConfig};
 use crate::host::{Host, HostError};
 use crate::relist::{CatalogHandle, Changes, RelistSettings, Relister, Snapshot};
 use crate::rule_report::RuleReport;
@@ -78,34 +78,14 @@ pub struct Parts {
     pub source_ready: BoxFuture<'static, ()>,
     /// How series are listed.
     pub relist: RelistSettings,
-    /// Whose objects and callers.
-    pub host: HostConfig,
-    /// Where to listen.
-    pub address: SocketAddr,
-    /// How TLS is spoken.
-    pub tls: TlsSettings,
-    /// Certificates for names that clients may call, besides the one for all.
-    pub named_certificates: Vec<NamedCertificate>,
-    /// Paths that anybody may use.
-    pub always_allow: Vec<String>,
-    /// Which requests are recorded, and where; `None` records none.
-    pub audit: Option<AuditConfig>,
-    /// Limits on connections.
-    pub accept: Limits,
-    /// Limits on requests.
-    pub requests: RequestLimits,
-    /// How long to serve after the signal to end.
-    pub leave_delay: Duration,
+    /// Follows the files that access to the source depends on.
+    pub source_files: BoxFuture<'static, ()>,
+    /// Where Kubernetes objects and caller identities come from.
+    pub host: HostChoice,
+    /// The server.
+    pub server: ServerConfig,
     /// Metrics of our own.
     pub telemetry: Arc<Telemetry>,
-}
-
-/// Whose objects and callers the server knows.
-pub enum HostConfig {
-    /// Nobody's: no Kubernetes API.
-    Standalone(Box<Standalone>),
-    /// A cluster's.
-    Cluster(Box<ClusterConfig>),
 }
 
 /// Runs until a signal ends it.
@@ -113,13 +93,8 @@ pub enum HostConfig {
 /// # Errors
 /// What keeps it from starting, and a part that ends before its time.
 pub async fn run(parts: Parts) -> Result<Ended, AppError> {
-    let Parts {
-        file,
-        rules,
-        source,
-        source_ready,
-        relist,
-        host,
+    let Parts { file, rules, source, source_ready, source_files, relist, host, server, telemetry } = parts;
+    let ServerConfig {
         address,
         tls: tls_settings,
         named_certificates,
@@ -127,9 +102,8 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
         audit,
         accept: accept_limits,
         requests,
-        leave_delay,
-        telemetry,
-    } = parts;
+        shutdown_delay,
+    } = server;
     let audit = audit.map(audit::open).transpose()?;
     let (audit, audit_stats) = audit.unzip();
     if let Some(stats) = audit_stats {
@@ -148,14 +122,20 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
     let source: Arc<dyn MetricSource> = Arc::new(Observed::new(source, Arc::clone(&telemetry), asked));
     let (publish, follow) = watch::channel(Arc::clone(&rules));
     let (host, standalone) = match host {
-        HostConfig::Standalone(standalone) => (standalone.host(Arc::clone(&source))?, Some(standalone)),
-        HostConfig::Cluster(config) => {
+        HostChoice::Standalone { dir } => {
+            let standalone = Standalone::prepare(dir.as_deref())?;
+            (standalone.host(Arc::clone(&source))?, Some(standalone))
+        }
+        HostChoice::Cluster(config) => {
             (cluster::join(*config, POLL, &follow, &health, &mut tasks).await?, None)
         }
     };
-    let Host { objects, kinds_changed, ready, authenticators, authorizers, reviews, certificate } = host;
+    let Host { objects, kinds_changed, ready, authenticators, authorizers, reviews, files, certificate } = host;
     for (kind, stats) in reviews {
         telemetry.watch_reviews(kind, stats);
+    }
+    for stats in files {
+        telemetry.watch_file(stats);
     }
     let catalog = CatalogHandle::waiting(&rules, &*objects);
 
@@ -165,8 +145,12 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
     let tls_config = tls::server_config(Arc::clone(&certificates) as _, &tls_settings)?;
     let discovery = DiscoveryHandle::new(served::discovery(&rules, &catalog.load().catalog, address.port()));
 
-    tasks.spawn("rule file", file.follow(POLL, publish, Arc::clone(&telemetry)));
+    tasks.spawn("rule file", file.follow(POLL, publish));
+    tasks.spawn("files of the metric source", source_files);
     for certificate in certificates.all() {
+        if let Some(stats) = certificate.stats() {
+            telemetry.watch_file(stats);
+        }
         tasks.spawn("serving certificate", Arc::clone(certificate).follow(POLL));
     }
     let relister = Relister::new(
@@ -205,7 +189,7 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
         audit,
     };
     let (trigger, shutdown) = lifecycle();
-    tokio::spawn(trigger.follow_signals(leave_delay));
+    tokio::spawn(trigger.follow_signals(shutdown_delay));
     tasks.spawn("readiness", stop_being_ready(shutdown.clone(), staying));
     // Kept until the end: it removes its folder.
     if let Some(standalone) = &standalone {
@@ -255,6 +239,6 @@ async fn stop_being_ready(shutdown: Shutdown, staying: CheckHandle) {
 }
 
 /// How often files are looked at.
-const POLL: Duration = Duration::from_secs(5);
+pub(crate) const POLL: Duration = Duration::from_secs(5);
 /// How long the first listing waits for the source.
 const LONGEST_START: Duration = Duration::from_secs(30);

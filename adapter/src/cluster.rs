@@ -21,6 +21,7 @@ use futures_util::FutureExt as _;
 use kube::config::KubeConfigOptions;
 use rules::RuleSet;
 use rules::resource::Kind;
+use serve::{FileName, FileStats};
 use tokio::sync::watch;
 
 pub use self::config::{
@@ -69,8 +70,9 @@ pub async fn join(
     let ready = async move {
         let _ = first_kinds.changed().await;
     };
+    let mut files = Vec::new();
     let (authenticators, token_reviews) =
-        authenticators(config.authentication, poll, config.reviews, health, tasks).await?;
+        authenticators(config.authentication, poll, config.reviews, health, tasks, &mut files).await?;
     let AuthorizationConfig { kubeconfig, allowed_ttl, denied_ttl } = config.authorization;
     let client = client(kubeconfig.as_ref()).await?;
     let authorizer = AccessReviews::new(client, allowed_ttl, denied_ttl, config.reviews);
@@ -79,6 +81,7 @@ pub async fn join(
         kinds_changed,
         ready: ready.boxed(),
         authenticators,
+        files,
         reviews: vec![("tokenreview", token_reviews), ("subjectaccessreview", authorizer.stats())],
         authorizers: vec![Arc::new(authorizer)],
         certificate,
@@ -155,6 +158,7 @@ async fn authenticators(
     reviews: ReviewLimits,
     health: &Health,
     tasks: &mut Tasks,
+    files: &mut Vec<Arc<FileStats>>,
 ) -> Result<(Vec<Arc<dyn Authenticator>>, Arc<ReviewStats>), HostError> {
     let client = client(config.kubeconfig.as_ref()).await?;
     let (front_proxy, client_authorities) = (FrontProxyHandle::default(), AuthoritiesHandle::default());
@@ -170,7 +174,9 @@ async fn authenticators(
             handle.store(Some(Arc::new(given.settings(authorities))));
             warn_if_clients_are_proxies(&handle, &clients);
         };
-        tasks.spawn("front proxy authorities", follow_authorities(path, poll, store)?);
+        let (stats, following) = follow_authorities(FRONT_PROXY_CA, path, poll, store)?;
+        files.push(stats);
+        tasks.spawn("front proxy authorities", following);
     }
     if let Some(path) = config.client_ca_file {
         from_cluster.client_authorities = None;
@@ -179,7 +185,9 @@ async fn authenticators(
             handle.store(Some(Arc::new(authorities)));
             warn_if_clients_are_proxies(&proxies, &handle);
         };
-        tasks.spawn("client authorities", follow_authorities(path, poll, store)?);
+        let (stats, following) = follow_authorities(CLIENT_CA, path, poll, store)?;
+        files.push(stats);
+        tasks.spawn("client authorities", following);
     }
     if config.skip_lookup {
         tracing::info!("the authentication settings of the cluster are not looked up");
@@ -222,6 +230,11 @@ async fn client(kubeconfig: Option<&PathBuf>) -> Result<kube::Client, HostError>
     kube::Client::try_from(config)
         .map_err(|error| HostError::Cluster(format!("no client for the Kubernetes API can be made: {error}")))
 }
+
+const FRONT_PROXY_CA: FileName =
+    FileName { label: "front-proxy-ca", file: "front proxy CA file", kept: "the previous authorities" };
+const CLIENT_CA: FileName =
+    FileName { label: "client-ca", file: "client CA file", kept: "the previous authorities" };
 
 #[cfg(test)]
 mod tests {

@@ -51,6 +51,13 @@ pub struct Serve {
     pub max_age: Duration,
     /// Whose objects and callers.
     pub host: HostChoice,
+    /// The server.
+    pub server: ServerConfig,
+}
+
+/// The server: where it listens, how it speaks TLS, what it limits.
+#[derive(Debug)]
+pub struct ServerConfig {
     /// Where to listen.
     pub address: SocketAddr,
     /// How TLS is spoken.

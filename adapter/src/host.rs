@@ -7,6 +7,7 @@ use apiservice::authz::Authorizer;
 use apiservice::review::ReviewStats;
 use apiservice::tls::{ServingCertificate, TlsError};
 use futures_util::future::BoxFuture;
+use serve::FileStats;
 use tokio::sync::watch;
 
 use crate::objects::Objects;
@@ -25,6 +26,8 @@ pub struct Host {
     pub authorizers: Vec<Arc<dyn Authorizer>>,
     /// What becomes of the questions that they ask about callers, by kind.
     pub reviews: Vec<(&'static str, Arc<ReviewStats>)>,
+    /// What becomes of the files that they follow.
+    pub files: Vec<Arc<FileStats>>,
     /// What to serve with.
     pub certificate: Arc<ServingCertificate>,
 }

@@ -25,8 +25,23 @@ impl std::error::Error for Unreadable {}
 /// # Errors
 /// A file that cannot be read, is too large, or is no kubeconfig.
 pub fn read(path: &Path) -> Result<Kubeconfig, Unreadable> {
-    let text = files::read_text(path, LARGEST_FILE).map_err(|error| Unreadable(error.to_string()))?;
-    let mut config = parse(&text)?;
+    parse_in(&read_text(path)?, path)
+}
+
+/// The text of a file.
+///
+/// # Errors
+/// A file that cannot be read, or is too large.
+pub fn read_text(path: &Path) -> Result<String, Unreadable> {
+    files::read_text(path, LARGEST_FILE).map_err(|error| Unreadable(error.to_string()))
+}
+
+/// The kubeconfig of a file's text. Files that it names are relative to the file's folder.
+///
+/// # Errors
+/// A text that is not a kubeconfig, or holds too much.
+pub fn parse_in(text: &str, path: &Path) -> Result<Kubeconfig, Unreadable> {
+    let mut config = parse(text)?;
     if let Some(folder) = path.parent() {
         let clusters = config.clusters.iter_mut().filter_map(|named| named.cluster.as_mut());
         clusters.for_each(|cluster| of_cluster(cluster, folder));

@@ -64,7 +64,7 @@ fn filter(verbosity: i32) -> Targets {
 
 /// Under which the server logs each request.
 const REQUESTS: &str = "apiservice::requests";
-const OURS: [&str; 4] = ["adapter", "apiservice", "engine", "rules"];
+const OURS: [&str; 5] = ["adapter", "apiservice", "engine", "rules", "serve"];
 
 #[cfg(test)]
 mod tests {

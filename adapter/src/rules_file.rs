@@ -1,20 +1,14 @@
-//! The rule file on disk: read at start, then polled by content, so that an edited ConfigMap takes effect without a
-//! restart. A broken edit keeps the rules that were read last; if the rules need not all be valid, a valid rule of a broken
-//! file is taken all the same.
-//!
-//! Polling, not inotify: the kubelet replaces a mounted ConfigMap by swapping a symbolic link, which a watch on the
-//! file does not see.
+//! The rule file on disk: read at start, then followed, so that an edited ConfigMap takes effect without a restart. A broken
+//! edit keeps the rules that were read last; if the rules need not all be valid, a valid rule of a broken file is taken all
+//! the same.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use rules::{Faults, RuleSet};
-use serve::files;
-use sha2::{Digest as _, Sha256};
+use serve::{FileName, FileStats, FollowedFile, files};
 use tokio::sync::watch;
-
-use crate::telemetry::Telemetry;
 
 /// Why a rule file was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -37,102 +31,37 @@ pub enum RulesFileError {
     },
 }
 
-/// A rule file, and which text was last taken from it.
-pub struct RulesFile {
-    path: PathBuf,
-    strict: bool,
-    in_force: Digest,
-}
-
-/// Tells texts of the file apart. Rules depend on nothing else, so a text is compiled once.
-type Digest = [u8; 32];
+/// A rule file that is followed.
+pub struct RulesFile(FollowedFile<RuleSet>);
 
 impl RulesFile {
     /// Reads and compiles the file. One with any fault is refused whole if `strict`, else its valid rules are taken.
+    ///
+    /// # Errors
+    /// A file that cannot be read, and one that is refused.
     pub fn open(path: &Path, strict: bool) -> Result<(RulesFile, RuleSet), RulesFileError> {
-        let text = read(path)?;
-        let rules = compile(path, strict, &text)?;
-        Ok((RulesFile { path: path.to_owned(), strict, in_force: digest(&text) }, rules))
+        let (read_path, compiled_path) = (path.to_owned(), path.to_owned());
+        let (file, rules) = FollowedFile::open(
+            NAME,
+            path.display().to_string(),
+            move || read(&read_path),
+            move |text: String| compile(&compiled_path, strict, &text),
+        )?;
+        Ok((RulesFile(file), rules))
     }
 
-    /// Polls the file until the program ends and publishes each valid change. A text is compiled once, beside the
-    /// threads that serve. Each bad text is reported once, and so is the return to the text in force.
-    pub async fn follow(
-        mut self,
-        every: Duration,
-        publish: watch::Sender<Arc<RuleSet>>,
-        telemetry: Arc<Telemetry>,
-    ) {
-        let mut refused: Option<Refused> = None;
-        loop {
-            tokio::time::sleep(every).await;
-            let (path, strict) = (self.path.clone(), self.strict);
-            let known = [Some(self.in_force), refused.as_ref().and_then(|refused| refused.text)];
-            let look = move || look(&path, strict, &known);
-            let outcome = match tokio::task::spawn_blocking(look).await {
-                Ok(outcome) => outcome,
-                Err(error) => {
-                    Look::Refused(Refused { text: None, why: format!("reading it failed: {error}") })
-                }
-            };
-            let now = SystemTime::now();
-            match outcome {
-                Look::Known(text) if text == self.in_force => {
-                    if refused.take().is_some() {
-                        telemetry.config_reloaded(true, now);
-                        tracing::info!(path = %self.path.display(), "rule file is as before again; its rules are in force");
-                    }
-                }
-                Look::Known(_) => telemetry.config_reloaded(false, now),
-                Look::Valid(text, rules) => {
-                    telemetry.config_reloaded(true, now);
-                    tracing::info!(path = %self.path.display(), "rule file reloaded");
-                    log_findings(&rules);
-                    self.in_force = text;
-                    refused = None;
-                    publish.send_replace(Arc::new(*rules));
-                }
-                Look::Refused(found) => {
-                    telemetry.config_reloaded(false, now);
-                    if refused.as_ref().is_none_or(|refused| refused.why != found.why) {
-                        // An event is a line.
-                        let causes = found.why.replace(":\n", ": ").replace('\n', "; ");
-                        tracing::error!("cannot load rule file: {causes}; keeping the previous rules");
-                    }
-                    refused = Some(found);
-                }
-            }
-        }
+    /// What became of the file.
+    pub fn stats(&self) -> Arc<FileStats> {
+        self.0.stats()
     }
-}
 
-/// What a look at the file found.
-enum Look {
-    /// A text that was compiled before: the one in force, or the one that was refused last.
-    Known(Digest),
-    Valid(Digest, Box<RuleSet>),
-    Refused(Refused),
-}
-
-/// Why the file was last refused.
-struct Refused {
-    /// `None` when it could not be read.
-    text: Option<Digest>,
-    why: String,
-}
-
-fn look(path: &Path, strict: bool, known: &[Option<Digest>]) -> Look {
-    let text = match read(path) {
-        Ok(text) => text,
-        Err(error) => return Look::Refused(Refused { text: None, why: error.to_string() }),
-    };
-    let digest = digest(&text);
-    if known.contains(&Some(digest)) {
-        return Look::Known(digest);
-    }
-    match compile(path, strict, &text) {
-        Ok(rules) => Look::Valid(digest, Box::new(rules)),
-        Err(error) => Look::Refused(Refused { text: Some(digest), why: error.to_string() }),
+    /// Polls the file until the program ends and publishes the rules of each valid change.
+    pub async fn follow(self, every: Duration, publish: watch::Sender<Arc<RuleSet>>) {
+        let publish = |rules: RuleSet| {
+            log_findings(&rules);
+            publish.send_replace(Arc::new(rules));
+        };
+        self.0.follow(every, publish).await;
     }
 }
 
@@ -153,37 +82,18 @@ fn read(path: &Path) -> Result<String, RulesFileError> {
         .map_err(|cause| RulesFileError::Unreadable { path: path.to_owned(), cause })
 }
 
-fn digest(text: &str) -> Digest {
-    Sha256::digest(text).into()
-}
-
 fn compile(path: &Path, strict: bool, text: &str) -> Result<RuleSet, RulesFileError> {
     let rules = if strict { rules::load(text) } else { rules::load_valid(text) };
     rules.map_err(|faults| RulesFileError::Invalid { path: path.to_owned(), faults })
 }
 
+/// What metrics call the rule file.
+pub(crate) const LABEL: &str = "rules";
+const NAME: FileName = FileName { label: LABEL, file: "rule file", kept: "the previous rules" };
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const BAD: &str = "rules: {";
-
-    #[test]
-    fn a_text_is_compiled_once() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let path = dir.path().join("rules.yaml");
-        std::fs::write(&path, BAD).expect("writable");
-        let Look::Refused(Refused { text, why }) = look(&path, true, &[]) else { panic!("it is taken") };
-        assert!(why.contains("is not valid"), "{why}");
-        let known = [Some(digest("rules: []")), text];
-        assert!(matches!(look(&path, true, &known), Look::Known(known) if Some(known) == text));
-        std::fs::write(&path, "rules: []").expect("writable");
-        assert!(matches!(look(&path, true, &known), Look::Known(_)));
-        std::fs::write(&path, "externalRules: []").expect("writable");
-        assert!(matches!(look(&path, true, &known), Look::Valid(..)));
-        std::fs::remove_file(&path).expect("it is there");
-        assert!(matches!(look(&path, true, &known), Look::Refused(Refused { text: None, .. })));
-    }
 
     #[test]
     fn a_file_that_is_too_large_is_not_read_to_its_end() {

@@ -71,6 +71,7 @@ impl Standalone {
         let authorities = Arc::new(ArcSwapOption::from_pointee(authorities));
         Ok(Host {
             reviews: Vec::new(),
+            files: Vec::new(),
             objects: Arc::new(ScrapedObjects::new(source)),
             // Kinds are the built-in ones and never change.
             kinds_changed: watch::channel(()).1,

@@ -3,6 +3,7 @@
 //!
 //! Names that dashboards of upstream know are kept (`docs/contract.md#server-metrics`).
 
+mod files;
 mod registrar;
 mod route;
 mod rules;
@@ -25,7 +26,9 @@ use engine::Engine;
 use prometheus::{
     Encoder as _, Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder,
 };
+use serve::FileStats;
 
+use self::files::FileMetrics;
 use self::registrar::{LATENCIES, Registrar};
 use self::rules::RuleMetrics;
 use self::server::ServerMetrics;
@@ -54,9 +57,8 @@ pub struct Telemetry {
     relist_seconds: Histogram,
     relist_last_success: Gauge,
     series_queries_failing: IntGauge,
-    config_success: IntGauge,
     config_refused_rules: IntGauge,
-    config_last_success: Gauge,
+    files: FileMetrics,
 }
 
 impl Telemetry {
@@ -106,18 +108,11 @@ impl Telemetry {
                 "adapter_series_queries_failing",
                 "Series queries that failed when they were last listed.",
             ),
-            config_success: r.gauge(
-                "adapter_config_last_reload_successful",
-                "1 if the rule file was valid when it was last read, else 0.",
-            ),
             config_refused_rules: r.gauge(
                 "adapter_config_refused_rules",
                 "Rules of the rule file in force that are left out because they are not valid.",
             ),
-            config_last_success: r.float_gauge(
-                "adapter_config_last_reload_success_timestamp_seconds",
-                "When a valid rule file was last read.",
-            ),
+            files: FileMetrics::new(&r),
             registry: registry.clone(),
         };
         for reason in ["infinite", "out_of_range", "not_a_number", "histogram", "other_namespace"] {
@@ -135,7 +130,6 @@ impl Telemetry {
             let process = prometheus::process_collector::ProcessCollector::for_self();
             registry.register(Box::new(process)).expect("the process collector is registered once");
         }
-        telemetry.config_reloaded(true, SystemTime::now());
         telemetry
     }
 
@@ -145,6 +139,7 @@ impl Telemetry {
         self.server.collect();
         self.rules.collect();
         self.source.collect();
+        self.files.collect();
         let mut text = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
             tracing::error!(%error, "the metrics could not be written");
@@ -160,6 +155,11 @@ impl Telemetry {
     /// Shows what the audit log counts. Only the first one counts.
     pub fn watch_audit(&self, stats: Arc<AuditStats>) {
         let _ = self.server.audit.set(stats);
+    }
+
+    /// Shows what becomes of a followed file.
+    pub fn watch_file(&self, stats: Arc<FileStats>) {
+        self.files.files.lock().unwrap_or_else(PoisonError::into_inner).push(stats);
     }
 
     /// Shows what becomes of reviews of a kind.
@@ -255,14 +255,6 @@ impl Telemetry {
             self.relist_last_success.set(unix_seconds(at));
         }
         self.rules.catalog(catalog);
-    }
-
-    /// The rule file was read.
-    pub fn config_reloaded(&self, valid: bool, at: SystemTime) {
-        self.config_success.set(i64::from(valid));
-        if valid {
-            self.config_last_success.set(unix_seconds(at));
-        }
     }
 }
 

@@ -529,9 +529,10 @@ async fn a_broken_edit_that_is_reverted_is_no_fault_any_more() {
     let good = rule("rules", "depth", BY_LABELS, "<<.Series>>{<<.LabelMatchers>>}");
     std::fs::write(&path, &good).expect("writable");
     let (file, rules) = RulesFile::open(&path, true).expect("valid rules");
-    let telemetry = Arc::new(Telemetry::new(&rules));
+    let telemetry = Telemetry::new(&rules);
+    telemetry.watch_file(file.stats());
     let (publish, _follow) = watch::channel(Arc::new(rules));
-    tokio::spawn(file.follow(Duration::from_millis(1), publish, Arc::clone(&telemetry)));
+    tokio::spawn(file.follow(Duration::from_millis(1), publish));
     let is = async |value: u8| {
         while !telemetry.text().contains(&format!("adapter_config_last_reload_successful {value}\n")) {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -548,7 +549,7 @@ async fn a_broken_edit_that_is_reverted_is_no_fault_any_more() {
     assert!(refused.len() == 2 && refused[0].contains("seriesQuary"), "{refused:#?}");
     assert!(refused[0].contains("keeping the previous rules"), "{refused:#?}");
     assert_eq!(
-        log.lines("rule file is as before again; its rules are in force").len(),
+        log.lines("rule file is valid again, with its previous content").len(),
         2,
         "{:#?}",
         log.lines("")

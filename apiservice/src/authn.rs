@@ -5,6 +5,7 @@
 //! connection.
 
 mod authorities;
+mod authority_file;
 mod certificates;
 mod cluster;
 mod error;
@@ -21,8 +22,9 @@ use http::request::Parts;
 
 pub(crate) use authorities::not_after;
 pub use authorities::{Authorities, AuthoritiesHandle};
+pub use authority_file::follow_authorities;
 pub use certificates::ClientCertificates;
-pub use cluster::{ClusterAuthentication, follow_authorities, warn_if_clients_are_proxies};
+pub use cluster::{ClusterAuthentication, warn_if_clients_are_proxies};
 pub use error::AuthnError;
 pub use front_proxy::{FrontProxy, FrontProxyHandle, FrontProxySettings};
 pub use peer::PeerCertificates;

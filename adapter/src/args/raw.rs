@@ -16,7 +16,7 @@ use reqwest::Url;
 
 use super::audit::AuditFlags;
 use super::cluster::{ClusterFlags, entries};
-use crate::config::{Command, Config, HostChoice, Logging, Serve, SourceConfig};
+use crate::config::{Command, Config, HostChoice, Logging, Serve, ServerConfig, SourceConfig};
 use crate::logging;
 use crate::source::prometheus::{
     AnswerLimits, KubernetesAuth, LARGEST_LISTING, PrometheusSettings, Proxies, Verb, gzip_pays,
@@ -411,27 +411,29 @@ impl Raw {
             relist_interval,
             max_age,
             host,
-            address: SocketAddr::new(address, self.secure_port),
-            tls: TlsSettings {
-                only_tls13,
-                cipher_suites: entries(self.tls_cipher_suites),
-                http1_only: self.disable_http2,
+            server: ServerConfig {
+                address: SocketAddr::new(address, self.secure_port),
+                tls: TlsSettings {
+                    only_tls13,
+                    cipher_suites: entries(self.tls_cipher_suites),
+                    http1_only: self.disable_http2,
+                },
+                named_certificates: self.tls_sni_cert_key,
+                always_allow: entries(self.authorization_always_allow_paths),
+                audit: self.audit.validate(notices),
+                accept,
+                requests: RequestLimits {
+                    timeout: self.request_timeout,
+                    in_flight: self.max_requests_inflight,
+                    mutating_in_flight: self.max_mutating_requests_inflight,
+                },
+                // Without a Service in front, no client has to learn first that the server leaves.
+                shutdown_delay: self.shutdown_delay_duration.unwrap_or(if self.standalone {
+                    Duration::ZERO
+                } else {
+                    SHUTDOWN_DELAY
+                }),
             },
-            named_certificates: self.tls_sni_cert_key,
-            always_allow: entries(self.authorization_always_allow_paths),
-            audit: self.audit.validate(notices),
-            accept,
-            requests: RequestLimits {
-                timeout: self.request_timeout,
-                in_flight: self.max_requests_inflight,
-                mutating_in_flight: self.max_mutating_requests_inflight,
-            },
-            // Without a Service in front, no client has to learn first that the server leaves.
-            shutdown_delay: self.shutdown_delay_duration.unwrap_or(if self.standalone {
-                Duration::ZERO
-            } else {
-                SHUTDOWN_DELAY
-            }),
         })
     }
 }

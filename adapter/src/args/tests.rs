@@ -37,20 +37,20 @@ fn defaults_are_upstreams_where_it_has_them() {
     let (serve, notices) = serve(LEAST);
     assert_eq!(serve.relist_interval, Duration::from_mins(10));
     assert_eq!(serve.max_age, Duration::from_mins(10));
-    assert_eq!(serve.address.to_string(), "127.0.0.1:6443");
-    assert_eq!(serve.always_allow, ["/healthz", "/readyz", "/livez"]);
+    assert_eq!(serve.server.address.to_string(), "127.0.0.1:6443");
+    assert_eq!(serve.server.always_allow, ["/healthz", "/readyz", "/livez"]);
     assert!(notices.is_empty());
 }
 
 #[test]
 fn the_leave_delay_is_for_services_and_not_for_standalone() {
-    assert_eq!(serve(LEAST).0.shutdown_delay, Duration::ZERO);
+    assert_eq!(serve(LEAST).0.server.shutdown_delay, Duration::ZERO);
     assert_eq!(
-        serve(&format!("{LEAST} --shutdown-delay-duration=3s")).0.shutdown_delay,
+        serve(&format!("{LEAST} --shutdown-delay-duration=3s")).0.server.shutdown_delay,
         Duration::from_secs(3)
     );
     let in_cluster = "--config r.yaml --prometheus-url http://p:9090";
-    assert_eq!(serve(in_cluster).0.shutdown_delay, Duration::from_secs(10));
+    assert_eq!(serve(in_cluster).0.server.shutdown_delay, Duration::from_secs(10));
 }
 
 #[test]
@@ -61,9 +61,9 @@ fn notations_of_pflag() {
          --tls-cipher-suites=A,B",
     );
     assert_eq!(serve.relist_interval, Duration::from_mins(1));
-    assert_eq!(serve.address.port(), 0);
-    assert!(serve.tls.http1_only);
-    assert_eq!(serve.tls.cipher_suites, ["A", "B"]);
+    assert_eq!(serve.server.address.port(), 0);
+    assert!(serve.server.tls.http1_only);
+    assert_eq!(serve.server.tls.cipher_suites, ["A", "B"]);
     let SourceConfig::Prometheus(settings) = serve.source else { panic!("not Prometheus") };
     assert_eq!(settings.headers.len(), 2);
     assert_eq!(settings.headers[1].1, "d=e");
@@ -110,18 +110,18 @@ fn faults_are_reported_together() {
 #[test]
 fn limits() {
     let (defaults, _) = serve(LEAST);
-    assert_eq!(defaults.accept, Limits::default());
-    assert_eq!(defaults.requests, RequestLimits::default());
+    assert_eq!(defaults.server.accept, Limits::default());
+    assert_eq!(defaults.server.requests, RequestLimits::default());
     let (given, _) = serve(&format!(
         "{LEAST} --http2-max-streams-per-connection=250 --request-timeout 30s --max-requests-inflight 5 \
          --max-mutating-requests-inflight 3 --shutdown-grace 5s"
     ));
-    assert_eq!((given.accept.http2_streams, given.accept.exchange), (250, Some(Duration::from_mins(1))));
+    assert_eq!((given.server.accept.http2_streams, given.server.accept.exchange), (250, Some(Duration::from_mins(1))));
     assert_eq!(
-        (given.accept.grace, given.accept.answer),
+        (given.server.accept.grace, given.server.accept.answer),
         (Some(Duration::from_secs(5)), Duration::from_secs(30))
     );
-    assert_eq!((given.requests.in_flight, given.requests.mutating_in_flight), (5, 3));
+    assert_eq!((given.server.requests.in_flight, given.server.requests.mutating_in_flight), (5, 3));
 }
 
 #[test]
@@ -129,14 +129,14 @@ fn certificates_by_name() {
     let (given, _) = serve(&format!(
         "{LEAST} --tls-sni-cert-key a.crt,a.key --tls-sni-cert-key=b.crt,b.key:b.org,*.c.org --tls-min-version VersionTLS13"
     ));
-    let [first, second] = &given.named_certificates[..] else { panic!("not two") };
+    let [first, second] = &given.server.named_certificates[..] else { panic!("not two") };
     assert!(first.patterns.is_empty());
     assert_eq!(second.patterns, ["b.org", "*.c.org"]);
-    assert!(given.tls.only_tls13);
+    assert!(given.server.tls.only_tls13);
     let text = faults(&format!("{LEAST} --tls-sni-cert-key a.crt"));
     assert!(text.contains("expected CERTIFICATE,KEY"), "{text}");
     for version in ["VersionTLS10", "VersionTLS11", "VersionTLS12"] {
-        assert!(!serve(&format!("{LEAST} --tls-min-version={version}")).0.tls.only_tls13, "{version}");
+        assert!(!serve(&format!("{LEAST} --tls-min-version={version}")).0.server.tls.only_tls13, "{version}");
     }
 }
 
@@ -145,7 +145,7 @@ fn the_audit_log() {
     use apiservice::audit::{Rotation, Target};
     let audit = |flags: &str| {
         let (serve, notices) = serve(&format!("{LEAST} {flags}"));
-        (serve.audit, notices)
+        (serve.server.audit, notices)
     };
     assert_eq!(audit(""), (None, vec![]));
     let (given, _) = audit(
@@ -191,7 +191,7 @@ fn credentials_are_not_repeated() {
 fn of_a_flag_given_twice_the_last_counts() {
     let (given, _) =
         serve(&format!("{LEAST} --secure-port 1 --request-timeout 1s --secure-port=2 --request-timeout=3s"));
-    assert_eq!((given.address.port(), given.requests.timeout), (2, Duration::from_secs(3)));
+    assert_eq!((given.server.address.port(), given.server.requests.timeout), (2, Duration::from_secs(3)));
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn in_a_cluster() {
          --requestheader-extra-headers-prefix X-Remote-Extra- --authentication-token-webhook-cache-ttl 1m \
          --serving-service monitoring/adapter --serving-ca-secret adapter-ca --client-qps 5 --review-qps 20",
     );
-    assert_eq!(serve.address.to_string(), "0.0.0.0:6443");
+    assert_eq!(serve.server.address.to_string(), "0.0.0.0:6443");
     assert_eq!(notices.len(), 1, "{notices:?}");
     let HostChoice::Cluster(config) = serve.host else { panic!("standalone") };
     let front_proxy = config.authentication.front_proxy.expect("a front proxy");
@@ -367,7 +367,7 @@ fn an_empty_value_unsets_a_flag_of_upstream() {
     }
     let (given, notices) =
         serve(&format!("{LEAST} --authorization-always-allow-paths= --metrics-relist-interval="));
-    assert_eq!(given.always_allow, [""; 0]);
+    assert_eq!(given.server.always_allow, [""; 0]);
     assert_eq!(notices, ["--metrics-relist-interval is empty: 10m is used, its default"]);
     let (given, _) = serve(
         "--config=r.yaml --prometheus-url=http://p --requestheader-client-ca-file=c \
@@ -383,8 +383,8 @@ fn lists_add_up_and_replace_their_default() {
     let (given, _) = serve(&format!(
         "{LEAST} --tls-cipher-suites=A,B --tls-cipher-suites C --authorization-always-allow-paths=/a --authorization_always_allow_paths=/b"
     ));
-    assert_eq!(given.tls.cipher_suites, ["A", "B", "C"]);
-    assert_eq!(given.always_allow, ["/a", "/b"]);
+    assert_eq!(given.server.tls.cipher_suites, ["A", "B", "C"]);
+    assert_eq!(given.server.always_allow, ["/a", "/b"]);
     let text = faults(&format!("{LEAST} --requestheader-group-headers=a:b").replace("--standalone", ""));
     assert!(
         text.contains("--requestheader-group-headers: expected names of headers, found \"a:b\""),
@@ -438,8 +438,8 @@ fn words_that_belong_to_no_flag_are_ignored_and_said() {
         assert!(notice.contains(part) && !notice.contains("hidden"), "{given}: {notice}");
     }
     // It is on, as in upstream, which ignores the word too.
-    assert!(serve(&format!("{LEAST} --disable-http2 false")).0.tls.http1_only);
-    assert!(!serve(&format!("{LEAST} --disable-http2=false")).0.tls.http1_only);
+    assert!(serve(&format!("{LEAST} --disable-http2 false")).0.server.tls.http1_only);
+    assert!(!serve(&format!("{LEAST} --disable-http2=false")).0.server.tls.http1_only);
     // The place is that of the command line.
     assert!(serve(&format!("/adapter {LEAST} word")).1[0].starts_with("argument 7 is ignored"));
     assert!(serve(&format!("serve word {LEAST}")).1[0].starts_with("argument 2 is ignored"));

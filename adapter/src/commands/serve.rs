@@ -8,13 +8,12 @@ use engine::EngineConfig;
 use futures_util::FutureExt as _;
 
 use super::exit_status::UNUSABLE;
-use crate::app::{self, AppError, HostConfig, Parts};
-use crate::config::{HostChoice, Serve, SourceConfig};
+use crate::app::{self, AppError, POLL, Parts};
+use crate::config::{Serve, SourceConfig};
 use crate::relist::RelistSettings;
 use crate::rules_file::{RulesFile, log_findings};
 use crate::source::embedded::Embedded;
 use crate::source::prometheus::Prometheus;
-use crate::standalone::Standalone;
 use crate::telemetry::Telemetry;
 
 /// Serves until told to end.
@@ -53,33 +52,23 @@ fn threads() -> usize {
 }
 
 fn parts(config: Serve) -> Result<Parts, AppError> {
-    let Serve {
-        rules,
-        strict_rules,
-        source,
-        relist_interval,
-        max_age,
-        host,
-        address,
-        tls,
-        named_certificates,
-        always_allow,
-        audit,
-        accept,
-        requests,
-        shutdown_delay,
-    } = config;
+    let Serve { rules, strict_rules, source, relist_interval, max_age, host, server } = config;
     let (file, rules) = RulesFile::open(&rules, strict_rules)?;
     log_findings(&rules);
     let rules = Arc::new(rules);
     let telemetry = Arc::new(Telemetry::new(&rules));
+    telemetry.watch_file(file.stats());
     let unusable = |error: crate::source::SourceError| AppError::Source(error.to_string());
+    let mut source_files = std::future::pending().boxed();
     let (source, source_ready) = match source {
         SourceConfig::Prometheus(settings) => {
-            let prometheus = Prometheus::new(*settings).map_err(unusable)?;
+            let prometheus = Arc::new(Prometheus::new(*settings).map_err(unusable)?);
             telemetry.watch_answers(prometheus.answer_stats());
-            let source: Arc<dyn crate::source::MetricSource> = Arc::new(prometheus);
-            (source, std::future::ready(()).boxed())
+            for stats in prometheus.file_stats() {
+                telemetry.watch_file(Arc::clone(stats));
+            }
+            source_files = Arc::clone(&prometheus).follow_files(POLL).boxed();
+            (prometheus as Arc<dyn crate::source::MetricSource>, std::future::ready(()).boxed())
         }
         SourceConfig::Embedded { targets, scrape, retention, ready_rounds } => {
             let config = EngineConfig { retention, ..EngineConfig::default() };
@@ -89,28 +78,8 @@ fn parts(config: Serve) -> Result<Parts, AppError> {
             (Arc::new(embedded) as Arc<dyn crate::source::MetricSource>, ready)
         }
     };
-    Ok(Parts {
-        file,
-        telemetry,
-        rules,
-        source,
-        source_ready,
-        relist: RelistSettings { interval: relist_interval, max_age, timeout: requests.timeout },
-        host: match host {
-            HostChoice::Standalone { dir } => {
-                HostConfig::Standalone(Box::new(Standalone::prepare(dir.as_deref())?))
-            }
-            HostChoice::Cluster(config) => HostConfig::Cluster(config),
-        },
-        address,
-        tls,
-        named_certificates,
-        always_allow,
-        audit,
-        accept,
-        requests,
-        leave_delay: shutdown_delay,
-    })
+    let relist = RelistSettings { interval: relist_interval, max_age, timeout: server.requests.timeout };
+    Ok(Parts { file, rules, source, source_files, source_ready, relist, host, server, telemetry })
 }
 
 const MOST_THREADS: usize = 4;

@@ -29,6 +29,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http::HeaderValue;
 use reqwest::Url;
+use serve::FileStats;
 
 use super::{Listing, MetricSource, QueryResult, SourceError};
 use question::Asker;
@@ -73,6 +74,16 @@ impl Prometheus {
     /// How much memory answers take, and what was refused.
     pub fn answer_stats(&self) -> Arc<AnswerStats> {
         self.room.stats()
+    }
+
+    /// What became of the files that access depends on.
+    pub fn file_stats(&self) -> &[Arc<FileStats>] {
+        self.asker.client().file_stats()
+    }
+
+    /// Follows the files that access depends on, until the program ends.
+    pub async fn follow_files(self: Arc<Self>, every: Duration) {
+        self.asker.client().follow(every).await;
     }
 
     async fn list(

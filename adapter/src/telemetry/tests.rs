@@ -39,6 +39,8 @@ const EXPECTED: &[(&str, &str, &[&str])] = &[
     ("adapter_embedded_series", "gauge", &[]),
     ("adapter_embedded_series_evicted_total", "counter", &[]),
     ("adapter_embedded_series_refused_total", "counter", &[]),
+    ("adapter_file_last_reload_successful", "gauge", &["file"]),
+    ("adapter_file_reloads_total", "counter", &["file", "result"]),
     ("adapter_metrics_not_found_total", "counter", &["step"]),
     ("adapter_relist_duration_seconds", "histogram", &[]),
     ("adapter_relist_last_success_timestamp_seconds", "gauge", &[]),
@@ -134,6 +136,7 @@ impl Exposition {
 fn telemetry() -> Telemetry {
     let telemetry = Telemetry::new(&::rules::load(RULES).expect("valid rules"));
     telemetry.source_known(&["/api/v1/series", "/api/v1/query"], "prometheus.monitoring");
+    telemetry.watch_file(Arc::new(FileStats::new("rules")));
     telemetry
 }
 

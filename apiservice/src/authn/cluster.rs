@@ -2,7 +2,6 @@
 //! (`docs/contract.md#front-proxy`). Followed as long as the program runs: authorities rotate.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,6 @@ use kube::Api;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, DefaultBackoff, Event, watcher};
-use serve::files::{self, LARGEST_CREDENTIAL};
 
 use super::{AuthnError, Authorities, AuthoritiesHandle, FrontProxyHandle, FrontProxySettings};
 use crate::health::CheckHandle;
@@ -140,41 +138,6 @@ impl Backoff for Pauses {
     }
 }
 
-/// Reads authorities from a file and follows it by content; a content that makes no sense leaves those in force.
-///
-/// # Errors
-/// The file cannot be used at start.
-pub fn follow_authorities(
-    path: PathBuf,
-    every: Duration,
-    mut store: impl FnMut(Authorities) + Send + 'static,
-) -> Result<impl Future<Output = ()> + Send, AuthnError> {
-    let read = |path: &PathBuf| {
-        files::read(path, LARGEST_CREDENTIAL)
-            .map_err(|error| AuthnError::Refused(format!("cannot read {}: {error}", path.display())))
-    };
-    let mut held = read(&path)?;
-    let named = |error: AuthnError| AuthnError::Refused(format!("{}: {error}", path.display()));
-    store(Authorities::from_pem(&held).map_err(named)?);
-    Ok(async move {
-        loop {
-            tokio::time::sleep(every).await;
-            let Ok(content) = read(&path) else { continue };
-            if content == held {
-                continue;
-            }
-            match Authorities::from_pem(&content) {
-                Ok(authorities) => {
-                    store(authorities);
-                    tracing::info!(file = %path.display(), "authorities reloaded");
-                }
-                Err(error) => tracing::warn!(file = %path.display(), %error, "the authorities in force stay"),
-            }
-            held = content;
-        }
-    })
-}
-
 /// The front proxy's settings; `None` when the cluster has no front proxy.
 fn front_proxy(data: &BTreeMap<String, String>) -> Result<Option<FrontProxySettings>, AuthnError> {
     let Some(bundle) = data.get("requestheader-client-ca-file") else { return Ok(None) };
@@ -216,11 +179,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
-    use rustls_pki_types::CertificateDer;
-    use rustls_pki_types::pem::PemObject as _;
-
     use super::*;
-    use crate::authority::{Authority, write};
+    use crate::authority::Authority;
 
     #[test]
     fn clients_that_are_proxies_by_their_authority_are_found() {
@@ -241,33 +201,5 @@ mod tests {
             let settings = front_proxy(&data).expect("settings").expect("a front proxy");
             assert_eq!(are_clients_proxies(&settings, &authorities(clients)), expected, "{names}");
         }
-    }
-
-    #[tokio::test]
-    async fn authorities_in_a_file_are_followed() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let path = dir.path().join("ca.crt");
-        let (first, second) =
-            (Authority::new("first").expect("a key"), Authority::new("second").expect("a key"));
-        let vouches = |authorities: &Authorities, authority: &Authority| {
-            let issued = authority.issue_client("somebody", &[]).expect("a key");
-            let own = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).expect("a certificate");
-            authorities.verify(&[own]).is_ok()
-        };
-        let (sender, mut stored) = tokio::sync::mpsc::unbounded_channel();
-        let store = move |authorities| sender.send(authorities).expect("the test waits");
-        assert!(follow_authorities(path.clone(), Duration::ZERO, store.clone()).is_err(), "no file");
-        write(&path, first.certificate(), 0o644).expect("writable");
-        let following = follow_authorities(path.clone(), Duration::from_millis(1), store).expect("a bundle");
-        let held = stored.recv().await.expect("read at once");
-        assert!(vouches(&held, &first) && !vouches(&held, &second));
-        let following = tokio::spawn(following);
-        // Neither a broken file nor none at all changes what is in force.
-        write(&path, "no certificate", 0o644).expect("writable");
-        std::fs::remove_file(&path).expect("it is there");
-        write(&path, second.certificate(), 0o644).expect("writable");
-        let held = stored.recv().await.expect("read again");
-        assert!(!vouches(&held, &first) && vouches(&held, &second));
-        following.abort();
     }
 }

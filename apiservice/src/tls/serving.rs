@@ -1,6 +1,6 @@
 //! A certificate to serve with: read from files and followed there, made once, or replaced by its owner.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,8 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serve::files::{self, LARGEST_CREDENTIAL};
+use serve::{FileName, FileStats, FollowedFile};
+use tokio::sync::Mutex;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
@@ -20,8 +22,14 @@ use crate::authority;
 /// The serving certificate in force.
 pub struct ServingCertificate {
     /// `None` for a certificate that its owner replaces.
-    files: Option<(PathBuf, PathBuf)>,
+    files: Option<Files>,
     current: ArcSwap<Pair>,
+}
+
+/// The certificate and its key as files.
+struct Files {
+    followed: Mutex<FollowedFile<Pair>>,
+    stats: Arc<FileStats>,
 }
 
 /// A certificate with its key, and the names in it.
@@ -49,8 +57,16 @@ impl ServingCertificate {
                 files
             }
         };
-        let key = read_pair(&files.0, &files.1)?;
-        Ok(Arc::new(ServingCertificate { files: Some(files), current: ArcSwap::from_pointee(key) }))
+        let place = files.0.display().to_string();
+        let (certificate, key) = files.clone();
+        let read = move || Ok((read(&certificate)?, read(&key)?));
+        let (certificate, key) = files;
+        let parse = move |(certificate_pem, key_pem): (Vec<u8>, Vec<u8>)| {
+            pair(&certificate_pem, &key_pem, &certificate, &key)
+        };
+        let (followed, pair) = FollowedFile::open(NAME, place, read, parse)?;
+        let files = Files { stats: followed.stats(), followed: Mutex::new(followed) };
+        Ok(Arc::new(ServingCertificate { files: Some(files), current: ArcSwap::from_pointee(pair) }))
     }
 
     /// A certificate that does not come from files: PEM, its chain behind it.
@@ -72,40 +88,31 @@ impl ServingCertificate {
         Ok(())
     }
 
-    /// Polls the files for ever and takes each new matching pair for the handshakes that follow.
+    /// What became of the files; `None` for a certificate that its owner replaces.
+    pub fn stats(&self) -> Option<Arc<FileStats>> {
+        self.files.as_ref().map(|files| Arc::clone(&files.stats))
+    }
+
+    /// Polls the files until the program ends and takes each new matching pair for the handshakes that follow.
     pub async fn follow(self: Arc<Self>, every: Duration) {
-        let Some((certificate, _)) = &self.files else { return std::future::pending().await };
-        let mut reported = false;
+        if self.files.is_none() {
+            return std::future::pending().await;
+        }
         loop {
             tokio::time::sleep(every).await;
-            match self.reload() {
-                Ok(changed) => {
-                    if changed {
-                        tracing::info!(certificate = %certificate.display(), "serving certificate reloaded");
-                    }
-                    reported = false;
-                }
-                Err(error) if !reported => {
-                    tracing::warn!(%error, "the serving certificate in use stays");
-                    reported = true;
-                }
-                Err(_) => {}
-            }
+            self.reload().await;
         }
     }
 
-    /// Takes a new matching pair from the files; says whether there was one.
-    ///
-    /// # Errors
-    /// As [`ServingCertificate::load`]; the pair in force stays.
-    pub fn reload(&self) -> Result<bool, TlsError> {
-        let Some((certificate, key)) = &self.files else { return Ok(false) };
-        let key = read_pair(certificate, key)?;
-        if key.key.cert == self.current.load().key.cert {
-            return Ok(false);
+    /// Takes a new matching pair from the files. A broken one leaves the pair in use.
+    pub async fn reload(&self) -> bool {
+        let Some(files) = &self.files else { return false };
+        let pair = files.followed.lock().await.look().await;
+        let is_new = pair.is_some();
+        if let Some(pair) = pair {
+            self.current.store(Arc::new(pair));
         }
-        self.current.store(Arc::new(key));
-        Ok(true)
+        is_new
     }
 
     pub(super) fn key(&self) -> Arc<CertifiedKey> {
@@ -125,7 +132,8 @@ impl ServingCertificate {
 
 impl std::fmt::Debug for ServingCertificate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ServingCertificate").field("files", &self.files).finish_non_exhaustive()
+        let stats = self.files.as_ref().map(|files| &files.stats);
+        f.debug_struct("ServingCertificate").field("files", &stats).finish_non_exhaustive()
     }
 }
 
@@ -135,11 +143,8 @@ impl ResolvesServerCert for ServingCertificate {
     }
 }
 
-fn read_pair(certificate: &Path, key: &Path) -> Result<Pair, TlsError> {
-    let read = |path: &Path| {
-        files::read(path, LARGEST_CREDENTIAL).map_err(|cause| TlsError::Read { path: path.to_owned(), cause })
-    };
-    pair(&read(certificate)?, &read(key)?, certificate, key)
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    files::read(path, LARGEST_CREDENTIAL).map_err(|cause| TlsError::Read { path: path.to_owned(), cause })
 }
 
 /// The paths are for messages.
@@ -176,3 +181,9 @@ fn names(key: &CertifiedKey) -> Vec<String> {
     });
     common.chain(alternative).map(str::to_lowercase).collect()
 }
+
+const NAME: FileName = FileName {
+    label: "serving-certificate",
+    file: "serving certificate",
+    kept: "the previous certificate",
+};

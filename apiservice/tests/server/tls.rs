@@ -71,7 +71,10 @@ async fn each_name_has_its_certificate_and_each_is_followed() {
     // A rotation of one of them.
     let (certificate, key) = (server.dir.path().join("one.crt"), server.dir.path().join("one.key"));
     issue_for(&server.authority, &["one.example.org", "new.org"], &certificate, &key);
-    let reloaded: Vec<bool> = server.named.all().map(|one| one.reload().expect("pairs")).collect();
+    let mut reloaded = Vec::new();
+    for certificate in server.named.all() {
+        reloaded.push(certificate.reload().await);
+    }
     assert_eq!(reloaded, [false, true, false]);
     assert_ne!(called("one.example.org").await, one);
     assert_eq!(called("two.example.org").await, two);
@@ -130,23 +133,20 @@ async fn a_client_certificate_with_too_long_a_chain_fails_the_handshake() {
 async fn a_certificate_is_taken_only_with_its_key() {
     let server = Server::start();
     let before = server.certificate.chain();
-    assert!(!server.certificate.reload().expect("nothing new"));
+    let stats = server.certificate.stats().expect("it is in files");
+    assert!(!server.certificate.reload().await && stats.is_valid(), "nothing new");
     let (certificate, key) = (server.dir.path().join("tls.crt"), server.dir.path().join("tls.key"));
     let (new_certificate, new_key) = (server.dir.path().join("new.crt"), server.dir.path().join("new.key"));
     issue(&server.authority, &new_certificate, &new_key);
     // Half of a rotation: the old pair stays in use.
     std::fs::copy(&new_certificate, &certificate).expect("writable");
-    assert!(
-        server
-            .certificate
-            .reload()
-            .expect_err("no pair")
-            .to_string()
-            .contains("does not go with the certificate")
-    );
+    assert!(!server.certificate.reload().await && !stats.is_valid(), "no pair");
+    let files = CertificateSource::Files { certificate: certificate.clone(), key: key.clone() };
+    let error = ServingCertificate::load(&files).expect_err("no pair").to_string();
+    assert!(error.contains("does not go with the certificate"), "{error}");
     assert_eq!(server.certificate.chain(), before);
     std::fs::copy(&new_key, &key).expect("writable");
-    assert!(server.certificate.reload().expect("a pair"));
+    assert!(server.certificate.reload().await && stats.is_valid(), "a pair");
     assert_ne!(server.certificate.chain(), before);
     assert_eq!(
         server.admin().get(format!("{}/healthz", server.url)).send().await.expect("an answer").status(),

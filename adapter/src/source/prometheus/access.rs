@@ -64,6 +64,8 @@ pub(super) struct Material {
 #[derive(Clone)]
 enum Content {
     File(PathBuf),
+    /// The bytes stand in while there is no such file.
+    FileOr(PathBuf, Vec<u8>),
     Inline(Vec<u8>),
 }
 
@@ -79,6 +81,16 @@ impl Access {
             credentials: Vec::new(),
             notices: Vec::new(),
         }
+    }
+
+    /// The flags or fields and the files that TLS depends on.
+    pub(super) fn tls_place(&self) -> String {
+        let authorities = match &self.trust {
+            Trust::Authorities(material) => Some(material),
+            Trust::System | Trust::Anyone => None,
+        };
+        let identity = self.identity.iter().flat_map(|(certificate, key)| [certificate, key]);
+        authorities.into_iter().chain(identity).map(Material::place).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -102,6 +114,14 @@ impl Credential {
     /// A bearer token.
     pub(super) fn token(name: &str, from: Material) -> Credential {
         Credential { name: name.to_owned(), kind: CredentialKind::Token(from) }
+    }
+
+    /// The flag or field and the file that it is read from; its name if there is no file.
+    pub(super) fn place(&self) -> String {
+        match &self.kind {
+            CredentialKind::Header(_) => self.name.clone(),
+            CredentialKind::Token(from) => from.place(),
+        }
     }
 
     /// The value of the `Authorization` header; a file is read.
@@ -133,6 +153,11 @@ impl Material {
         Material { name: name.into(), content: Content::File(path.to_owned()) }
     }
 
+    /// A file, and bytes that stand in while it does not exist.
+    pub(super) fn file_or(name: impl Into<String>, path: &Path, bytes: Vec<u8>) -> Material {
+        Material { name: name.into(), content: Content::FileOr(path.to_owned(), bytes) }
+    }
+
     /// Bytes that are there already, and the field that holds them.
     pub(super) fn inline(name: impl Into<String>, bytes: Vec<u8>) -> Material {
         Material { name: name.into(), content: Content::Inline(bytes) }
@@ -146,7 +171,7 @@ impl Material {
     /// The flag or field, and the file if there is one.
     pub(super) fn place(&self) -> String {
         match &self.content {
-            Content::File(path) => format!("{} ({})", self.name, path.display()),
+            Content::File(path) | Content::FileOr(path, _) => format!("{} ({})", self.name, path.display()),
             Content::Inline(_) => self.name.clone(),
         }
     }
@@ -157,7 +182,8 @@ impl Material {
     /// A file that cannot be read or is too large.
     pub(super) fn read(&self) -> Result<Vec<u8>, String> {
         match &self.content {
-            Content::File(path) => {
+            Content::FileOr(path, bytes) if !path.is_file() => Ok(bytes.clone()),
+            Content::File(path) | Content::FileOr(path, _) => {
                 read(path).map_err(|error| format!("cannot read {}: {error}", self.place()))
             }
             Content::Inline(bytes) => Ok(bytes.clone()),

@@ -1,121 +1,201 @@
-//! The HTTP client and what it proves itself with. What they are made of is looked at again at most every ten seconds,
-//! by content, and once more when Prometheus says that it does not know us.
+//! The HTTP client and the credentials it sends. Both follow their files in the background, and look at them once more
+//! when Prometheus refuses the credentials.
 
+use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use http::HeaderValue;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{RequestBuilder, Url};
+use serve::{FileName, FileStats, FollowedFile};
 use tokio::sync::Mutex;
 
 use super::access::{Access, Credential};
 use super::configured_access::configured_access;
+use super::kubeconfig;
 use super::proxy::Proxy;
-use super::settings::{PrometheusSettings, Verb};
+use super::settings::{KubernetesAuth, PrometheusSettings, Verb};
 use super::tls::TlsMaterial;
 use super::unreached;
 use crate::source::{SourceError, SourceErrorClass};
 
 /// A client that follows its files.
 pub(super) struct Client {
-    settings: PrometheusSettings,
-    state: Mutex<State>,
+    current: ArcSwap<Current>,
+    files: Mutex<Files>,
+    stats: Vec<Arc<FileStats>>,
 }
 
-struct State {
-    current: Arc<Current>,
-    tls: TlsMaterial,
+/// The files that access depends on. A broken one leaves in use what was read of it before, and does not keep the others
+/// from being read.
+struct Files {
+    /// What names the other two.
+    access: Arc<ArcSwap<Access>>,
+    /// `None` where no kubeconfig gives access.
+    kubeconfig: Option<FollowedFile<Access>>,
+    authorization: FollowedFile<Authorization>,
+    connector: FollowedFile<Connector>,
     looked_at: Instant,
-    /// What was wrong when last looked at: logged when it changes.
-    faults: Vec<String>,
 }
 
 /// The client and the credentials to use now.
 #[derive(Clone)]
 pub(super) struct Current {
-    pub(super) access: Access,
+    access: Arc<Access>,
+    authorization: Authorization,
+    connector: Arc<Connector>,
+}
+
+/// The value of the `Authorization` header, and what messages call it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Authorization(Option<(String, HeaderValue)>);
+
+/// The HTTP client, with the access that it was made of.
+struct Connector {
     http: reqwest::Client,
-    /// The value of the `Authorization` header.
-    authorization: Option<HeaderValue>,
     alias: Option<Alias>,
+    access: Arc<Access>,
+}
+
+/// What an HTTP client is made of.
+struct ConnectorParts {
+    tls: TlsMaterial,
+    access: Arc<Access>,
+}
+
+impl Hash for ConnectorParts {
+    /// Nothing else of the access belongs to the client.
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        (&self.tls, &self.access.proxy).hash(hasher);
+    }
 }
 
 impl Client {
+    /// Reads the files for the first time.
+    ///
+    /// # Errors
+    /// Files that cannot be read or hold something else.
     pub(super) fn new(settings: &PrometheusSettings) -> Result<Client, SourceError> {
-        let access = configured_access(settings).map_err(refuse)?;
-        for notice in &access.notices {
-            tracing::warn!("{notice}");
-        }
-        let tls = TlsMaterial::read(&access).map_err(refuse)?;
-        let authorization = authorization(&access).map_err(refuse)?;
-        let (http, alias) = build(settings, &access, &tls).map_err(refuse)?;
-        let current = Arc::new(Current { access, http, authorization, alias });
-        let state = State { current, tls, looked_at: Instant::now(), faults: Vec::new() };
-        Ok(Client { settings: settings.clone(), state: Mutex::new(state) })
+        let (files, current) = Files::open(settings).map_err(refuse)?;
+        let stats = files.stats();
+        Ok(Client { current: ArcSwap::from_pointee(current), files: Mutex::new(files), stats })
+    }
+
+    /// What became of the files.
+    pub(super) fn file_stats(&self) -> &[Arc<FileStats>] {
+        &self.stats
     }
 
     /// What to use now.
-    pub(super) async fn current(&self) -> Arc<Current> {
-        let mut state = self.state.lock().await;
-        if state.looked_at.elapsed() >= LOOK_AGAIN {
-            self.refresh(&mut state);
-        }
-        Arc::clone(&state.current)
+    pub(super) fn current(&self) -> Arc<Current> {
+        self.current.load_full()
     }
 
     /// What to use instead of credentials that Prometheus refused; `None` while there are no others.
     pub(super) async fn renewed(&self, refused: &Current) -> Option<Arc<Current>> {
-        let mut state = self.state.lock().await;
-        if state.looked_at.elapsed() >= LOOK_AGAIN_WHEN_REFUSED {
-            self.refresh(&mut state);
+        let mut files = self.files.lock().await;
+        if files.looked_at.elapsed() >= LOOK_AGAIN_WHEN_REFUSED {
+            self.look(&mut files).await;
         }
-        (state.current.authorization != refused.authorization).then(|| Arc::clone(&state.current))
+        drop(files);
+        let current = self.current();
+        (current.authorization != refused.authorization).then_some(current)
     }
 
-    /// What is broken at the moment, in the middle of a rotation say, leaves what was read before in use, each part for
-    /// itself.
-    fn refresh(&self, state: &mut State) {
-        state.looked_at = Instant::now();
-        let mut faults = Vec::new();
-        let mut next = Current::clone(&state.current);
-        match configured_access(&self.settings) {
-            Ok(access) => {
-                for notice in access.notices.iter().filter(|notice| !next.access.notices.contains(notice)) {
-                    tracing::warn!("{notice}");
-                }
-                next.access = access;
+    /// Polls the files until the program ends.
+    pub(super) async fn follow(&self, every: Duration) {
+        loop {
+            tokio::time::sleep(every).await;
+            self.look(&mut *self.files.lock().await).await;
+        }
+    }
+
+    async fn look(&self, files: &mut Files) {
+        if let Some(next) = files.look(&self.current()).await {
+            self.current.store(Arc::new(next));
+        }
+    }
+}
+
+impl Files {
+    fn open(settings: &PrometheusSettings) -> Result<(Files, Current), String> {
+        let settings = Arc::new(settings.clone());
+        let (kubeconfig, access) = match &settings.auth {
+            Some(KubernetesAuth::Kubeconfig(path)) => {
+                let (read_path, parsed_path, settings) = (path.clone(), path.clone(), Arc::clone(&settings));
+                let parse = move |text: String| {
+                    configured_access(&settings, Some(kubeconfig::access(&text, &parsed_path)?))
+                };
+                let place = path.display().to_string();
+                let (file, access) =
+                    FollowedFile::open(KUBECONFIG, place, move || kubeconfig::read(&read_path), parse)?;
+                (Some(file), access)
             }
-            Err(fault) => faults.push(fault),
+            _ => (None, configured_access(&settings, None)?),
+        };
+        for notice in &access.notices {
+            tracing::warn!("{notice}");
         }
-        match authorization(&next.access) {
-            Ok(authorization) => next.authorization = authorization,
-            Err(fault) => faults.push(fault),
-        }
-        let tls = TlsMaterial::read(&next.access).and_then(|tls| {
-            if tls == state.tls && next.access.proxy == state.current.access.proxy {
-                return Ok(());
+        let access = Arc::new(ArcSwap::from_pointee(access));
+        // The files that a kubeconfig names are other ones when it changes.
+        let (token_place, tls_place) = match &settings.auth {
+            Some(KubernetesAuth::Kubeconfig(path)) => (path.display().to_string(), path.display().to_string()),
+            _ => {
+                let credential = access.load().credentials.first().map(Credential::place);
+                (credential.unwrap_or_default(), access.load().tls_place())
             }
-            (next.http, next.alias) = build(&self.settings, &next.access, &tls)?;
-            state.tls = tls;
-            tracing::info!("certificates for Prometheus reloaded");
-            Ok(())
-        });
-        if let Err(fault) = tls {
-            // What belongs to the client that stays.
-            next.access.trust = state.current.access.trust.clone();
-            next.access.proxy.clone_from(&state.current.access.proxy);
-            next.access.server_name.clone_from(&state.current.access.server_name);
-            faults.push(fault);
-        }
-        state.current = Arc::new(next);
-        if faults != state.faults {
-            for fault in &faults {
-                tracing::warn!("{fault}; access to Prometheus stays as it was read before");
+        };
+        let named = Arc::clone(&access);
+        let (authorization, value) =
+            FollowedFile::open(TOKEN, token_place, move || Authorization::read(&named.load()), Ok)?;
+        let named = Arc::clone(&access);
+        let read = move || {
+            let access = named.load_full();
+            Ok(ConnectorParts { tls: TlsMaterial::read(&access)?, access })
+        };
+        let make = move |parts: ConnectorParts| Connector::new(&settings, &parts.tls, parts.access);
+        let (connector, client) = FollowedFile::open(CERTIFICATES, tls_place, read, make)?;
+        let current =
+            Current { access: access.load_full(), authorization: value, connector: Arc::new(client) };
+        Ok((Files { access, kubeconfig, authorization, connector, looked_at: Instant::now() }, current))
+    }
+
+    fn stats(&self) -> Vec<Arc<FileStats>> {
+        let kubeconfig = self.kubeconfig.iter().map(FollowedFile::stats);
+        kubeconfig.chain([self.authorization.stats(), self.connector.stats()]).collect()
+    }
+
+    /// What to use instead; `None` where nothing has changed.
+    async fn look(&mut self, current: &Current) -> Option<Current> {
+        let mut next = None;
+        if let Some(kubeconfig) = &mut self.kubeconfig
+            && let Some(access) = kubeconfig.look().await
+        {
+            for notice in access.notices.iter().filter(|notice| !current.access.notices.contains(notice)) {
+                tracing::warn!("{notice}");
             }
-            state.faults = faults;
+            let access = Arc::new(access);
+            self.access.store(Arc::clone(&access));
+            next.get_or_insert_with(|| current.clone()).access = access;
         }
+        if let Some(authorization) = self.authorization.look().await {
+            next.get_or_insert_with(|| current.clone()).authorization = authorization;
+        }
+        if let Some(connector) = self.connector.look().await {
+            next.get_or_insert_with(|| current.clone()).connector = Arc::new(connector);
+        }
+        self.looked_at = Instant::now();
+        next
+    }
+}
+
+impl Authorization {
+    fn read(access: &Access) -> Result<Authorization, String> {
+        let Some(credential) = access.credentials.first() else { return Ok(Authorization(None)) };
+        Ok(Authorization(Some((credential.name.clone(), credential.authorization()?))))
     }
 }
 
@@ -124,7 +204,7 @@ impl Current {
     pub(super) fn request(&self, verb: Verb, url: &Url) -> RequestBuilder {
         let mut url = url.clone();
         let mut host = None;
-        if let Some(Alias { name, host: real }) = &self.alias
+        if let Some(Alias { name, host: real }) = &self.connector.alias
             && url.scheme() == "https"
         {
             host = Some(url.port().map_or_else(|| real.clone(), |port| format!("{real}:{port}")));
@@ -132,8 +212,8 @@ impl Current {
             let _ = url.set_host(Some(name));
         }
         let mut request = match verb {
-            Verb::Get => self.http.get(url),
-            Verb::Post => self.http.post(url),
+            Verb::Get => self.connector.http.get(url),
+            Verb::Post => self.connector.http.post(url),
         };
         if let Some(host) = host {
             request = request.header(http::header::HOST, host);
@@ -141,7 +221,7 @@ impl Current {
         for (name, value) in &self.access.headers {
             request = request.header(name, value);
         }
-        if let Some(authorization) = &self.authorization {
+        if let Some((_, authorization)) = &self.authorization.0 {
             request = request.header(http::header::AUTHORIZATION, authorization);
         }
         request
@@ -149,65 +229,69 @@ impl Current {
 
     /// Whether a request carries something that its receiver could use: credentials or a client certificate.
     pub(super) fn has_credentials(&self) -> bool {
-        self.authorization.is_some() || !self.access.headers.is_empty() || self.access.identity.is_some()
+        self.authorization.0.is_some()
+            || !self.access.headers.is_empty()
+            || self.connector.access.identity.is_some()
     }
 
     /// What messages call the credential in use.
     pub(super) fn credential(&self) -> Option<&str> {
-        self.access.credentials.first().map(|credential| credential.name.as_str())
+        self.authorization.0.as_ref().map(|(name, _)| name.as_str())
+    }
+
+    /// The access that the HTTP client was made of.
+    pub(super) fn client_access(&self) -> &Access {
+        &self.connector.access
     }
 
     /// The proxy for a URL.
     pub(super) fn proxy_for<'a>(&'a self, settings: &'a PrometheusSettings, url: &Url) -> Option<&'a Proxy> {
         // One that cannot be used was refused with the client.
-        self.access.proxy.as_ref().or_else(|| settings.proxies.proxy_for(url).ok().flatten())
+        self.connector.access.proxy.as_ref().or_else(|| settings.proxies.proxy_for(url).ok().flatten())
     }
 }
 
-fn authorization(access: &Access) -> Result<Option<HeaderValue>, String> {
-    access.credentials.first().map(Credential::authorization).transpose()
-}
-
-/// The client, and the name that stands for the host in its URLs.
-fn build(
-    settings: &PrometheusSettings,
-    access: &Access,
-    tls: &TlsMaterial,
-) -> Result<(reqwest::Client, Option<Alias>), String> {
-    let mut tls = tls.client_config()?;
-    let mut builder = reqwest::Client::builder()
-        .user_agent(USER_AGENT)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .pool_max_idle_per_host(IDLE_CONNECTIONS)
-        .redirect(reqwest::redirect::Policy::none());
-    // By itself it would read the environment otherwise than Go does.
-    builder = builder.no_proxy();
-    let proxied = match &access.proxy {
-        Some(proxy) => Some(proxy),
-        None => settings.proxies.proxy_for(&settings.url)?,
-    };
-    let proxied = proxied.is_some();
-    builder = match access.proxy.clone() {
-        Some(proxy) => builder.proxy(reqwest::Proxy::custom(move |_| Some(proxy.for_client()))),
-        None if settings.proxies.is_empty() => builder,
-        None => {
-            let proxies = settings.proxies.clone();
-            builder.proxy(reqwest::Proxy::custom(move |url| {
-                proxies.proxy_for(url).ok().flatten().map(Proxy::for_client)
-            }))
+impl Connector {
+    fn new(
+        settings: &PrometheusSettings,
+        tls: &TlsMaterial,
+        access: Arc<Access>,
+    ) -> Result<Connector, String> {
+        let mut tls = tls.client_config()?;
+        let mut builder = reqwest::Client::builder()
+            .user_agent(USER_AGENT)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .redirect(reqwest::redirect::Policy::none());
+        // By itself it would read the environment otherwise than Go does.
+        builder = builder.no_proxy();
+        let proxied = match &access.proxy {
+            Some(proxy) => Some(proxy),
+            None => settings.proxies.proxy_for(&settings.url)?,
+        };
+        let proxied = proxied.is_some();
+        builder = match access.proxy.clone() {
+            Some(proxy) => builder.proxy(reqwest::Proxy::custom(move |_| Some(proxy.for_client()))),
+            None if settings.proxies.is_empty() => builder,
+            None => {
+                let proxies = settings.proxies.clone();
+                builder.proxy(reqwest::Proxy::custom(move |url| {
+                    proxies.proxy_for(url).ok().flatten().map(Proxy::for_client)
+                }))
+            }
+        };
+        // A proxy resolves names itself; then the name is checked, and TLS asks for the host's.
+        let alias = if proxied { None } else { Alias::of(&settings.url, &access) };
+        if let Some(alias) = alias.clone() {
+            // Over HTTP/2 the host would be the alias.
+            tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+            builder = builder.http1_only().dns_resolver(Arc::new(alias));
         }
-    };
-    // A proxy resolves names itself; then the name is checked, and TLS asks for the host's.
-    let alias = if proxied { None } else { Alias::of(&settings.url, access) };
-    if let Some(alias) = alias.clone() {
-        // Over HTTP/2 the host would be the alias.
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        builder = builder.http1_only().dns_resolver(Arc::new(alias));
+        let http = builder.tls_backend_preconfigured(tls).build();
+        let http = http
+            .map_err(|error| format!("cannot make an HTTP client for Prometheus{}", unreached::cause(&error)))?;
+        Ok(Connector { http, alias, access })
     }
-    let client = builder.tls_backend_preconfigured(tls).build();
-    let client = client
-        .map_err(|error| format!("cannot make an HTTP client for Prometheus{}", unreached::cause(&error)))?;
-    Ok((client, alias))
 }
 
 /// A name that stands for a host in URLs, so that TLS asks for it.
@@ -246,7 +330,21 @@ fn refuse(message: String) -> SourceError {
 }
 
 const USER_AGENT: &str = concat!("gpu-serving-autoscaler/", env!("CARGO_PKG_VERSION"), " (adapter)");
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
 const LOOK_AGAIN_WHEN_REFUSED: Duration = Duration::from_secs(1);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const IDLE_CONNECTIONS: usize = 64;
+const KUBECONFIG: FileName = FileName {
+    label: "prometheus-kubeconfig",
+    file: "kubeconfig for Prometheus",
+    kept: "the previous one",
+};
+const TOKEN: FileName = FileName {
+    label: "prometheus-token",
+    file: "credentials for Prometheus",
+    kept: "the previous ones",
+};
+const CERTIFICATES: FileName = FileName {
+    label: "prometheus-certificates",
+    file: "certificates for Prometheus",
+    kept: "the previous ones",
+};

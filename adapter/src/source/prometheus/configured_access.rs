@@ -12,18 +12,20 @@ use percent_encoding::percent_decode_str;
 use reqwest::Url;
 
 use super::access::{Access, Credential, Material, Trust};
-use super::kubeconfig;
 use super::settings::{KubernetesAuth, PrometheusSettings};
 
-/// What the settings say; a kubeconfig is read.
+/// What the settings say, on top of what their kubeconfig gives.
 ///
 /// # Errors
-/// A kubeconfig that cannot be used, and a header that cannot be sent.
-pub(super) fn configured_access(settings: &PrometheusSettings) -> Result<Access, String> {
-    let mut access = match &settings.auth {
-        Some(KubernetesAuth::Kubeconfig(path)) => kubeconfig::read(path)?,
-        Some(KubernetesAuth::ServiceAccount(folder)) => service_account(folder),
-        None => Access::none(),
+/// A header that cannot be sent.
+pub(super) fn configured_access(
+    settings: &PrometheusSettings,
+    kubeconfig: Option<Access>,
+) -> Result<Access, String> {
+    let mut access = match (kubeconfig, &settings.auth) {
+        (Some(access), _) => access,
+        (None, Some(KubernetesAuth::ServiceAccount(folder))) => service_account(folder),
+        (None, _) => Access::none(),
     };
     if let Some(path) = &settings.ca_file {
         access.trust = Trust::Authorities(Material::file("--prometheus-ca-file", path));
@@ -145,7 +147,7 @@ mod tests {
             .into_iter()
             .collect();
         settings.proxies = proxies;
-        configured_access(&settings).map(|access| access.notices).unwrap_or_default()
+        configured_access(&settings, None).map(|access| access.notices).unwrap_or_default()
     }
 
     #[test]

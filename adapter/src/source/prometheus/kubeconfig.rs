@@ -14,18 +14,30 @@ use super::access::{Access, Credential, Material, Trust};
 use super::proxy::Proxy;
 use crate::kubeconfig;
 
-/// The access that a kubeconfig gives.
+/// The text of the kubeconfig in a file.
 ///
 /// # Errors
-/// A file that cannot be read, or that asks for something that cannot be done here.
-pub(super) fn read(path: &Path) -> Result<Access, String> {
-    let place = format!("the kubeconfig of --prometheus-auth-config ({})", path.display());
-    let config = kubeconfig::read(path).map_err(|error| format!("cannot read {place}: {error}"))?;
+/// A file that cannot be read.
+pub(super) fn read(path: &Path) -> Result<String, String> {
+    kubeconfig::read_text(path).map_err(|error| format!("cannot read {}: {error}", place(path)))
+}
+
+/// The access that the text of a kubeconfig gives.
+///
+/// # Errors
+/// A text that is not a kubeconfig, or asks for something that cannot be done here.
+pub(super) fn access(text: &str, path: &Path) -> Result<Access, String> {
+    let place = place(path);
+    let config = kubeconfig::parse_in(text, path).map_err(|error| format!("cannot read {place}: {error}"))?;
     let (cluster, user) = current(config).map_err(|fault| format!("{fault} in {place}"))?;
     let mut access = Access::none();
     of_cluster(cluster, &mut access).map_err(|fault| format!("{fault} in {place}"))?;
     of_user(&user, &mut access).map_err(|fault| format!("{fault} in {place}"))?;
     Ok(access)
+}
+
+fn place(path: &Path) -> String {
+    format!("the kubeconfig of --prometheus-auth-config ({})", path.display())
 }
 
 /// The cluster and the user of the current context. A context without a user has no credentials.
@@ -115,8 +127,8 @@ fn of_user(user: &AuthInfo, access: &mut Access) -> Result<(), String> {
     let token_file = user.token_file.as_deref().filter(|path| !path.is_empty()).map(PathBuf::from);
     // As in client-go the token stands in while the file cannot be read.
     let token = match (exposed(&user.token), token_file) {
-        (Some(token), Some(path)) if !path.is_file() => Some(Material::inline("token", token.into_bytes())),
-        (_, Some(path)) => Some(Material::file("tokenFile", &path)),
+        (Some(token), Some(path)) => Some(Material::file_or("tokenFile", &path, token.into_bytes())),
+        (None, Some(path)) => Some(Material::file("tokenFile", &path)),
         (Some(token), None) => Some(Material::inline("token", token.into_bytes())),
         (None, None) => None,
     };

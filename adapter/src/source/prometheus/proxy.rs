@@ -16,7 +16,7 @@ pub struct Proxies {
 }
 
 /// A proxy. Shown without its user and password.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Proxy(Url);
 
 /// What `NO_PROXY` takes out.

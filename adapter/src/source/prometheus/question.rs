@@ -46,6 +46,11 @@ impl Asker {
         Ok(Asker { settings, client, post_refused: Mutex::default(), redirect_told: AtomicBool::new(false) })
     }
 
+    /// The client, which follows its files.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Asks an endpoint, for an answer in a content coding. With GET as the verb a long question goes by POST, and by GET
     /// after all where POST is refused: a proxy that checks permissions takes POST for `create`.
     pub(super) async fn ask(
@@ -99,7 +104,7 @@ impl Asker {
         coding: Option<&HeaderValue>,
         deadline: Instant,
     ) -> Result<(Response, Asked), SourceError> {
-        let mut current = self.client.current().await;
+        let mut current = self.client.current();
         let (mut redirects, mut renewed) = (0, false);
         loop {
             let mut request = current.request(verb, &url);
@@ -110,7 +115,7 @@ impl Asker {
                 request = request.header(ACCEPT_ENCODING, coding);
             }
             let proxy = current.proxy_for(&self.settings, &url);
-            let peer = Peer { url: &url, proxy, access: &current.access };
+            let peer = Peer { url: &url, proxy, access: current.client_access() };
             let sent = within(deadline, request.send()).await;
             let response = match sent {
                 Ok(sent) => sent.map_err(|error| peer.failed(&error))?,

@@ -18,14 +18,14 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use super::access::{Access, Trust};
 
 /// The contents of everything that TLS depends on.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Hash)]
 pub(super) struct TlsMaterial {
     trust: TrustMaterial,
     server_name: Option<String>,
     identity: Option<Identity>,
 }
 
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Hash)]
 enum TrustMaterial {
     System,
     /// PEM, and where it is from.
@@ -34,7 +34,7 @@ enum TrustMaterial {
 }
 
 /// PEM, and where it is from.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Hash)]
 struct Identity {
     certificate: (Vec<u8>, String),
     key: (Vec<u8>, String),

@@ -5,6 +5,7 @@
 
 use http::request::Parts;
 use http::{HeaderValue, header};
+use serve::{Alternative, quality_list};
 
 use crate::discovery::AggregatedVersion;
 pub use crate::form::{Form, JSON, PROTOBUF, TEXT, YAML};
@@ -46,7 +47,7 @@ struct Clause<'a> {
     kind: &'a str,
     subtype: &'a str,
     weight: f64,
-    parameters: &'a str,
+    alternative: Alternative<'a>,
 }
 
 /// What `as`, `g` and `v` name.
@@ -72,7 +73,7 @@ impl<'a> Accept<'a> {
     pub fn of(request: &'a Parts, query: &QueryParameters) -> Accept<'a> {
         let header = request.headers.get(header::ACCEPT).map(HeaderValue::as_bytes).unwrap_or_default();
         let mut clauses: Vec<Clause<'a>> =
-            texts(header).filter_map(Clause::parse).take(MOST_CLAUSES).collect();
+            quality_list(header).filter_map(Clause::of).take(MOST_CLAUSES).collect();
         // Inserted one by one, as upstream does: its order has cycles (a wildcard of more weight against a media type
         // of less), so that the outcome depends on how it is sorted, and a sorting function may answer with a panic.
         for end in 1..clauses.len() {
@@ -88,8 +89,8 @@ impl<'a> Accept<'a> {
     /// Whether a route that makes these media types takes the request: only the names count here.
     pub fn admits(&self, produces: &[&str]) -> bool {
         self.header.is_empty()
-            || texts(self.header).any(|clause| {
-                let media_type = clause.split(';').next().unwrap_or_default().trim_matches(' ');
+            || quality_list(self.header).any(|alternative| {
+                let media_type = alternative.value.trim_matches(' ');
                 media_type == "*/*" || produces.contains(&media_type)
             })
     }
@@ -146,8 +147,8 @@ impl<'a> Accept<'a> {
 }
 
 impl<'a> Clause<'a> {
-    fn parse(text: &'a str) -> Option<Clause<'a>> {
-        let (media_type, parameters) = text.split_once(';').unwrap_or((text, ""));
+    fn of(alternative: Alternative<'a>) -> Option<Clause<'a>> {
+        let media_type = alternative.value;
         let (kind, subtype) = match media_type.split_once('/') {
             Some((kind, subtype)) => (kind.trim_matches(' '), subtype.trim_matches(' ')),
             None => (media_type.trim_matches(' '), ""),
@@ -158,20 +159,11 @@ impl<'a> Clause<'a> {
             (_, subtype) if subtype.contains('/') => return None,
             _ => subtype,
         };
-        let mut clause = Clause { kind, subtype, weight: 1.0, parameters };
-        if let Some(weight) = clause.parameter("q") {
-            clause.weight = weight.parse().unwrap_or(0.0);
-        }
-        Some(clause)
+        Some(Clause { kind, subtype, weight: alternative.weight(), alternative })
     }
 
-    /// The last of the parameters of a name. One without a value is none.
     fn parameter(&self, name: &str) -> Option<&'a str> {
-        self.parameters.rsplit(';').find_map(|parameter| {
-            let (found, value) = parameter.split_once('=')?;
-            let counts = found.trim_matches(' ') == name && !value.is_empty() && !value.contains('=');
-            counts.then(|| value.trim_matches(' '))
-        })
+        self.alternative.parameter(name)
     }
 
     /// Upstream's order, cycles included.
@@ -277,11 +269,6 @@ pub const LISTS: &[&str] = &[
 ];
 /// What `/version` makes.
 pub const JSON_ONLY: &[&str] = &[JSON];
-
-/// The clauses of a header, without those that are no text: they name nothing that is made here.
-fn texts(header: &[u8]) -> impl Iterator<Item = &str> {
-    header.split(|byte| *byte == b',').filter_map(|clause| str::from_utf8(clause).ok())
-}
 
 /// Clauses of an `Accept` header that are looked at: bounds the work that a header can make.
 const MOST_CLAUSES: usize = 64;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::{HeaderMap, HeaderValue, Response, header};
+use serve::quality_list;
 
 /// From which size on a response may be compressed, in bytes; set as an extension of it where it is not
 /// [`LARGE`].
@@ -34,8 +35,11 @@ pub async fn compress(request: &HeaderMap, mut response: Response<Bytes>) -> Res
 
 /// Whether `gzip` is named, without a weight: what upstream looks for.
 fn accepts_gzip(request: &HeaderMap) -> bool {
-    let accepted = request.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
-    accepted.is_some_and(|accepted| accepted.split(',').any(|token| token.trim() == "gzip"))
+    let accepted = request.get(header::ACCEPT_ENCODING).filter(|value| value.to_str().is_ok());
+    accepted.is_some_and(|accepted| {
+        quality_list(accepted.as_bytes())
+            .any(|coding| coding.value.trim() == "gzip" && coding.parameters.is_none())
+    })
 }
 
 fn gzip(body: &[u8]) -> std::io::Result<Bytes> {

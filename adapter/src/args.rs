@@ -4,8 +4,8 @@
 
 mod audit;
 mod cluster;
+mod flags;
 mod pflag;
-mod raw;
 mod upstream;
 
 use std::ffi::OsString;
@@ -13,7 +13,7 @@ use std::ffi::OsString;
 use clap::{CommandFactory as _, Parser as _};
 
 use crate::config::Config;
-use raw::Raw;
+use flags::Raw;
 
 /// Why there is no configuration.
 #[derive(Debug)]

@@ -130,7 +130,8 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
             (cluster::join(*config, POLL, &follow, &health, &mut tasks).await?, None)
         }
     };
-    let Host { objects, kinds_changed, ready, authenticators, authorizers, reviews, files, certificate } = host;
+    let Host { objects, kinds_changed, ready, authenticators, authorizers, reviews, files, certificate } =
+        host;
     for (kind, stats) in reviews {
         telemetry.watch_reviews(kind, stats);
     }

@@ -5,15 +5,17 @@
 mod audit;
 mod cluster;
 mod flags;
+mod given;
 mod pflag;
 mod upstream;
 
 use std::ffi::OsString;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 use crate::config::Config;
-use flags::Raw;
+use flags::Flags;
+use given::Given;
 
 /// Why there is no configuration.
 #[derive(Debug)]
@@ -53,15 +55,30 @@ impl std::fmt::Display for UsageError {
 /// # Errors
 /// Every fault of the arguments at once, or the text of `--help`.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Config, UsageError> {
-    let (arguments, mut notices) = pflag::normalise(Raw::command(), arguments);
-    let raw = Raw::try_parse_from(arguments).map_err(|error| {
+    let (arguments, mut notices) = pflag::normalise(Flags::command(), arguments);
+    let refuse = |error: clap::Error| {
         use clap::error::ErrorKind;
         match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => UsageError::Asked(error.to_string()),
             _ => UsageError::Faults(vec![fault(&error)]),
         }
-    })?;
-    raw.validate(&mut notices).map_err(UsageError::Faults)
+    };
+    let matches = Flags::command().try_get_matches_from(arguments).map_err(refuse)?;
+    let flags = Flags::from_arg_matches(&matches)
+        .map_err(|error| refuse(error.format(&mut Flags::command())))?;
+    flags.validate(&Given::new(matches), &mut notices).map_err(UsageError::Faults)
+}
+
+/// Every flag as Markdown, for `docs/flags.md`.
+fn markdown() -> String {
+    use std::fmt::Write as _;
+    let mut text = manual::flags(Flags::command());
+    text.push_str("\n### Taken without effect\n\n| Flag | Why |\n|---|---|\n");
+    for ignored in upstream::all_ignored() {
+        // Writing to memory does not fail.
+        let _ = writeln!(text, "| `--{}` | {} |", ignored.name, ignored.why);
+    }
+    text
 }
 
 /// What is wrong, as clap says it. It repeats the value at fault, which must not be shown where it may hold a credential.

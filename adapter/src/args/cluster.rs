@@ -10,6 +10,7 @@ use apiservice::tls::CertificateSource;
 use clap::Args;
 use http::HeaderName;
 
+use super::given::Given;
 use crate::cluster::identity::{Identity, service_names};
 use crate::cluster::{
     AuthenticationConfig, AuthorizationConfig, ClusterConfig, FrontProxyConfig, ServingConfig,
@@ -126,23 +127,13 @@ struct Service {
 }
 
 impl ClusterFlags {
-    /// What was given that means nothing without a cluster.
-    pub(super) fn without_effect(&self, notices: &mut Vec<String>) {
-        for (name, given) in [
-            ("lister-kubeconfig", self.lister_kubeconfig.is_some()),
-            ("authentication-kubeconfig", self.authentication_kubeconfig.is_some()),
-            ("authorization-kubeconfig", self.authorization_kubeconfig.is_some()),
-            ("client-ca-file", self.client_ca_file.is_some()),
-            ("requestheader-client-ca-file", self.requestheader_client_ca_file.is_some()),
-            ("tls-cert-file", self.tls_cert_file.is_some()),
-            ("tls-private-key-file", self.tls_private_key_file.is_some()),
-            ("serving-service", self.serving_service.is_some()),
-            ("serving-ca-secret", self.serving_ca_secret.is_some()),
-        ] {
-            if given {
-                notices.push(format!("--{name} has no effect: --standalone serves without a Kubernetes API"));
-            }
-        }
+    /// Notices for those of these flags that were given, where there is no Kubernetes API.
+    pub(super) fn without_effect(given: &Given, notices: &mut Vec<String>) {
+        let flags = ClusterFlags::augment_args(clap::Command::new("cluster"));
+        let given = flags.get_arguments().filter(|flag| given.has(flag.get_id()));
+        notices.extend(given.filter_map(clap::Arg::get_long).map(|name| {
+            format!("--{name} has no effect: --standalone serves without a Kubernetes API")
+        }));
     }
 
     pub(super) fn validate(self, address: IpAddr, faults: &mut Vec<String>) -> ClusterConfig {

@@ -16,6 +16,7 @@ use reqwest::Url;
 
 use super::audit::AuditFlags;
 use super::cluster::{ClusterFlags, entries};
+use super::given::Given;
 use crate::config::{Command, Config, HostChoice, Logging, Serve, ServerConfig, SourceConfig};
 use crate::logging;
 use crate::source::prometheus::{
@@ -34,7 +35,7 @@ use crate::source::prometheus::{
     disable_help_subcommand = true
 )]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
-pub(super) struct Raw {
+pub(super) struct Flags {
     #[command(subcommand)]
     command: Option<Subcommands>,
 
@@ -219,6 +220,9 @@ enum Subcommands {
         /// The shell.
         shell: manual::Shell,
     },
+    /// Print every flag as Markdown: docs/flags.md is made of it.
+    #[command(hide = true)]
+    Flags,
     /// Print the program's page of the manual, or that of one of its commands: adapter man | man -l -.
     Man {
         /// The command.
@@ -226,25 +230,26 @@ enum Subcommands {
     },
 }
 
-impl Raw {
+impl Flags {
     /// The configuration, or everything that is wrong.
-    pub(super) fn validate(self, notices: &mut Vec<String>) -> Result<Config, Vec<String>> {
+    pub(super) fn validate(self, given: &Given, notices: &mut Vec<String>) -> Result<Config, Vec<String>> {
         let logging = Logging { format: self.log_format, verbosity: self.verbosity };
         let command = match self.command {
             Some(Subcommands::Check { files }) => Command::Check(files),
             Some(Subcommands::Completion { shell }) => {
-                Command::Print(manual::completion(Raw::command(), shell))
+                Command::Print(manual::completion(Flags::command(), shell))
             }
             Some(Subcommands::Man { command }) => Command::Print(
-                manual::page(Raw::command(), command.as_deref())
+                manual::page(Flags::command(), command.as_deref())
                     .map_err(|unknown| vec![unknown.to_string()])?,
             ),
-            None => Command::Serve(Box::new(self.serve(notices)?)),
+            Some(Subcommands::Flags) => Command::Print(super::markdown()),
+            None => Command::Serve(Box::new(self.serve(given, notices)?)),
         };
         Ok(Config { command, logging, notices: std::mem::take(notices) })
     }
 
-    fn serve(self, notices: &mut Vec<String>) -> Result<Serve, Vec<String>> {
+    fn serve(self, given: &Given, notices: &mut Vec<String>) -> Result<Serve, Vec<String>> {
         let mut faults = Vec::new();
         let default_address = if self.standalone { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
         let address = self.bind_address.unwrap_or(IpAddr::V4(default_address));
@@ -385,7 +390,7 @@ impl Raw {
             }
         };
         let host = if self.standalone {
-            self.cluster.without_effect(notices);
+            ClusterFlags::without_effect(given, notices);
             HostChoice::Standalone { dir: self.standalone_dir }
         } else {
             HostChoice::Cluster(Box::new(self.cluster.validate(address, &mut faults)))

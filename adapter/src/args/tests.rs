@@ -72,12 +72,12 @@ fn notations_of_pflag() {
 
 #[test]
 fn every_flag_without_effect_is_taken_and_said() {
-    for (name, takes_value) in upstream::ignored_names() {
-        let given = if takes_value { format!("--{name}=x") } else { format!("--{name}") };
+    for upstream::Ignored { name, takes_value, .. } in upstream::all_ignored() {
+        let given = if *takes_value { format!("--{name}=x") } else { format!("--{name}") };
         let (_, notices) = serve(&format!("{LEAST} {given}"));
         assert_eq!(notices.len(), 1, "{given}");
         assert!(notices[0].starts_with(&format!("--{name} has no effect: ")), "{notices:?}");
-        if takes_value {
+        if *takes_value {
             assert_eq!(serve(&format!("{LEAST} --{name} x")).1.len(), 1, "{name}");
         } else {
             assert_eq!(serve(&format!("{LEAST} --{name}=false")).1.len(), 1, "{name}");
@@ -116,7 +116,10 @@ fn limits() {
         "{LEAST} --http2-max-streams-per-connection=250 --request-timeout 30s --max-requests-inflight 5 \
          --max-mutating-requests-inflight 3 --shutdown-grace 5s"
     ));
-    assert_eq!((given.server.accept.http2_streams, given.server.accept.exchange), (250, Some(Duration::from_mins(1))));
+    assert_eq!(
+        (given.server.accept.http2_streams, given.server.accept.exchange),
+        (250, Some(Duration::from_mins(1)))
+    );
     assert_eq!(
         (given.server.accept.grace, given.server.accept.answer),
         (Some(Duration::from_secs(5)), Duration::from_secs(30))
@@ -244,8 +247,21 @@ fn in_a_cluster() {
 
 #[test]
 fn a_clusters_flags_mean_nothing_without_one() {
-    let (_, notices) = serve(&format!("{LEAST} --lister-kubeconfig k --tls-cert-file c"));
-    assert_eq!(notices.len(), 2, "{notices:?}");
+    let (_, notices) = serve(&format!("{LEAST} --lister-kubeconfig k --tls-cert-file c --review-qps 5"));
+    assert_eq!(notices.len(), 3, "{notices:?}");
+    for name in ["lister-kubeconfig", "tls-cert-file", "review-qps"] {
+        assert!(notices.iter().any(|notice| notice.starts_with(&format!("--{name} has no effect"))), "{name}");
+    }
+    // A default is not given.
+    assert_eq!(serve(LEAST).1, Vec::<String>::new());
+}
+
+#[test]
+fn the_page_of_flags_is_what_the_program_prints() {
+    let page = include_str!("../../../docs/flags.md");
+    let (_, section) = page.split_once("\n## adapter\n\n").expect("a section of the adapter");
+    let section = section.split("\n## ").next().unwrap_or_default();
+    assert!(section == markdown(), "docs/flags.md is not what the program prints: run scripts/flags");
 }
 
 /// Every flag of prometheus-adapter, with the kind of its value and a value of that kind.

@@ -2,7 +2,7 @@
 
 /// A flag of upstream's that is taken without effect.
 pub(super) struct Ignored {
-    name: &'static str,
+    pub(super) name: &'static str,
     /// Whether a value belongs to it.
     pub(super) takes_value: bool,
     /// Why it has no effect.
@@ -14,10 +14,9 @@ pub(super) fn ignored(name: &str) -> Option<&'static Ignored> {
     IGNORED.iter().find(|ignored| ignored.name == name)
 }
 
-/// The names of all flags that are taken without effect.
-#[cfg(test)]
-pub(super) fn ignored_names() -> impl Iterator<Item = (&'static str, bool)> {
-    IGNORED.iter().map(|ignored| (ignored.name, ignored.takes_value))
+/// All flags that are taken without effect.
+pub(super) fn all_ignored() -> impl Iterator<Item = &'static Ignored> {
+    IGNORED.iter()
 }
 
 const fn value(name: &'static str, why: &'static str) -> Ignored {

@@ -1,6 +1,6 @@
 //! What is made of a program's flags besides `--help`: completion for shells, and pages of the manual.
 
-use clap::{Command, ValueEnum};
+use clap::{Arg, Command, ValueEnum};
 use clap_complete::shells;
 
 /// A shell that completion is made for.
@@ -34,6 +34,48 @@ pub fn completion(mut program: Command, shell: Shell) -> String {
     String::from_utf8_lossy(&script).into_owned()
 }
 
+/// Every flag of a program as Markdown: a table for each heading of its help, in the order of the help.
+pub fn flags(mut program: Command) -> String {
+    // Gives each flag the name of its value.
+    program.build();
+    let mut tables: Vec<(&str, Vec<String>)> = Vec::new();
+    for flag in program.get_arguments().filter(|flag| !flag.is_hide_set() && !flag.is_positional()) {
+        let heading = flag.get_help_heading().unwrap_or("General");
+        let position = tables.iter().position(|(of, _)| *of == heading).unwrap_or_else(|| {
+            tables.push((heading, Vec::new()));
+            tables.len() - 1
+        });
+        tables[position].1.push(row(flag));
+    }
+    let table = |(heading, rows): &(&str, Vec<String>)| {
+        format!("### {heading}\n\n| Flag | Default | Meaning |\n|---|---|---|\n{}", rows.concat())
+    };
+    tables.iter().map(table).collect::<Vec<_>>().join("\n")
+}
+
+fn row(flag: &Arg) -> String {
+    let takes_value = flag.get_action().takes_values();
+    let may_be_alone = flag.get_num_args().is_some_and(|count| count.min_values() == 0);
+    let value = match flag.get_value_names() {
+        // A switch is given alone.
+        Some([name, ..]) if takes_value && !may_be_alone => format!(" {name}"),
+        _ => String::new(),
+    };
+    let mut names = flag.get_long().map_or_else(String::new, |name| format!("`--{name}{value}`"));
+    for letter in flag.get_short_and_visible_aliases().unwrap_or_default() {
+        names.push_str(&format!(", `-{letter}{value}`"));
+    }
+    let defaults: Vec<_> = flag.get_default_values().iter().map(|text| text.to_string_lossy()).collect();
+    let default = if flag.is_hide_default_value_set() || defaults.is_empty() {
+        String::new()
+    } else {
+        format!("`{}`", defaults.join(","))
+    };
+    let help = flag.get_long_help().or(flag.get_help()).map(ToString::to_string).unwrap_or_default();
+    let help: Vec<&str> = help.split_whitespace().collect();
+    format!("| {names} | {default} | {} |\n", help.join(" ").replace('|', "\\|").replace('<', "&lt;"))
+}
+
 /// The page of the manual, as `man` reads it, of a program or of one of its commands.
 ///
 /// # Errors
@@ -42,7 +84,11 @@ pub fn page(mut program: Command, command: Option<&str>) -> Result<String, Unkno
     // Gives each command its whole name, such as adapter-check.
     program.build();
     if let Some(name) = command {
-        let names: Vec<&str> = program.get_subcommands().map(Command::get_name).collect();
+        let names: Vec<&str> = program
+            .get_subcommands()
+            .filter(|command| !command.is_hide_set())
+            .map(Command::get_name)
+            .collect();
         let unknown = UnknownCommand { expected: names.join(", "), found: name.to_owned() };
         program = program.find_subcommand(name).ok_or(unknown)?.clone();
     }
@@ -54,8 +100,6 @@ pub fn page(mut program: Command, command: Option<&str>) -> Result<String, Unkno
 
 #[cfg(test)]
 mod tests {
-    use clap::Arg;
-
     use super::*;
 
     fn program() -> Command {
@@ -85,6 +129,22 @@ mod tests {
         let page = page(program(), Some("check")).unwrap();
         assert!(page.contains(".TH server-check 1"), "{page}");
         assert!(page.contains("The file."), "{page}");
+    }
+
+    #[test]
+    fn flags_are_a_table_for_each_heading() {
+        let program = program()
+            .arg(Arg::new("file").long("file").short('f').value_name("FILE").help("A|B\nC.").default_value("x"))
+            .arg(Arg::new("tls").long("tls").help("Speak TLS.").help_heading("Serving").num_args(0..=1));
+        let text = flags(program);
+        for part in [
+            "### General\n\n| Flag | Default | Meaning |\n|---|---|---|\n",
+            "| `--file FILE`, `-f FILE` | `x` | A\\|B C. |\n",
+            "\n### Serving\n\n",
+            "| `--tls` |  | Speak TLS. |\n",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
     }
 
     #[test]

@@ -42,7 +42,8 @@ mod tests {
     }
 
     fn chain(messages: &[&'static str]) -> String {
-        let error = messages.iter().rev().fold(None, |source, message| Some(Box::new(Because(message, source))));
+        let error =
+            messages.iter().rev().fold(None, |source, message| Some(Box::new(Because(message, source))));
         error_chain(&*error.expect("a message"))
     }
 
@@ -50,7 +51,10 @@ mod tests {
     fn sources_follow_their_error_and_are_not_repeated() {
         assert_eq!(chain(&["cannot read a"]), "cannot read a");
         assert_eq!(chain(&["cannot read a", "denied", "by policy"]), "cannot read a: denied: by policy");
-        assert_eq!(chain(&["cannot read a: denied", "denied", "by policy"]), "cannot read a: denied: by policy");
+        assert_eq!(
+            chain(&["cannot read a: denied", "denied", "by policy"]),
+            "cannot read a: denied: by policy"
+        );
         assert_eq!(chain(&["outer", "outer", "inner"]), "outer: inner");
     }
 }

@@ -134,14 +134,8 @@ impl<T: Send + 'static> FollowedFile<T> {
             }
         };
         let stats = Arc::new(FileStats::new(name.label));
-        let file = FollowedFile {
-            name,
-            place: place.into(),
-            load: Arc::new(load),
-            in_use,
-            refused: None,
-            stats,
-        };
+        let file =
+            FollowedFile { name, place: place.into(), load: Arc::new(load), in_use, refused: None, stats };
         Ok((file, value))
     }
 
@@ -240,11 +234,13 @@ mod tests {
     use super::*;
     use crate::files;
 
-    const NAME: FileName =
-        FileName { label: "number", file: "number file", kept: "the previous number" };
+    const NAME: FileName = FileName { label: "number", file: "number file", kept: "the previous number" };
 
     /// A file that holds a number; its parser counts into `parsed`.
-    fn number(path: &Path, parsed: &Arc<AtomicU64>) -> Result<(FollowedFile<u64>, u64), Box<dyn Error + Send + Sync>> {
+    fn number(
+        path: &Path,
+        parsed: &Arc<AtomicU64>,
+    ) -> Result<(FollowedFile<u64>, u64), Box<dyn Error + Send + Sync>> {
         let (path, parsed) = (path.to_owned(), Arc::clone(parsed));
         FollowedFile::open(
             NAME,

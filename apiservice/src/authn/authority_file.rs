@@ -7,7 +7,7 @@ use std::time::Duration;
 use serve::files::{self, LARGEST_CREDENTIAL};
 use serve::{FileName, FileStats, FollowedFile};
 
-use super::{Authorities, AuthnError};
+use super::{AuthnError, Authorities};
 
 /// Reads authorities from a PEM file, stores them, and does so again whenever the file changes. A broken edit leaves those
 /// in use.

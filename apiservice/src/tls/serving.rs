@@ -182,8 +182,5 @@ fn names(key: &CertifiedKey) -> Vec<String> {
     common.chain(alternative).map(str::to_lowercase).collect()
 }
 
-const NAME: FileName = FileName {
-    label: "serving-certificate",
-    file: "serving certificate",
-    kept: "the previous certificate",
-};
+const NAME: FileName =
+    FileName { label: "serving-certificate", file: "serving certificate", kept: "the previous certificate" };

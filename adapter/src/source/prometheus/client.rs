@@ -142,7 +142,9 @@ impl Files {
         let access = Arc::new(ArcSwap::from_pointee(access));
         // The files that a kubeconfig names are other ones when it changes.
         let (token_place, tls_place) = match &settings.auth {
-            Some(KubernetesAuth::Kubeconfig(path)) => (path.display().to_string(), path.display().to_string()),
+            Some(KubernetesAuth::Kubeconfig(path)) => {
+                (path.display().to_string(), path.display().to_string())
+            }
             _ => {
                 let credential = access.load().credentials.first().map(Credential::place);
                 (credential.unwrap_or_default(), access.load().tls_place())
@@ -288,8 +290,9 @@ impl Connector {
             builder = builder.http1_only().dns_resolver(Arc::new(alias));
         }
         let http = builder.tls_backend_preconfigured(tls).build();
-        let http = http
-            .map_err(|error| format!("cannot make an HTTP client for Prometheus{}", unreached::cause(&error)))?;
+        let http = http.map_err(|error| {
+            format!("cannot make an HTTP client for Prometheus{}", unreached::cause(&error))
+        })?;
         Ok(Connector { http, alias, access })
     }
 }
@@ -333,16 +336,10 @@ const USER_AGENT: &str = concat!("gpu-serving-autoscaler/", env!("CARGO_PKG_VERS
 const LOOK_AGAIN_WHEN_REFUSED: Duration = Duration::from_secs(1);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const IDLE_CONNECTIONS: usize = 64;
-const KUBECONFIG: FileName = FileName {
-    label: "prometheus-kubeconfig",
-    file: "kubeconfig for Prometheus",
-    kept: "the previous one",
-};
-const TOKEN: FileName = FileName {
-    label: "prometheus-token",
-    file: "credentials for Prometheus",
-    kept: "the previous ones",
-};
+const KUBECONFIG: FileName =
+    FileName { label: "prometheus-kubeconfig", file: "kubeconfig for Prometheus", kept: "the previous one" };
+const TOKEN: FileName =
+    FileName { label: "prometheus-token", file: "credentials for Prometheus", kept: "the previous ones" };
 const CERTIFICATES: FileName = FileName {
     label: "prometheus-certificates",
     file: "certificates for Prometheus",

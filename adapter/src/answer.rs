@@ -38,15 +38,15 @@ pub struct Answerer {
     source: Arc<dyn MetricSource>,
     telemetry: Arc<Telemetry>,
     /// Of answers without a value.
-    missing_said: Repeats,
+    missing_log: Repeats,
     /// Of queries that failed.
-    failures_said: Repeats,
+    failure_log: Repeats,
     /// Of answers that may lack something.
-    gaps_said: Repeats,
+    gap_log: Repeats,
     /// Of requests whose effect on the query was looked at.
     effect_checked: Repeats,
     /// Of rules that are as their author may not want them.
-    rules_said: Repeats,
+    rule_log: Repeats,
 }
 
 impl Answerer {
@@ -57,18 +57,18 @@ impl Answerer {
         source: Arc<dyn MetricSource>,
         telemetry: Arc<Telemetry>,
     ) -> Answerer {
-        let [missing_said, failures_said, gaps_said, effect_checked, rules_said] =
-            [SAY_MISSING, SAY_FAILURE, SAY_GAP, CHECK_EFFECT, SAY_OF_A_RULE].map(Repeats::new);
+        let [missing_log, failure_log, gap_log, effect_checked, rule_log] =
+            [SAY_MISSING, LOG_FAILURE_EVERY, SAY_GAP, CHECK_EFFECT, SAY_OF_A_RULE].map(Repeats::new);
         Answerer {
             catalog,
             objects,
             source,
             telemetry,
-            missing_said,
-            failures_said,
-            gaps_said,
+            missing_log,
+            failure_log,
+            gap_log,
             effect_checked,
-            rules_said,
+            rule_log,
         }
     }
 
@@ -76,8 +76,8 @@ impl Answerer {
     async fn objects(&self, wanted: Wanted<'_>, deadline: Instant) -> Result<Vec<Object>, ApiError> {
         self.objects.list(wanted, deadline).await.map_err(|error| {
             let kind = wanted.kind.group_resource();
-            if self.failures_said.is_due((&kind, error.to_string())) {
-                tracing::warn!(%kind, %error, "objects cannot be listed");
+            if self.failure_log.is_due((&kind, error.to_string())) {
+                tracing::warn!(%kind, %error, "cannot list objects");
             }
             let message = format!("unable to list matching resources: {error}");
             match error {
@@ -103,7 +103,7 @@ impl Answerer {
             self.telemetry.rule_failed(*rule, RuleFailure::Source(error.class));
             let promql = bounded(promql, LONGEST_QUERY);
             let promql = &*promql;
-            if self.failures_said.is_due((rule, &error.message)) {
+            if self.failure_log.is_due((rule, &error.message)) {
                 tracing::warn!(metric, %rule, promql, %error, "query failed");
             } else {
                 tracing::debug!(metric, %rule, promql, %error, "query failed again");
@@ -112,8 +112,8 @@ impl Answerer {
         })?;
         self.telemetry.source_warnings(result.warnings.len());
         for warning in &result.warnings {
-            if self.gaps_said.is_due((rule, warning)) {
-                tracing::warn!(metric, %rule, %warning, "the answer may be partial");
+            if self.gap_log.is_due((rule, warning)) {
+                tracing::warn!(metric, %rule, %warning, "metric source warned; its answer may be partial");
             }
         }
         self.telemetry.histograms_dropped(result.histograms_dropped);
@@ -135,8 +135,8 @@ impl Answerer {
 
     fn rule_makes_no_query(&self, rule: RuleId, error: &PlanError) {
         self.telemetry.rule_failed(rule, RuleFailure::Plan);
-        if self.failures_said.is_due((rule, error.to_string())) {
-            tracing::error!(%rule, %error, "the rule makes no query");
+        if self.failure_log.is_due((rule, error.to_string())) {
+            tracing::error!(%rule, %error, "cannot build PromQL for the rule");
         }
     }
 
@@ -145,7 +145,7 @@ impl Answerer {
         self.telemetry.rule_failed(query.rule, RuleFailure::Source(SourceErrorClass::WrongType));
         let found = found.type_name();
         let message = format!("{} yields a {found}, expected an instant vector {expected}", query.rule);
-        if self.failures_said.is_due((query.rule, found)) {
+        if self.failure_log.is_due((query.rule, found)) {
             tracing::warn!(rule = %query.rule, promql = %bounded(&query.promql, LONGEST_QUERY), "{message}");
         }
         ApiError::internal(format!("unable to fetch metrics: {message}"))
@@ -168,7 +168,7 @@ impl Answerer {
     fn unexplained(&self, step: Step, asked: &dyn std::fmt::Display) -> Option<Unexplained> {
         self.telemetry.not_found(step);
         let asked = asked.to_string();
-        self.missing_said.is_due((step, &asked)).then_some(Unexplained { step, asked })
+        self.missing_log.is_due((step, &asked)).then_some(Unexplained { step, asked })
     }
 
     /// Warns of a rule whose query has no place for what limits a request: an autoscaler would add up what it did not ask
@@ -185,17 +185,17 @@ impl Answerer {
             return;
         }
         let Ignored { namespace, selector } = ignored();
-        if selector && self.rules_said.is_due((rule, template, "selector")) {
+        if selector && self.rule_log.is_due((rule, template, "selector")) {
             tracing::warn!(
                 %rule,
                 selector = %bounded(&text, LONGEST_ASKED),
-                "a request's selector has no effect: the rule's query does not use <<.LabelMatchers>>"
+                "ignoring the selector of a request: the rule's query does not use <<.LabelMatchers>>"
             );
         }
-        if namespace && self.rules_said.is_due((rule, template, "namespace")) {
+        if namespace && self.rule_log.is_due((rule, template, "namespace")) {
             tracing::warn!(
                 %rule,
-                "a request's namespace has no effect: the rule's query does not use <<.LabelMatchers>>"
+                "ignoring the namespace of a request: the rule's query does not use <<.LabelMatchers>>"
             );
         }
     }
@@ -204,13 +204,13 @@ impl Answerer {
     fn report_duplicates(&self, rule: RuleId, metric: &str, duplicates: &Duplicates) {
         self.telemetry.duplicate_samples(rule, duplicates.count);
         let Some(object) = &duplicates.example else { return };
-        if self.missing_said.is_due((rule, metric, "duplicates")) {
+        if self.missing_log.is_due((rule, metric, "duplicates")) {
             tracing::warn!(
                 %rule,
                 metric,
                 object = %bounded(object, LONGEST_ASKED),
                 duplicates = duplicates.count,
-                "more than one sample for an object: the last number counts; aggregate by <<.GroupBy>>"
+                "query returned several samples for one object; using the last; aggregate by <<.GroupBy>>"
             );
         }
     }
@@ -219,14 +219,14 @@ impl Answerer {
     fn report_foreign(&self, rule: RuleId, metric: &str, foreign: &Foreign) {
         self.telemetry.foreign_samples(foreign.count);
         let Some((object, namespace)) = &foreign.example else { return };
-        if self.gaps_said.is_due((rule, metric, "foreign")) {
+        if self.gap_log.is_due((rule, metric, "foreign")) {
             tracing::warn!(
                 %rule,
                 metric,
                 object = %bounded(object, LONGEST_ASKED),
                 namespace = %bounded(namespace, LONGEST_ASKED),
                 samples = foreign.count,
-                "samples of another namespace than the one asked for are left out: limit the query by <<.LabelMatchers>>"
+                "dropping samples of a namespace that was not requested; limit the query by <<.LabelMatchers>>"
             );
         }
     }
@@ -235,7 +235,7 @@ impl Answerer {
     fn report(&self, rule: RuleId, dropped: &[Dropped]) {
         for dropped in dropped {
             self.telemetry.sample_dropped(dropped.reason);
-            if self.gaps_said.is_due((rule, &dropped.object, dropped.reason)) {
+            if self.gap_log.is_due((rule, &dropped.object, dropped.reason)) {
                 tracing::warn!(%rule, "{dropped}");
             }
         }
@@ -254,8 +254,8 @@ impl Unexplained {
         let (asked, why) = (bounded(&asked, LONGEST_ASKED), bounded(why, LONGEST_WHY));
         let promql = promql.map(|promql| bounded(promql, LONGEST_QUERY)).map(tracing::field::display);
         let message = match step {
-            Step::Resource | Step::Metric => "no such metric",
-            Step::Objects | Step::Sample | Step::Value => "the metric has no value",
+            Step::Resource | Step::Metric => "metric not found",
+            Step::Objects | Step::Sample | Step::Value => "metric has no value",
         };
         tracing::info!(%asked, step = step.label(), %why, promql, "{message}");
     }
@@ -319,7 +319,7 @@ fn unix_ms(time: SystemTime) -> i64 {
 
 /// Autoscalers ask every fifteen seconds.
 const SAY_MISSING: Duration = Duration::from_mins(10);
-const SAY_FAILURE: Duration = Duration::from_mins(1);
+const LOG_FAILURE_EVERY: Duration = Duration::from_mins(1);
 const SAY_GAP: Duration = Duration::from_mins(1);
 const CHECK_EFFECT: Duration = Duration::from_mins(10);
 /// Once: what a rule is does not change.

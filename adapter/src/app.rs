@@ -59,10 +59,10 @@ pub enum AppError {
     #[error(transparent)]
     Audit(#[from] AuditError),
     /// The metric source could not be set up.
-    #[error("the metric source cannot be used: {0}")]
+    #[error("cannot use the metric source: {0}")]
     Source(String),
     /// A task that runs as long as the program ended before it.
-    #[error("the {0} ended unexpectedly")]
+    #[error("background task {0:?} ended unexpectedly")]
     TaskEnded(&'static str),
 }
 
@@ -169,7 +169,7 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
         report: RuleReport::default(),
     };
     tasks.spawn("series listing", async move {
-        // Bounded: a source that never becomes ready must not keep the server out of service for ever.
+        // Bounded: a source that never becomes ready must not keep the server out of service.
         let _ = tokio::time::timeout(LONGEST_START, futures_util::future::join(source_ready, ready)).await;
         relister.run(move |snapshot| publisher.publish(snapshot)).await;
     });

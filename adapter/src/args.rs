@@ -1,6 +1,6 @@
 //! The command line: every flag of prometheus-adapter, and our own.
 //!
-//! Flags are read as Go's pflag reads them ([`pflag`]). A flag that has no effect here is taken and said once in the log, so that an unmodified deployment starts.
+//! Flags are read as Go's pflag reads them ([`pflag`]). A flag without effect here is accepted and named once in the log, so that an unmodified deployment starts.
 
 mod audit;
 mod cluster;
@@ -50,10 +50,10 @@ impl std::fmt::Display for UsageError {
     }
 }
 
-/// Reads the arguments behind the program's name.
+/// Reads the arguments after the program's name.
 ///
 /// # Errors
-/// Every fault of the arguments at once, or the text of `--help`.
+/// Every fault of the arguments, or the text of `--help`.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Config, UsageError> {
     let (arguments, mut notices) = pflag::normalise(Flags::command(), arguments);
     let refuse = |error: clap::Error| {
@@ -92,7 +92,7 @@ fn fault(error: &clap::Error) -> String {
         Some(cause) if SECRET.iter().any(|secret| flag.starts_with(secret)) => {
             format!("error: invalid value for '{flag}': {cause}")
         }
-        // What shows all flags is said once, behind all faults.
+        // The way to all flags is named once, after all faults.
         _ => {
             let text = error.to_string();
             let text = text.trim_end();

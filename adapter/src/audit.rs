@@ -12,7 +12,7 @@ use crate::config::AuditConfig;
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
     /// The policy cannot be read, or says something else.
-    #[error("the audit policy {} cannot be used: {cause}", .path.display())]
+    #[error("cannot load the audit policy {}: {cause}", .path.display())]
     Policy {
         /// The policy.
         path: PathBuf,
@@ -20,7 +20,7 @@ pub enum AuditError {
         cause: String,
     },
     /// The log cannot be opened.
-    #[error("the audit log {place} cannot be opened: {cause}")]
+    #[error("cannot open the audit log {place}: {cause}")]
     Log {
         /// The file, or standard output.
         place: String,
@@ -40,7 +40,7 @@ pub fn open(config: AuditConfig) -> Result<(Arc<Audit>, Arc<AuditStats>), AuditE
     let policy = Policy::parse(&text).map_err(unusable)?;
     if policy.asks_for_bodies() {
         tracing::warn!(
-            "the audit policy asks for the levels Request or RequestResponse: what is recorded is Metadata, without bodies"
+            "audit levels Request and RequestResponse are not supported; recording Metadata, without bodies"
         );
     }
     let place = match &target {
@@ -72,7 +72,7 @@ mod tests {
         std::fs::write(&policy, "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n")
             .expect("writable");
         let rotation = apiservice::audit::Rotation { bytes: 1 << 20, backups: 0, max_age: None };
-        // A folder is no file.
+        // A folder is not a file.
         let closed = fault(&policy, Target::File { path: dir.path().to_owned(), rotation });
         assert!(closed.starts_with("the audit log ") && closed.contains("cannot be opened"), "{closed}");
         let config =

@@ -1,6 +1,6 @@
 //! Serving in a cluster: who calls and what they may is the cluster's to say, and the objects are the cluster's.
 //!
-//! Nothing here waits for the Kubernetes API at start: the server lives at once and is ready when it knows enough (D31).
+//! Nothing here waits for the Kubernetes API at start: the server is alive immediately and ready when it knows enough (D31).
 
 mod config;
 pub mod identity;
@@ -36,7 +36,7 @@ use crate::tasks::Tasks;
 /// Joins a cluster: starts what follows it, and gives what the server needs of it. Files are looked at every `poll`.
 ///
 /// # Errors
-/// Files that cannot be used. An API that does not answer is no error.
+/// Files that cannot be used. An API that does not answer is not an error.
 pub async fn join(
     config: ClusterConfig,
     poll: Duration,
@@ -190,7 +190,7 @@ async fn authenticators(
         tasks.spawn("client authorities", following);
     }
     if config.skip_lookup {
-        tracing::info!("the authentication settings of the cluster are not looked up");
+        tracing::info!("skipping the authentication settings of the cluster: --authentication-skip-lookup is set");
     } else {
         let read = health.check("authentication-settings", Scope::Ready);
         let following = from_cluster.follow(client.clone(), read, config.tolerate_lookup_failure);
@@ -207,12 +207,12 @@ async fn authenticators(
 }
 
 /// A client by a kubeconfig, or by the account of the pod that this runs in. `KUBECONFIG` and a person's own kubeconfig are
-/// never picked up: which cluster is meant must be said.
+/// never used: the cluster must be named.
 async fn client(kubeconfig: Option<&PathBuf>) -> Result<kube::Client, HostError> {
     let mut config = match kubeconfig {
         Some(path) => {
             let unusable = |error: &dyn std::fmt::Display| {
-                HostError::Cluster(format!("the kubeconfig {} is not usable: {error}", path.display()))
+                HostError::Cluster(format!("cannot use the kubeconfig {}: {error}", path.display()))
             };
             let read = kubeconfig::read(path).map_err(|error| unusable(&error))?;
             let config = kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await;
@@ -225,10 +225,10 @@ async fn client(kubeconfig: Option<&PathBuf>) -> Result<kube::Client, HostError>
             ))
         })?,
     };
-    // Whoever asks retries by itself, each within its own limits.
+    // Callers retry by themselves, each within its own limits.
     config.default_retry = false;
     kube::Client::try_from(config)
-        .map_err(|error| HostError::Cluster(format!("no client for the Kubernetes API can be made: {error}")))
+        .map_err(|error| HostError::Cluster(format!("cannot make a client for the Kubernetes API: {error}")))
 }
 
 const FRONT_PROXY_CA: FileName =

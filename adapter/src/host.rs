@@ -39,7 +39,7 @@ pub enum HostError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The authority for client certificates is not usable.
-    #[error("client certificates cannot be checked: {0}")]
+    #[error("cannot load the authorities of client certificates: {0}")]
     ClientAuthority(#[from] AuthnError),
     /// The Kubernetes API cannot be asked at all.
     #[error("{0}")]

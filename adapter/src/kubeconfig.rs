@@ -23,7 +23,7 @@ impl std::error::Error for Unreadable {}
 /// The kubeconfig in a file. Files that it names are relative to its folder, as for kubectl.
 ///
 /// # Errors
-/// A file that cannot be read, is too large, or is no kubeconfig.
+/// A file that cannot be read, is too large, or is not a kubeconfig.
 pub fn read(path: &Path) -> Result<Kubeconfig, Unreadable> {
     parse_in(&read_text(path)?, path)
 }
@@ -54,7 +54,7 @@ pub fn parse_in(text: &str, path: &Path) -> Result<Kubeconfig, Unreadable> {
 /// The kubeconfig of a text; several documents are merged as kube merges them.
 ///
 /// # Errors
-/// A text that is no kubeconfig, or holds too much.
+/// A text that is not a kubeconfig, or holds too much.
 pub fn parse(text: &str) -> Result<Kubeconfig, Unreadable> {
     // Windows' editors begin so.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);

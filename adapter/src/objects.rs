@@ -21,7 +21,7 @@ pub trait Objects: Send + Sync + 'static {
     /// What resources there are, and their kinds and scopes.
     fn mapper(&self) -> &dyn ResourceMapper;
 
-    /// The objects wanted, sorted by namespace and name, each once. None is no error: a namespace that does not exist
+    /// The objects wanted, sorted by namespace and name, each once. None is not an error: a namespace that does not exist
     /// holds no objects.
     fn list<'a>(
         &'a self,

@@ -41,7 +41,7 @@ pub struct Unlisted {
     pub cause: String,
 }
 
-/// The catalog in force. Cheap to clone; a reader takes one [`Snapshot`] and keeps it for a request.
+/// The current catalog. Cheap to clone; a reader takes one [`Snapshot`] and keeps it for a request.
 #[derive(Clone)]
 pub struct CatalogHandle(Arc<ArcSwap<Snapshot>>);
 
@@ -63,7 +63,7 @@ impl CatalogHandle {
         })))
     }
 
-    /// The snapshot in force.
+    /// The current snapshot.
     pub fn load(&self) -> Arc<Snapshot> {
         self.0.load_full()
     }
@@ -92,13 +92,13 @@ pub struct Relister {
     listings: HashMap<String, Listing>,
     /// Why series queries failed when they were last listed.
     failed: HashMap<String, String>,
-    /// What was said of the catalog in force.
+    /// The warnings of the current catalog.
     warned: BTreeSet<String>,
 }
 
 /// What a catalog depends on besides the series.
 pub struct Changes {
-    /// The rules in force.
+    /// The current rules.
     pub rules: watch::Receiver<Arc<RuleSet>>,
     /// Tells when the kinds of objects have changed.
     pub kinds: watch::Receiver<()>,
@@ -186,7 +186,7 @@ impl Relister {
                     self.listings.insert(query, Listing { series: series.into(), listed_at: now });
                 }
                 Err(error) => {
-                    tracing::warn!(series_query = %query, error = %error, "series query failed");
+                    tracing::warn!(series_query = %query, error = %error, "series query failed; keeping the series listed before, up to --metrics-max-age");
                     self.schedule.listed(&query, Outcome::Failed, now);
                     self.failed.insert(query, error.to_string());
                 }
@@ -206,7 +206,7 @@ impl Relister {
                 let outcome = self.source.series(&query, since, deadline).await;
                 let series = outcome.map(|listing| {
                     for warning in &listing.warnings {
-                        tracing::warn!(series_query = %query, %warning, "the answer may be partial");
+                        tracing::warn!(series_query = %query, %warning, "metric source warned; its answer may be partial");
                     }
                     self.telemetry.source_warnings(listing.warnings.len());
                     listing.series
@@ -245,7 +245,7 @@ impl Relister {
         })
     }
 
-    /// Makes a catalog of what was listed and puts it in force.
+    /// Makes a catalog of what was listed and publishes it.
     async fn publish(&mut self) -> Arc<Snapshot> {
         let rules = Arc::clone(&self.changes.rules.borrow());
         let unlisted = rules
@@ -282,7 +282,7 @@ async fn changed<T>(receiver: &mut watch::Receiver<T>) {
     }
 }
 
-/// Series queries under way at once: enough to hide latency, few enough to spare a busy Prometheus.
+/// Maximum number of concurrent series queries: enough to hide latency, few enough to spare a busy Prometheus.
 const CONCURRENT_SERIES_QUERIES: usize = 4;
 /// A catalog of these takes a few milliseconds.
 const MANY_SERIES: usize = 1_000;

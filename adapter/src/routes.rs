@@ -32,7 +32,7 @@ pub struct CustomRequest {
 pub struct AskedResource {
     /// The text before the first dot, in any case, singular or plural.
     pub resource: String,
-    /// The text behind the first dot; empty asks in every group, the core group first.
+    /// The text after the first dot; empty asks in every group, the core group first.
     pub group: String,
 }
 
@@ -204,7 +204,7 @@ impl fmt::Display for AskedResource {
     }
 }
 
-/// As the log names it: `namespaces/default/pods/a/depth`, with the selectors behind it.
+/// As the log names it: `namespaces/default/pods/a/depth`, followed by the selectors.
 impl fmt::Display for CustomRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(namespace) = &self.namespace {
@@ -221,7 +221,7 @@ impl fmt::Display for CustomRequest {
     }
 }
 
-/// As the log names it: `namespaces/default/backlog`, with the selector behind it.
+/// As the log names it: `namespaces/default/backlog`, followed by the selector.
 impl fmt::Display for ExternalRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "namespaces/{}/{}", self.namespace, self.metric)?;
@@ -229,7 +229,7 @@ impl fmt::Display for ExternalRequest {
     }
 }
 
-/// As the log names it: `nodes`, `namespaces/default/pods/a`, with the selector behind it.
+/// As the log names it: `nodes`, `namespaces/default/pods/a`, followed by the selector.
 impl fmt::Display for UsageRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.of {
@@ -293,7 +293,7 @@ fn refuse_conflicts(request: &ApiRequest) -> Result<(), ApiError> {
     if causes.is_empty() { Ok(()) } else { Err(ApiError::invalid_list_options(causes)) }
 }
 
-/// A list of these APIs is made anew for each request, so there is nothing to watch.
+/// A list of these APIs is made for each request, so there is nothing to watch.
 fn refuse_watch(request: &ApiRequest, resource: &str) -> Result<(), ApiError> {
     if request.attributes.options.watch {
         return Err(ApiError::watch_not_supported(resource, &request.group));

@@ -23,7 +23,7 @@ enum Outcome {
 }
 
 impl RuleReport {
-    /// Logs a line for each rule of which something else is to be said than before.
+    /// Logs a line for each rule whose outcome has changed.
     pub fn log(&mut self, snapshot: &Snapshot) {
         let Snapshot { rules, catalog, unlisted } = snapshot;
         if !self.rules.as_ref().is_some_and(|logged| Arc::ptr_eq(logged, rules)) {
@@ -32,7 +32,7 @@ impl RuleReport {
             if rules.resource.is_some() {
                 tracing::info!(
                     rule = "resourceRules",
-                    "rules in force; their series are looked at by requests"
+                    "rules loaded; their series are queried by requests"
                 );
             }
         }
@@ -50,13 +50,13 @@ impl RuleReport {
             }
             let RuleYield { series, metrics, .. } = *counts;
             match (why, unlisted) {
-                (None, _) => tracing::info!(rule = %rule.id, series, metrics, "rule makes metrics"),
+                (None, _) => tracing::info!(rule = %rule.id, series, metrics, "rule produces metrics"),
                 (Some(why), None) => {
-                    tracing::info!(rule = %rule.id, series, metrics, why, "rule makes no metric");
+                    tracing::info!(rule = %rule.id, series, metrics, why, "rule produces no metric");
                 }
                 (Some(_), Some(unlisted)) => {
-                    let why = format!("its series cannot be listed: {}", unlisted.cause);
-                    tracing::info!(rule = %rule.id, why, "rule makes no metric yet");
+                    let why = format!("cannot list its series: {}", unlisted.cause);
+                    tracing::info!(rule = %rule.id, why, "rule produces no metric yet");
                 }
             }
         }
@@ -76,10 +76,10 @@ pub fn why_barren(counts: &RuleYield) -> Option<String> {
                 .to_owned(),
         )
     } else if *unmapped == 0 && *dropped > 0 {
-        Some(format!("its filters or its name drop all of {series} series"))
+        Some(format!("its filters or its name template drop all {series} series"))
     } else if *unmapped > 0 {
-        Some(format!("{unmapped} kinds of series have no label that names a resource"))
+        Some(format!("{unmapped} kinds of series have no label that maps to a resource"))
     } else {
-        Some("an earlier rule makes all of its metrics".to_owned())
+        Some("an earlier rule produces all of its metrics".to_owned())
     }
 }

@@ -21,7 +21,7 @@ pub enum RulesFileError {
         /// The operating system's reason.
         cause: std::io::Error,
     },
-    /// The file was read and is no valid rule file.
+    /// The file was read and is not a valid rule file.
     #[error("the rule file {path} is not valid:\n{faults}", path = path.display())]
     Invalid {
         /// The file as given by `--config`.
@@ -69,11 +69,11 @@ impl RulesFile {
 pub fn log_findings(rules: &RuleSet) {
     for fault in rules.refused.iter().flat_map(|(_, faults)| faults.iter()) {
         tracing::error!(
-            "cannot use a rule: {fault}; leaving it out, the other rules of the file are in force"
+            "cannot use a rule: {fault}; leaving it out and using the other rules of the file"
         );
     }
     for warning in &rules.warnings {
-        tracing::warn!(%warning, "rule file");
+        tracing::warn!("rule file: {warning}");
     }
 }
 

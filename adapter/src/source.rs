@@ -1,4 +1,4 @@
-//! Step 8 of a request: where samples come from. [`MetricSource`] is the only seam to an engine; every peer behind it
+//! Step 8 of a request: where samples come from. [`MetricSource`] is the only seam to an engine; each of its implementations
 //! passes one and the same test suite.
 
 pub mod embedded;
@@ -55,7 +55,7 @@ pub struct QueryResult {
     pub value: Samples,
     /// What the engine has to say of the answer: it may be partial.
     pub warnings: Vec<String>,
-    /// Native histograms that were left out: they are no number (D19).
+    /// Native histograms that were left out: they are not a number (D19).
     pub histograms_dropped: usize,
     /// Room in the source's memory, kept for as long as the samples are there.
     pub held: Held,
@@ -123,7 +123,7 @@ pub struct SourceError {
 /// Kinds of failure, as the API's answers tell them apart (D27).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceErrorClass {
-    /// Away, refusing, or answering something that is no answer: 503.
+    /// Not reachable, refusing, or with an invalid answer: 503.
     Unavailable,
     /// Too slow: 504.
     Timeout,

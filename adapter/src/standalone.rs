@@ -120,7 +120,7 @@ impl Standalone {
     }
 }
 
-/// Makes a folder for this user alone, or takes one that others cannot write to: whoever can puts another kubeconfig
+/// Makes a folder for this user alone, or takes one that others cannot write to: they could put another kubeconfig
 /// there, with a command that its user then runs.
 fn own_folder(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(OWN).create(dir)?;

@@ -15,12 +15,12 @@ impl Tasks {
         });
     }
 
-    /// Waits for ever, or until a task ends; answers with its name. A panic is logged.
+    /// Waits until a task ends; answers with its name. A panic is logged.
     pub async fn first_to_end(&mut self) -> &'static str {
         match self.0.join_next().await {
             Some(Ok(name)) => name,
             Some(Err(error)) => {
-                tracing::error!(%error, "a background task failed");
+                tracing::error!(%error, "background task panicked");
                 "background task"
             }
             None => std::future::pending().await,

@@ -1,5 +1,5 @@
-//! Every metric of our own: names, units and handles in one place. They exist from the start, at 0: only requests that
-//! are no question for metrics are counted from their first on.
+//! Every metric of our own: names, units and handles in one place. They exist from the start, at 0, but for those of requests
+//! that do not ask for metrics, which exist from the first such request.
 //!
 //! Names that dashboards of upstream know are kept (`docs/contract.md#server-metrics`).
 
@@ -76,41 +76,41 @@ impl Telemetry {
             source: SourceMetrics::new(&r),
             source_seconds: r.histograms(
                 "prometheus_adapter_prometheus_client_request_duration_seconds",
-                "Time for an answer of the metric source, in seconds.",
+                "Duration of requests to the metric source, in seconds.",
                 &["path", "server"],
                 &LATENCIES,
             ),
             source_warnings: r.counter(
                 "adapter_source_warnings_total",
-                "Warnings in answers of the metric source: such an answer may be partial.",
+                "Warnings in answers of the metric source, each of which may be partial.",
             ),
             samples_dropped: r.counters(
                 "adapter_samples_dropped_total",
-                "Samples that were not shown because no quantity can hold them, or because they are of another namespace.",
+                "Samples dropped, by reason.",
                 &["reason"],
             ),
             not_found: r.counters(
                 "adapter_metrics_not_found_total",
-                "Requests for a metric that found no value, by the step that found nothing.",
+                "Requests for a metric answered without a value, by the step that found nothing.",
                 &["step"],
             ),
-            relists: r.counters("adapter_relists_total", "Listings of series, by outcome.", &["outcome"]),
+            relists: r.counters("adapter_relists_total", "Series discovery rounds, by outcome.", &["outcome"]),
             relist_seconds: r.histogram(
                 "adapter_relist_duration_seconds",
-                "Time of a listing of series, in seconds; a retry lists only what failed or was empty.",
+                "Duration of series discovery rounds, in seconds; a retry lists only what failed or was empty.",
                 &LATENCIES,
             ),
             relist_last_success: r.float_gauge(
                 "adapter_relist_last_success_timestamp_seconds",
-                "When a listing last had no failing series query; 0 before the first.",
+                "Unix time of the last series discovery round without a failing query, in seconds; 0 before the first.",
             ),
             series_queries_failing: r.gauge(
                 "adapter_series_queries_failing",
-                "Series queries that failed when they were last listed.",
+                "Series queries whose last run failed.",
             ),
             config_refused_rules: r.gauge(
                 "adapter_config_refused_rules",
-                "Rules of the rule file in force that are left out because they are not valid.",
+                "Rules of the loaded rule file that are left out because they are invalid.",
             ),
             files: FileMetrics::new(&r),
             registry: registry.clone(),
@@ -239,7 +239,7 @@ impl Telemetry {
         self.rules.failed(rule, reason);
     }
 
-    /// Other rules are in force.
+    /// Other rules were loaded.
     pub fn rules_changed(&self, rules: &RuleSet) {
         self.rules.follow(rules);
         self.config_refused_rules.set(rules.refused.len() as i64);
@@ -279,7 +279,7 @@ impl Observer for Telemetry {
 /// Steps of a request that may find nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
-    /// There is no such resource, or not in the scope that was asked in.
+    /// The resource does not exist, or not in the requested scope.
     Resource,
     /// No rule makes such a metric.
     Metric,

@@ -251,17 +251,17 @@ async fn a_query_without_a_place_for_selectors_is_warned_of_once() {
         assert!(!is_empty(adapter.ask(&format!("external/namespaces/default/lag{topic}")).await));
     }
     adapter.log.one(
-        "a request's selector has no effect",
+        "ignoring the selector of a request",
         &["WARN", "rule=externalRules[0]", "selector=topic=prices"],
     );
     assert!(
-        adapter.log.lines("a request's namespace has no effect").is_empty(),
+        adapter.log.lines("ignoring the namespace of a request").is_empty(),
         "namespaced: false means it"
     );
     for _ in 0..2 {
         adapter.ask("custom/namespaces/default/pods/a/x").await.expect("a value");
     }
-    adapter.log.one("a request's namespace has no effect", &["WARN", "rule=rules[0]"]);
+    adapter.log.one("ignoring the namespace of a request", &["WARN", "rule=rules[0]"]);
 }
 
 #[tokio::test]
@@ -282,7 +282,7 @@ async fn of_several_samples_for_an_object_the_last_number_counts_and_the_log_say
         assert_eq!(list.items[0].value.to_string(), expected, "{first} and {second}");
     }
     let parts = ["rule=rules[0]", "metric=\"requests\"", "object=a", "aggregate by <<.GroupBy>>"];
-    adapter.log.one("more than one sample for an object", &parts);
+    adapter.log.one("several samples for one object", &parts);
     adapter.counts(r#"adapter_duplicate_samples_total{rule="rules[0]"}"#, 4);
 }
 
@@ -313,7 +313,7 @@ async fn a_sample_of_another_namespace_is_of_no_object_and_the_log_says_so() {
     adapter.log.one("samples of another namespace", &parts);
     adapter
         .log
-        .one("the metric has no value", &["every sample that the query of rules[0] found is of another"]);
+        .one("metric has no value", &["every sample that the query of rules[0] found is of another"]);
     adapter.counts(r#"adapter_samples_dropped_total{reason="other_namespace"}"#, 2);
     adapter.counts(r#"adapter_duplicate_samples_total{rule="rules[0]"}"#, 0);
 }
@@ -425,10 +425,10 @@ async fn odd_samples_of_use_are_logged_and_counted_by_rule() {
             pod.containers.iter().map(|container| container.usage.cpu.to_string()).collect();
         assert_eq!(cpu, ["500m", "500m"], "as prometheus-adapter has it, and NaN is no number");
     }
-    adapter.log.one("more than one sample for an object", &["rule=resourceRules.cpu", "object=a/web"]);
+    adapter.log.one("several samples for one object", &["rule=resourceRules.cpu", "object=a/web"]);
     adapter
         .log
-        .one("a sample without a container", &["rule=resourceRules.cpu", "pod=\"a\"", r#"container!="""#]);
+        .one("adding a sample without a container", &["rule=resourceRules.cpu", "pod=\"a\"", r#"container!="""#]);
     adapter.counts(r#"adapter_duplicate_samples_total{rule="resourceRules.cpu"}"#, 2);
     adapter.counts(r#"adapter_duplicate_samples_total{rule="resourceRules.memory"}"#, 0);
     adapter.answers(r#"cpu{namespace="default",pod="b"}"#, &[]);
@@ -447,12 +447,12 @@ async fn names_are_near_whatever_their_case_and_groups_are_known_by_their_new_na
     let series: &[(&str, &[&str])] = &[("depth", &["namespace", "pod"]), ("AWS_SQS", &[])];
     let adapter = Adapter::started(&rules, series).await;
     for (path, asked, why) in [
-        ("external/namespaces/default/aws_sqs", "namespaces/default/aws_sqs", "near are AWS_SQS"),
-        ("custom/namespaces/default/pods/a/Depth", "pods/a/Depth", "near are depth"),
+        ("external/namespaces/default/aws_sqs", "namespaces/default/aws_sqs", "did you mean AWS_SQS"),
+        ("custom/namespaces/default/pods/a/Depth", "pods/a/Depth", "did you mean depth"),
         (
             "custom/namespaces/default/ingresses.extensions/web/depth",
             "ingresses.extensions/web",
-            "there is no resource ingresses.extensions; ingresses are in networking.k8s.io",
+            "resource ingresses.extensions not found; ingresses are in networking.k8s.io",
         ),
         (
             "custom/namespaces/default/Deployments.extensions/web/depth",
@@ -464,16 +464,16 @@ async fn names_are_near_whatever_their_case_and_groups_are_known_by_their_new_na
             "pods.metrics",
             "pods are in the core group",
         ),
-        ("custom/namespaces/default/Podz/a/depth", "Podz/a", "near are pods"),
+        ("custom/namespaces/default/Podz/a/depth", "Podz/a", "did you mean pods"),
     ] {
         assert!(adapter.ask(path).await.is_err(), "{path}");
-        adapter.log.one(asked, &[why, "no such metric"]);
+        adapter.log.one(asked, &[why, "metric not found"]);
     }
     // Whatever is sent, a line stays one, and short.
     assert!(adapter.ask("custom/namespaces/default/pods/a/y\nERROR forged").await.is_err());
     adapter.log.one(
         "asked=namespaces/default/pods/a/y",
-        &[r"pods/a/y\nERROR forged step", r"no rule makes y\nERROR"],
+        &[r"pods/a/y\nERROR forged step", r"no rule produces y\nERROR"],
     );
     let long = format!("custom/namespaces/default/pods/a/{}", "x".repeat(100_000));
     assert!(adapter.ask(&long).await.is_err());
@@ -489,7 +489,7 @@ async fn a_rule_that_is_left_out_is_named_where_its_metric_is_missed() {
     assert!(adapter.ask("external/namespaces/default/depth").await.is_err());
     adapter
         .log
-        .one("asked=namespaces/default/depth", &["left out is externalRules[1].seriesFilters[0].is (line 5"]);
+        .one("asked=namespaces/default/depth", &["rule left out: externalRules[1].seriesFilters[0].is (line 5"]);
 }
 
 #[tokio::test]
@@ -505,12 +505,12 @@ async fn each_rule_says_once_what_it_makes_or_why_nothing() {
     // The queries that are not recorded fail; this one is listed, and the relister comes back to it.
     adapter.source.lists("nothing", Ok(nothing));
     for (rule, parts) in [
-        ("rules[0]", &["rule makes metrics", "series=1 metrics=2"][..]),
-        ("rules[2]", &["rule makes no metric", "1 kinds of series have no label that names a resource"]),
-        ("rules[3]", &["rule makes no metric", "an earlier rule makes all of its metrics"]),
+        ("rules[0]", &["rule produces metrics", "series=1 metrics=2"][..]),
+        ("rules[2]", &["rule produces no metric", "1 kinds of series have no label that maps to a resource"]),
+        ("rules[3]", &["rule produces no metric", "an earlier rule produces all of its metrics"]),
         (
             "rules[4]",
-            &["rule makes no metric yet", "its series cannot be listed", "nothing is recorded for broken"],
+            &["rule produces no metric yet", "cannot list its series", "nothing is recorded for broken"],
         ),
         ("\"resourceRules\"", &["rules in force"]),
     ] {

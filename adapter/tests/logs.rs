@@ -222,11 +222,11 @@ async fn requests_and_causes_show_and_secrets_do_not() {
         let lines = program.end();
         without_secrets(&lines);
         // Said once, whatever is asked how often.
-        let missing: Vec<_> = lines.iter().filter(|line| line.contains("no such metric")).collect();
+        let missing: Vec<_> = lines.iter().filter(|line| line.contains("metric not found")).collect();
         assert_eq!(missing.len(), 2, "{missing:#?}");
         for (line, parts) in missing.iter().zip([
-            ["namespaces/default/pods/a/dept", "no rule makes dept for pods; near are depth"],
-            ["namespaces/default/podz/a/depth", "there is no resource podz; near are pods"],
+            ["namespaces/default/pods/a/dept", "no rule produces dept for pods; did you mean depth"],
+            ["namespaces/default/podz/a/depth", "resource podz not found; did you mean pods"],
         ]) {
             assert!(parts.iter().all(|part| line.contains(part)), "{parts:?} are not in {line}");
         }
@@ -306,7 +306,7 @@ async fn a_source_that_is_away_shows_and_is_logged_when_it_answers_again() {
         "{state}"
     );
     away.store(false, Ordering::Relaxed);
-    program.wait("metric source answers again after");
+    program.wait("metric source recovered after");
     let state = program.text("/readyz?verbose").await;
     assert!(state.contains("\n[+]source ok\n"), "{state}");
     without_secrets(&program.end());

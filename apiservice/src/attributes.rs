@@ -13,7 +13,7 @@ use crate::status::ApiError;
 /// A request as access control sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attributes {
-    /// `get`, `list`, `watch`, `create`, ...; the lower-case method for paths that are no resources.
+    /// `get`, `list`, `watch`, `create`, ...; the lower-case method for paths that are not resources.
     pub verb: String,
     /// The path as sent, without the query.
     pub path: String,
@@ -36,7 +36,7 @@ pub struct ResourceAttributes {
     pub namespace: String,
     /// The resource, as written in the path.
     pub resource: String,
-    /// The segment behind the name: the metric, for custom metrics.
+    /// The segment after the name: the metric, for custom metrics.
     pub subresource: String,
     /// The object's name.
     pub name: String,
@@ -119,7 +119,7 @@ impl Attributes {
     }
 }
 
-/// The segments behind the version and the verb.
+/// The segments after the version and the verb.
 fn resource(mut rest: &[&str]) -> ResourceAttributes {
     let mut attributes = ResourceAttributes::default();
     if let ["namespaces", namespace, behind @ ..] = rest {

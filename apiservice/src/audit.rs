@@ -35,7 +35,7 @@ impl Audit {
                 self.log.write(line);
             }
             // Events hold only strings, numbers and lists of them: serde_json writes those without fail.
-            Err(error) => tracing::error!(%error, "an audit event could not be written"),
+            Err(error) => tracing::error!(%error, "cannot encode an audit event; dropping it"),
         }
     }
 }
@@ -48,7 +48,7 @@ pub(crate) struct Trail<'a> {
     verdict: Option<Verdict>,
     /// Who is asking, once that is known.
     pub(crate) user: Option<User>,
-    /// What access control said, once it did.
+    /// What access control decided, once it did.
     pub(crate) decision: Option<Decision>,
     /// Whether the request ended in a panic.
     pub(crate) panicked: bool,

@@ -105,7 +105,7 @@ impl Union {
                     return Ok(user);
                 }
                 Ok(None) => {}
-                // Of a credential that was not looked at nobody can say that it is not valid.
+                // A credential that was not looked at may be valid.
                 Err(error @ AuthnError::Busy(_)) => refused = Some(error),
                 Err(error) => {
                     refused.get_or_insert(error);

@@ -70,13 +70,13 @@ impl Authority {
     /// An authority that was made before.
     ///
     /// # Errors
-    /// Texts that are no certificate and key.
+    /// Texts that are not a certificate and its key.
     pub fn from_pem(certificate: &str, key: &str) -> Result<Authority, AuthorityError> {
         let issuer = Issuer::from_ca_cert_pem(certificate, KeyPair::from_pem(key)?)?;
         Ok(Authority { certificate: certificate.to_owned(), key: key.to_owned(), issuer })
     }
 
-    /// Its key, PEM. Whoever has it is the authority.
+    /// Its key, PEM. Its holder is the authority.
     pub fn key(&self) -> &str {
         &self.key
     }
@@ -143,7 +143,7 @@ pub fn renewal_due(certificate: &str, now: SystemTime) -> bool {
     due().is_none_or(|due| i64::try_from(now).unwrap_or(i64::MAX) >= due)
 }
 
-/// Writes a serving certificate, with the authority that signed it behind it, and its key. The names are
+/// Writes a serving certificate, followed by the authority that signed it, and its key. The names are
 /// `localhost` and the given ones, the addresses `127.0.0.1` and the given ones (upstream
 /// `k8s.io/client-go/util/cert`; D21 adds the names).
 pub(crate) fn write_self_signed(

@@ -16,9 +16,9 @@ use crate::status::{ApiError, Class, Details};
 /// What an authorizer says of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// Go on; nobody else is asked.
+    /// Go on; no other authorizer is asked.
     Allow,
-    /// Refused; nobody else is asked.
+    /// Refused; no other authorizer is asked.
     Deny {
         /// Why; may be empty.
         reason: String,
@@ -30,7 +30,7 @@ pub enum Decision {
     },
 }
 
-/// Why nobody decided.
+/// Why no authorizer decided.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthzError {
     /// The authority that decides could not be asked: the request is refused with 500 (D14).
@@ -41,7 +41,7 @@ pub enum AuthzError {
     Busy,
 }
 
-/// One judge of requests.
+/// Decides whether a request is allowed.
 pub trait Authorizer: Send + Sync + 'static {
     /// May `user` do what `attributes` say?
     fn authorize<'a>(
@@ -51,7 +51,7 @@ pub trait Authorizer: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<Decision, AuthzError>>;
 }
 
-/// Judges in order; nobody's opinion is a refusal.
+/// Asks authorizers in order; denies if none has an opinion.
 pub struct Chain(Vec<Arc<dyn Authorizer>>);
 
 impl Chain {

@@ -27,7 +27,7 @@ pub struct Discovery {
     openapi: OpenApi,
 }
 
-/// The discovery in force. Cheap to clone.
+/// The current discovery documents. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct DiscoveryHandle(Arc<ArcSwap<Discovery>>);
 
@@ -43,7 +43,7 @@ impl DiscoveryHandle {
         self.0.store(Arc::new(discovery));
     }
 
-    /// The documents in force.
+    /// The current documents.
     pub fn load(&self) -> Arc<Discovery> {
         self.0.load_full()
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// A text that is no duration, in the words of Go's `time.ParseDuration`.
+/// A text that is not a duration, in the words of Go's `time.ParseDuration`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("time: {0}")]
 pub struct GoDurationError(String);

@@ -187,7 +187,7 @@ impl Endpoint {
 }
 
 fn lock(checks: &Mutex<Vec<Check>>) -> std::sync::MutexGuard<'_, Vec<Check>> {
-    // Nobody panics while holding the lock: it only guards reads and writes of plain fields.
+    // No code panics while it holds the lock: it only guards reads and writes of plain fields.
     checks.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 

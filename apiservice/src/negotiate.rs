@@ -182,7 +182,7 @@ impl<'a> Clause<'a> {
         }
     }
 
-    /// `stream=watch` is no obstacle to an answer that is no stream, in the forms that streams have; `sv` always is one.
+    /// `stream=watch` does not exclude an answer that is not a stream, in the forms that streams have; `sv` always does.
     fn streams_allow(&self, form: Form) -> bool {
         let stream = self.parameter("stream").unwrap_or_default();
         (stream.is_empty() || (stream == "watch" && form != Form::Yaml))
@@ -214,7 +214,7 @@ impl Target<'_> {
 }
 
 impl Transform {
-    /// Tables are no protobuf message.
+    /// Tables are not a protobuf message.
     fn is_made_as(self, form: Form) -> bool {
         !matches!((self, form), (Transform::Table(_), Form::Protobuf))
     }
@@ -423,7 +423,7 @@ mod tests {
         }
     }
 
-    /// Bytes that are no text are no absence of a header.
+    /// Bytes that are not text are not the absence of a header.
     #[test]
     fn a_clause_that_is_no_text_names_nothing() {
         for (accept, expected) in [

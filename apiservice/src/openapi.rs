@@ -23,7 +23,7 @@ pub struct OpenApi {
     pub v2: Rendered,
     /// `/openapi/v3`.
     pub v3_index: Rendered,
-    /// `/openapi/v3/apis/GROUP/VERSION`, by what stands behind `/openapi/v3/`.
+    /// `/openapi/v3/apis/GROUP/VERSION`, by what follows `/openapi/v3/`.
     pub v3: BTreeMap<String, Rendered>,
     /// When the documents became what they are.
     pub last_modified: HeaderValue,

@@ -29,13 +29,13 @@ pub enum Format {
 )]
 pub struct OutOfRange(pub f64);
 
-/// A text that is no quantity.
+/// A text that is not a quantity.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected a quantity like \"7500m\", \"1k\" or \"5Gi\", found {0:?}")]
 pub struct ParseQuantityError(String);
 
 impl Quantity {
-    /// A decimal quantity of so many thousandths, clamped to what clients read exactly.
+    /// A decimal quantity of a number of thousandths, clamped to what clients read exactly.
     pub fn from_milli(milli: i64) -> Quantity {
         Quantity { milli: milli.max(SMALLEST_MILLI), format: Format::DecimalSi }
     }
@@ -74,7 +74,7 @@ impl Quantity {
     /// is rounded away from zero, as Kubernetes does.
     ///
     /// # Errors
-    /// A text that is no quantity, or one out of range.
+    /// A text that is not a quantity, or one out of range.
     pub fn parse(text: &str) -> Result<Quantity, ParseQuantityError> {
         parse(text).ok_or_else(|| ParseQuantityError(text.to_owned()))
     }

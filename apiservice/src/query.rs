@@ -8,7 +8,7 @@ use percent_encoding::percent_decode;
 pub struct QueryParameters(Vec<(String, String)>);
 
 impl QueryParameters {
-    /// Reads the part of a URL behind `?`.
+    /// Reads the part of a URL after `?`.
     pub fn parse(text: &str) -> QueryParameters {
         let pairs = text.split('&').filter(|pair| !pair.is_empty() && !pair.contains(';'));
         QueryParameters(

@@ -15,7 +15,7 @@ pub(crate) fn object(code: StatusCode, object: &impl Object, form: Form) -> Resp
     encoded(code, encode::encode(object, form), form)
 }
 
-/// A response with an object that is no protobuf message as its body.
+/// A response with an object that is not a protobuf message as its body.
 pub(crate) fn text(code: StatusCode, object: &impl Serialize, form: Form) -> Response<Bytes> {
     encoded(code, encode::text(object, form), form)
 }
@@ -25,7 +25,7 @@ fn encoded(code: StatusCode, body: Result<Bytes, serde_json::Error>, form: Form)
         Ok(body) => raw(code, form.media_type(), body),
         Err(error) => {
             // Objects hold only strings, numbers and lists of them: serde_json writes those without fail.
-            tracing::error!(%error, "an answer could not be written");
+            tracing::error!(%error, "cannot encode a response");
             let body = Bytes::from_static(b"an answer could not be written");
             raw(StatusCode::INTERNAL_SERVER_ERROR, TEXT, body)
         }
@@ -45,7 +45,7 @@ pub(crate) fn error(error: &ApiError, form: Form) -> Response<Bytes> {
     response
 }
 
-/// A response with a rendered document as its body: 304 without one when the client has it already.
+/// A response with a rendered document as its body: 304 without one when the client has the document already.
 pub(crate) fn document(request: &Parts, document: &Rendered, content_type: HeaderValue) -> Response<Bytes> {
     let mut response = if is_held(request, &document.etag) {
         empty(StatusCode::NOT_MODIFIED)

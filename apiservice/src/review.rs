@@ -15,7 +15,7 @@ pub use bucket::{Caller, ReviewLimits, ReviewStats};
 pub(crate) use bucket::Buckets;
 use bucket::{Asking, Busy};
 
-/// There is no answer.
+/// The API did not answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ReviewError {
     /// Too many are asked for.
@@ -26,7 +26,7 @@ pub(crate) enum ReviewError {
     Failed(String),
 }
 
-/// Makes the keys of a cache out of what callers write: of one size, and without a word of it for whoever reads memory.
+/// Makes the keys of a cache out of what callers write: of one size, and without a word of it that could be read in memory.
 pub(crate) struct Keys(uuid::Uuid);
 
 impl Keys {
@@ -47,7 +47,7 @@ pub(crate) type Key = [u8; 32];
 pub(crate) struct Lifetimes {
     /// If it is yes.
     pub(crate) good: Duration,
-    /// If it is no.
+    /// If it is not.
     pub(crate) bad: Duration,
 }
 

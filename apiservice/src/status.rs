@@ -18,11 +18,11 @@ use crate::types::ListMeta;
 pub enum Class {
     /// The request cannot be understood.
     BadRequest,
-    /// Nobody vouches for the caller.
+    /// The caller could not be authenticated.
     Unauthorized,
     /// The caller may not do this.
     Forbidden,
-    /// There is no such thing.
+    /// The requested object does not exist.
     NotFound,
     /// There is such a thing, and it cannot be written or deleted.
     MethodNotAllowed,

@@ -80,7 +80,7 @@ pub enum TlsError {
         cause: String,
     },
     /// The two do not belong together, or the key is of a kind that cannot be used.
-    #[error("the key {key} does not go with the certificate {certificate}: {cause}", key = key.display(), certificate = certificate.display())]
+    #[error("key {key} does not match certificate {certificate}: {cause}", key = key.display(), certificate = certificate.display())]
     Mismatch {
         /// The certificate's file.
         certificate: PathBuf,
@@ -101,10 +101,10 @@ pub enum TlsError {
     #[error(transparent)]
     Authority(#[from] AuthorityError),
     /// None of the cipher suites asked for is known.
-    #[error("none of the cipher suites {0:?} is supported, expected at least one of {1:?}")]
+    #[error("expected at least one of the cipher suites {1:?}, found {0:?}")]
     NoCipherSuite(Vec<String>, Vec<String>),
     /// The settings contradict each other.
-    #[error("these TLS settings do not work: {0}")]
+    #[error("invalid TLS settings: {0}")]
     Settings(#[from] rustls::Error),
 }
 
@@ -148,7 +148,7 @@ fn provider(settings: &TlsSettings) -> Result<CryptoProvider, TlsError> {
     let (wanted, missing): (Vec<&str>, Vec<&str>) =
         asked.into_iter().partition(|name| known.iter().any(|known| known == name));
     for suite in missing {
-        tracing::warn!(suite, "this cipher suite is not supported and is left out");
+        tracing::warn!(suite, "cipher suite not supported; leaving it out");
     }
     if wanted.is_empty() && always.is_empty() {
         return Err(TlsError::NoCipherSuite(settings.cipher_suites.clone(), known));

@@ -85,7 +85,7 @@ impl Server {
     async fn connect(&self) -> TcpStream {
         let client = TcpStream::connect(self.served.address).await.expect("a connection");
         client.set_nodelay(true).expect("a setting");
-        // Does not wait after its end, so that ports are free again at once.
+        // Does not wait after its end, so that ports are free again immediately.
         client.set_zero_linger().expect("a setting");
         client
     }

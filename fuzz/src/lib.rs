@@ -160,7 +160,7 @@ pub fn prometheus_series(body: &[u8]) {
     }
 }
 
-/// A pattern of Go's and, behind a line break, a text: refused with a place in the pattern, or compiled in what it is translated
+/// A pattern of Go's and, after a line break, a text: refused with a place in the pattern, or compiled in what it is translated
 /// to; a matcher of it matches nothing that it does not match itself, but for line breaks.
 pub fn regexp(input: &[u8]) {
     let Ok(input) = str::from_utf8(input) else { return };
@@ -199,7 +199,7 @@ pub fn rule_file(text: &[u8]) {
     }
 }
 
-/// What a caller sends as a selector: refused, or read the same again when it is written anew.
+/// What a caller sends as a selector: refused, or read the same again when it is written out.
 pub fn selector(text: &[u8]) {
     let Ok(text) = str::from_utf8(text) else { return };
     let Ok(selector) = Selector::parse(text) else { return };

@@ -1,7 +1,7 @@
 //! Step 5 of a request: which rule answers for a metric of a resource.
 //!
 //! A catalog is built from the compiled rules and the series that were discovered for them, and never changes.
-//! Where two rules make the same metric for the same resource, the first of the file has it (D33).
+//! Where two rules make the same metric for the same resource, the first of the file is used (D33).
 
 mod carried;
 mod matched;
@@ -107,7 +107,7 @@ impl Catalog {
         &self.resources
     }
 
-    /// The rule for a metric of a resource; `None` when there is no such metric.
+    /// The rule for a metric of a resource; `None` when it does not exist.
     pub fn custom(&self, resource: &GroupResource, metric: &str) -> Option<CustomMatch> {
         Some(self.metrics.get(resource)?.get(metric)?.matched.clone())
     }
@@ -117,7 +117,7 @@ impl Catalog {
         self.external.keys().map(|name| &**name)
     }
 
-    /// The rule for an external metric; `None` when there is no such metric.
+    /// The rule for an external metric; `None` when it does not exist.
     pub fn external(&self, metric: &str) -> Option<ExternalMatch> {
         self.external.get(metric).cloned()
     }
@@ -308,13 +308,13 @@ enum Entered {
     Unwritable,
 }
 
-/// Says that a metric is made by two rules, or of two series by one, and which of them has it (D33).
+/// The warning that a metric is made by two rules, or of two series by one, and which of them is used (D33).
 fn made_twice(metric: &str, first: &Origin, (rule, series): (RuleId, &str)) -> Option<String> {
     let (first_rule, first_series) = (first.rule(), first.series());
     if first_rule != rule {
-        Some(format!("{metric} is made by {first_rule} and by {rule}; {first_rule} has it"))
+        Some(format!("{metric} is made by {first_rule} and by {rule}; using {first_rule}"))
     } else if first_series != series {
-        Some(format!("{metric} is made of more than one series by {rule}; {first_series} has it"))
+        Some(format!("{metric} is made of more than one series by {rule}; using {first_series}"))
     } else {
         None
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Reads a duration as `github.com/prometheus/common/model` does: units from large to small, each at most once; a
-/// bare `0` is zero. `None` when the text is no duration.
+/// bare `0` is zero. `None` when the text is not a duration.
 pub fn parse(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);

@@ -86,7 +86,7 @@ pub(crate) fn bounded(message: String) -> String {
     }
 }
 
-/// More than anybody mends at once.
+/// More faults than an author can use.
 const MOST_FAULTS: usize = 200;
 /// In characters.
 const LONGEST_MESSAGE: usize = 4000;

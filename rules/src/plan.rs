@@ -29,7 +29,7 @@ pub struct Plan {
     pub join_label: Arc<str>,
 }
 
-/// Why there is no plan.
+/// Why no plan can be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// Nothing in Kubernetes has this name, so nothing has the metric: answered like an object that does not exist.

@@ -12,7 +12,7 @@ pub use labels::{ResolvedLabels, ResourceLabels, ResourceLabelsError};
 /// What a cluster knows of its resources: the part of upstream's REST mapper that rules need.
 pub trait ResourceMapper: Send + Sync {
     /// The kind of a resource given in singular or plural, in any case; an empty group means any, the core group
-    /// first. `None` when there is no such resource.
+    /// first. `None` when it does not exist.
     fn kind_for(&self, resource: &str, group: &str) -> Option<Arc<Kind>>;
 }
 

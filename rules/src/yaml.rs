@@ -27,7 +27,7 @@ pub(crate) struct Budget {
 }
 
 /// Reads the first document of the text; further ones are worth a warning. Duplicate keys are faults, as in upstream's
-/// strict decoding; reading goes on behind them.
+/// strict decoding; reading goes on after them.
 pub(crate) fn parse(
     text: &str,
     budget: &mut Budget,
@@ -167,7 +167,7 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    /// What stands behind the first document must be YAML too: a stray line behind the rules is a slip, not a comment.
+    /// What follows the first document must be YAML too: a stray line after the rules is a slip, not a comment.
     fn rest(&mut self) -> Result<(), Fault> {
         let mut unread: Vec<Span> = Vec::new();
         loop {

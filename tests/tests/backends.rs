@@ -197,7 +197,7 @@ async fn suite(backend: &Backend, adapter: &Adapter) -> Result<Found, Failure> {
     let warned = warnings().await? - before;
     let value = one_value(&list);
     let expected = if backend.kind == Kind::Prometheus3 { 1.0 } else { 0.0 };
-    let logged = adapter.process.log().contains("the answer may be partial");
+    let logged = adapter.process.log().contains("its answer may be partial");
     let right = code == 200 && value == 6000.0 && warned == expected && logged == (expected > 0.0);
     found.case("warnings", format!("{value}, {warned} warnings"), right);
     Ok(found)

@@ -27,7 +27,7 @@ pub struct Exposed<'a> {
     pub time_ms: Option<i64>,
 }
 
-/// Why a text is no exposition.
+/// Why a text is not an exposition.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}, column {column}: {message}")]
 pub struct ExpositionError {
@@ -84,7 +84,7 @@ impl<'a> Iterator for Samples<'a> {
             self.line += 1;
             if self.ended {
                 self.done = true;
-                return Some(Err(self.error(1, "expected nothing behind \"# EOF\"")));
+                return Some(Err(self.error(1, "expected nothing after \"# EOF\"")));
             }
             let line = if self.format == Format::Text { line.trim_matches([' ', '\t', '\r']) } else { line };
             if line == "# EOF" && self.format == Format::OpenMetrics {
@@ -175,7 +175,7 @@ impl<'a> Line<'a> {
             match self.peek() {
                 Some(b',') => self.position += 1,
                 Some(b'}') => {}
-                _ => return Err((self.position, "expected \",\" or \"}\" behind a label".to_owned())),
+                _ => return Err((self.position, "expected \",\" or \"}\" after a label".to_owned())),
             }
         }
     }
@@ -303,7 +303,7 @@ mod tests {
             (
                 "a{x=\"y\" z=\"1\"} 1\n",
                 Format::Text,
-                "line 1, column 9: expected \",\" or \"}\" behind a label",
+                "line 1, column 9: expected \",\" or \"}\" after a label",
             ),
             ("a{x=\"1\",x=\"2\"} 1\n", Format::Text, "line 1, column 9: the label \"x\" is given twice"),
             ("a{", Format::Text, "line 1, column 3: expected a label's name or \"}\""),
@@ -318,7 +318,7 @@ mod tests {
                 Format::OpenMetrics,
                 "line 1, column 1: expected \"# EOF\" at the end, found the end of the text",
             ),
-            ("# EOF\na 1\n", Format::OpenMetrics, "line 2, column 1: expected nothing behind \"# EOF\""),
+            ("# EOF\na 1\n", Format::OpenMetrics, "line 2, column 1: expected nothing after \"# EOF\""),
         ] {
             assert_eq!(all(text, format).expect_err(text).to_string(), expected, "{text:?}");
         }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::QueryError;
 
-/// Stops an evaluation at a deadline, or when nobody waits for it any more. Cheap to clone; clones are one.
+/// Stops an evaluation at a deadline, or when its caller has gone. Cheap to clone; clones are one.
 #[derive(Debug, Clone, Default)]
 pub struct Interrupt {
     deadline: Option<Instant>,

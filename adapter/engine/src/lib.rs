@@ -75,7 +75,7 @@ impl Engine {
     /// The value of a query at each step from a start to an end, both included.
     ///
     /// # Errors
-    /// As [`Engine::query`]; a query whose value is no vector or scalar.
+    /// As [`Engine::query`]; a query whose value is neither a vector nor a scalar.
     pub fn query_range(
         &self,
         promql: &str,

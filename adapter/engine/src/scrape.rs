@@ -32,7 +32,7 @@ pub struct Scraper {
 }
 
 impl Scraper {
-    /// Starts scraping: each target once at once, then spread over the interval.
+    /// Starts scraping: each target immediately, then spread over the interval.
     ///
     /// # Errors
     /// No HTTP client can be made.
@@ -69,7 +69,7 @@ impl Scraper {
         self.statuses.iter().map(|status| status.borrow().clone()).collect()
     }
 
-    /// Waits until every target was scraped so many times, well or not.
+    /// Waits until every target was scraped this number of times, with or without success.
     pub fn rounds(&self, rounds: u64) -> impl Future<Output = ()> + Send + 'static {
         let statuses = self.statuses.clone();
         async move {
@@ -100,7 +100,7 @@ fn client(config: &ScrapeConfig, targets: &[Target]) -> Result<reqwest::Client, 
         while let Some(source) = cause.source() {
             cause = source;
         }
-        tracing::warn!(%cause, "cannot load the certificates of this machine's authorities; scrapes by HTTPS will fail");
+        tracing::warn!(%cause, "cannot load the CA certificates of this machine; scrapes over HTTPS will fail");
         without_authorities()
     })
 }

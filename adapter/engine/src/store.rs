@@ -52,7 +52,7 @@ pub struct StoreStats {
     pub evicted: AtomicU64,
 }
 
-/// Whoever series come from: a target. It has a share of the store.
+/// The owner of series: a target. It has a share of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Owner(u32);
 
@@ -106,7 +106,7 @@ pub enum StoreFull {
     One(usize),
 }
 
-/// The series was dropped from the store; it must be interned anew.
+/// The series was dropped from the store; it must be interned again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the series is no longer in the store")]
 pub struct SeriesDropped;
@@ -127,7 +127,7 @@ impl Store {
     /// # Errors
     /// A new series in a full store.
     pub fn intern(&self, labels: &Labels) -> Result<SeriesRef, StoreFull> {
-        self.intern_for(NOBODY, labels)
+        self.intern_for(UNOWNED, labels)
     }
 
     /// The series with these labels, made if it is new; then it is the owner's. When there is no room, a series that is
@@ -167,7 +167,7 @@ impl Store {
     fn make_room(&self, index: &mut Index, owner: Owner) -> Result<(), StoreFull> {
         let StoreLimits { series, series_of_one, .. } = self.limits;
         let owned = index.owned.get(&owner).map_or(0, |owned| owned.series);
-        if owner != NOBODY && owned >= series_of_one && !self.evict(index, owner) {
+        if owner != UNOWNED && owned >= series_of_one && !self.evict(index, owner) {
             return Err(StoreFull::One(series_of_one));
         }
         while index.by_labels.len() >= series {
@@ -442,7 +442,7 @@ pub fn is_stale(value: f64) -> bool {
 const STALE: u64 = 0x7ff0_0000_0000_0002;
 const SPARE: usize = 16;
 /// Who owns series that were not scraped.
-const NOBODY: Owner = Owner(0);
+const UNOWNED: Owner = Owner(0);
 
 #[cfg(test)]
 mod tests {

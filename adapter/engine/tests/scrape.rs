@@ -105,7 +105,7 @@ async fn a_target_is_scraped_and_goes_stale_when_it_fails() {
     let many = "x 1\n".repeat(6);
     let large = "y".repeat(300);
     for (text, error) in [
-        (Some("<html>\n"), "this is no exposition: line 1, column 1"),
+        (Some("<html>\n"), "invalid exposition: line 1, column 1"),
         (Some(many.as_str()), "more samples than the limit of 5"),
         (Some(large.as_str()), "the body is larger than the limit of 200 bytes"),
         (None, "the target did not answer in time"),

@@ -1,4 +1,4 @@
-//! Why there is no such metric: which step found nothing, and what is there instead. The answer's words are upstream's and
+//! Why a metric was not found: which step found nothing, and what exists instead. The answer's words are upstream's and
 //! leave no room for it (`docs/contract.md#error-1`, `docs/contract.md#error-2`), so it goes to the log.
 
 use std::fmt::Write as _;
@@ -23,7 +23,7 @@ pub(super) fn custom(snapshot: &Snapshot, mapper: &dyn ResourceMapper, asked: &C
     let catalog = &snapshot.catalog;
     let (resource, metric) = (&asked.resource, asked.metric.as_str());
     let Some(kind) = mapper.kind_for(&resource.resource, &resource.group) else {
-        let mut why = format!("there is no resource {resource}");
+        let mut why = format!("resource {resource} not found");
         // Groups are renamed and split; old manifests keep the old name.
         match mapper.kind_for(&resource.resource, "") {
             Some(kind) if kind.group.is_empty() => {
@@ -55,7 +55,7 @@ pub(super) fn custom(snapshot: &Snapshot, mapper: &dyn ResourceMapper, asked: &C
         .map(|known| known.resource.to_string())
         .take(SHOWN)
         .collect();
-    let mut why = format!("no rule makes {metric} for {wanted}");
+    let mut why = format!("no rule produces {metric} for {wanted}");
     if others.is_empty() {
         let of_resource = catalog.custom_resources().iter().filter(|known| known.resource == wanted);
         why.push_str(&near(&nearest(metric, of_resource.map(|known| known.metric.to_string()))));
@@ -69,7 +69,7 @@ pub(super) fn custom(snapshot: &Snapshot, mapper: &dyn ResourceMapper, asked: &C
 /// Step 5 of an external metric.
 pub(super) fn external(snapshot: &Snapshot, metric: &str) -> String {
     let known = snapshot.catalog.external_metrics().map(str::to_owned);
-    format!("no external rule makes {metric}{}{}", near(&nearest(metric, known)), barren(snapshot))
+    format!("no external rule produces {metric}{}{}", near(&nearest(metric, known)), barren(snapshot))
 }
 
 /// Names that may have been meant, in the order of likeness. Case makes no difference.
@@ -109,7 +109,7 @@ fn in_order(distances: impl Iterator<Item = (usize, String)>) -> Vec<String> {
 }
 
 fn near(names: &[String]) -> String {
-    if names.is_empty() { String::new() } else { format!("; near are {}", names.join(", ")) }
+    if names.is_empty() { String::new() } else { format!("; did you mean {}", names.join(", ")) }
 }
 
 /// Rules that make nothing, and why.
@@ -117,19 +117,19 @@ fn barren(snapshot: &Snapshot) -> String {
     let mut text = String::new();
     for (_, faults) in snapshot.rules.refused.iter().take(SHOWN) {
         if let Some(fault) = faults.iter().next() {
-            let _ = write!(text, "; left out is {fault}");
+            let _ = write!(text, "; rule left out: {fault}");
         }
     }
     let yields = snapshot.catalog.yields().iter();
     let barren = yields.filter_map(|(rule, counts)| Some((rule, why_barren(counts)?)));
     for (rule, why) in barren.take(SHOWN) {
-        let _ = write!(text, "; {rule} makes nothing: {why}");
+        let _ = write!(text, "; {rule} produces no metric: {why}");
     }
     text
 }
 
 pub(super) const SHOWN: usize = 3;
-/// Names are at most this long in Kubernetes; whoever sends more wants to keep us busy.
+/// Names are at most this long in Kubernetes; a longer one only costs time.
 const LONGEST_COMPARED: usize = 253;
 
 #[cfg(test)]

@@ -145,8 +145,8 @@ impl Answerer {
                     nothing = nothing.or(why);
                 }
                 Err(error) => {
-                    if self.gaps_said.is_due((&namespace, error.to_string())) {
-                        tracing::warn!(%namespace, %error, "the pods of a namespace are left out");
+                    if self.gap_log.is_due((&namespace, error.to_string())) {
+                        tracing::warn!(%namespace, %error, "cannot query the usage of the pods of a namespace; leaving them out");
                     }
                     failed.get_or_insert(error);
                 }
@@ -219,13 +219,13 @@ impl Answerer {
         self.report_duplicates(rule, metric, duplicates);
         self.report_foreign(rule, metric, foreign);
         if let Some(pod) = sum_beside_parts
-            && self.rules_said.is_due((rule, "sum beside parts"))
+            && self.rule_log.is_due((rule, "sum beside parts"))
         {
             tracing::warn!(
                 %rule,
                 pod,
-                "a sample without a container adds up with those of the pod's containers, as prometheus-adapter adds \
-                 them; if it is their sum, leave it out by a matcher like container!=\"\""
+                "adding a sample without a container to those of the pod's containers, as prometheus-adapter does; if it \
+                 is their sum, exclude it by a matcher such as container!=\"\""
             );
         }
     }
@@ -277,7 +277,7 @@ fn meta(object: &Object, now: SystemTime) -> UsageMeta {
     }
 }
 
-/// Pairs of queries under way at once, for a list of all namespaces.
+/// Maximum number of concurrent pairs of queries, for a list of all namespaces.
 const CONCURRENT_NAMESPACES: usize = 4;
 /// How long a request is kept waiting for the sake of the log.
 const LONGEST_EXPLANATION: Duration = Duration::from_secs(2);

@@ -11,26 +11,26 @@ use crate::config::AuditConfig;
 /// Flags of the audit log.
 #[derive(Debug, Args)]
 pub(super) struct AuditFlags {
-    /// Which requests are recorded: a policy of audit.k8s.io/v1. Without one, none is.
+    /// Audit policy, audit.k8s.io/v1. Without one, no request is recorded.
     #[arg(long, value_name = "FILE", help_heading = "Audit")]
     audit_policy_file: Option<PathBuf>,
-    /// Where requests are recorded, a JSON object a line; - is standard output. Never blocks a request: events that cannot be
-    /// written in time are left out and counted.
+    /// Audit log, one JSON object per line; - means standard output. It never blocks a request: events that cannot be written
+    /// in time are dropped and counted.
     #[arg(long, value_name = "FILE", help_heading = "Audit")]
     audit_log_path: Option<PathBuf>,
-    /// Megabytes after which another file is begun; 0 means 100.
+    /// Size of the audit log after which it is rotated, in megabytes; 0 means 100.
     #[arg(long, value_name = "MEGABYTES", default_value_t = 0, help_heading = "Audit")]
     audit_log_maxsize: u64,
-    /// Maximum number of old files; 0 keeps all, which fills the disk.
+    /// Maximum number of rotated audit logs; 0 keeps all, which fills the disk.
     #[arg(long, value_name = "COUNT", default_value_t = 100, help_heading = "Audit")]
     audit_log_maxbackup: usize,
-    /// Days that old files are kept; 0 keeps them whatever their age.
+    /// Maximum age of rotated audit logs, in days; 0 means no limit.
     #[arg(long, value_name = "DAYS", default_value_t = 366, help_heading = "Audit")]
     audit_log_maxage: u64,
-    /// json is the only one.
+    /// Format of audit events; only json is supported.
     #[arg(long, value_name = "FORMAT", default_value = "json", value_parser = ["json"], help_heading = "Audit")]
     audit_log_format: String,
-    /// audit.k8s.io/v1 is the only one.
+    /// API version of audit events; only audit.k8s.io/v1 is supported.
     #[arg(long, value_name = "VERSION", default_value = "audit.k8s.io/v1", value_parser = ["audit.k8s.io/v1"], help_heading = "Audit")]
     audit_log_version: String,
 }
@@ -43,13 +43,13 @@ impl AuditFlags {
             (None, None) => return None,
             (Some(_), None) => {
                 notices.push(
-                    "--audit-policy-file has no effect: --audit-log-path says where events go".to_owned(),
+                    "--audit-policy-file has no effect without --audit-log-path".to_owned(),
                 );
                 return None;
             }
             (None, Some(_)) => {
                 notices.push(
-                    "--audit-log-path has no effect: --audit-policy-file says what is recorded".to_owned(),
+                    "--audit-log-path has no effect without --audit-policy-file".to_owned(),
                 );
                 return None;
             }

@@ -19,35 +19,35 @@ use crate::cluster::{
 /// Flags that mean something only where there is a Kubernetes API.
 #[derive(Debug, Args)]
 pub(super) struct ClusterFlags {
-    /// The kubeconfig for listing objects and their kinds [default: the pod's own account].
+    /// Kubeconfig for listing objects and API resources [default: the pod's service account].
     #[arg(long, value_name = "FILE", help_heading = "Cluster")]
     lister_kubeconfig: Option<PathBuf>,
-    /// How often the cluster's kinds are listed anew; also soon after one was looked up in vain.
+    /// Interval between two listings of the cluster's API resources; also listed soon after an unknown one is requested.
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration, help_heading = "Cluster")]
     discovery_interval: Duration,
 
-    /// The kubeconfig for TokenReviews and the cluster's authentication settings [default: the pod's own account].
+    /// Kubeconfig for TokenReviews and the cluster's authentication settings [default: the pod's service account].
     #[arg(long, value_name = "FILE", help_heading = "Authentication")]
     authentication_kubeconfig: Option<PathBuf>,
-    /// Do not read the cluster's authentication settings; what is not given by flags then counts for nothing.
+    /// Do not read the cluster's authentication settings; use those of the flags only.
     #[arg(long, help_heading = "Authentication", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = clap::ArgAction::Set)]
     authentication_skip_lookup: bool,
     /// Serve even if the cluster's authentication settings cannot be read.
     #[arg(long, help_heading = "Authentication", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = clap::ArgAction::Set)]
     authentication_tolerate_lookup_failure: bool,
-    /// How long a judgement on a bearer token is kept.
+    /// Time for which the result of a TokenReview is cached.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, help_heading = "Authentication")]
     authentication_token_webhook_cache_ttl: Duration,
-    /// Authorities of client certificates, PEM, instead of the cluster's; read again when they change.
+    /// CA certificates for client certificates, PEM, instead of the cluster's. Reloaded when they change.
     #[arg(long, value_name = "FILE", help_heading = "Authentication")]
     client_ca_file: Option<PathBuf>,
-    /// Authorities of front proxies, PEM, instead of the cluster's settings; read again when they change.
+    /// CA certificates for front proxies, PEM, instead of the cluster's settings. Reloaded when they change.
     #[arg(long, value_name = "FILE", help_heading = "Authentication")]
     requestheader_client_ca_file: Option<PathBuf>,
-    /// Common names of front proxies; none means any.
+    /// Allowed common names of front proxies; none means any.
     #[arg(long, value_name = "NAMES", value_delimiter = ',', help_heading = "Authentication")]
     requestheader_allowed_names: Vec<String>,
-    /// Headers in which a front proxy names the user.
+    /// Request headers in which a front proxy gives the user name.
     #[arg(
         long,
         value_name = "HEADERS",
@@ -56,7 +56,7 @@ pub(super) struct ClusterFlags {
         help_heading = "Authentication"
     )]
     requestheader_username_headers: Vec<String>,
-    /// Headers in which a front proxy names groups.
+    /// Request headers in which a front proxy gives the groups.
     #[arg(
         long,
         value_name = "HEADERS",
@@ -65,10 +65,10 @@ pub(super) struct ClusterFlags {
         help_heading = "Authentication"
     )]
     requestheader_group_headers: Vec<String>,
-    /// Headers in which a front proxy gives the user's identifier.
+    /// Request headers in which a front proxy gives the user's UID.
     #[arg(long, value_name = "HEADERS", value_delimiter = ',', help_heading = "Authentication")]
     requestheader_uid_headers: Vec<String>,
-    /// Beginnings of headers in which a front proxy gives extras.
+    /// Prefixes of request headers in which a front proxy gives extra attributes.
     #[arg(
         long,
         value_name = "PREFIXES",
@@ -78,32 +78,32 @@ pub(super) struct ClusterFlags {
     )]
     requestheader_extra_headers_prefix: Vec<String>,
 
-    /// The kubeconfig for SubjectAccessReviews [default: the pod's own account].
+    /// Kubeconfig for SubjectAccessReviews [default: the pod's service account].
     #[arg(long, value_name = "FILE", help_heading = "Authorization")]
     authorization_kubeconfig: Option<PathBuf>,
-    /// How long it is remembered that something is allowed.
+    /// Time for which an authorization is cached.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, help_heading = "Authorization")]
     authorization_webhook_cache_authorized_ttl: Duration,
-    /// How long it is remembered that something is not allowed.
+    /// Time for which a denial is cached.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, help_heading = "Authorization")]
     authorization_webhook_cache_unauthorized_ttl: Duration,
 
-    /// Maximum SubjectAccessReviews a second, and as many TokenReviews, for each of three classes of callers: verified
-    /// by certificate or front proxy, verified by token, all others. More wait up to 500 ms, then get 429; 0 does not
+    /// Maximum number of SubjectAccessReviews per second, and of TokenReviews, for each of three classes of callers: verified
+    /// by certificate or front proxy, verified by token, all others. More wait up to 500 ms, then get 429; 0 means no
     /// limit.
     #[arg(long, value_name = "COUNT", default_value_t = ReviewLimits::default().per_second, help_heading = "Authorization")]
     review_qps: u32,
-    /// Maximum reviews of a kind at the same moment after a pause, for each class of callers.
+    /// Maximum burst of reviews of a kind, for each class of callers.
     #[arg(long, value_name = "COUNT", default_value_t = ReviewLimits::default().burst, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Authorization")]
     review_burst: u32,
 
-    /// The serving certificate, PEM, its chain behind it; read again when it changes.
+    /// Serving certificate, PEM, followed by its chain. Reloaded when it changes.
     #[arg(long, value_name = "FILE", help_heading = "Serving")]
     tls_cert_file: Option<PathBuf>,
-    /// The key of the serving certificate, PEM.
+    /// Key of the serving certificate, PEM.
     #[arg(long, value_name = "FILE", help_heading = "Serving")]
     tls_private_key_file: Option<PathBuf>,
-    /// Where a serving certificate is made, or found again, when none is given.
+    /// Folder of a self-signed serving certificate, made when there is none; without effect with --tls-cert-file.
     #[arg(
         long,
         value_name = "DIR",
@@ -111,11 +111,11 @@ pub(super) struct ClusterFlags {
         help_heading = "Serving"
     )]
     cert_dir: PathBuf,
-    /// The Service that APIServices name: a certificate that is made here is good for its names.
+    /// Service that the APIServices name: a generated serving certificate is valid for its names.
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = service, help_heading = "Serving")]
     serving_service: Option<Service>,
-    /// Keep an authority of our own in this Secret of the Service's namespace, serve with a certificate it signs, and
-    /// publish it as caBundle of our APIServices; instead of certificate files.
+    /// Secret, in the Service's namespace, for a generated CA: serve with a certificate that it signs, and publish it as
+    /// caBundle of the APIServices. Instead of certificate files.
     #[arg(long, value_name = "NAME", requires = "serving_service", conflicts_with_all = ["tls_cert_file", "tls_private_key_file"], help_heading = "Serving")]
     serving_ca_secret: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! The flags as clap knows them, and their validation: every fault at once.
+//! The flags as clap knows them, and their validation, which reports every fault.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ use crate::source::prometheus::{
 };
 
 /// Serves the Kubernetes custom metrics API from Prometheus, or from samples it scrapes itself, by prometheus-adapter's
-/// rule files. Every flag of prometheus-adapter is taken; those without effect here say so once in the log. Without a
+/// rule files. Every flag of prometheus-adapter is accepted; those without effect here are named once in the log. Without a
 /// command, or with `serve`, it serves.
 #[derive(Debug, Parser)]
 #[command(
@@ -39,95 +39,95 @@ pub(super) struct Flags {
     #[command(subcommand)]
     command: Option<Subcommands>,
 
-    /// The rule file: prometheus-adapter's form, or the Helm chart's values. Read again when it changes.
+    /// Rule file, in prometheus-adapter's form or as values of its Helm chart. Reloaded when it changes.
     #[arg(long, short, value_name = "FILE", help_heading = "Rules")]
     config: Option<PathBuf>,
-    /// Refuse a rule file with any fault whole: it keeps the program from starting, and leaves the previous rules in force when
-    /// it is read again. If false, each rule with a fault is logged, counted in /metrics and left out, and the others are
-    /// served. A file that is not YAML or not of a rule file's form is always refused.
+    /// Refuse a rule file with an invalid rule: the program does not start, or keeps the previous rules on a reload. If false,
+    /// each invalid rule is logged, counted in /metrics and left out, and the others are served. A file that is not YAML or
+    /// not of a rule file's form is always refused.
     #[arg(long, help_heading = "Rules", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", action = ArgAction::Set)]
     config_strict: bool,
-    /// Pause between two listings of the series that exist; never longer than the scrape interval with the embedded engine.
+    /// Pause between two rounds of series discovery; at most the scrape interval with the embedded engine.
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration, help_heading = "Rules")]
     metrics_relist_interval: Duration,
-    /// A series is listed if it had a sample within this time [default: the relist interval].
+    /// Maximum age of the last sample of a discovered series [default: the relist interval].
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration, hide_default_value = true, help_heading = "Rules")]
     metrics_max_age: Duration,
 
-    /// The Prometheus to ask. Without it, standalone mode scrapes for itself.
+    /// URL of Prometheus. Without it, standalone mode scrapes --scrape-target itself.
     #[arg(long, value_name = "URL", value_parser = prometheus_url, help_heading = "Prometheus")]
     prometheus_url: Option<Url>,
-    /// GET or POST: how queries are sent. With GET, those longer than 8 KiB go by POST where Prometheus takes it.
+    /// HTTP method of queries, GET or POST. With GET, queries longer than 8 KiB are sent by POST where Prometheus accepts it.
     #[arg(long, value_name = "VERB", default_value = "GET", value_parser = verb, help_heading = "Prometheus")]
     prometheus_verb: Verb,
-    /// Ask for compressed answers to queries: less network, and more work for Prometheus, about 0.6 ms for 100 pods
+    /// Request compressed answers to queries: less network traffic, and about 0.6 ms more work for Prometheus for 100 pods
     /// [default: true for an https URL, false for http].
     #[arg(long, value_name = "BOOL", help_heading = "Prometheus", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     prometheus_gzip: Option<bool>,
-    /// A header for every request to Prometheus; repeatable. Of several credentials one is sent: the first of an
+    /// Header for every request to Prometheus; repeatable. Of several credentials one is sent: the first of an
     /// Authorization given here, the user and password in --prometheus-url, --prometheus-token-file,
     /// --prometheus-auth-config or --prometheus-auth-incluster.
     #[arg(long, value_name = "NAME=VALUE", value_parser = header, help_heading = "Prometheus")]
     prometheus_header: Vec<(HeaderName, HeaderValue)>,
-    /// A kubeconfig whose current context gives access to Prometheus: authority, tls-server-name and proxy-url of its
-    /// cluster, token, tokenFile, client certificate or password of its user. Where Prometheus is, --prometheus-url
-    /// says. No commands (exec) are run. Read again when it or a file that it names changes; without effect beside
+    /// Kubeconfig whose current context gives access to Prometheus: CA, tls-server-name and proxy-url of its cluster,
+    /// token, tokenFile, client certificate or password of its user. Its server is not used: see --prometheus-url. Exec
+    /// commands are not run. Reloaded when it or a file that it names changes. Without effect beside
     /// --prometheus-ca-file.
     #[arg(long, value_name = "FILE", help_heading = "Prometheus")]
     prometheus_auth_config: Option<PathBuf>,
-    /// Use the token and the authority of the pod's service account for Prometheus; read again when they change;
-    /// without effect beside --prometheus-ca-file.
+    /// Use the token and the CA of the pod's service account for Prometheus. Reloaded when they change. Without effect
+    /// beside --prometheus-ca-file.
     #[arg(long, help_heading = "Prometheus", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = ArgAction::Set)]
     prometheus_auth_incluster: bool,
-    /// Holds a bearer token for Prometheus; read again when it changes.
+    /// File with a bearer token for Prometheus. Reloaded when it changes.
     #[arg(long, value_name = "FILE", help_heading = "Prometheus")]
     prometheus_token_file: Option<PathBuf>,
-    /// Authorities to trust for Prometheus, or Prometheus' own certificate, PEM; read again when they change.
+    /// CA certificates to trust for Prometheus, or Prometheus' own certificate, PEM. Reloaded when they change.
     #[arg(long, value_name = "FILE", help_heading = "Prometheus")]
     prometheus_ca_file: Option<PathBuf>,
-    /// Client certificate for Prometheus, PEM.
+    /// Client certificate for Prometheus, PEM. Reloaded when it changes.
     #[arg(long, value_name = "FILE", help_heading = "Prometheus")]
     prometheus_client_tls_cert_file: Option<PathBuf>,
-    /// Key of the client certificate, PEM.
+    /// Key of the client certificate for Prometheus, PEM.
     #[arg(long, value_name = "FILE", help_heading = "Prometheus")]
     prometheus_client_tls_key_file: Option<PathBuf>,
-    /// Longest time for a query; keep it below the 60 s that kube-apiserver waits.
+    /// Timeout of a query; keep it below the 60 s that kube-apiserver waits.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration, help_heading = "Prometheus")]
     prometheus_timeout: Duration,
-    /// The largest answer of Prometheus to a query, in bytes, before compression. A larger one fails the request that
-    /// asked for it. Six times as much memory is needed to make the API's answer of it.
+    /// Maximum size of an answer of Prometheus to a query, in bytes, before compression. A larger answer fails its
+    /// request. Making the API's answer of it takes six times as much memory.
     #[arg(long, value_name = "BYTES", default_value_t = AnswerLimits::default().one, help_heading = "Prometheus")]
     prometheus_max_answer_bytes: usize,
-    /// What all answers of Prometheus under way may have together, in bytes; at least twice as much as one. Long
-    /// answers wait for their turn when there is no room; a request that waits in vain until its time is over is
-    /// answered with 503. Raise it together with the memory limit of the container.
+    /// Maximum size of all answers of Prometheus in flight together, in bytes; at least twice as much as of one. Long
+    /// answers wait for memory; a request that waits until its timeout is answered with 503. Raise it together with the
+    /// memory limit of the container.
     #[arg(long, value_name = "BYTES", default_value_t = AnswerLimits::default().all, help_heading = "Prometheus")]
     prometheus_max_answers_bytes: usize,
-    /// The memory that the series of one seriesQuery may take, in bytes: their names with the names of their labels,
-    /// each combination once. A query with more fails as if Prometheus had not answered; the other rules are not
-    /// affected.
+    /// Maximum memory for the series of one seriesQuery, in bytes: their names with the names of their labels, each
+    /// combination once. A query with more fails as if Prometheus had not answered; the other rules are not affected.
     #[arg(long, value_name = "BYTES", default_value_t = LARGEST_LISTING, help_heading = "Prometheus")]
     prometheus_max_listing_bytes: usize,
 
-    /// Serve without a Kubernetes API: on loopback only, with an own authority and a kubeconfig to use it by.
+    /// Serve on loopback without a Kubernetes API; write a CA of its own and a kubeconfig for clients.
     #[arg(long, help_heading = "Standalone", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = ArgAction::Set)]
     standalone: bool,
-    /// Where the kubeconfig, ca.crt, client.crt and client.key are written [default: a temporary folder, removed at the end].
+    /// Folder for the kubeconfig, ca.crt, client.crt and client.key [default: a temporary folder, removed at the end].
     #[arg(long, value_name = "DIR", help_heading = "Standalone")]
     standalone_dir: Option<PathBuf>,
-    /// What to scrape, and the labels of its series: namespace=default,pod=a,app=b@http://127.0.0.1:8080/metrics; repeatable.
+    /// Target to scrape, with the labels of its series: namespace=default,pod=a,app=b@http://127.0.0.1:8080/metrics;
+    /// repeatable.
     #[arg(long, value_name = "LABELS@URL", value_parser = target, help_heading = "Standalone")]
     scrape_target: Vec<Target>,
-    /// Time between two scrapes of a target.
+    /// Interval between two scrapes of a target.
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = duration, help_heading = "Standalone")]
     scrape_interval: Duration,
-    /// Longest time for a scrape.
+    /// Timeout of a scrape.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, help_heading = "Standalone")]
     scrape_timeout: Duration,
-    /// How long scraped samples are kept: at least the longest range of the rules and five minutes.
+    /// Retention of scraped samples: at least the longest range of the rules plus five minutes.
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = duration, help_heading = "Standalone")]
     embedded_retention: Duration,
-    /// Scrapes of every target before the server is ready; a rate needs two.
+    /// Number of scrapes of every target before the server is ready; a rate needs two.
     #[arg(long, value_name = "COUNT", default_value_t = 1, help_heading = "Standalone")]
     embedded_ready_rounds: u64,
 
@@ -137,31 +137,31 @@ pub(super) struct Flags {
     #[command(flatten)]
     audit: AuditFlags,
 
-    /// The address to listen on; 0.0.0.0 and :: mean every address, over IPv4 and IPv6 [default: 0.0.0.0; with --standalone
+    /// Address to listen on; 0.0.0.0 and :: mean every address, over IPv4 and IPv6 [default: 0.0.0.0; with --standalone
     /// 127.0.0.1].
     #[arg(long, value_name = "ADDRESS", help_heading = "Serving")]
     bind_address: Option<IpAddr>,
-    /// The port to listen on; 0 takes any free one.
+    /// Port to listen on; 0 means any free one.
     #[arg(long, value_name = "PORT", default_value_t = 6443, help_heading = "Serving")]
     secure_port: u16,
-    /// TLS 1.2 cipher suites to offer, by IANA name; those not supported are left out.
+    /// TLS 1.2 cipher suites to offer, by IANA name; unsupported ones are left out.
     #[arg(long, value_name = "NAMES", value_delimiter = ',', help_heading = "Serving")]
     tls_cipher_suites: Vec<String>,
-    /// VersionTLS10, VersionTLS11, VersionTLS12 or VersionTLS13; anything below 1.2 means 1.2.
+    /// Minimum TLS version: VersionTLS10, VersionTLS11, VersionTLS12 or VersionTLS13; anything below 1.2 means 1.2.
     #[arg(long, value_name = "VERSION", default_value = "VersionTLS12", help_heading = "Serving")]
     tls_min_version: String,
-    /// Another certificate, its key, and the names it is for: CERTIFICATE,KEY[:NAME,...]; a name may begin with *. for any one
-    /// label. Without names it is for those in it. A whole name beats one with a *, and a name given here beats one in a
-    /// certificate. Read again when the files change; repeatable.
+    /// Certificate and key for certain names: CERTIFICATE,KEY[:NAME,...]; a name may begin with *. for any one label. Without
+    /// names, the names in the certificate are used. A whole name precedes one with a *, and a name given here precedes one
+    /// in a certificate. Reloaded when the files change; repeatable.
     #[arg(long, value_name = "PAIR", help_heading = "Serving")]
     tls_sni_cert_key: Vec<NamedCertificate>,
-    /// Speak HTTP/1.1 only.
+    /// Serve HTTP/1.1 only.
     #[arg(long, alias = "disable-http2-serving", help_heading = "Serving", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = ArgAction::Set)]
     disable_http2: bool,
-    /// HTTP/2 streams at once in a connection; 0 means 100.
+    /// Maximum number of concurrent HTTP/2 streams in a connection; 0 means 100.
     #[arg(long, value_name = "COUNT", default_value_t = 0, help_heading = "Serving")]
     http2_max_streams_per_connection: u32,
-    /// Paths that anybody may use; a trailing * takes every path that begins so.
+    /// Paths that need no authorization; a trailing * means every path that begins so.
     #[arg(
         long,
         value_name = "PATHS",
@@ -170,62 +170,62 @@ pub(super) struct Flags {
         help_heading = "Serving"
     )]
     authorization_always_allow_paths: Vec<String>,
-    /// Connections at the same time. One more ends another: those of callers that are not known go first, those of one
-    /// address that has more than a quarter of them before others, so that health checks and kube-apiserver always get
-    /// one. An eighth is kept for callers with a verified client certificate, and half may be in the TLS handshake.
-    /// 1024 fit into 128 MiB of memory; allow 64 KiB for each one more.
+    /// Maximum number of open connections. One more closes another: first those of unauthenticated callers, of which those
+    /// of an address with more than a quarter of all connections come first, so that health checks and kube-apiserver
+    /// always get one. An eighth is reserved for callers with a verified client certificate, and half may be in the TLS
+    /// handshake. 1024 fit into 128 MiB of memory; allow 64 KiB for each one more.
     #[arg(long, value_name = "COUNT", default_value_t = Limits::default().connections, help_heading = "Serving")]
     max_connections: usize,
-    /// How long a connection stays open without a request. Keep it above the idle timeout of the clients (90s in Go's),
-    /// so that they close first: else they send a request on a connection that is being closed.
+    /// Time after which an idle connection is closed. Keep it above the idle timeout of the clients (90s in Go's), so that
+    /// they close first: else they send a request on a connection that is being closed.
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration, help_heading = "Serving")]
     idle_timeout: Duration,
-    /// Longest time for a request.
+    /// Timeout of a request.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration, help_heading = "Serving")]
     request_timeout: Duration,
-    /// Requests under way at once that read.
+    /// Maximum number of concurrent read requests.
     #[arg(long, value_name = "COUNT", default_value_t = 400, help_heading = "Serving")]
     max_requests_inflight: usize,
-    /// Other requests under way at once, on their way to be refused.
+    /// Maximum number of concurrent other requests, all of which are refused.
     #[arg(long, value_name = "COUNT", default_value_t = 200, help_heading = "Serving")]
     max_mutating_requests_inflight: usize,
-    /// How long to keep serving, not ready any more, after the signal to end [default: 10s, 0s with --standalone].
+    /// Time to serve on, not ready, after the shutdown signal [default: 10s, 0s with --standalone].
     #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = "Serving")]
     shutdown_delay_duration: Option<Duration>,
-    /// How long requests under way may take to end.
+    /// Maximum time for requests in flight to finish at shutdown.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration, help_heading = "Serving")]
     shutdown_grace: Duration,
 
-    /// How much to log: 3 and more shows a line for each request, 4 and more what the program does, 6 and more everything.
+    /// Log verbosity: 3 and more logs each request, 4 and more debug messages, 6 and more trace messages.
     #[arg(long = "v", short = 'v', value_name = "LEVEL", default_value_t = 0, help_heading = "Logging")]
     verbosity: i32,
-    /// text or json.
+    /// Log format: text or json.
     #[arg(long, alias = "logging-format", value_name = "FORMAT", default_value = "text", value_parser = log_format, help_heading = "Logging")]
     log_format: logging::Format,
 }
 
 #[derive(Debug, Subcommand)]
 enum Subcommands {
-    /// Load rule files and print what is wrong with them.
+    /// Check rule files.
     ///
     /// Exit status: 0 for files that can be served, with warnings or without; 1 if a rule of a file never answers, as it makes no
     /// metric or every request for one will fail; 64 if a file cannot be read or has a fault, so that it is not served.
     Check {
-        /// The rule files.
+        /// Rule files.
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
-    /// Print what makes a shell complete the program's flags: source <(adapter completion bash).
+    /// Print a completion script for a shell: source <(adapter completion bash).
     Completion {
-        /// The shell.
+        /// Shell.
         shell: manual::Shell,
     },
     /// Print every flag as Markdown: docs/flags.md is made of it.
     #[command(hide = true)]
     Flags,
-    /// Print the program's page of the manual, or that of one of its commands: adapter man | man -l -.
+    /// Print the manual page of the program or of a command: adapter man | man -l -.
     Man {
-        /// The command.
+        /// Command.
         command: Option<String>,
     },
 }
@@ -259,7 +259,7 @@ impl Flags {
             ));
         }
         let rules = self.config.unwrap_or_else(|| {
-            faults.push("expected --config FILE: the rules say which metrics to serve".to_owned());
+            faults.push("expected --config FILE, found none".to_owned());
             PathBuf::new()
         });
         // Less would list series without a pause, or look back at a moment in which none had a sample.
@@ -342,7 +342,7 @@ impl Flags {
         let mut relist_interval = self.metrics_relist_interval;
         let source = if let Some(url) = self.prometheus_url {
             if !self.scrape_target.is_empty() {
-                notices.push("--scrape-target has no effect: --prometheus-url says whom to ask".to_owned());
+                notices.push("--scrape-target has no effect: --prometheus-url names the source".to_owned());
             }
             SourceConfig::Prometheus(Box::new(PrometheusSettings {
                 verb: self.prometheus_verb,
@@ -481,7 +481,7 @@ fn log_format(text: &str) -> Result<logging::Format, String> {
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     let name = HeaderName::try_from(name).map_err(|_| "expected a header's name before =".to_owned())?;
-    let value = HeaderValue::try_from(value).map_err(|_| "expected a header's value behind =".to_owned())?;
+    let value = HeaderValue::try_from(value).map_err(|_| "expected a header's value after =".to_owned())?;
     Ok((name, value))
 }
 

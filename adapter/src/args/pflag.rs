@@ -33,7 +33,7 @@ pub(super) fn normalise(
     if let Some((_, command)) = command
         && command != "serve"
     {
-        // The words behind a command are its own. One that is not known is clap's to refuse, with a suggestion.
+        // The words after a command are its own. Clap refuses an unknown one, with a suggestion.
         takes_words = true;
         if let Some(known) = command.to_str().and_then(|name| program.find_subcommand(name)) {
             flags = Flags::of(known);
@@ -72,7 +72,7 @@ struct Flag {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Takes {
-    /// A value only behind `=`.
+    /// A value only after `=`.
     Switch,
     /// A value, of which the last counts.
     Value,
@@ -186,7 +186,7 @@ impl Reading {
                     let earlier = given.into_encoded_bytes();
                     self.kept.retain(|kept| !kept.as_encoded_bytes().starts_with(&earlier));
                     if let Some(default) = default {
-                        self.say(format!("--{} is empty: {default} is used, its default", flag.name));
+                        self.say(format!("--{} is empty; using its default, {default}", flag.name));
                     }
                 }
             }
@@ -204,7 +204,7 @@ impl Reading {
         let text = word.to_string_lossy();
         let notice = match &self.before {
             Some((switch, true)) if boolean(&text).is_some() => {
-                format!("argument {place} is ignored: {text} behind a switch; write --{switch}={text}")
+                format!("argument {place} is ignored: {text} after a switch; write --{switch}={text}")
             }
             _ if self.commands.iter().any(|command| *command == text) => {
                 format!("argument {place} is ignored: the command {text} must be the first argument")

@@ -167,8 +167,8 @@ fn the_audit_log() {
     assert_eq!(given.expect("both flags").target, Target::Stdout);
     // One without the other records nothing, as upstream, and it is said.
     for (flag, part) in [
-        ("--audit-log-path -", "--audit-log-path has no effect: --audit-policy-file says what is recorded"),
-        ("--audit-policy-file p", "--audit-policy-file has no effect: --audit-log-path says where events go"),
+        ("--audit-log-path -", "--audit-log-path has no effect without --audit-policy-file"),
+        ("--audit-policy-file p", "--audit-policy-file has no effect without --audit-log-path"),
     ] {
         assert_eq!(audit(flag), (None, vec![part.to_owned()]));
     }
@@ -384,7 +384,7 @@ fn an_empty_value_unsets_a_flag_of_upstream() {
     let (given, notices) =
         serve(&format!("{LEAST} --authorization-always-allow-paths= --metrics-relist-interval="));
     assert_eq!(given.server.always_allow, [""; 0]);
-    assert_eq!(notices, ["--metrics-relist-interval is empty: 10m is used, its default"]);
+    assert_eq!(notices, ["--metrics-relist-interval is empty; using its default, 10m"]);
     let (given, _) = serve(
         "--config=r.yaml --prometheus-url=http://p --requestheader-client-ca-file=c \
                             --requestheader-username-headers= --requestheader-group-headers=",
@@ -439,8 +439,8 @@ fn kubernetes_access_to_prometheus_is_one_or_the_other_and_gives_way_to_a_ca_fil
 #[test]
 fn words_that_belong_to_no_flag_are_ignored_and_said() {
     for (given, part) in [
-        ("--disable-http2 false", "false behind a switch; write --disable-http2=false"),
-        ("--logtostderr true", "true behind a switch; write --logtostderr=true"),
+        ("--disable-http2 false", "false after a switch; write --disable-http2=false"),
+        ("--logtostderr true", "true after a switch; write --logtostderr=true"),
         ("hidden", "it follows --prometheus-url, and is neither a flag nor the value of one"),
         ("--prometheus-header Authorization=Bearer hidden", "it follows --prometheus-header"),
         ("check", "the command check must be the first argument"),

@@ -27,12 +27,12 @@ const fn switch(name: &'static str, why: &'static str) -> Ignored {
     Ignored { name, takes_value: false, why }
 }
 
-const LOGGING: &str = "logs go to standard error, each line at once";
+const LOGGING: &str = "logs are written to standard error without buffering";
 const AUDIT: &str =
-    "the audit log never blocks a request, writes each event whole, and leaves out what it has no room for";
-const AUDIT_COMPRESS: &str = "old files of the audit log are kept as they are";
-const AUDIT_WEBHOOK: &str = "requests are recorded in a file or on standard output only";
-const THROTTLE: &str = "objects are watched, so requests of our own to the Kubernetes API are few";
+    "the audit log never blocks a request, writes whole events, and drops those that find its queue full";
+const AUDIT_COMPRESS: &str = "rotated audit logs are not compressed";
+const AUDIT_WEBHOOK: &str = "audit events are written to a file or standard output only";
+const THROTTLE: &str = "objects are watched, so there are few requests to the Kubernetes API";
 const PROFILING: &str = "there is no Go runtime to profile";
 const SOCKET: &str = "the listening socket is not shared";
 

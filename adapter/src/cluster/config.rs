@@ -15,7 +15,7 @@ use super::identity::Identity;
 pub struct ClusterConfig {
     /// For objects, their kinds and the serving authority; the pod's own account when not given.
     pub lister_kubeconfig: Option<PathBuf>,
-    /// How often the kinds are listed anew.
+    /// Pause between two listings of the kinds.
     pub discovery_interval: Duration,
     /// Who is asking.
     pub authentication: AuthenticationConfig,

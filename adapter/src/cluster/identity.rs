@@ -44,7 +44,7 @@ pub struct Identity {
 /// Why an attempt failed; another follows.
 #[derive(Debug, thiserror::Error)]
 enum IdentityError {
-    #[error("the Kubernetes API refused: {0}")]
+    #[error("the Kubernetes API refused the request: {0}")]
     Kubernetes(#[from] kube::Error),
     #[error(transparent)]
     Authority(#[from] AuthorityError),
@@ -91,7 +91,7 @@ pub fn service_names(namespace: &str, service: &str) -> Vec<String> {
 }
 
 impl Identity {
-    /// A certificate to start with, good for connections but signed by an authority that nobody knows.
+    /// A certificate to start with, valid for connections but signed by an unknown authority.
     ///
     /// # Errors
     /// No key could be made.
@@ -114,7 +114,7 @@ impl Identity {
         let mut changes = api_service_changes(&client, &names);
         let (mut signed_by, mut was_published) = (String::new(), false);
         let (mut retry, mut patches) = (FIRST_RETRY, Patches::default());
-        let said = Repeats::new(SAY_FAILURE);
+        let throttle = LogThrottle::new(LOG_FAILURE_EVERY);
         loop {
             let (pause, wakes) = match self.keep(&client, &certificate, &names, &mut signed_by).await {
                 Ok(Kept { patched, forbidden }) => {
@@ -123,11 +123,11 @@ impl Identity {
                     if forbidden.is_empty() {
                         published.pass();
                     } else {
-                        for (name, answer) in forbidden.iter().filter(|one| said.is_due(one)) {
+                        for (name, answer) in forbidden.iter().filter(|one| throttle.is_due(one)) {
                             tracing::warn!(
                                 apiservice = name,
                                 answer,
-                                "cannot publish the serving authority in the APIService: kube-apiserver will not trust this server \
+                                "cannot publish the serving CA in the APIService; kube-apiserver will not trust this server \
                                  for its group; grant get, list, watch and patch on it"
                             );
                         }
@@ -144,7 +144,7 @@ impl Identity {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
                         secret = %self.secret,
-                        "cannot keep the serving authority and the APIServices in order; trying again"
+                        "cannot reconcile the serving CA secret and the APIServices; retrying"
                     );
                     if !was_published {
                         published.fail(error.to_string());
@@ -207,7 +207,7 @@ impl Identity {
             certificate
                 .replace(&format!("{}{}", issued.certificate, authority.certificate()), &issued.key)?;
             authority.certificate().clone_into(signed_by);
-            tracing::info!(secret = %self.secret, "serving with a certificate of the shared authority");
+            tracing::info!(secret = %self.secret, "serving with a certificate of the shared CA");
         }
         Ok(kept)
     }
@@ -246,7 +246,7 @@ impl Identity {
                 secrets.replace(&self.secret, &PostParams::default(), &secret).await?;
             }
         }
-        tracing::info!(secret = %self.secret, "a serving authority was made");
+        tracing::info!(secret = %self.secret, "serving CA created");
         Ok((authority, bundle))
     }
 
@@ -271,7 +271,7 @@ impl Identity {
             "insecureSkipTLSVerify": null,
         }});
         services.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
-        tracing::info!(apiservice = name, "the serving authority was published");
+        tracing::info!(apiservice = name, "serving CA published");
         Ok(true)
     }
 
@@ -289,17 +289,17 @@ fn api_service_changes(
     let watches = names.iter().map(|&name| {
         let services: Api<PartialObjectMeta<APIService>> = Api::all(client.clone());
         let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-        let said = Repeats::new(SAY_FAILURE);
+        let throttle = LogThrottle::new(LOG_FAILURE_EVERY);
         let changes = watcher(services, config).default_backoff().filter_map(move |event| {
             let changed = match event {
                 Ok(Event::InitApply(_) | Event::Apply(_)) => Some(()),
                 Ok(Event::Init | Event::InitDone | Event::Delete(_)) => None,
                 Err(error) => {
-                    if said.is_due(error.to_string()) {
+                    if throttle.is_due(error.to_string()) {
                         tracing::warn!(
                             error = &error as &dyn std::error::Error,
                             apiservice = name,
-                            "cannot watch the APIService: looking at it every {INTERVAL:?} instead; grant list and watch on it"
+                            "cannot watch the APIService; polling it every {INTERVAL:?} instead; grant list and watch on it"
                         );
                     }
                     None
@@ -319,7 +319,7 @@ const BUNDLE: &str = "ca-bundle.crt";
 const INTERVAL: Duration = Duration::from_secs(30);
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 /// How often the same failure of a watch is logged.
-const SAY_FAILURE: Duration = Duration::from_mins(10);
+const LOG_FAILURE_EVERY: Duration = Duration::from_mins(10);
 
 #[cfg(test)]
 mod tests {

@@ -38,7 +38,7 @@ impl RestMapping {
         self.changed.subscribe()
     }
 
-    /// Fetches the kinds at an interval and on demand, for ever; `fetched` is told of each success.
+    /// Fetches the kinds at an interval and on demand, until the program ends; `fetched` is told of each success.
     pub async fn follow(
         self: Arc<Self>,
         client: kube::Client,
@@ -56,7 +56,7 @@ impl RestMapping {
                 Err(error) => {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
-                        "the kinds of the cluster cannot be listed"
+                        "cannot list the resources of the cluster; keeping those known before"
                     );
                     retry = (retry * 2).min(interval);
                     retry
@@ -81,7 +81,7 @@ impl RestMapping {
         let before = self.current.load();
         let kinds = kinds(core.items.iter().chain(&groups.items), before.kinds());
         if kinds != before.kinds() {
-            tracing::info!(kinds = kinds.len(), "the kinds of the cluster have changed");
+            tracing::info!(kinds = kinds.len(), "resources of the cluster changed");
             self.current.store(Arc::new(StaticMapper::from_shared(kinds)));
             self.changed.send_replace(());
         }

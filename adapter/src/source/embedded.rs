@@ -42,7 +42,7 @@ impl Embedded {
         Ok(Embedded { engine, scraper, threads: Arc::new(Semaphore::new(threads)) })
     }
 
-    /// Waits until every target was scraped so many times.
+    /// Waits until every target was scraped this number of times.
     pub fn rounds(&self, rounds: u64) -> BoxFuture<'static, ()> {
         self.scraper.rounds(rounds).boxed()
     }
@@ -60,7 +60,7 @@ impl Embedded {
         work: impl FnOnce(&Engine, &Interrupt) -> Result<T, SourceError> + Send + 'static,
     ) -> Result<T, SourceError> {
         let place = Arc::clone(&self.threads).acquire_owned();
-        // Nobody closes the semaphore.
+        // The semaphore is never closed.
         let Ok(Ok(place)) = tokio::time::timeout_at(deadline.into(), place).await else {
             return Err(SourceError::new(
                 SourceErrorClass::Busy,
@@ -80,7 +80,7 @@ impl Embedded {
     }
 }
 
-/// Stops an evaluation that nobody waits for any more.
+/// Stops an evaluation whose caller has gone.
 struct CancelOnDrop(Interrupt);
 
 impl Drop for CancelOnDrop {

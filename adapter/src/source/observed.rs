@@ -21,7 +21,7 @@ pub struct Observed {
     /// Always passes: an outage must not take the server out of service.
     check: CheckHandle,
     /// Of a source that comes and goes.
-    recovery_said: Repeats,
+    recovery_log: Repeats,
 }
 
 impl Observed {
@@ -29,8 +29,8 @@ impl Observed {
     pub fn new(source: Arc<dyn MetricSource>, telemetry: Arc<Telemetry>, check: CheckHandle) -> Observed {
         telemetry.source_known(&[SERIES, QUERY], source.name());
         check.pass_with("not asked yet");
-        let recovery_said = Repeats::new(SAY_RECOVERY);
-        Observed { source, telemetry, outage: Mutex::default(), check, recovery_said }
+        let recovery_log = Repeats::new(SAY_RECOVERY);
+        Observed { source, telemetry, outage: Mutex::default(), check, recovery_log }
     }
 
     async fn timed<T>(
@@ -63,11 +63,11 @@ impl Observed {
                     self.check.pass();
                 }
                 if let Some(lasted) = lasted
-                    && self.recovery_said.is_due(())
+                    && self.recovery_log.is_due(())
                 {
                     tracing::info!(
                         source = self.source.name(),
-                        "metric source answers again after {:.1} s",
+                        "metric source recovered after {:.1} s without an answer",
                         lasted.as_secs_f64()
                     );
                 }

@@ -163,7 +163,7 @@ fn endpoint(base: &Url, path: &str) -> Url {
     url
 }
 
-/// Seconds with up to three digits behind the point and no trailing zeros, as upstream writes times.
+/// Seconds with up to three digits after the point and no trailing zeros, as upstream writes times.
 fn unix_seconds(time: SystemTime) -> String {
     let millis = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
     let text = format!("{}.{:03}", millis / 1000, millis % 1000);

@@ -26,20 +26,20 @@ impl FileMetrics {
             files: Mutex::default(),
             config_success: r.gauge(
                 "adapter_config_last_reload_successful",
-                "1 if the rule file was valid when it was last read, else 0.",
+                "1 if the last load of the rule file succeeded, else 0.",
             ),
             config_last_success: r.float_gauge(
                 "adapter_config_last_reload_success_timestamp_seconds",
-                "Time of the last reading of a valid rule file, in seconds since 1970.",
+                "Unix time of the last successful load of the rule file, in seconds.",
             ),
             success: r.whole_gauges(
                 "adapter_file_last_reload_successful",
-                "1 if the followed files were valid when they were last read, else 0; the previous content is in use.",
+                "1 if the last load of the file succeeded, else 0, which keeps its previous content in use.",
                 &["file"],
             ),
             reloads: r.counters(
                 "adapter_file_reloads_total",
-                "Changes of followed files, by result: failure counts each fault once.",
+                "Reloads of changed files, by result; each fault counts once.",
                 &["file", "result"],
             ),
         };

@@ -31,41 +31,41 @@ impl RuleMetrics {
     pub(super) fn new(r: &Registrar<'_>) -> RuleMetrics {
         let rule = &["rule"];
         RuleMetrics {
-            series: r.gauges("adapter_rule_series", "Series that a rule's query found last.", rule),
+            series: r.gauges("adapter_rule_series", "Series found by the last run of a rule's series query.", rule),
             dropped: r.gauges(
                 "adapter_rule_series_dropped",
-                "Of a rule's series, those that its filters or its name drop.",
+                "Series of a rule that its filters or its name template drop.",
                 rule,
             ),
             unmapped: r.gauges(
                 "adapter_rule_series_unmapped",
-                "Of a rule's series, those without a label that names a resource of the cluster.",
+                "Series of a rule without a label that maps to a resource of the cluster.",
                 rule,
             ),
-            metrics: r.gauges("adapter_rule_metrics", "Metrics of the API that a rule makes.", rule),
+            metrics: r.gauges("adapter_rule_metrics", "API metrics that a rule produces.", rule),
             last_listed: r.gauges(
                 "adapter_rule_listing_last_success_timestamp_seconds",
-                "When the series of a rule were last listed; 0 before the first time.",
+                "Unix time of the last successful series query of a rule, in seconds; 0 before the first.",
                 rule,
             ),
             listing_age: r.gauges(
                 "adapter_rule_listing_age_seconds",
-                "Time since the series of a rule were last listed, or since the start while they never were.",
+                "Seconds since the last successful series query of a rule, or since the start while there was none.",
                 rule,
             ),
             errors: r.counters(
                 "adapter_rule_errors_total",
-                "Listings and queries of a rule that failed, by reason.",
+                "Failed series queries and queries of a rule, by reason.",
                 &["rule", "reason"],
             ),
             duplicates: r.counters(
                 "adapter_duplicate_samples_total",
-                "Samples beside the one that counts for an object, by rule.",
+                "Duplicate samples for one object; the last one is used.",
                 rule,
             ),
             query_seconds: r.histograms(
                 "adapter_rule_query_duration_seconds",
-                "Time for an answer to a rule's query, in seconds.",
+                "Duration of a rule's queries, in seconds.",
                 rule,
                 &ROUGH_LATENCIES,
             ),
@@ -73,7 +73,7 @@ impl RuleMetrics {
         }
     }
 
-    /// Rules that are new begin at 0; those that are gone leave nothing behind.
+    /// New rules begin at 0; the series of removed rules are removed.
     pub(super) fn follow(&self, rules: &RuleSet) {
         let listed: BTreeSet<RuleId> =
             rules.custom.iter().chain(&rules.external).map(|rule| rule.id).collect();
@@ -168,7 +168,7 @@ impl RuleMetrics {
     }
 
     fn listings(&self) -> MutexGuard<'_, HashMap<RuleId, Instant>> {
-        // Nobody panics while holding the lock: metrics are literals of this folder.
+        // No code panics while it holds the lock: metrics are literals of this folder.
         self.listed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

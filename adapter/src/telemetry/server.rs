@@ -43,59 +43,58 @@ impl ServerMetrics {
             audit: OnceLock::new(),
             reviews: Mutex::default(),
             accepted: r.counter("adapter_connections_accepted_total", "Connections accepted."),
-            open: r.gauge("adapter_connections_open", "Connections open now."),
+            open: r.gauge("adapter_connections_open", "Open connections."),
             ended: r.counters(
                 "adapter_connections_ended_total",
-                "Connections that the server ended or could not begin, by reason; evicted_* made room for another at \
-                 --max-connections.",
+                "Connections closed by the server, by reason; evicted_* made room for another one at --max-connections.",
                 &["reason"],
             ),
             refused: r.counters(
                 "adapter_requests_refused_total",
-                "Requests refused before their caller was looked for, by reason.",
+                "Requests refused before authentication, by reason.",
                 &["reason"],
             ),
-            requests: r.counters("apiserver_request_total", "Requests answered.", &with_code),
+            requests: r.counters("apiserver_request_total", "Requests answered, by verb, resource and code.", &with_code),
             request_seconds: r.histograms(
                 "apiserver_request_duration_seconds",
-                "Time to answer a request, in seconds.",
+                "Duration of requests, in seconds.",
                 &Route::LABELS,
                 &LATENCIES,
             ),
             in_flight: r.whole_gauges(
                 "apiserver_current_inflight_requests",
-                "Requests under way, by kind.",
+                "Requests in flight, by kind.",
                 &["request_kind"],
             ),
             authentication: r.counters(
                 "authentication_attempts",
-                "Requests whose caller was looked for, by result; callers without a credential are a success.",
+                "Authentication attempts, by result; anonymous requests count as success.",
                 &["result"],
             ),
             authorization: r.counters(
                 "authorization_attempts_total",
-                "Requests for which access was decided, by result.",
+                "Authorization attempts, by result.",
                 &["result"],
             ),
             reviews_asked: r.counters(
                 "adapter_reviews_total",
-                "Questions to the Kubernetes API about callers, by kind, by how the caller was verified, and by whether the \
-                 limit on such questions let them pass immediately, delayed or refused them.",
+                "Access reviews requested from the Kubernetes API, by kind, by how the caller was verified, and by what the rate \
+                 limit did.",
                 &["review", "caller", "outcome"],
             ),
             certificate_seconds: r.histogram(
                 "apiserver_client_certificate_expiration_seconds",
-                "How long the client certificates that requests come with are still good, in seconds.",
+                "Remaining lifetime of the client certificates of requests, in seconds.",
                 &CERTIFICATE_LIFE,
             ),
-            audit_events: r.counter("apiserver_audit_event_total", "Audit events handed over to be written."),
+            audit_events: r.counter("apiserver_audit_event_total", "Audit events queued for the log."),
             audit_errors: r.counters(
                 "apiserver_audit_error_total",
-                "Audit events that were left out or could not be written.",
+                "Audit events dropped or not written.",
                 &["plugin"],
             ),
         };
-        // A rate over a series that appears with its first error would miss that error. What nobody waits on may.
+        // A rate over a series that appears with its first error would miss that error. Only routes for metrics matter.
         for route in ROUTES.iter().filter(|route| route.is_for_metrics()) {
             metrics.request_seconds.with_label_values(&route.values());
             for code in CODES {

@@ -27,22 +27,21 @@ impl SourceMetrics {
             engine: OnceLock::new(),
             answer_bytes: r.gauge(
                 "adapter_source_answer_bytes",
-                "Room that the answers of Prometheus under way take, in bytes.",
+                "Memory reserved for answers of Prometheus in flight, in bytes.",
             ),
             answers_refused: r.counters(
                 "adapter_source_answers_refused_total",
-                "Answers of Prometheus that were not read to their end, by reason: larger than one may be, or no room \
-                 beside the others in time.",
+                "Answers of Prometheus given up, by reason: too large for one answer, or no memory beside the others in time.",
                 &["reason"],
             ),
-            series: r.gauge("adapter_embedded_series", "Series that the embedded engine keeps."),
+            series: r.gauge("adapter_embedded_series", "Series in the embedded engine."),
             series_refused: r.counter(
                 "adapter_embedded_series_refused_total",
-                "New series that the embedded engine had no room for; the scrape of their target failed.",
+                "New series refused by the full embedded engine, which fails the scrape of their target.",
             ),
             series_evicted: r.counter(
                 "adapter_embedded_series_evicted_total",
-                "Series that were gone from their target and made room for new ones before their time.",
+                "Series that left their target and were dropped before their retention ended, to make room for new ones.",
             ),
         };
         for (reason, _) in REFUSALS {

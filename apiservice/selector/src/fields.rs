@@ -110,7 +110,7 @@ impl Term {
     }
 }
 
-/// The terms of a text; a comma behind a backslash does not end one.
+/// The terms of a text; a comma after a backslash does not end one.
 fn split(text: &str) -> Vec<&str> {
     let (mut terms, mut start, mut is_escaped) = (Vec::new(), 0, false);
     for (place, character) in text.char_indices() {

@@ -21,7 +21,7 @@ use crate::stats::Stats;
 pub enum Ended {
     /// Every connection finished.
     Drained,
-    /// So many connections were cut: the grace was over, or a second signal came.
+    /// This number of connections was cut: the grace was over, or a second signal came.
     Cut(usize),
 }
 

@@ -292,7 +292,7 @@ impl Activity {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nobody panics while holding the lock: it only guards reads and writes of plain fields.
+        // No code panics while it holds the lock: it only guards reads and writes of plain fields.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,5 @@
 //! How a server ends: fail readiness, keep serving while the endpoint is taken out of use, stop accepting, finish what
-//! is under way, exit. A second signal ends it at once (D22).
+//! is under way, exit. A second signal ends it immediately (D22).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -14,7 +14,7 @@ use tokio::sync::watch;
 pub enum Phase {
     /// Business as usual.
     Serving,
-    /// Not ready any more, still serving: whoever routes to us needs time to notice.
+    /// Not ready any more, still serving: load balancers need time to notice.
     Leaving,
     /// No new connections; requests under way finish.
     Draining,
@@ -76,12 +76,12 @@ impl Trigger {
             }
         };
         let first = next().await;
-        tracing::info!(signal = first, delay_seconds = delay.as_secs_f64(), "leaving");
+        tracing::info!(signal = first, delay_seconds = delay.as_secs_f64(), "shutdown signal received; serving until the delay is over");
         let second = tokio::select! {
             second = next() => second,
             () = async { self.leave(delay).await; std::future::pending().await } => return Ok(()),
         };
-        tracing::warn!(signal = second, "second signal: ending now");
+        tracing::warn!(signal = second, "second signal received; exiting immediately");
         self.advance(Phase::Aborting);
         Ok(())
     }
@@ -93,7 +93,7 @@ impl Shutdown {
         self.now.load(Ordering::Acquire) >= phase as u8
     }
 
-    /// Waits until the phase is at least `phase`. Waits for ever if nobody can move it any more.
+    /// Waits until the phase is at least `phase`. Without an end if nothing can move it any more.
     pub async fn reached(&self, phase: Phase) {
         let mut receiver = self.changes.clone();
         if receiver.wait_for(|current| *current >= phase).await.is_err() {

@@ -70,7 +70,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The same limits for so many connections, of which parts are kept for callers with a verified certificate and may
+    /// The same limits for another number of connections, of which parts are kept for callers with a verified certificate and may
     /// be in their handshake.
     #[must_use]
     pub fn with_connections(self, connections: usize) -> Limits {
@@ -95,5 +95,5 @@ impl Limits {
 
 /// More than the head of a request usually is; a token is some thousand bytes.
 pub const FREE_HEAD_BYTES: usize = 8 << 10;
-/// An address may hold one part of so many.
+/// An address may hold one of this number of parts.
 const SHARES: usize = 4;

@@ -1,6 +1,6 @@
-//! Who is connected, and who has to go when there is no place for one more.
+//! The open connections, and which of them is closed to accept one more.
 //!
-//! The server never stops accepting: a probe of the kubelet has a second, and must not wait behind clients that have
+//! The server never stops accepting: a probe of the kubelet has a second, and must not wait for clients that have
 //! nothing to say. So one more connection than there are places ends another one, in this order:
 //!
 //! 1. of an address of which strangers hold their share, if the new one is from there: such an address only ever
@@ -139,7 +139,7 @@ impl Places {
                 connections = self.limits.connections,
                 reserved_for_certificates = self.limits.reserved,
                 standing = ?candidate.standing,
-                "no place for another connection: ending others; the metric of ended connections counts them by reason"
+                "connection limit reached; closing other connections to accept new ones"
             );
         }
         true
@@ -156,7 +156,7 @@ impl Places {
             Standing::Head | Standing::Busy => &self.stats.evicted_busy,
         };
         add(counter);
-        tracing::debug!(source = %place.source, ?standing, "connection ended to make room for another");
+        tracing::debug!(source = %place.source, ?standing, "closed a connection to accept another");
     }
 
     fn list(&self) -> MutexGuard<'_, List> {
@@ -333,7 +333,7 @@ enum Wanted {
     Any,
     /// Those of strangers from there.
     Of(IpAddr),
-    /// Those of strangers from addresses that hold more than so many.
+    /// Those of strangers from addresses that hold more than their share.
     OfCrowds(usize),
 }
 

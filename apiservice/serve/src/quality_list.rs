@@ -5,7 +5,7 @@
 pub struct Alternative<'a> {
     /// What stands before the first `;`, with the spaces around it.
     pub value: &'a str,
-    /// What stands behind it; `None` without a `;`.
+    /// What stands after it; `None` without a `;`.
     pub parameters: Option<&'a str>,
 }
 

@@ -247,7 +247,7 @@ fn annotations<'a>(decision: &'a Decision, cut: &mut Cut) -> BTreeMap<&'static s
     ])
 }
 
-/// Whom a request passed through, as far as it is said: proxies add those before them.
+/// The addresses that a request passed through, as far as its headers name them: proxies add those before them.
 fn source_ips(received: &Received) -> Vec<IpAddr> {
     let header =
         |name| crate::server::header(&received.parts, &HeaderName::from_static(name)).unwrap_or_default();

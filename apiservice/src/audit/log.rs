@@ -1,4 +1,4 @@
-//! Where events go: a file that is rotated, or standard output. A thread of its own writes; whoever has an event hands it
+//! Where events go: a file that is rotated, or standard output. A thread of its own writes; a request hands its event
 //! over or, when the queue is full, leaves it out and counts it. No request ever waits for a disk.
 
 use std::fs::{self, File, OpenOptions};
@@ -82,7 +82,7 @@ impl AuditLog {
                     counted.failed.fetch_add(1, Ordering::Relaxed);
                     // Said once, until it works again.
                     if healthy {
-                        tracing::error!(%error, "the audit log cannot be written");
+                        tracing::error!(%error, "cannot write the audit log; dropping events until it can be written");
                     }
                 }
                 healthy = written.is_ok();
@@ -111,7 +111,7 @@ impl AuditLog {
         if dropped.is_multiple_of(SAID_EVERY) {
             tracing::error!(
                 dropped = dropped + 1,
-                "audit events are left out: they come faster than they can be written"
+                "audit queue full; dropping events"
             );
         }
     }
@@ -127,7 +127,7 @@ impl Drop for AuditLog {
         self.queue = None;
         let finished = self.finished.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         if finished.recv_timeout(LONGEST_END).is_err() {
-            tracing::error!("the audit log could not be written to its end");
+            tracing::error!("cannot finish writing the audit log in time; its last events are lost");
         }
     }
 }
@@ -150,7 +150,7 @@ impl Output for io::Stdout {
 struct RotatedFile {
     path: PathBuf,
     rotation: Rotation,
-    /// `None` after a failure; the next line tries anew.
+    /// `None` after a failure; the next line tries again.
     file: Option<BufWriter<File>>,
     written: u64,
 }
@@ -327,13 +327,13 @@ mod tests {
     impl Output for Stuck {
         fn line(&mut self, line: &[u8]) -> io::Result<()> {
             let _ = self.0.recv();
-            self.1.lock().expect("nobody panics").extend_from_slice(line);
+            self.1.lock().expect("no code panics while it holds the lock").extend_from_slice(line);
             if line == b"bad\n" { Err(io::Error::other("as the test asked")) } else { Ok(()) }
         }
     }
 
     #[test]
-    fn a_stuck_disk_blocks_nobody_and_what_is_left_out_is_counted() {
+    fn a_stuck_disk_blocks_no_request_and_dropped_events_are_counted() {
         let (go, may_go) = channel();
         let written = Arc::default();
         let log = AuditLog::over(Box::new(Stuck(may_go, Arc::clone(&written))), 4).expect("a thread");
@@ -350,7 +350,7 @@ mod tests {
         assert_eq!(stats.dropped.load(Ordering::Relaxed), 101 - events);
         drop(go);
         drop(log);
-        assert_eq!(written.lock().expect("nobody panics").len(), events as usize * 5);
+        assert_eq!(written.lock().expect("no code panics while it holds the lock").len(), events as usize * 5);
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub(super) struct Verified {
     pub(super) until: SystemTime,
 }
 
-/// The authorities in force, swapped as a whole; none while they are not known.
+/// The current authorities, swapped as a whole; none while they are not known.
 pub type AuthoritiesHandle = Arc<ArcSwapOption<Authorities>>;
 
 impl Authorities {
@@ -42,9 +42,9 @@ impl Authorities {
         let mut anchors = Vec::new();
         for certificate in CertificateDer::pem_slice_iter(bundle) {
             let certificate =
-                certificate.map_err(|error| AuthnError::Refused(format!("no PEM certificate: {error}")))?;
+                certificate.map_err(|error| AuthnError::Refused(format!("invalid PEM certificate: {error}")))?;
             let anchor = anchor_from_trusted_cert(&certificate)
-                .map_err(|error| AuthnError::Refused(format!("no authority's certificate: {error}")))?;
+                .map_err(|error| AuthnError::Refused(format!("invalid CA certificate: {error}")))?;
             anchors.push(anchor.to_owned());
         }
         if anchors.is_empty() {
@@ -120,7 +120,7 @@ pub(crate) fn not_after(certificate: &CertificateDer<'_>) -> Option<SystemTime> 
     Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
-/// Whom a certificate names.
+/// The user that a certificate names.
 #[derive(Debug)]
 pub(super) struct Subject {
     /// The last common name, as Go takes it; empty when there is none.

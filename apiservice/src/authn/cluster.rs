@@ -27,7 +27,7 @@ pub struct ClusterAuthentication {
 
 impl ClusterAuthentication {
     /// Reads the ConfigMap and follows it. `read` passes once it was read, or is known not to exist; with
-    /// `tolerate`, also when it cannot be read. A value that makes no sense leaves what was in force.
+    /// `tolerate`, also when it cannot be read. An invalid value leaves the previous one in use.
     pub async fn follow(self, client: kube::Client, read: CheckHandle, tolerate: bool) {
         let api: Api<ConfigMap> = Api::namespaced(client, NAMESPACE);
         let config = watcher::Config::default().fields(&format!("metadata.name={NAME}"));
@@ -43,7 +43,7 @@ impl ClusterAuthentication {
                     self.take(&map.data.unwrap_or_default());
                 }
                 Ok(Event::InitDone) => {
-                    // Deleted while nobody watched, or never there.
+                    // Deleted while the watch was interrupted, or never there.
                     if !is_listed {
                         self.forget();
                     }
@@ -53,7 +53,7 @@ impl ClusterAuthentication {
                 Err(error) => {
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
-                        "the ConfigMap {NAMESPACE}/{NAME} cannot be read; the account needs the Role \
+                        "cannot read the ConfigMap {NAMESPACE}/{NAME}; grant the Role \
                          extension-apiserver-authentication-reader in {NAMESPACE}"
                     );
                     if tolerate {
@@ -64,11 +64,11 @@ impl ClusterAuthentication {
         }
     }
 
-    /// What is no longer published is no longer believed (D47): a deleted ConfigMap publishes nothing. kube-apiserver
+    /// What is no longer published is no longer trusted (D47): a deleted ConfigMap publishes nothing. kube-apiserver
     /// makes it again within a minute.
     fn forget(&self) {
         tracing::warn!(
-            "no ConfigMap {NAMESPACE}/{NAME}: its front proxies and client certificates do not count until it is there"
+            "ConfigMap {NAMESPACE}/{NAME} not found; rejecting front proxies and client certificates until it exists"
         );
         self.take(&BTreeMap::new());
     }
@@ -78,7 +78,7 @@ impl ClusterAuthentication {
             match front_proxy(data) {
                 Ok(settings) => handle.store(settings.map(Arc::new)),
                 Err(error) => {
-                    tracing::error!(%error, "the front proxy's settings in {NAMESPACE}/{NAME} are not usable; those in force stay");
+                    tracing::error!(%error, "cannot load the front proxy settings of {NAMESPACE}/{NAME}; keeping the previous ones");
                 }
             }
         }
@@ -90,14 +90,14 @@ impl ClusterAuthentication {
             {
                 Ok(authorities) => handle.store(authorities.map(Arc::new)),
                 Err(error) => {
-                    tracing::error!(%error, "client-ca-file in {NAMESPACE}/{NAME} is not usable; the authorities in force stay");
+                    tracing::error!(%error, "cannot load client-ca-file of {NAMESPACE}/{NAME}; keeping the previous authorities");
                 }
             }
         }
         if let (Some(front_proxy), Some(clients)) = (&self.front_proxy, &self.client_authorities) {
             warn_if_clients_are_proxies(front_proxy, clients);
         }
-        tracing::info!("the authentication settings of the cluster were read");
+        tracing::info!("authentication settings of the cluster loaded");
     }
 }
 
@@ -109,8 +109,8 @@ pub fn warn_if_clients_are_proxies(front_proxy: &FrontProxyHandle, clients: &Aut
         && are_clients_proxies(settings, clients)
     {
         tracing::warn!(
-            "every client certificate can speak for every user: no allowed names of front proxies are set, and an authority \
-             of client certificates signs for front proxies too; set requestheader-allowed-names or use two authorities"
+            "every client certificate can impersonate every user: no allowed names of front proxies are set, and a client CA \
+             also signs for front proxies; set requestheader-allowed-names or use two CAs"
         );
     }
 }

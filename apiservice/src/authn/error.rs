@@ -3,7 +3,7 @@
 /// Why a credential that was shown does not count.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthnError {
-    /// It is not valid, or nobody can say whether it is: 401.
+    /// It is not valid, or cannot be verified: 401.
     #[error("{0}")]
     Refused(String),
     /// Too many are being verified; this one was not: 429 (D81).

@@ -31,7 +31,7 @@ pub struct FrontProxySettings {
     pub extra_prefixes: Vec<String>,
 }
 
-/// The settings in force; none while they are not known.
+/// The current settings; none while they are not known.
 pub type FrontProxyHandle = Arc<ArcSwapOption<FrontProxySettings>>;
 
 /// Believes front proxies.
@@ -97,7 +97,7 @@ impl Authenticator for FrontProxy {
     }
 
     fn reads(&self, name: &HeaderName, peer: &PeerCertificates) -> bool {
-        // Without a certificate nobody is believed.
+        // Without a certificate no front proxy is believed.
         let settings = self.0.load();
         !peer.is_empty() && settings.as_ref().is_some_and(|settings| settings.reads(name))
     }
@@ -111,7 +111,7 @@ fn values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item =
     headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
 
-/// A key is escaped where a header's name cannot hold it; what is no escape stays as it is.
+/// A key is escaped where a header's name cannot hold it; what is not an escape stays as it is.
 fn decoded(key: &str) -> String {
     if !well_escaped(key) {
         return key.to_owned();

@@ -27,7 +27,7 @@ pub struct PeerCertificates(Option<Arc<Peer>>);
 struct Peer(Mutex<State>);
 
 struct State {
-    /// `None` once nobody can believe it any more: strangers' certificates need not be kept.
+    /// `None` once no authority can verify it any more: strangers' certificates need not be kept.
     chain: Option<Arc<Vec<CertificateDer<'static>>>>,
     /// By generation of authorities, the oldest first.
     verdicts: Vec<(u64, Judging)>,
@@ -51,7 +51,7 @@ impl PeerCertificates {
         self.0.is_none()
     }
 
-    /// Whom the certificates name according to these authorities; `None` when none were shown.
+    /// The user that the certificates name according to these authorities; `None` without certificates.
     ///
     /// # Errors
     /// The chain does not lead to one of the authorities, or a certificate of it has expired since.

@@ -91,7 +91,7 @@ impl Writer {
         Ok(())
     }
 
-    /// A new line with so many blanks, unless the current one still has room for them.
+    /// A new line with this number of blanks, unless the current one still has room for them.
     fn line(&mut self, indent: usize) {
         if !self.indention || self.column > indent || (self.column == indent && !self.whitespace) {
             self.newline();
@@ -136,7 +136,7 @@ impl Writer {
     }
 }
 
-/// The fields in Go's order: letters behind everything else, numbers by their value.
+/// The fields in Go's order: letters after everything else, numbers by their value.
 fn sorted<'f>(fields: &'f HashMap<String, &RawValue>) -> Vec<(&'f String, &'f RawValue)> {
     let mut fields: Vec<_> = fields.iter().map(|(key, value)| (key, *value)).collect();
     fields.sort_by_key(|(key, _)| *key);

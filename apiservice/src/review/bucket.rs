@@ -24,7 +24,7 @@ impl Default for ReviewLimits {
     }
 }
 
-/// Classes of callers about whom reviews are asked.
+/// Classes of callers that reviews are about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caller {
     /// Verified by a client certificate, their own or a front proxy's.
@@ -137,8 +137,8 @@ impl Asking<'_> {
     }
 }
 
-/// A token bucket that remembers one moment: when it would be full again (the generic cell rate algorithm). Whoever
-/// comes while it is empty is told how long to wait, in order, and nobody is told to wait longer than [`LONGEST_WAIT`].
+/// A token bucket that remembers one moment: when it would be full again (the generic cell rate algorithm). A caller that
+/// comes while it is empty is told how long to wait, in order, and no one is told to wait longer than [`LONGEST_WAIT`].
 struct Pace {
     /// From one review to the next.
     interval: Duration,
@@ -156,7 +156,7 @@ impl Pace {
 
     /// How long to wait for a place, which is taken; `None` takes none.
     fn reserve(&self, now: Instant) -> Option<Duration> {
-        // Nobody panics holding the lock.
+        // No code panics while it holds the lock.
         let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
         let next = full_at.unwrap_or(now).max(now) + self.interval;
         let wait = next.saturating_duration_since(now + self.depth);

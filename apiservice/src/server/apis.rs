@@ -101,7 +101,7 @@ impl Routes {
     ) -> Result<Response<Bytes>, ApiError> {
         admit(accept, produces(&request))?;
         let version = request.version.clone();
-        // Dropped when the body is made, though nobody waits for it any more.
+        // Dropped when the body is made, even if its caller has gone.
         let holding = request.holding.clone();
         let answer = self.handler.handle(request).await?;
         let form = || accept.form().ok_or_else(negotiate::no_parameters);
@@ -137,12 +137,12 @@ async fn written(
         return Ok(write());
     }
     tokio::task::spawn_blocking(write).await.map_err(|error| {
-        tracing::error!(%error, "cannot write an answer");
+        tracing::error!(%error, "cannot encode a response");
         ApiError::internal("this server failed on the request; its log has the details")
     })
 }
 
-/// What a route makes; only single objects of metrics.k8s.io are no lists (`docs/contract.md#not-acceptable`).
+/// What a route makes; only single objects of metrics.k8s.io are not lists (`docs/contract.md#not-acceptable`).
 fn produces(request: &ApiRequest) -> &'static [&'static str] {
     match (request.group.as_str(), request.segments.len()) {
         ("metrics.k8s.io", 2 | 4) => negotiate::OBJECTS,

@@ -15,7 +15,7 @@ use crate::negotiate::Form;
 use crate::respond;
 use crate::status::ApiError;
 
-/// The gate, and what lies behind it.
+/// The gate, and what it leads to.
 pub(super) struct Connected(pub(super) Arc<Gate>);
 
 impl Service<Peer> for Connected {

@@ -50,7 +50,7 @@ pub(super) struct Gate {
 pub struct RequestLimits {
     /// Longest time for an answer; `?timeout=` can only shorten it.
     pub timeout: Duration,
-    /// Requests under way at once that read; more are refused with 429, except from `system:masters` and for health.
+    /// Maximum number of concurrent read requests; more are refused with 429, except from `system:masters` and for health.
     pub in_flight: usize,
     /// The same for all other requests. None of them is served: they are refused without being in the way of others.
     pub mutating_in_flight: usize,
@@ -122,7 +122,7 @@ fn log(received: &Received, code: u16) {
     );
 }
 
-/// Reads a body that nobody asked for, so that the next request of an HTTP/1.1 connection can be told from it; says
+/// Reads an unexpected body, so that the next request of an HTTP/1.1 connection can be told from it; says
 /// whether there is more of it than that is worth. HTTP/2 needs none of this.
 async fn discard(version: Version, parts: &Parts, body: Body) -> bool {
     if version == Version::HTTP_2 || body.is_end_stream() {
@@ -183,7 +183,7 @@ impl Gate {
             Ok(Err(panic)) => {
                 trail.panicked = true;
                 let panic = panic_text(&*panic);
-                tracing::error!(panic, path = received.path(), "a request ended in a panic");
+                tracing::error!(panic, path = received.path(), "request handler panicked");
                 Err(ApiError::internal("this server failed on the request; its log has the details"))
             }
             Err(_) => Err(ApiError::timeout("request did not complete within the allotted timeout")),
@@ -301,7 +301,7 @@ impl Drop for Room<'_> {
     }
 }
 
-/// Impersonation is kube-apiserver's business: whoever comes through it has been resolved already (D40).
+/// Impersonation is kube-apiserver's business: the callers that it forwards are resolved already (D40).
 fn refuse_impersonation(parts: &Parts) -> Result<(), ApiError> {
     match parts.headers.keys().find(|name| name.as_str().starts_with(IMPERSONATE)) {
         None => Ok(()),

@@ -20,7 +20,7 @@ pub struct ApiRequest {
     pub group: String,
     /// Its version.
     pub version: String,
-    /// The segments behind the version, decoded; at least one.
+    /// The segments after the version, decoded; at least one.
     pub segments: Vec<String>,
     /// What access was granted to: the selectors to answer by are in its options.
     pub attributes: Arc<Attributes>,

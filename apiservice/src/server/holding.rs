@@ -38,7 +38,7 @@ impl Unsent {
     /// The response, whose body has a place in the room until it was sent or given up.
     ///
     /// # Errors
-    /// A body that there is no room for now. One that is larger than the room takes all of it.
+    /// A body that finds no room now. One that is larger than the room takes all of it.
     pub(super) fn admit(&self, mut response: Response<Bytes>) -> Result<Response<Bytes>, ApiError> {
         let size = response.body().len();
         if size <= SMALL {

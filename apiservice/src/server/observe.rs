@@ -7,21 +7,21 @@ use crate::authz::Decision;
 
 /// Told of what becomes of requests, while they wait: it must not block.
 pub trait Observer: Send + Sync + 'static {
-    /// So many requests of a kind are under way.
+    /// The number of requests in flight of a kind has changed.
     fn in_flight(&self, _kind: Kind, _count: usize) {}
 
     /// A caller was, or was not, made out. `certificate_left` is how long the client certificate that the caller was
     /// connected with is still good, if there is one.
     fn authenticated(&self, _outcome: Authentication, _certificate_left: Option<Duration>) {}
 
-    /// Access was decided; `None` when nobody could be asked.
+    /// Access was decided; `None` when no authorizer could be asked.
     fn authorized(&self, _decision: Option<&Decision>) {}
 
     /// A request was answered.
     fn answered(&self, _exchange: &Exchange<'_>) {}
 }
 
-/// Nobody watches.
+/// An observer that ignores everything.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Unobserved;
 

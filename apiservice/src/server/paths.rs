@@ -39,7 +39,7 @@ impl Routes {
                 get_only(parts)?;
                 let text = (self.metrics)();
                 let mut response = respond::raw(StatusCode::OK, METRICS_TEXT, text.into());
-                // From it a scraper tells that counters began anew.
+                // From it a scraper tells that counters were reset.
                 response.headers_mut().insert(PROCESS_START, HeaderValue::from(self.started_unix_seconds));
                 return Ok(response);
             }

@@ -56,7 +56,7 @@ impl Received {
         self.parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str)
     }
 
-    /// Empty when it was not said.
+    /// Empty when it was not given.
     pub(crate) fn user_agent(&self) -> &str {
         header(&self.parts, &USER_AGENT).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! The routes behind the gate: `apis` answers paths below `/apis`, `paths` all others.
+//! The routes after the gate: `apis` answers paths below `/apis`, `paths` all others.
 
 use std::sync::Arc;
 use std::time::SystemTime;

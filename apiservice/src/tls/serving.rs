@@ -19,7 +19,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use super::{CertificateSource, TlsError};
 use crate::authority;
 
-/// The serving certificate in force.
+/// The current serving certificate.
 pub struct ServingCertificate {
     /// `None` for a certificate that its owner replaces.
     files: Option<Files>,
@@ -69,7 +69,7 @@ impl ServingCertificate {
         Ok(Arc::new(ServingCertificate { files: Some(files), current: ArcSwap::from_pointee(pair) }))
     }
 
-    /// A certificate that does not come from files: PEM, its chain behind it.
+    /// A certificate that does not come from files: PEM, followed by its chain.
     ///
     /// # Errors
     /// Texts that hold something else or do not belong together.
@@ -81,7 +81,7 @@ impl ServingCertificate {
     /// Takes another certificate for the handshakes that follow.
     ///
     /// # Errors
-    /// As [`ServingCertificate::issued`]; the pair in force stays.
+    /// As [`ServingCertificate::issued`]; the pair in use stays.
     pub fn replace(&self, certificate: &str, key: &str) -> Result<(), TlsError> {
         let key = pair(certificate.as_bytes(), key.as_bytes(), Path::new("certificate"), Path::new("key"))?;
         self.current.store(Arc::new(key));
@@ -124,7 +124,7 @@ impl ServingCertificate {
         self.current.load().names.iter().any(|other| other == name)
     }
 
-    /// The certificate in force, its own first.
+    /// The current certificate, its own first.
     pub fn chain(&self) -> Vec<CertificateDer<'static>> {
         self.current.load().key.cert.clone()
     }

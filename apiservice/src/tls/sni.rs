@@ -11,7 +11,7 @@ use super::{CertificateSource, ServingCertificate, TlsError};
 /// A certificate for certain names: `crt,key` or `crt,key:pattern,pattern`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedCertificate {
-    /// The certificate, PEM, its chain behind it.
+    /// The certificate, PEM, followed by its chain.
     pub certificate: PathBuf,
     /// Its key, PEM.
     pub key: PathBuf,
@@ -94,7 +94,7 @@ impl NamedCertificates {
     }
 
     /// The certificate for a name. The name itself beats one with a `*`, and for each of them a given name beats one in a
-    /// certificate; among equals the first one given has it.
+    /// certificate; among equals the first one given is used.
     fn find(&self, name: &str) -> Option<&Arc<ServingCertificate>> {
         let name = name.trim_end_matches('.').to_lowercase();
         let wildcard = name.split_once('.').map(|(_, rest)| format!("*.{rest}"));

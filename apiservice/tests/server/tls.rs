@@ -143,7 +143,7 @@ async fn a_certificate_is_taken_only_with_its_key() {
     assert!(!server.certificate.reload().await && !stats.is_valid(), "no pair");
     let files = CertificateSource::Files { certificate: certificate.clone(), key: key.clone() };
     let error = ServingCertificate::load(&files).expect_err("no pair").to_string();
-    assert!(error.contains("does not go with the certificate"), "{error}");
+    assert!(error.contains("does not match certificate"), "{error}");
     assert_eq!(server.certificate.chain(), before);
     std::fs::copy(&new_key, &key).expect("writable");
     assert!(server.certificate.reload().await && stats.is_valid(), "a pair");

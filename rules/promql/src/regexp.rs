@@ -55,7 +55,7 @@ pub struct Room {
 }
 
 impl Room {
-    /// Room for so many bytes.
+    /// Room for a number of bytes.
     pub fn new(bytes: usize) -> Room {
         Room { whole: bytes, left: bytes, trials: bytes }
     }

@@ -1,5 +1,5 @@
 //! Tree → [`Config`]: unknown fields are refused with a suggestion, wrong kinds of values named with what was
-//! expected, and reading goes on behind every fault.
+//! expected, and reading goes on after every fault.
 
 use std::time::Duration;
 

@@ -124,7 +124,7 @@ fn index<'a>(arguments: &[Value<'a>]) -> Result<Value<'a>, String> {
     })
 }
 
-/// A place in a list or a string; the place behind the last one only where `end` allows it.
+/// A place in a list or a string; the place after the last one only where `end` allows it.
 fn position(index: &Value<'_>, length: usize, end: bool) -> Result<usize, String> {
     let position = match index {
         Value::Int(index) => usize::try_from(*index).ok(),
@@ -170,7 +170,7 @@ fn length(value: &Value<'_>) -> Result<usize, String> {
     }
 }
 
-/// Whether the first value equals any of the others; those behind an equal one are not looked at.
+/// Whether the first value equals any of the others; those after an equal one are not looked at.
 fn equal(first: &Value<'_>, others: &[Value<'_>]) -> Result<bool, String> {
     if others.is_empty() {
         return Err("expected something to compare with".to_owned());

@@ -50,7 +50,7 @@ fn in_pipeline<'t>(pipeline: &'t Pipeline, names: &mut BTreeSet<&'t str>) {
     }
 }
 
-/// The name behind the map. A name alone is one where the dot or the variable is the map.
+/// The name after the map. A name alone is one where the dot or the variable is the map.
 fn key(path: &[Box<str>]) -> Option<&str> {
     let is_field = |name: &str| QUERY.fields.iter().any(|(field, _)| *field == name);
     match path {

@@ -177,7 +177,7 @@ impl<'t> Lexer<'t> {
         Ok(())
     }
 
-    /// Whether a right delimiter is next, and whether it trims the text behind it.
+    /// Whether a right delimiter is next, and whether it trims the text after it.
     fn right_delimiter(&self) -> Option<bool> {
         let rest = self.rest();
         if ends_with_trim(rest) && rest[TRIM_BYTES..].starts_with(RIGHT) {
@@ -189,7 +189,7 @@ impl<'t> Lexer<'t> {
         }
     }
 
-    /// Passes a right delimiter, and spaces behind it.
+    /// Passes a right delimiter, and spaces after it.
     fn close(&mut self, trims: bool) {
         self.skip(if trims { TRIM_BYTES + RIGHT.len() } else { RIGHT.len() });
         if trims {
@@ -284,7 +284,7 @@ impl<'t> Lexer<'t> {
         }
     }
 
-    /// The rest of a field's or a variable's name, behind its `.` or `$`.
+    /// The rest of a field's or a variable's name, after its `.` or `$`.
     fn name(&mut self, kind: Kind) -> Result<(), String> {
         let sign = self.position;
         self.take_name()?;
@@ -382,7 +382,7 @@ fn starts_with_trim(text: &str) -> bool {
     bytes.len() >= TRIM_BYTES && bytes[0] == b'-' && is_space(char::from(bytes[1]))
 }
 
-/// ` ->>`: spaces behind it are left out.
+/// ` ->>`: spaces after it are left out.
 fn ends_with_trim(text: &str) -> bool {
     let bytes = text.as_bytes();
     bytes.len() >= TRIM_BYTES && is_space(char::from(bytes[0])) && bytes[1] == b'-'

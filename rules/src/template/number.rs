@@ -35,7 +35,7 @@ pub(super) struct Piece {
 pub(super) enum Padding {
     Never,
     Spaces,
-    /// Zeros behind the sign where the flags say so, else spaces.
+    /// Zeros after the sign where the flags say so, else spaces.
     Zeros,
 }
 
@@ -274,7 +274,7 @@ fn with_point(text: &str, verb: char, precision: Option<usize>) -> String {
     written + exponent
 }
 
-/// No float has more digits than this behind the point, or more significant ones.
+/// No float has more digits than this after the point, or more significant ones.
 const MOST_DIGITS: usize = 1100;
 /// The exponent from which on the shortest form of a number has one.
 const SHORTEST_EXPONENT: usize = 6;

@@ -187,7 +187,7 @@ fn faults_name_place_expected_and_found() {
             "<<$first := 1>><<$frist>>",
             r#"line 1, column 18: undefined variable "$frist"; did you mean "$first"?"#,
         ),
-        ("<<.Series | 1>>", r#"line 1, column 13: expected a function behind "|", found "1""#),
+        ("<<.Series | 1>>", r#"line 1, column 13: expected a function after "|", found "1""#),
         ("<<(.Series>>", "line 1, column 11: expected ) before >>"),
         ("<<>>", "line 1, column 3: expected a value in this action, found none"),
         ("<<if>>a<<end>>", "line 1, column 5: expected a value in this if, found none"),

@@ -62,7 +62,7 @@ impl Merge {
                             line: key.line,
                             column: key.column,
                             message: bounded(format!(
-                                "the key {:?} is set here and by a merge key behind it; it is taken from here, \
+                                "the key {:?} is set here and by a merge key after it; it is taken from here, \
                                  prometheus-adapter takes it from there",
                                 key.text
                             )),

@@ -12,7 +12,7 @@ use super::status::TargetStatus;
 use super::target::Target;
 use crate::Engine;
 
-/// Scrapes one target for ever.
+/// Scrapes one target until the program ends.
 pub(super) struct TargetLoop {
     client: reqwest::Client,
     config: ScrapeConfig,
@@ -34,7 +34,7 @@ impl TargetLoop {
         TargetLoop { client, config, target, publish, series, churn_told: None }
     }
 
-    /// The first scrape is at once; the later ones keep to `aligned` and its multiples of the interval, so that the
+    /// The first scrape is immediate; the later ones keep to `aligned` and its multiples of the interval, so that the
     /// targets' scrapes spread.
     pub(super) async fn run(mut self, aligned: Instant) {
         loop {
@@ -89,8 +89,8 @@ impl TargetLoop {
             tracing::warn!(
                 target = %self.target,
                 evicted,
-                "series that are gone from the target are dropped before their time, as new ones need the room: do its \
-                 labels change with every scrape?"
+                "dropping series that left the target before their retention ends, as new ones need the room; check \
+                 whether its labels change with every scrape"
             );
         }
     }

@@ -87,7 +87,7 @@ impl<H: BuildHasher> TargetSeries<H> {
     fn append_all(&mut self, body: &str, content_type: &str, time_ms: i64) -> Result<usize, String> {
         let mut exposed = Vec::new();
         for sample in exposition::samples(body, exposition::format_of(content_type)) {
-            exposed.push(sample.map_err(|error| format!("this is no exposition: {error}"))?);
+            exposed.push(sample.map_err(|error| format!("invalid exposition: {error}"))?);
             if exposed.len() > self.sample_limit {
                 return Err(format!("more samples than the limit of {}", self.sample_limit));
             }
@@ -171,7 +171,7 @@ impl<H: BuildHasher> TargetSeries<H> {
         // Not of the target's share: that must show when it is full.
         match self.engine.store().intern(&labels) {
             Ok(series) => drop(series.append(time_ms, value)),
-            Err(error) => tracing::warn!(%error, name, "a scrape could not be reported"),
+            Err(error) => tracing::warn!(%error, name, "cannot store the metrics of a scrape"),
         }
     }
 }
@@ -288,7 +288,7 @@ mod tests {
         assert_eq!(live(&engine, "m"), [(expected, 3.0)]);
         // What Prometheus would refuse keeps one of the two.
         assert_eq!(live(&engine, "n").iter().map(|(_, value)| *value).collect::<Vec<_>>(), [3.0]);
-        // A series that comes back after a scrape without it has its value at once.
+        // A series that comes back after a scrape without it has its value immediately.
         series.append("x 1\n", "", 4_000).expect("an exposition");
         assert!(live(&engine, "m").is_empty() && live(&engine, "n").is_empty());
         series.append("m{x=\"1\",pod=\"p\"} 5\n", "", 5_000).expect("an exposition");

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_nobody_has_are_forgotten() {
+    fn texts_without_an_owner_are_forgotten() {
         let mut known = Known::default();
         for round in 0..5000 {
             known.insert(&meta("a", "x", &format!("value-{round}")));

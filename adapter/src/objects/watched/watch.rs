@@ -151,7 +151,7 @@ async fn follow(
     let change = |change: &mut dyn FnMut(&mut Known)| {
         change(&mut objects.write().unwrap_or_else(PoisonError::into_inner));
     };
-    let said = Repeats::new(SAY_FAILURE);
+    let throttle = LogThrottle::new(LOG_FAILURE_EVERY);
     loop {
         let events = watcher(api.clone(), config.clone()).default_backoff();
         pin_mut!(events);
@@ -175,7 +175,7 @@ async fn follow(
                 }
                 Err(error) => {
                     state.send_if_modified(|state| state.failed(&error, &resource));
-                    if said.is_due(describe(&error)) {
+                    if throttle.is_due(describe(&error)) {
                         log(&error, &state.borrow(), &resource);
                     }
                     if forbidden(&error) == Some(Verb::Watch) {
@@ -196,7 +196,7 @@ fn log(error: &watcher::Error, state: &State, resource: &GroupResource) {
         }
         _ => {
             let error = error as &dyn std::error::Error;
-            tracing::warn!(%resource, error, "cannot watch objects; trying again");
+            tracing::warn!(%resource, error, "cannot watch objects; retrying");
         }
     }
 }
@@ -224,4 +224,4 @@ fn describe(error: &watcher::Error) -> String {
 /// How often objects are listed that may not be watched: as often as an autoscaler asks.
 const LIST_AGAIN: Duration = Duration::from_secs(15);
 /// How often the same failure is logged.
-const SAY_FAILURE: Duration = Duration::from_mins(10);
+const LOG_FAILURE_EVERY: Duration = Duration::from_mins(10);

@@ -61,7 +61,7 @@ pub(super) async fn body(
 }
 
 /// The result of a query in the body of an answer with this status, which keeps the answer's place. Long ones are read
-/// beside the threads that serve, to their end though nobody waits any more: the place is kept until then.
+/// beside the threads that serve, to their end even when the caller has gone: the place is kept until then.
 pub(super) async fn result_of(
     status: StatusCode,
     body: Vec<u8>,
@@ -110,7 +110,7 @@ pub fn read_result(status: StatusCode, body: &[u8]) -> Result<QueryResult, Sourc
     let frame = match read(body, None) {
         Ok(frame) if !matches!(&frame.data, Part::There(data) if data.is_misread()) => frame,
         first => {
-            // Its type comes behind the result, or it is an error beside which something stands: these looks find out, and
+            // Its type comes after the result, or it is an error beside which something stands: these looks find out, and
             // read no result.
             check_beside_data(status, body)?;
             let looked = read(body, Some("")).map_err(|error| no_answer(&error, body))?;
@@ -126,8 +126,8 @@ pub fn read_result(status: StatusCode, body: &[u8]) -> Result<QueryResult, Sourc
 }
 
 /// A status that is there says `success`.
-pub(super) fn check(said: Option<&str>, status: StatusCode, body: &[u8]) -> Result<(), SourceError> {
-    match said {
+pub(super) fn check(claimed: Option<&str>, status: StatusCode, body: &[u8]) -> Result<(), SourceError> {
+    match claimed {
         None | Some("success") => Ok(()),
         Some("error") => Err(failure(status, body)),
         Some(other) => Err(unavailable(format!(
@@ -184,7 +184,7 @@ fn result(frame: Frame<Data>) -> Result<QueryResult, SourceError> {
 }
 
 fn read(body: &[u8], known: Option<&str>) -> serde_json::Result<Frame<Data>> {
-    // What stands behind the answer is not looked at, as upstream's decoder does not.
+    // What follows the answer is not looked at, as upstream's decoder does not.
     FrameSeed(DataSeed(known)).deserialize(&mut serde_json::Deserializer::from_slice(body))
 }
 
@@ -206,7 +206,7 @@ enum ResultData {
 }
 
 impl Data {
-    /// The type came behind the result, or a second one did.
+    /// The type came after the result, or a second one did.
     fn is_misread(&self) -> bool {
         self.result.is_some() && self.read_as != self.result_type
     }

@@ -87,7 +87,7 @@ fn in_the_clear(access: &Access, settings: &PrometheusSettings) -> Option<String
     let proxy = access.proxy.as_ref().or_else(|| settings.proxies.proxy_for(&settings.url).ok().flatten());
     if let Some(proxy) = proxy {
         return Some(format!(
-            "{what} is sent to the proxy {proxy} in plain HTTP: it, and whoever is between, can read it; expected https \
+            "{what} is sent to the proxy {proxy} in plain HTTP: it, and every hop in between, can read it; expected https \
              in --prometheus-url, or the host in NO_PROXY"
         ));
     }
@@ -97,7 +97,7 @@ fn in_the_clear(access: &Access, settings: &PrometheusSettings) -> Option<String
         || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     (!is_local).then(|| {
         format!(
-            "{what} is sent in plain HTTP: whoever is between this and Prometheus can read it; expected https in \
+            "{what} is sent in plain HTTP: every hop on the way to Prometheus can read it; expected https in \
              --prometheus-url"
         )
     })
@@ -139,7 +139,7 @@ mod tests {
     use super::super::Proxies;
     use super::*;
 
-    /// What is said of a Prometheus that is asked with a header.
+    /// The notices on a Prometheus that is asked with a header.
     fn said(url: &str, header: Option<(&'static str, &'static str)>, proxies: Proxies) -> Vec<String> {
         let mut settings = PrometheusSettings::new(url.parse().expect("a URL"));
         settings.headers = header

@@ -186,7 +186,7 @@ fn without_lone_surrogates(json: &str) -> String {
                 rest = &rest[6..];
                 continue;
             }
-            // The character behind a backslash is taken with it: it may be one itself.
+            // The character after a backslash is taken with it: it may be one itself.
             _ => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
         };
         repaired.push_str(&rest[..length]);

@@ -156,7 +156,7 @@ fn same_letters(known: &str, name: &[u8]) -> bool {
     known.chars().map(lower).eq(name.chars().map(lower))
 }
 
-/// Reads what is said of an answer, whatever it is: upstream does not look at it, and takes everything.
+/// Reads the warnings of an answer, whatever they are: upstream does not look at them, and takes everything.
 #[derive(Clone, Copy)]
 struct Remark {
     /// Texts are wanted, and a list must be one of texts.

@@ -222,7 +222,7 @@ mod tests {
             (&both, "https://p.org", "https://secure.proxy:443"),
             (&[(HTTP, "plain.proxy")], "https://p.org", "direct"),
             (&[("ALL_PROXY", "all.proxy")], "http://p.org", "direct"),
-            // Nothing on this machine is behind a proxy.
+            // Nothing on this machine is reached through a proxy.
             (&both, "http://localhost:9090", "direct"),
             (&both, "http://LOCALHOST:9090", "direct"),
             (&both, "http://127.0.0.1:9090", "direct"),

@@ -153,7 +153,7 @@ impl Asker {
             })?;
             if !self.redirect_told.swap(true, Ordering::Relaxed) {
                 let target = redirect::without_parameters(&url);
-                tracing::warn!(%target, "Prometheus redirects every request; --prometheus-url can name the target");
+                tracing::warn!(%target, "Prometheus redirects every request; set --prometheus-url to the target");
             }
         }
     }

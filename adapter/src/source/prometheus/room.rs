@@ -100,7 +100,7 @@ impl Place {
         self.room.limits.one
     }
 
-    /// Makes the place large enough for an answer of so many bytes, waiting for others until the deadline.
+    /// Makes the place large enough for an answer of `bytes` bytes, waiting for others until the deadline.
     ///
     /// # Errors
     /// More bytes than one answer may have, and no room in time.
@@ -154,7 +154,7 @@ impl Place {
     ) -> Result<OwnedSemaphorePermit, SourceError> {
         match tokio::time::timeout_at(deadline.into(), permit).await {
             Ok(Ok(permit)) => Ok(permit),
-            // Nobody closes the room, so it is the time.
+            // The room is never closed, so it is the time.
             _ => Err(self.room.no_room()),
         }
     }

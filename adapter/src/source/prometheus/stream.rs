@@ -70,7 +70,7 @@ pub fn read_listing(status: StatusCode, body: impl Read, most: usize) -> Result<
     }
     let frame = {
         let reader = io::BufReader::with_capacity(READ_AHEAD, &mut body);
-        // What stands behind the answer is not looked at, as upstream's decoder does not.
+        // What follows the answer is not looked at, as upstream's decoder does not.
         FrameSeed(ListSeed { most }).deserialize(&mut serde_json::Deserializer::from_reader(reader))
     };
     let frame = match frame {

@@ -146,7 +146,7 @@ impl Authorities {
             tracing::warn!(
                 count = faults.len(),
                 fault,
-                "certificates in {place} cannot be read; they are left out"
+                "cannot read some certificates in {place}; leaving them out"
             );
         }
         Ok(authorities)

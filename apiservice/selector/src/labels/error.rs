@@ -1,6 +1,6 @@
 //! The error of a selector that cannot be parsed.
 
-/// Why a text is no selector, in apimachinery's words.
+/// Why a text is not a selector, in apimachinery's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct SelectorError(pub(crate) String);

@@ -145,7 +145,7 @@ impl Parser {
                         _ => return Err(found(&next, ", expected: ',' or ')'")),
                     }
                 }
-                // A comma without a word before or behind it stands for the empty value.
+                // A comma without a word before or after it stands for the empty value.
                 Kind::Comma => {
                     if values.is_empty() {
                         values.insert(String::new());

@@ -88,7 +88,7 @@ impl Message {
             let end = self.bytes.len();
             self.varint(length as u64);
             let size = self.bytes.len() - end;
-            // The length stands behind what it must stand before: turned round in place, over the free byte.
+            // Rotate the length varint from the end to the front, over the placeholder byte.
             self.bytes[start + 1..].rotate_right(size);
             self.bytes.remove(start);
         }

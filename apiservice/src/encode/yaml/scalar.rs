@@ -9,12 +9,12 @@ enum Style {
     Plain,
     SingleQuoted,
     DoubleQuoted,
-    /// Line by line behind a `|`.
+    /// Line by line after a `|`.
     Literal,
 }
 
 impl Writer {
-    /// `indent` is where the lines behind the first one start. A key is never folded.
+    /// `indent` is where the lines after the first one start. A key is never folded.
     pub(super) fn scalar(&mut self, text: &str, indent: usize, key: bool) {
         match Style::of(text, key) {
             Style::Plain => {

@@ -14,7 +14,7 @@ pub(super) struct Class {
     pub(super) tables: usize,
 }
 
-/// The class that a text starts with: the text starts with `[`. There is no `:]` in it behind `last_name_end`.
+/// The class that a text starts with: the text starts with `[`. There is no `:]` in it after `last_name_end`.
 pub(super) fn class(text: &str, last_name_end: usize) -> Result<Class, Fault> {
     let mut class = Class { text: "[".to_owned(), length: 1, tables: 0 };
     if text[1..].starts_with('^') {

@@ -1,4 +1,4 @@
-//! A backslash and what it makes of the characters behind it.
+//! A backslash and what it makes of the characters after it.
 
 use super::fault::Fault;
 
@@ -57,7 +57,7 @@ pub(super) fn perl_class(letter: char) -> Option<&'static str> {
     })
 }
 
-/// Whether the regex crate takes what stands behind a backslash for the same character.
+/// Whether the regex crate takes what stands after a backslash for the same character.
 fn reads_alike(escaped: &str) -> bool {
     match escaped.as_bytes()[0] {
         b'a' | b'f' | b'n' | b'r' | b't' | b'v' | b'x' => true,
@@ -70,7 +70,7 @@ fn reads_alike(escaped: &str) -> bool {
 fn escaped(text: &str) -> Result<Character<'_>, Fault> {
     let behind = &text[1..];
     let Some(first) = behind.chars().next() else {
-        return Err(Fault::new(0, "expected a character behind the backslash, found the end"));
+        return Err(Fault::new(0, "expected a character after the backslash, found the end"));
     };
     let found = match first {
         '0'..='7' => octal(behind),

@@ -26,7 +26,7 @@ pub fn references(template: &str) -> impl Iterator<Item = Reference<'_>> {
     })
 }
 
-/// The longest run of word characters behind `$` is the group's name, so `$1_$2` asks for a group called `1_`. `$$`
+/// The longest run of word characters after `$` is the group's name, so `$1_$2` asks for a group called `1_`. `$$`
 /// is one `$`, and any other `$` stands for itself.
 pub(super) fn pieces(template: &str) -> impl Iterator<Item = Piece<'_>> {
     let mut rest = template;

@@ -52,7 +52,7 @@ fn what_the_regex_crate_reads_otherwise_is_rewritten() {
 #[test]
 fn what_go_refuses_is_refused_with_the_reason_and_the_place() {
     for (pattern, expected) in [
-        ("a**", "expected one repetition, found \"*\" behind another at byte 2"),
+        ("a**", "expected one repetition, found \"*\" after another at byte 2"),
         ("a|*", "nothing to repeat before \"*\" at byte 2"),
         ("a{2,1}", "expected counts from low to high, up to 1000, found \"{2,1}\" at byte 1"),
         ("a{1001}", "expected counts from low to high, up to 1000, found \"{1001}\" at byte 1"),
@@ -63,7 +63,7 @@ fn what_go_refuses_is_refused_with_the_reason_and_the_place() {
         (r"ab\C", r#"unknown escape sequence "\\C" at byte 2"#),
         (r"\u006d", r#"unknown escape sequence "\\u" at byte 0"#),
         (r"\1", r#"unknown escape sequence "\\1" at byte 0"#),
-        (r"a\", "expected a character behind the backslash, found the end at byte 1"),
+        (r"a\", "expected a character after the backslash, found the end at byte 1"),
         (r"[a-\d]", r#"unknown escape sequence "\\d" at byte 3"#),
         ("[z-a]", "expected a range from low to high, found \"z-a\" at byte 1"),
         ("[[:nope:]]", "unknown class \"[:nope:]\" at byte 1"),

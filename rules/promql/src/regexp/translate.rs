@@ -56,7 +56,7 @@ struct Translator<'p> {
     copies: usize,
     /// How many classes of Unicode there are.
     tables: usize,
-    /// Where the last name of a class like `[:alpha:]` could end: a search for one behind it would be in vain, each
+    /// Where the last name of a class like `[:alpha:]` could end: a search for one after it would be in vain, each
     /// time.
     last_name_end: usize,
 }
@@ -65,7 +65,7 @@ struct Group {
     /// Where it starts in the pattern and in `out`.
     at: usize,
     start: usize,
-    /// What holds again behind it.
+    /// What holds again after it.
     flags: Flags,
     written: Flags,
     copies: usize,
@@ -92,7 +92,7 @@ impl Translator<'_> {
     fn read(&mut self) -> Result<(), Fault> {
         let mut behind_repetition = false;
         while let Some(c) = self.rest().chars().next() {
-            // Only directly behind a repetition is another one refused.
+            // Only directly after a repetition is another one refused.
             let is_stacked = mem::take(&mut behind_repetition);
             match c {
                 '(' => self.open()?,
@@ -304,7 +304,7 @@ impl Translator<'_> {
         let operator = &self.pattern[self.at..self.at + length];
         let asks = self.pattern[self.at + length..].starts_with('?');
         if is_stacked {
-            return Err(self.fault(format!("expected one repetition, found {operator:?} behind another")));
+            return Err(self.fault(format!("expected one repetition, found {operator:?} after another")));
         }
         let Some(mut part) = self.last else {
             return Err(self.fault(format!("nothing to repeat before {operator:?}")));
@@ -353,7 +353,7 @@ impl Translator<'_> {
                     None => (text, rest.len()),
                 };
                 for c in quoted.chars() {
-                    // Each is a part of its own: a repetition behind it repeats the last.
+                    // Each is a part of its own: a repetition after it repeats the last.
                     self.literal(0, &regex::escape(c.encode_utf8(&mut [0; 4])));
                 }
                 self.at += length;

@@ -131,7 +131,7 @@ impl<'a> Run<'a> {
         Ok(value.unwrap_or_else(|| Value::Text(Text::Made(Arc::from(bytes)))))
     }
 
-    /// The first argument that decides, or the last one; those behind it are not evaluated.
+    /// The first argument that decides, or the last one; those after it are not evaluated.
     fn and_or(
         &mut self,
         deciding: bool,
@@ -150,7 +150,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// The value behind a path of fields. A field takes no arguments.
+/// The value at the end of a path of fields. A field takes no arguments.
 fn field_of<'a>(
     mut value: Value<'a>,
     path: &[Box<str>],

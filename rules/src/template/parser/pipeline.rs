@@ -34,7 +34,7 @@ impl Parser<'_> {
             );
             if is_value && !commands.is_empty() {
                 let found = short(self.text_of(token));
-                return Err(token.fault(format!("expected a function behind \"|\", found {found:?}")));
+                return Err(token.fault(format!("expected a function after \"|\", found {found:?}")));
             }
             commands.push(command);
         }

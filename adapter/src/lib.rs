@@ -16,7 +16,7 @@ pub mod kubeconfig;
 pub mod logging;
 pub mod objects;
 pub mod relist;
-mod repeats;
+mod log_throttle;
 pub mod routes;
 pub mod rule_report;
 pub mod rules_file;

@@ -10,7 +10,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::{Listing, MetricSource, QueryResult, SourceError, SourceErrorClass};
-use crate::repeats::Repeats;
+use crate::log_throttle::Repeats;
 use crate::telemetry::Telemetry;
 
 /// Passes everything on to another source, measures how long it takes, and remembers whether it answers.

@@ -5,6 +5,7 @@
 
 mod access;
 mod answer;
+mod answer_memory;
 mod client;
 mod configured_access;
 mod failure;
@@ -14,7 +15,6 @@ mod number;
 mod proxy;
 mod question;
 mod redirect;
-mod room;
 mod sample;
 mod settings;
 mod stream;
@@ -33,11 +33,11 @@ use serve::FileStats;
 
 use super::{Listing, MetricSource, QueryResult, SourceError};
 use question::Asker;
-use room::Room;
+use answer_memory::Room;
 use unreached::within;
 
 pub use proxy::Proxies;
-pub use room::AnswerStats;
+pub use answer_memory::AnswerStats;
 pub use settings::{AnswerLimits, KubernetesAuth, PrometheusSettings, Verb};
 pub(crate) use settings::{LARGEST_LISTING, gzip_pays};
 // What Prometheus says is judged without asking it.

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::known::Known;
-use crate::repeats::Repeats;
+use crate::log_throttle::Repeats;
 
 /// The watch of one kind. Ends with its last user.
 pub(super) struct Watch {

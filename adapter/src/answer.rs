@@ -25,7 +25,7 @@ use selector::labels::Selector;
 
 use crate::objects::{Object, Objects, ObjectsError, Wanted};
 use crate::relist::{CatalogHandle, Snapshot};
-use crate::log_throttle::Repeats;
+use crate::log_throttle::LogThrottle;
 use crate::served::{CUSTOM_METRICS, EXTERNAL_METRICS, METRICS};
 use crate::source::{MetricSource, QueryResult, Samples, SourceErrorClass};
 use crate::telemetry::{RuleFailure, Step, Telemetry};
@@ -38,15 +38,15 @@ pub struct Answerer {
     source: Arc<dyn MetricSource>,
     telemetry: Arc<Telemetry>,
     /// Of answers without a value.
-    missing_log: Repeats,
+    missing_log: LogThrottle,
     /// Of queries that failed.
-    failure_log: Repeats,
+    failure_log: LogThrottle,
     /// Of answers that may lack something.
-    gap_log: Repeats,
+    gap_log: LogThrottle,
     /// Of requests whose effect on the query was looked at.
-    effect_checked: Repeats,
+    effect_checked: LogThrottle,
     /// Of rules that are as their author may not want them.
-    rule_log: Repeats,
+    rule_log: LogThrottle,
 }
 
 impl Answerer {
@@ -58,7 +58,7 @@ impl Answerer {
         telemetry: Arc<Telemetry>,
     ) -> Answerer {
         let [missing_log, failure_log, gap_log, effect_checked, rule_log] =
-            [SAY_MISSING, LOG_FAILURE_EVERY, SAY_GAP, CHECK_EFFECT, SAY_OF_A_RULE].map(Repeats::new);
+            [LOG_MISSING_EVERY, LOG_FAILURE_EVERY, LOG_GAP_EVERY, CHECK_EFFECT_EVERY, LOG_RULE_EVERY].map(LogThrottle::new);
         Answerer {
             catalog,
             objects,
@@ -318,12 +318,12 @@ fn unix_ms(time: SystemTime) -> i64 {
 }
 
 /// Autoscalers ask every fifteen seconds.
-const SAY_MISSING: Duration = Duration::from_mins(10);
+const LOG_MISSING_EVERY: Duration = Duration::from_mins(10);
 const LOG_FAILURE_EVERY: Duration = Duration::from_mins(1);
-const SAY_GAP: Duration = Duration::from_mins(1);
-const CHECK_EFFECT: Duration = Duration::from_mins(10);
+const LOG_GAP_EVERY: Duration = Duration::from_mins(1);
+const CHECK_EFFECT_EVERY: Duration = Duration::from_mins(10);
 /// Once: what a rule is does not change.
-const SAY_OF_A_RULE: Duration = Duration::MAX;
+const LOG_RULE_EVERY: Duration = Duration::MAX;
 /// In characters.
 const LONGEST_ASKED: usize = 512;
 const LONGEST_WHY: usize = 1024;

@@ -127,7 +127,7 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
             (standalone.host(Arc::clone(&source))?, Some(standalone))
         }
         HostChoice::Cluster(config) => {
-            (cluster::join(*config, POLL, &follow, &health, &mut tasks).await?, None)
+            (cluster::connect(*config, POLL, &follow, &health, &mut tasks).await?, None)
         }
     };
     let Host { objects, kinds_changed, ready, authenticators, authorizers, reviews, files, certificate } =
@@ -175,15 +175,15 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
     });
 
     let metrics = Arc::clone(&telemetry);
-    let mut judges: Vec<Arc<dyn Authorizer>> =
+    let mut all_authorizers: Vec<Arc<dyn Authorizer>> =
         vec![Arc::new(PrivilegedGroup(MASTERS)), Arc::new(AlwaysAllowPaths::new(always_allow))];
-    judges.extend(authorizers);
+    all_authorizers.extend(authorizers);
     let server = ApiServer {
         handler: Arc::new(Answerer::new(catalog, objects, source, Arc::clone(&telemetry))),
         discovery,
         health,
         authentication: Union::new(authenticators),
-        authorization: Chain::new(judges),
+        authorization: Chain::new(all_authorizers),
         limits: requests,
         metrics: Arc::new(move || metrics.text()),
         observer: Arc::clone(&telemetry) as Arc<dyn Observer>,

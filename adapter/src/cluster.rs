@@ -33,11 +33,11 @@ use crate::objects::mapping::RestMapping;
 use crate::objects::watched::{State, WatchedObjects};
 use crate::tasks::Tasks;
 
-/// Joins a cluster: starts what follows it, and gives what the server needs of it. Files are looked at every `poll`.
+/// Connects to a cluster: starts what follows it, and returns what the server needs of it. Files are looked at every `poll`.
 ///
 /// # Errors
 /// Files that cannot be used. An API that does not answer is not an error.
-pub async fn join(
+pub async fn connect(
     config: ClusterConfig,
     poll: Duration,
     rules: &watch::Receiver<Arc<RuleSet>>,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use rules::catalog::RuleYield;
+use rules::catalog::RuleStats;
 use rules::{RuleId, RuleSet};
 
 use crate::relist::Snapshot;
@@ -37,7 +37,7 @@ impl RuleReport {
             }
         }
         // A catalog counts in the order of the file.
-        for (rule, (_, counts)) in rules.custom.iter().chain(&rules.external).zip(catalog.yields()) {
+        for (rule, (_, counts)) in rules.custom.iter().chain(&rules.external).zip(catalog.rule_stats()) {
             let unlisted = unlisted.iter().find(|unlisted| unlisted.series_query == rule.series_query);
             let why = why_barren(counts);
             let outcome = match (&why, unlisted) {
@@ -48,7 +48,7 @@ impl RuleReport {
             if self.logged.insert(rule.id, outcome) == Some(outcome) {
                 continue;
             }
-            let RuleYield { series, metrics, .. } = *counts;
+            let RuleStats { series, metrics, .. } = *counts;
             match (why, unlisted) {
                 (None, _) => tracing::info!(rule = %rule.id, series, metrics, "rule produces metrics"),
                 (Some(why), None) => {
@@ -64,8 +64,8 @@ impl RuleReport {
 }
 
 /// At which point of discovery a rule stops; `None` for one that makes metrics.
-pub fn why_barren(counts: &RuleYield) -> Option<String> {
-    let RuleYield { series, dropped, unmapped, metrics } = counts;
+pub fn why_barren(counts: &RuleStats) -> Option<String> {
+    let RuleStats { series, dropped, unmapped, metrics } = counts;
     if *metrics > 0 {
         None
     } else if *series == 0 {

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use crate::authn::User;
 use crate::authz::Decision;
-use crate::server::Received;
+use crate::server::IncomingRequest;
 pub(crate) use event::Outcome;
 use event::{Event, Known};
 use policy::Verdict;
@@ -42,8 +42,8 @@ impl Audit {
 
 /// A request on its way through the gate, and what is recorded of it. One that its client gives up on is recorded when it
 /// is dropped.
-pub(crate) struct Trail<'a> {
-    received: &'a Received,
+pub(crate) struct AuditTrail<'a> {
+    received: &'a IncomingRequest,
     audit: Option<&'a Audit>,
     verdict: Option<Verdict>,
     /// Who is asking, once that is known.
@@ -54,16 +54,16 @@ pub(crate) struct Trail<'a> {
     pub(crate) panicked: bool,
 }
 
-impl<'a> Trail<'a> {
-    pub(crate) fn new(received: &'a Received, audit: Option<&'a Audit>) -> Trail<'a> {
-        Trail { received, audit, verdict: None, user: None, decision: None, panicked: false }
+impl<'a> AuditTrail<'a> {
+    pub(crate) fn new(received: &'a IncomingRequest, audit: Option<&'a Audit>) -> AuditTrail<'a> {
+        AuditTrail { received, audit, verdict: None, user: None, decision: None, panicked: false }
     }
 
     /// It is known who is asking.
     pub(crate) fn authenticated(&mut self, user: User) {
         self.user = Some(user);
         if let Some(audit) = self.audit {
-            self.verdict = Some(audit.policy.judge(self.user.as_ref(), &self.received.attributes));
+            self.verdict = Some(audit.policy.decide(self.user.as_ref(), &self.received.attributes));
             self.stage(Stage::RequestReceived, None);
         }
     }
@@ -79,7 +79,7 @@ impl<'a> Trail<'a> {
                 if outcome.code != 401 {
                     return;
                 }
-                self.verdict = self.audit.map(|audit| audit.policy.judge(None, &self.received.attributes));
+                self.verdict = self.audit.map(|audit| audit.policy.decide(None, &self.received.attributes));
                 Stage::ResponseStarted
             }
         };
@@ -98,7 +98,7 @@ impl<'a> Trail<'a> {
     }
 }
 
-impl Drop for Trail<'_> {
+impl Drop for AuditTrail<'_> {
     fn drop(&mut self) {
         if self.verdict.is_some() {
             self.stage(Stage::ResponseComplete, None);

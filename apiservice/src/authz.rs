@@ -55,16 +55,16 @@ pub trait Authorizer: Send + Sync + 'static {
 pub struct Chain(Vec<Arc<dyn Authorizer>>);
 
 impl Chain {
-    /// Judges in the order in which they are asked.
+    /// Authorizers in the order in which they are asked.
     pub fn new(authorizers: Vec<Arc<dyn Authorizer>>) -> Chain {
         Chain(authorizers)
     }
 
-    /// What the first judge with an opinion says; without any, the reasons of them all.
+    /// The decision of the first authorizer with an opinion; without any, the reasons of them all.
     ///
     /// # Errors
-    /// A judge could not be asked.
-    pub async fn judge(&self, user: &User, attributes: &Attributes) -> Result<Decision, AuthzError> {
+    /// An authorizer could not be asked.
+    pub async fn authorize(&self, user: &User, attributes: &Attributes) -> Result<Decision, AuthzError> {
         let mut reasons = Vec::new();
         for authorizer in &self.0 {
             match authorizer.authorize(user, attributes).await? {

@@ -25,7 +25,7 @@ use connected::Connected;
 use gate::Gate;
 use routes::Routes;
 
-pub(crate) use request::{Received, header};
+pub(crate) use request::{IncomingRequest, header};
 
 pub use gate::RequestLimits;
 pub use handler::{Answer, ApiRequest, Handler};

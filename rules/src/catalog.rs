@@ -39,7 +39,7 @@ pub struct CustomResource {
 
 /// What became of one rule's series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct RuleYield {
+pub struct RuleStats {
     /// Series that its query found.
     pub series: usize,
     /// Of those, dropped by a filter or by a name that does not fit, or whose own name the query cannot hold.
@@ -55,7 +55,7 @@ pub struct Catalog {
     metrics: BTreeMap<GroupResource, BTreeMap<Arc<str>, Entry>>,
     resources: Vec<CustomResource>,
     external: BTreeMap<Arc<str>, ExternalMatch>,
-    yields: Vec<(RuleId, RuleYield)>,
+    rule_stats: Vec<(RuleId, RuleStats)>,
     warnings: Vec<String>,
 }
 
@@ -81,7 +81,7 @@ impl Catalog {
         let custom: Vec<_> =
             rules.custom.iter().map(|rule| (rule.id, builder.add(rule, found(rule)))).collect();
         let external = rules.external.iter().map(|rule| (rule.id, builder.add_external(rule, found(rule))));
-        let yields = custom.into_iter().chain(external).collect();
+        let rule_stats = custom.into_iter().chain(external).collect();
         let resources = builder
             .metrics
             .iter()
@@ -97,7 +97,7 @@ impl Catalog {
             metrics: builder.metrics,
             resources,
             external: builder.external,
-            yields,
+            rule_stats,
             warnings: builder.warnings.into_iter().collect(),
         }
     }
@@ -123,8 +123,8 @@ impl Catalog {
     }
 
     /// What became of each rule's series, in the order of the file, custom rules first.
-    pub fn yields(&self) -> &[(RuleId, RuleYield)] {
-        &self.yields
+    pub fn rule_stats(&self) -> &[(RuleId, RuleStats)] {
+        &self.rule_stats
     }
 
     /// What an operator should know: metrics that two rules make, labels whose kind the cluster lacks.
@@ -141,9 +141,9 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    fn add(&mut self, rule: &Arc<Rule>, series: &[Series]) -> RuleYield {
+    fn add(&mut self, rule: &Arc<Rule>, series: &[Series]) -> RuleStats {
         let labels = self.labels(rule);
-        let mut counts = RuleYield { series: series.len(), ..RuleYield::default() };
+        let mut counts = RuleStats { series: series.len(), ..RuleStats::default() };
         // Many series differ only in label values that discovery already dropped; one of each is enough, and in a
         // fixed order the outcome does not depend on Prometheus' order.
         let distinct: BTreeSet<&Series> = series.iter().collect();
@@ -170,10 +170,10 @@ impl Builder<'_> {
     }
 
     /// An external metric is its name alone: labels of its series name no objects.
-    fn add_external(&mut self, rule: &Arc<Rule>, series: &[Series]) -> RuleYield {
+    fn add_external(&mut self, rule: &Arc<Rule>, series: &[Series]) -> RuleStats {
         let labels = self.labels(rule);
         let namespace_label = self.namespace_label(&labels);
-        let mut counts = RuleYield { series: series.len(), ..RuleYield::default() };
+        let mut counts = RuleStats { series: series.len(), ..RuleStats::default() };
         let carried = carried_labels(series);
         let distinct: BTreeSet<&Arc<str>> = series.iter().map(|series| &series.name).collect();
         let (mut speller, mut names) = (Speller::default(), Unaskable::default());

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use promql::regexp::{self, Regexp, Room};
+use promql::regexp::{self, Regexp, CompileBudget};
 
 use crate::config::{Config, DiscoveryRule, Place, Placed, ResourceRule, SeriesFilter};
 use crate::fault::{Fault, Faults};
@@ -25,11 +25,11 @@ pub(crate) struct Compiled {
 pub(crate) fn compile(config: &Config, warnings: &mut Vec<Warning>) -> Compiled {
     let mapper = StaticMapper::built_in();
     let mut refused = Vec::new();
-    let mut room = Room::new(MAX_EXPRESSIONS);
+    let mut budget = CompileBudget::new(MAX_EXPRESSIONS);
     let mut compile = |section, rules: &[DiscoveryRule]| -> Vec<Arc<Rule>> {
         let ids = (0..).map(|index| RuleId { section, index });
         let compiled = ids.zip(rules).filter_map(|(id, rule)| {
-            let file = OfFile { refused: &mut refused, warnings, mapper: &mapper, room: &mut room };
+            let file = OfFile { refused: &mut refused, warnings, mapper: &mapper, budget: &mut budget };
             accept(id, &rule.faults, file, |compiler| compiler.rule(id, rule))
         });
         compiled.map(Arc::new).collect()
@@ -39,7 +39,7 @@ pub(crate) fn compile(config: &Config, warnings: &mut Vec<Warning>) -> Compiled 
     // The APIs show CPU and memory together, so a fault of one takes the other with it.
     let resource = config.resource_rules.as_ref().and_then(|rules| {
         let id = RuleId { section: Section::Resource, index: 0 };
-        let file = OfFile { refused: &mut refused, warnings, mapper: &mapper, room: &mut room };
+        let file = OfFile { refused: &mut refused, warnings, mapper: &mapper, budget: &mut budget };
         accept(id, &rules.faults, file, |compiler| {
             let cpu = compiler.resource_queries(0, &rules.cpu);
             let memory = compiler.resource_queries(1, &rules.memory);
@@ -56,7 +56,7 @@ struct OfFile<'a> {
     refused: &'a mut Vec<(RuleId, Faults)>,
     warnings: &'a mut Vec<Warning>,
     mapper: &'a StaticMapper,
-    room: &'a mut Room,
+    budget: &'a mut CompileBudget,
 }
 
 /// One rule's outcome: the rule and its warnings when neither reading nor compiling it found a fault, else its faults.
@@ -67,9 +67,9 @@ fn accept<T>(
     compile: impl FnOnce(&mut Compiler<'_>) -> Option<T>,
 ) -> Option<T> {
     let (mut faults, mut of_rule) = (read.to_vec(), Vec::new());
-    let OfFile { refused, warnings, mapper, room } = file;
+    let OfFile { refused, warnings, mapper, budget } = file;
     let linter = Linter { mapper, warnings: &mut of_rule };
-    let compiled = compile(&mut Compiler { faults: &mut faults, linter, room });
+    let compiled = compile(&mut Compiler { faults: &mut faults, linter, budget });
     if let Some(faults) = Faults::new(faults) {
         refused.push((id, faults));
         return None;
@@ -81,7 +81,7 @@ fn accept<T>(
 struct Compiler<'a> {
     faults: &'a mut Vec<Fault>,
     linter: Linter<'a>,
-    room: &'a mut Room,
+    budget: &'a mut CompileBudget,
 }
 
 impl Compiler<'_> {
@@ -127,7 +127,7 @@ impl Compiler<'_> {
     }
 
     fn regex(&mut self, pattern: &Placed<String>) -> Option<Regexp> {
-        match regexp::compile_within(&pattern.value, self.room) {
+        match regexp::compile_within(&pattern.value, self.budget) {
             Ok(regex) => Some(regex),
             Err(error) => self.refuse(&pattern.place, error.to_string()),
         }
@@ -141,7 +141,7 @@ impl Compiler<'_> {
                 )));
             }
         }
-        match ResourceLabels::compile(mapping, self.room) {
+        match ResourceLabels::compile(mapping, self.budget) {
             Ok(labels) => Some(Arc::new(labels)),
             Err(error) => {
                 let place = mapping.template.as_ref().map(|text| text.place.clone()).unwrap_or_default();
@@ -153,7 +153,7 @@ impl Compiler<'_> {
     fn name(&mut self, rule: &DiscoveryRule) -> Option<NameRule> {
         let matches = rule.name.matches.as_ref();
         let pattern = matches.map(|text| text.value.as_str());
-        match NameRule::new(pattern, &rule.name.r#as.value, self.room) {
+        match NameRule::new(pattern, &rule.name.r#as.value, self.budget) {
             Ok(name) => Some(name),
             Err(error) => {
                 let place = matches.map_or(&rule.place, |text| &text.place).clone();

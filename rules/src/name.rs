@@ -1,6 +1,6 @@
 //! A series' name becomes the metric's name in the API: `name.matches` and `name.as`.
 
-use promql::regexp::{self, Regexp, RegexpError, Room};
+use promql::regexp::{self, Regexp, RegexpError, CompileBudget};
 
 /// A compiled name mapping.
 #[derive(Debug, Clone)]
@@ -28,10 +28,10 @@ pub enum NameRuleError {
 impl NameRule {
     /// Compiles the mapping. Without `matches` every name fits; without `as` the name is the only capture group, or
     /// the whole match when there is none (upstream `pkg/naming/metric_namer.go`). What `matches` compiles to takes a
-    /// place in the room.
-    pub fn new(matches: Option<&str>, r#as: &str, room: &mut Room) -> Result<NameRule, NameRuleError> {
+    /// place in the budget.
+    pub fn new(matches: Option<&str>, r#as: &str, budget: &mut CompileBudget) -> Result<NameRule, NameRuleError> {
         let pattern = matches.unwrap_or(".*");
-        let matches = regexp::compile_within(pattern, room)?;
+        let matches = regexp::compile_within(pattern, budget)?;
         let r#as = match (r#as, matches.group_count()) {
             ("", 0) => "$0".to_owned(),
             ("", 1) => "$1".to_owned(),
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     fn rule(matches: Option<&str>, r#as: &str) -> Result<NameRule, NameRuleError> {
-        NameRule::new(matches, r#as, &mut Room::new(1 << 20))
+        NameRule::new(matches, r#as, &mut CompileBudget::new(1 << 20))
     }
 
     #[test]

@@ -120,8 +120,8 @@ fn barren(snapshot: &Snapshot) -> String {
             let _ = write!(text, "; rule left out: {fault}");
         }
     }
-    let yields = snapshot.catalog.yields().iter();
-    let barren = yields.filter_map(|(rule, counts)| Some((rule, why_barren(counts)?)));
+    let stats = snapshot.catalog.rule_stats().iter();
+    let barren = stats.filter_map(|(rule, counts)| Some((rule, why_barren(counts)?)));
     for (rule, why) in barren.take(SHOWN) {
         let _ = write!(text, "; {rule} produces no metric: {why}");
     }

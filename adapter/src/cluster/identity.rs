@@ -27,7 +27,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::log_throttle::Repeats;
+use crate::log_throttle::LogThrottle;
 use crate::served;
 
 /// Where the authority is kept and what it is for.

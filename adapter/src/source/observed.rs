@@ -10,7 +10,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::{Listing, MetricSource, QueryResult, SourceError, SourceErrorClass};
-use crate::log_throttle::Repeats;
+use crate::log_throttle::LogThrottle;
 use crate::telemetry::Telemetry;
 
 /// Passes everything on to another source, measures how long it takes, and remembers whether it answers.
@@ -21,7 +21,7 @@ pub struct Observed {
     /// Always passes: an outage must not take the server out of service.
     check: CheckHandle,
     /// Of a source that comes and goes.
-    recovery_log: Repeats,
+    recovery_log: LogThrottle,
 }
 
 impl Observed {
@@ -29,7 +29,7 @@ impl Observed {
     pub fn new(source: Arc<dyn MetricSource>, telemetry: Arc<Telemetry>, check: CheckHandle) -> Observed {
         telemetry.source_known(&[SERIES, QUERY], source.name());
         check.pass_with("not asked yet");
-        let recovery_log = Repeats::new(SAY_RECOVERY);
+        let recovery_log = LogThrottle::new(LOG_RECOVERY_EVERY);
         Observed { source, telemetry, outage: Mutex::default(), check, recovery_log }
     }
 
@@ -41,11 +41,11 @@ impl Observed {
         let started = Instant::now();
         let answer = answer.await;
         self.telemetry.source_asked(path, self.source.name(), started.elapsed());
-        self.judge(started, answer.as_ref().err());
+        self.record(started, answer.as_ref().err());
         answer
     }
 
-    fn judge(&self, started: Instant, error: Option<&SourceError>) {
+    fn record(&self, started: Instant, error: Option<&SourceError>) {
         // No code panics while it holds the lock.
         let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
         let failure = error.and_then(no_answer);
@@ -146,7 +146,7 @@ impl MetricSource for Observed {
 /// Engines in this process have no paths, and are timed as if they had.
 const SERIES: &str = "/api/v1/series";
 const QUERY: &str = "/api/v1/query";
-const SAY_RECOVERY: Duration = Duration::from_mins(1);
+const LOG_RECOVERY_EVERY: Duration = Duration::from_mins(1);
 
 #[cfg(test)]
 mod tests {

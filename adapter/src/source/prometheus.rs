@@ -33,7 +33,7 @@ use serve::FileStats;
 
 use super::{Listing, MetricSource, QueryResult, SourceError};
 use question::Asker;
-use answer_memory::Room;
+use answer_memory::AnswerMemory;
 use unreached::within;
 
 pub use proxy::Proxies;
@@ -52,7 +52,7 @@ pub struct Prometheus {
     timeout: Duration,
     gzip: bool,
     name: String,
-    room: Room,
+    room: AnswerMemory,
     listing: usize,
 }
 
@@ -67,7 +67,7 @@ impl Prometheus {
         let (series, query) =
             (endpoint(&settings.url, "/api/v1/series"), endpoint(&settings.url, "/api/v1/query"));
         let PrometheusSettings { timeout, gzip, listing, .. } = settings;
-        let room = Room::new(settings.answers);
+        let room = AnswerMemory::new(settings.answers);
         Ok(Prometheus { asker: Asker::new(settings)?, series, query, timeout, gzip, name, room, listing })
     }
 

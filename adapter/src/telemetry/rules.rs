@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use prometheus::{GaugeVec, HistogramVec, IntCounterVec};
-use rules::catalog::{Catalog, RuleYield};
+use rules::catalog::{Catalog, RuleStats};
 use rules::{RuleId, RuleSet, Section};
 
 use super::registrar::{ROUGH_LATENCIES, Registrar};
@@ -126,9 +126,9 @@ impl RuleMetrics {
     }
 
     pub(super) fn catalog(&self, catalog: &Catalog) {
-        for (rule, counts) in catalog.yields() {
+        for (rule, counts) in catalog.rule_stats() {
             let label = rule.to_string();
-            let RuleYield { series, dropped, unmapped, metrics } = *counts;
+            let RuleStats { series, dropped, unmapped, metrics } = *counts;
             for (gauges, count) in [
                 (&self.series, series),
                 (&self.dropped, dropped),

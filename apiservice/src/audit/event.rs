@@ -12,7 +12,7 @@ use super::policy::{Level, Stage};
 use crate::attributes::ResourceAttributes;
 use crate::authn::User;
 use crate::authz::Decision;
-use crate::server::Received;
+use crate::server::IncomingRequest;
 use crate::status::{ApiError, Cause, Details};
 
 /// How a request ended.
@@ -25,7 +25,7 @@ pub(crate) struct Outcome<'a> {
 /// What is known of a request when an event of it is written.
 #[derive(Clone, Copy)]
 pub(super) struct Known<'a> {
-    pub(super) received: &'a Received,
+    pub(super) received: &'a IncomingRequest,
     pub(super) user: Option<&'a User>,
     pub(super) decision: Option<&'a Decision>,
 }
@@ -248,7 +248,7 @@ fn annotations<'a>(decision: &'a Decision, cut: &mut Cut) -> BTreeMap<&'static s
 }
 
 /// The addresses that a request passed through, as far as its headers name them: proxies add those before them.
-fn source_ips(received: &Received) -> Vec<IpAddr> {
+fn source_ips(received: &IncomingRequest) -> Vec<IpAddr> {
     let header =
         |name| crate::server::header(&received.parts, &HeaderName::from_static(name)).unwrap_or_default();
     let mut addresses: Vec<IpAddr> =

@@ -123,7 +123,7 @@ impl Policy {
     }
 
     /// `user` is absent for a request whose caller could not be made out.
-    pub(super) fn judge(&self, user: Option<&User>, attributes: &Attributes) -> Verdict {
+    pub(super) fn decide(&self, user: Option<&User>, attributes: &Attributes) -> Verdict {
         let rule = self.rules.iter().find(|rule| rule.matches(user, attributes));
         let omitted = rule.map_or(&[][..], |rule| &rule.omit_stages);
         Verdict {
@@ -255,7 +255,7 @@ rules:
         let user = User { name: name.to_owned(), groups, ..User::default() };
         let segments = segments(path).expect("a path");
         let attributes = Attributes::of(method, path, &segments, options());
-        policy.judge(Some(&user), &attributes).level
+        policy.decide(Some(&user), &attributes).level
     }
 
     #[test]
@@ -296,11 +296,11 @@ rules:
         let user = User { groups: vec!["auditors".to_owned()], ..User::default() };
         let path = "/apis/external.metrics.k8s.io/v1beta1/namespaces/d/q";
         let attributes = Attributes::of(&Method::GET, path, &segments(path).expect("a path"), options());
-        let verdict = policy.judge(Some(&user), &attributes);
+        let verdict = policy.decide(Some(&user), &attributes);
         assert_eq!(verdict.omitted, [Stage::RequestReceived, Stage::Panic]);
         assert!(policy.asks_for_bodies());
         // Rules about callers say nothing of a request whose caller is not known.
-        assert_eq!(policy.judge(None, &attributes).level, Level::None);
+        assert_eq!(policy.decide(None, &attributes).level, Level::None);
     }
 
     #[test]

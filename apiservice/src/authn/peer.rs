@@ -93,7 +93,7 @@ impl Peer {
         let (peer, authorities) = (Arc::clone(self), authorities.clone());
         // A task of its own: a client that resets its request must not cause a second verification.
         let judging = tokio::spawn(async move {
-            let verdict = place.judge(chain, authorities).await;
+            let verdict = place.verify(chain, authorities).await;
             peer.settled(verdict.is_ok());
             verdict
         })
@@ -162,7 +162,7 @@ impl Lane {
 }
 
 impl Place {
-    async fn judge(self, chain: Arc<Vec<CertificateDer<'static>>>, authorities: Authorities) -> Verdict {
+    async fn verify(self, chain: Arc<Vec<CertificateDer<'static>>>, authorities: Authorities) -> Verdict {
         // Never closed.
         let _running = self.0.running.acquire().await;
         let judged = tokio::task::spawn_blocking(move || authorities.verify(&chain).map(Arc::new)).await;

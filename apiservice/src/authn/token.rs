@@ -53,7 +53,7 @@ impl TokenReviews {
 
     async fn user(&self, token: &str) -> Result<Option<User>, AuthnError> {
         let key = self.keys.of(token);
-        let judgement = self.judgements.try_get_with(key, self.judge(token, key)).await.map_err(
+        let judgement = self.judgements.try_get_with(key, self.review(token, key)).await.map_err(
             |error: Arc<ReviewError>| match &*error {
                 ReviewError::Busy => AuthnError::Busy(error.to_string()),
                 ReviewError::Failed(cause) => {
@@ -67,7 +67,7 @@ impl TokenReviews {
         }
     }
 
-    async fn judge(&self, token: &str, key: Key) -> Result<Judgement, ReviewError> {
+    async fn review(&self, token: &str, key: Key) -> Result<Judgement, ReviewError> {
         let question = TokenReview {
             spec: TokenReviewSpec { token: Some(token.to_owned()), ..TokenReviewSpec::default() },
             ..TokenReview::default()

@@ -21,7 +21,7 @@ use crate::types::usage::{List, Single, UsageObject};
 use crate::types::{MetricsVersion, Wire};
 
 /// A request for something below `/apis`.
-pub(super) struct Below<'a> {
+pub(super) struct ApisRequest<'a> {
     pub(super) parts: &'a Parts,
     pub(super) query: &'a QueryParameters,
     pub(super) accept: &'a Accept<'a>,
@@ -36,8 +36,8 @@ pub(super) struct Below<'a> {
 pub(super) struct MadeForOne;
 
 impl Routes {
-    pub(super) async fn apis(&self, request: Below<'_>) -> Result<Response<Bytes>, ApiError> {
-        let Below { parts, query, accept, segments, attributes, user, deadline } = request;
+    pub(super) async fn apis(&self, request: ApisRequest<'_>) -> Result<Response<Bytes>, ApiError> {
+        let ApisRequest { parts, query, accept, segments, attributes, user, deadline } = request;
         let discovery = self.discovery.load();
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         // `/apis` itself is not split: only what lies below it can name something.

@@ -16,13 +16,13 @@ use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 use serve::{Caller, LastAnswer, Trust};
 
-use super::apis::{Below, MadeForOne};
+use super::apis::{ApisRequest, MadeForOne};
 use super::holding::Unsent;
 use super::observe::{Authentication, Exchange, Kind, Observer};
-use super::request::{AUDIT_ID, Received};
+use super::request::{AUDIT_ID, IncomingRequest};
 use super::routes::Routes;
 use crate::accept::{CertificateExpiry, Peer};
-use crate::audit::{Audit, Outcome, Trail};
+use crate::audit::{Audit, Outcome, AuditTrail};
 use crate::authn::{ANONYMOUS, AuthnError, Credential, PeerCertificates, Union, User};
 use crate::authz::{AuthzError, Chain, MASTERS};
 use crate::encode::gzip;
@@ -65,9 +65,9 @@ impl Default for RequestLimits {
 
 pub(super) async fn enter(State(gate): State<Arc<Gate>>, request: Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let received = Received::new(parts);
+    let received = IncomingRequest::new(parts);
     let accept = Accept::of(&received.parts, &received.query);
-    let mut trail = Trail::new(&received, gate.audit.as_deref());
+    let mut trail = AuditTrail::new(&received, gate.audit.as_deref());
     let result = gate.answer(&received, &accept, &mut trail).await;
     let result = match result {
         Ok(mut response) => {
@@ -108,7 +108,7 @@ pub(super) async fn enter(State(gate): State<Arc<Gate>>, request: Request) -> Re
 
 /// One line for a request, with the names that kube-apiserver's own log has for them. Whether it is written is decided by
 /// the level of this target.
-fn log(received: &Received, code: u16) {
+fn log(received: &IncomingRequest, code: u16) {
     tracing::info!(
         target: "apiservice::requests",
         verb = %received.attributes.verb.to_uppercase(),
@@ -172,9 +172,9 @@ impl Gate {
     /// Whatever happens on the way, there is an answer, and it comes in time.
     async fn answer(
         &self,
-        received: &Received,
+        received: &IncomingRequest,
         accept: &Accept<'_>,
-        trail: &mut Trail<'_>,
+        trail: &mut AuditTrail<'_>,
     ) -> Result<Response<Bytes>, ApiError> {
         let deadline = received.started + self.timeout(&received.query)?;
         let passing = AssertUnwindSafe(self.pass(received, accept, deadline, &mut *trail)).catch_unwind();
@@ -192,19 +192,19 @@ impl Gate {
 
     async fn pass(
         &self,
-        received: &Received,
+        received: &IncomingRequest,
         accept: &Accept<'_>,
         deadline: Instant,
-        trail: &mut Trail<'_>,
+        trail: &mut AuditTrail<'_>,
     ) -> Result<Response<Bytes>, ApiError> {
-        let Received { parts, query, attributes, .. } = received;
+        let IncomingRequest { parts, query, attributes, .. } = received;
         let user = self.user(parts).await?;
         trail.authenticated(user.clone());
         let user = &user;
         refuse_impersonation(parts)?;
         let segments = received.segments.clone()?;
         let _room = self.room(user, received)?;
-        let decision = self.authorization.judge(user, attributes).await;
+        let decision = self.authorization.authorize(user, attributes).await;
         self.observer.authorized(decision.as_ref().ok());
         let decision = decision.map_err(|error| match error {
             AuthzError::Busy => {
@@ -222,7 +222,7 @@ impl Gate {
         let path = received.path();
         if path == "/apis" || path.starts_with("/apis/") {
             let user = user.clone();
-            let request = Below { parts, query, accept, segments, attributes, user, deadline };
+            let request = ApisRequest { parts, query, accept, segments, attributes, user, deadline };
             return self.routes.apis(request).await;
         }
         self.routes.other(parts, query, accept)
@@ -269,14 +269,14 @@ impl Gate {
         Ok(user)
     }
 
-    fn room(&self, user: &User, received: &Received) -> Result<Room<'_>, ApiError> {
+    fn room(&self, user: &User, received: &IncomingRequest) -> Result<InFlightGuard<'_>, ApiError> {
         let limits = &self.limits;
         let (kind, count, limit) = match received.attributes.verb.as_str() {
             "get" | "list" | "watch" => (Kind::ReadOnly, &self.reading, limits.in_flight),
             _ => (Kind::Mutating, &self.mutating, limits.mutating_in_flight),
         };
         let before = count.fetch_add(1, Ordering::Relaxed);
-        let room = Room { kind, count, observer: &*self.observer };
+        let room = InFlightGuard { kind, count, observer: &*self.observer };
         room.observer.in_flight(kind, before + 1);
         // A server with much to do is not a broken one: its health must show all the same.
         let is_health = || received.path().strip_prefix('/').and_then(Endpoint::parse).is_some();
@@ -288,13 +288,13 @@ impl Gate {
 }
 
 /// A place among the requests under way; given back when the request ends, however it ends.
-struct Room<'a> {
+struct InFlightGuard<'a> {
     kind: Kind,
     count: &'a AtomicUsize,
     observer: &'a dyn Observer,
 }
 
-impl Drop for Room<'_> {
+impl Drop for InFlightGuard<'_> {
     fn drop(&mut self) {
         let before = self.count.fetch_sub(1, Ordering::Relaxed);
         self.observer.in_flight(self.kind, before.saturating_sub(1));

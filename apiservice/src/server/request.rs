@@ -14,7 +14,7 @@ use crate::query::QueryParameters;
 use crate::status::ApiError;
 
 /// What is known of a request before anybody is asked.
-pub(crate) struct Received {
+pub(crate) struct IncomingRequest {
     pub(crate) parts: Parts,
     pub(crate) query: QueryParameters,
     /// The segments of a path below `/apis`, or why it cannot be read.
@@ -27,8 +27,8 @@ pub(crate) struct Received {
     pub(crate) started: Instant,
 }
 
-impl Received {
-    pub(crate) fn new(parts: Parts) -> Received {
+impl IncomingRequest {
+    pub(crate) fn new(parts: Parts) -> IncomingRequest {
         let query = QueryParameters::parse(parts.uri.query().unwrap_or_default());
         let path = parts.uri.path();
         let segments = if path.starts_with("/apis/") { attributes::segments(path) } else { Ok(Vec::new()) };
@@ -36,7 +36,7 @@ impl Received {
         let attributes = Attributes::of(&parts.method, path, known, ListOptions::of(&query));
         let audit_id =
             header(&parts, &AUDIT_ID).map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned);
-        Received {
+        IncomingRequest {
             query,
             segments,
             attributes: Arc::new(attributes),

@@ -44,20 +44,20 @@ pub struct RegexpError {
     pub cause: String,
 }
 
-/// Room for the compiled expressions of one file. Each is bounded by itself, and a line of text makes one of ten
+/// CompileBudget for the compiled expressions of one file. Each is bounded by itself, and a line of text makes one of ten
 /// megabytes: a file of a few hundred such lines must not fill the memory, nor take minutes to be refused.
 #[derive(Debug)]
-pub struct Room {
+pub struct CompileBudget {
     whole: usize,
     left: usize,
     /// What expressions that turn out to be too large may still be tried with. It takes as long as to compile one that fits.
     trials: usize,
 }
 
-impl Room {
-    /// Room for a number of bytes.
-    pub fn new(bytes: usize) -> Room {
-        Room { whole: bytes, left: bytes, trials: bytes }
+impl CompileBudget {
+    /// CompileBudget for a number of bytes.
+    pub fn new(bytes: usize) -> CompileBudget {
+        CompileBudget { whole: bytes, left: bytes, trials: bytes }
     }
 }
 
@@ -69,32 +69,32 @@ pub fn compile(pattern: &str) -> Result<Regexp, RegexpError> {
     Regexp::build(pattern, Flags::default(), |translated| translated)
 }
 
-/// Compiles a pattern as [`compile`] does, and takes what it needs from a room.
+/// Compiles a pattern as [`compile`] does, and takes what it needs from a budget.
 ///
 /// # Errors
-/// As [`compile`]; a pattern that the room has no place for.
-pub fn compile_within(pattern: &str, room: &mut Room) -> Result<Regexp, RegexpError> {
+/// As [`compile`]; a pattern that the budget has no place for.
+pub fn compile_within(pattern: &str, budget: &mut CompileBudget) -> Result<Regexp, RegexpError> {
     let Translation { text, names } = translation(pattern, Flags::default())?;
     let refused = |cause| RegexpError { pattern: pattern.to_owned(), cause };
     let mut tried = 0;
     // How much an expression needs is known only as the step that it fits into.
-    for size in STEPS.into_iter().filter(|size| *size <= room.left && *size <= room.trials.max(TRIED_ALWAYS))
+    for size in STEPS.into_iter().filter(|size| *size <= budget.left && *size <= budget.trials.max(TRIED_ALWAYS))
     {
         tried = size;
         match sized(&text, names.len(), size) {
             Err(regex::Error::CompiledTooBig(_)) if size < MAX_COMPILED_SIZE => {}
             Err(error) => {
-                room.trials = room.trials.saturating_sub(tried);
+                budget.trials = budget.trials.saturating_sub(tried);
                 return Err(refused(cause(&error)));
             }
             Ok(regex) => {
-                room.left -= size;
+                budget.left -= size;
                 return Ok(Regexp::of(regex, pattern, names));
             }
         }
     }
-    room.trials = room.trials.saturating_sub(tried);
-    Err(refused(format!("with the expressions before it, it needs more than {} bytes compiled", room.whole)))
+    budget.trials = budget.trials.saturating_sub(tried);
+    Err(refused(format!("with the expressions before it, it needs more than {} bytes compiled", budget.whole)))
 }
 
 /// Compiles the pattern of a PromQL matcher: it matches a value as a whole, and `.` matches a line break, too.
@@ -202,7 +202,7 @@ fn shortened(pattern: &str) -> String {
 
 /// The bytes of a compiled expression.
 const MAX_COMPILED_SIZE: usize = 10 << 20;
-/// What an expression takes from a [`Room`]: the first of these that it fits into.
+/// What an expression takes from a [`CompileBudget`]: the first of these that it fits into.
 const STEPS: [usize; 5] = [2 << 10, 16 << 10, 128 << 10, 1 << 20, MAX_COMPILED_SIZE];
 /// Small expressions are compiled whatever was tried before them: theirs is not the fault.
 const TRIED_ALWAYS: usize = STEPS[1];

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use promql::regexp::{self, Regexp, Room};
+use promql::regexp::{self, Regexp, CompileBudget};
 
 use super::{GroupResource, Kind, ResourceMapper};
 use crate::config::{ResourceMapping, ResourceName};
@@ -47,10 +47,10 @@ pub enum ResourceLabelsError {
 impl ResourceLabels {
     pub(crate) fn compile(
         mapping: &ResourceMapping,
-        room: &mut Room,
+        budget: &mut CompileBudget,
     ) -> Result<ResourceLabels, ResourceLabelsError> {
         let template =
-            mapping.template.as_ref().map(|text| LabelTemplate::compile(&text.value, room)).transpose()?;
+            mapping.template.as_ref().map(|text| LabelTemplate::compile(&text.value, budget)).transpose()?;
         let overrides = mapping
             .overrides
             .iter()
@@ -144,7 +144,7 @@ impl ResolvedLabels {
 }
 
 impl LabelTemplate {
-    fn compile(text: &str, room: &mut Room) -> Result<LabelTemplate, ResourceLabelsError> {
+    fn compile(text: &str, budget: &mut CompileBudget) -> Result<LabelTemplate, ResourceLabelsError> {
         let template = Template::label(text)?;
         let no_pattern = |cause: String| ResourceLabelsError::NoPattern { template: text.to_owned(), cause };
         let filled = template
@@ -153,7 +153,7 @@ impl LabelTemplate {
         if !filled.contains("(?P<resource>") {
             return Err(ResourceLabelsError::NoResource(text.to_owned()));
         }
-        let extract = regexp::compile_within(&format!("^{filled}$"), room)
+        let extract = regexp::compile_within(&format!("^{filled}$"), budget)
             .map_err(|error| no_pattern(error.to_string()))?;
         Ok(LabelTemplate { template, extract })
     }

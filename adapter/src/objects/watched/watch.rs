@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::known::Known;
-use crate::log_throttle::Repeats;
+use crate::log_throttle::LogThrottle;
 
 /// The watch of one kind. Ends with its last user.
 pub(super) struct Watch {

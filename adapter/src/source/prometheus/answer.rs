@@ -12,7 +12,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::failure::{LONGEST_ERROR, failure, no_answer, unavailable};
 use super::frame::{Field, Frame, FrameSeed, OrNull, Part};
-use super::room::Place;
+use super::answer_memory::Place;
 use super::sample::{Point, PointSeed, Vector, VectorSeed};
 use super::text::{Text, line};
 use super::unreached::broken_off as transport;

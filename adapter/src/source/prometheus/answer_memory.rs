@@ -26,7 +26,7 @@ pub struct AnswerStats {
 
 /// The room for all answers.
 #[derive(Clone)]
-pub(super) struct Room {
+pub(super) struct AnswerMemory {
     limits: AnswerLimits,
     /// For the first bytes of each answer.
     first: Arc<Semaphore>,
@@ -37,11 +37,11 @@ pub(super) struct Room {
     stats: Arc<AnswerStats>,
 }
 
-impl Room {
-    pub(super) fn new(limits: AnswerLimits) -> Room {
+impl AnswerMemory {
+    pub(super) fn new(limits: AnswerLimits) -> AnswerMemory {
         let AnswerLimits { one, all } = limits;
         let first = all / SHARE_OF_FIRST;
-        Room {
+        AnswerMemory {
             limits,
             first: Arc::new(Semaphore::new(first)),
             more: Arc::new(Semaphore::new(all.saturating_sub(first + one))),
@@ -87,7 +87,7 @@ impl Room {
 
 /// What an answer has of the room. It is given back when this is dropped.
 pub(super) struct Place {
-    room: Room,
+    room: AnswerMemory,
     size: usize,
     first: Option<OwnedSemaphorePermit>,
     more: Option<OwnedSemaphorePermit>,
@@ -179,7 +179,7 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn new(room: &Room) -> Waiting {
+    fn new(room: &AnswerMemory) -> Waiting {
         let count = Arc::clone(&room.waiting);
         let before = count.fetch_add(1, Ordering::Relaxed);
         Waiting { count, before }
@@ -205,9 +205,9 @@ mod tests {
 
     use super::*;
 
-    fn room() -> Room {
+    fn room() -> AnswerMemory {
         // 1 MiB for first bytes, 1 MiB for more, and a whole answer of 2 MiB.
-        Room::new(AnswerLimits { one: 2 << 20, all: 4 << 20 })
+        AnswerMemory::new(AnswerLimits { one: 2 << 20, all: 4 << 20 })
     }
 
     fn soon() -> Instant {

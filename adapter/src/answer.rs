@@ -1,7 +1,7 @@
 //! Steps 5 to 9 of a request, in order, and nothing else: the rule, the objects, the PromQL, the samples, the values.
 //!
-//! One module for each API group. The catalog snapshot is taken once and the plan travels from the query to the join, so
-//! a relist in between cannot change the rules under a request.
+//! One module for each API group. The catalog snapshot is taken once and the plan travels from the query to the join,
+//! so a relist in between cannot change the rules under a request.
 
 mod custom;
 mod empty;
@@ -151,7 +151,8 @@ impl Answerer {
         ApiError::internal(format!("unable to fetch metrics: {message}"))
     }
 
-    /// An answer has no value. Why is worked out only if it is going to be logged: callers may ask for anything, and often.
+    /// An answer has no value. Why is worked out only if it is going to be logged: callers may ask for anything, and
+    /// often.
     fn missing(
         &self,
         step: Step,
@@ -171,8 +172,8 @@ impl Answerer {
         self.missing_log.is_due((step, &asked)).then_some(Unexplained { step, asked })
     }
 
-    /// Warns of a rule whose query has no place for what limits a request: an autoscaler would add up what it did not ask
-    /// for. `ignored` costs as much as making the query, so it is called once for each selector.
+    /// Warns of a rule whose query has no place for what limits a request: an autoscaler would add up what it did not
+    /// ask for. `ignored` costs as much as making the query, so it is called once for each selector.
     fn warn_if_ignored(
         &self,
         rule: RuleId,

@@ -74,7 +74,7 @@ pub struct Parts {
     pub rules: Arc<RuleSet>,
     /// Where samples come from.
     pub source: Arc<dyn MetricSource>,
-    /// What must have happened before the first listing makes sense: scrapes, for the embedded engine.
+    /// Resolves once the source can answer the first series query: after scrapes, for the embedded engine.
     pub source_ready: BoxFuture<'static, ()>,
     /// How series are listed.
     pub relist: RelistSettings,

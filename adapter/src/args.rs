@@ -1,6 +1,7 @@
 //! The command line: every flag of prometheus-adapter, and our own.
 //!
-//! Flags are read as Go's pflag reads them ([`pflag`]). A flag without effect here is accepted and named once in the log, so that an unmodified deployment starts.
+//! Flags are read as Go's pflag reads them ([`pflag`]). A flag without effect here is accepted and named once in the
+//! log, so that an unmodified deployment starts.
 
 mod audit;
 mod cluster;
@@ -81,7 +82,8 @@ fn markdown() -> String {
     text
 }
 
-/// What is wrong, as clap says it. It repeats the value at fault, which must not be shown where it may hold a credential.
+/// What is wrong, as clap says it. It repeats the value at fault, which must not be shown where it may hold a
+/// credential.
 fn fault(error: &clap::Error) -> String {
     use std::error::Error as _;
     let flag = match error.get(clap::error::ContextKind::InvalidArg) {

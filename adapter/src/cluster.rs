@@ -1,6 +1,7 @@
 //! Serving in a cluster: who calls and what they may is the cluster's to say, and the objects are the cluster's.
 //!
-//! Nothing here waits for the Kubernetes API at start: the server is alive immediately and ready when it knows enough (D31).
+//! Nothing here waits for the Kubernetes API at start: the server is alive immediately and ready when it knows enough
+//! (D31).
 
 mod config;
 pub mod identity;
@@ -33,7 +34,8 @@ use crate::objects::mapping::RestMapping;
 use crate::objects::watched::{State, WatchedObjects};
 use crate::tasks::Tasks;
 
-/// Connects to a cluster: starts what follows it, and returns what the server needs of it. Files are looked at every `poll`.
+/// Connects to a cluster: starts what follows it, and returns what the server needs of it. Files are looked at every
+/// `poll`.
 ///
 /// # Errors
 /// Files that cannot be used. An API that does not answer is not an error.
@@ -88,8 +90,8 @@ pub async fn connect(
     })
 }
 
-/// Pods are what most requests are about, and the use of CPU and memory is about those that run and about nodes: they are
-/// known before the server is ready, where they may be.
+/// Pods are what most requests are about, and the use of CPU and memory is about those that run and about nodes: they
+/// are known before the server is ready, where they may be.
 fn watch_early(rules: &RuleSet, objects: &WatchedObjects, health: &Health, tasks: &mut Tasks) {
     let mut early = Vec::new();
     if !rules.custom.is_empty() {
@@ -117,8 +119,8 @@ fn watch_early(rules: &RuleSet, objects: &WatchedObjects, health: &Health, tasks
     });
 }
 
-/// The server is ready once each kind is known or known not to be allowed: single objects need no list, and upstream answers
-/// them too. While the Kubernetes API does not answer, it is not (D31).
+/// The server is ready once each kind is known or known not to be allowed: single objects need no list, and upstream
+/// answers them too. While the Kubernetes API does not answer, it is not (D31).
 fn report(states: &[State], listed: &CheckHandle) {
     if states.iter().any(|state| matches!(state, State::Listing | State::Failed(_))) {
         return;
@@ -206,8 +208,8 @@ async fn authenticators(
     Ok((authenticators, stats))
 }
 
-/// A client by a kubeconfig, or by the account of the pod that this runs in. `KUBECONFIG` and a person's own kubeconfig are
-/// never used: the cluster must be named.
+/// A client by a kubeconfig, or by the account of the pod that this runs in. `KUBECONFIG` and a person's own kubeconfig
+/// are never used: the cluster must be named.
 async fn client(kubeconfig: Option<&PathBuf>) -> Result<kube::Client, HostError> {
     let mut config = match kubeconfig {
         Some(path) => {

@@ -49,7 +49,7 @@ pub struct Serve {
     pub relist_interval: Duration,
     /// How far back a listing looks; the interval when not given.
     pub max_age: Duration,
-    /// Whose objects and callers.
+    /// Where Kubernetes objects and caller identities come from.
     pub host: HostChoice,
     /// The server.
     pub server: ServerConfig,
@@ -64,7 +64,7 @@ pub struct ServerConfig {
     pub tls: TlsSettings,
     /// Certificates for names that clients may call, besides the one for all.
     pub named_certificates: Vec<NamedCertificate>,
-    /// Paths that anybody may use.
+    /// Paths that need no authorization.
     pub always_allow: Vec<String>,
     /// Which requests are recorded, and where; `None` records none.
     pub audit: Option<AuditConfig>,
@@ -72,19 +72,19 @@ pub struct ServerConfig {
     pub accept: Limits,
     /// Limits on requests.
     pub requests: RequestLimits,
-    /// How long to serve after the signal to end.
+    /// How long to serve on after the shutdown signal.
     pub shutdown_delay: Duration,
 }
 
-/// Whose objects and callers.
+/// Where Kubernetes objects and caller identities come from.
 #[derive(Debug)]
 pub enum HostChoice {
-    /// Nobody's: no Kubernetes API.
+    /// From the scrape targets and from client certificates of our own: there is no Kubernetes API.
     Standalone {
         /// Where the files for callers go; a temporary folder when not given.
         dir: Option<PathBuf>,
     },
-    /// A cluster's.
+    /// From a cluster.
     Cluster(Box<ClusterConfig>),
 }
 

@@ -12,19 +12,19 @@ use tokio::sync::watch;
 
 use crate::objects::Objects;
 
-/// What the server needs of its surroundings.
+/// What the server needs of the place that it runs in.
 pub struct Host {
     /// The objects.
     pub objects: Arc<dyn Objects>,
     /// Tells when their kinds have changed.
     pub kinds_changed: watch::Receiver<()>,
-    /// What must have happened before the first listing makes sense.
+    /// Resolves once the kinds are known that the first listing needs.
     pub ready: BoxFuture<'static, ()>,
-    /// Who is asking, in the order in which they are asked.
+    /// Authenticators, tried in order.
     pub authenticators: Vec<Arc<dyn Authenticator>>,
-    /// Who decides, besides what every server decides by itself.
+    /// Authorizers, besides those of every server.
     pub authorizers: Vec<Arc<dyn Authorizer>>,
-    /// What becomes of the questions that they ask about callers, by kind.
+    /// Statistics of access reviews, by kind.
     pub reviews: Vec<(&'static str, Arc<ReviewStats>)>,
     /// What becomes of the files that they follow.
     pub files: Vec<Arc<FileStats>>,
@@ -32,7 +32,7 @@ pub struct Host {
     pub certificate: Arc<ServingCertificate>,
 }
 
-/// Why the surroundings cannot be used.
+/// Why the host cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
     /// The serving certificate is not usable.

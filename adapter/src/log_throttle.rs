@@ -18,8 +18,8 @@ impl LogThrottle {
         LogThrottle { every, logged: Mutex::default() }
     }
 
-    /// Whether it is time to log a message again. Callers of the API choose what there is to log, so the number of remembered messages is bounded;
-    /// while it is reached, no other message is logged.
+    /// Whether it is time to log a message again. Callers of the API choose what there is to log, so the number of
+    /// remembered messages is bounded; while it is reached, no other message is logged.
     pub(crate) fn is_due(&self, what: impl Hash) -> bool {
         self.is_due_at(what, Instant::now())
     }

@@ -17,8 +17,8 @@ pub enum Format {
     Json,
 }
 
-/// Starts logging. `verbosity` is klog's `--v`: 3 and more show a line for each request, 4 and more what the program does, 6
-/// and more everything.
+/// Starts logging. `verbosity` is klog's `--v`: 3 and more show a line for each request, 4 and more what the program
+/// does, 6 and more everything.
 pub fn start(format: Format, verbosity: i32) {
     let registry = tracing_subscriber::registry().with(filter(verbosity));
     let lines = tracing_subscriber::fmt::layer().with_writer(|| Lines(io::stderr()));
@@ -47,8 +47,8 @@ impl<W: Write> Write for Lines<W> {
     }
 }
 
-/// Other people's crates log what they do at levels that are useful only to them, and what they were given with it: they
-/// only warn, however much is asked for.
+/// Other people's crates log what they do at levels that are useful only to them, and what they were given with it:
+/// they only warn, however much is asked for.
 fn filter(verbosity: i32) -> Targets {
     let level = match verbosity {
         ..=3 => LevelFilter::INFO,

@@ -1,7 +1,7 @@
 //! Step 6 of a request: which objects a selector means.
 //!
-//! In a cluster they are watched ([`watched`]) and their kinds come from discovery ([`mapping`]); in standalone mode they
-//! are what the scrape targets' labels name ([`scraped`]).
+//! In a cluster they are watched ([`watched`]) and their kinds come from discovery ([`mapping`]); in standalone mode
+//! they are what the scrape targets' labels name ([`scraped`]).
 
 pub mod mapping;
 pub mod scraped;
@@ -21,8 +21,8 @@ pub trait Objects: Send + Sync + 'static {
     /// What resources there are, and their kinds and scopes.
     fn mapper(&self) -> &dyn ResourceMapper;
 
-    /// The objects wanted, sorted by namespace and name, each once. None is not an error: a namespace that does not exist
-    /// holds no objects.
+    /// The objects wanted, sorted by namespace and name, each once. None is not an error: a namespace that does not
+    /// exist holds no objects.
     fn list<'a>(
         &'a self,
         wanted: Wanted<'a>,

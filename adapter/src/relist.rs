@@ -1,7 +1,8 @@
 //! Rediscovers which series exist and publishes the catalog of metrics that the rules make of them.
 //!
-//! Each series query stands alone: one that fails keeps what it found last for `--metrics-max-age`, is retried by a clock of
-//! its own, and the others go on (upstream drops everything at the first failure). Readers take one snapshot per request.
+//! Each series query stands alone: one that fails keeps what it found last for `--metrics-max-age`, is retried by a
+//! clock of its own, and the others go on (upstream drops everything at the first failure). Readers take one snapshot
+//! per request.
 
 mod schedule;
 
@@ -35,7 +36,7 @@ pub struct Snapshot {
 /// A series query without any result yet.
 #[derive(Debug, Clone)]
 pub struct Unlisted {
-    /// The query as the rule file has it.
+    /// The query as in the rule file.
     pub series_query: String,
     /// Why it has no result.
     pub cause: String,
@@ -125,8 +126,8 @@ impl Relister {
         Relister { settings, source, objects, changes, handle, telemetry, schedule, listings, failed, warned }
     }
 
-    /// Lists now, at each interval and when the rules change, until the program ends; when kinds change, what was listed makes
-    /// another catalog. `published` is told after each.
+    /// Lists now, at each interval and when the rules change, until the program ends; when kinds change, what was
+    /// listed makes another catalog. `published` is told after each.
     pub async fn run(mut self, mut published: impl FnMut(&Snapshot) + Send) {
         loop {
             self.relist().await;

@@ -260,8 +260,8 @@ fn check_numbers(options: &ListOptions) -> Result<(), ApiError> {
     options.numbers.as_ref().map_or_else(|error| Err(ApiError::bad_request(error.to_string())), |&()| Ok(()))
 }
 
-/// Options that no list can honour together (`k8s.io/apimachinery/pkg/apis/meta/internalversion/validation`). Upstream looks
-/// at them for external and resource metrics alone.
+/// Options that no list can honour together (`k8s.io/apimachinery/pkg/apis/meta/internalversion/validation`). Upstream
+/// looks at them for external and resource metrics alone.
 fn refuse_conflicts(request: &ApiRequest) -> Result<(), ApiError> {
     let given = |parameter: &str| request.query.first(parameter).filter(|value| !value.is_empty());
     let mut causes = Vec::new();

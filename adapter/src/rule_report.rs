@@ -1,4 +1,5 @@
-//! What became of each rule, in the log: after the start, after a reload, and when a rule begins or ceases to make metrics.
+//! What became of each rule, in the log: after the start, after a reload, and when a rule begins or ceases to make
+//! metrics.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
-//! The rule file on disk: read at start, then followed, so that an edited ConfigMap takes effect without a restart. A broken
-//! edit keeps the rules that were read last; if the rules need not all be valid, a valid rule of a broken file is taken all
-//! the same.
+//! The rule file on disk: read at start, then followed, so that an edited ConfigMap takes effect without a restart. A
+//! broken edit keeps the rules that were read last; if the rules need not all be valid, a valid rule of a broken file
+//! is taken all the same.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Step 8 of a request: where samples come from. [`MetricSource`] is the only seam to an engine; each of its implementations
-//! passes one and the same test suite.
+//! Step 8 of a request: where samples come from. [`MetricSource`] is the only seam to an engine; each of its
+//! implementations passes one and the same test suite.
 
 pub mod embedded;
 pub mod observed;

@@ -1,9 +1,10 @@
-//! The files of standalone mode: a serving certificate for loopback with its key, and what a client needs: a kubeconfig for
-//! `kubectl --kubeconfig FILE get --raw ...`, and for other clients the authority's certificate and a client certificate with
-//! its key, `curl --cacert ca.crt --cert client.crt --key client.key ...`.
+//! The files of standalone mode: a serving certificate for loopback with its key, and what a client needs: a kubeconfig
+//! for `kubectl --kubeconfig FILE get --raw ...`, and for other clients the authority's certificate and a client
+//! certificate with its key, `curl --cacert ca.crt --cert client.crt --key client.key ...`.
 //!
-//! Each start makes a new authority, so the files of an earlier run stop working with its server. The kubeconfig and the
-//! keys are readable by their owner only. Without a given folder they lie in a temporary one, which is removed at the end.
+//! Each start makes a new authority, so the files of an earlier run stop working with its server. The kubeconfig and
+//! the keys are readable by their owner only. Without a given folder they lie in a temporary one, which is removed at
+//! the end.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
@@ -60,8 +61,8 @@ impl Standalone {
         Ok(standalone)
     }
 
-    /// What the server needs: objects that the scrape targets of `source` name, and callers who show a certificate of our
-    /// own authority.
+    /// What the server needs: objects that the scrape targets of `source` name, and callers who show a certificate of
+    /// our own authority.
     ///
     /// # Errors
     /// The files made for it cannot be used.

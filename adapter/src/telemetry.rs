@@ -1,5 +1,5 @@
-//! Every metric of our own: names, units and handles in one place. They exist from the start, at 0, but for those of requests
-//! that do not ask for metrics, which exist from the first such request.
+//! Every metric of our own: names, units and handles in one place. They exist from the start, at 0, but for those of
+//! requests that do not ask for metrics, which exist from the first such request.
 //!
 //! Names that dashboards of upstream know are kept (`docs/contract.md#server-metrics`).
 

@@ -54,7 +54,8 @@ pub struct Foreign {
     pub example: Option<(String, String)>,
 }
 
-/// Further samples for objects that already have one: the last counts, as upstream, but NaN never beside a number (D56).
+/// Further samples for objects that already have one: the last counts, as upstream, but NaN never beside a number
+/// (D56).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Duplicates {
     /// How many there are.
@@ -161,8 +162,8 @@ impl Duplicates {
     }
 }
 
-/// Every sample as a value of its own, in their order: an external metric has no objects to join by. `metric` names what
-/// is dropped.
+/// Every sample as a value of its own, in their order: an external metric has no objects to join by. `metric` names
+/// what is dropped.
 pub fn each(samples: &[Sample], metric: &str, policy: Policy, now_ms: i64) -> Joined {
     let mut picked = Joined::default();
     for (position, sample) in samples.iter().enumerate() {

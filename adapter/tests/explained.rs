@@ -198,7 +198,7 @@ async fn an_external_metric_without_a_sample_says_why_once() {
     assert!(is_empty(adapter.ask("external/namespaces/*/backlog").await));
     adapter.log.one(
         "asked=namespaces/*/backlog",
-        &[r#"namespace "*" is no Kubernetes name"#, "is limited to a namespace"],
+        &[r#"namespace "*" is not a Kubernetes name"#, "is limited to a namespace"],
     );
     adapter.counts(r#"adapter_metrics_not_found_total{step="sample"}"#, 6);
     adapter.answers(r#"backlog{namespace="default"}"#, &[(&[], f64::INFINITY)]);

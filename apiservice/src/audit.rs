@@ -40,8 +40,8 @@ impl Audit {
     }
 }
 
-/// A request on its way through the gate, and what is recorded of it. One that its client gives up on is recorded when it
-/// is dropped.
+/// A request on its way through the gate, and what is recorded of it. One that its client gives up on is recorded when
+/// it is dropped.
 pub(crate) struct AuditTrail<'a> {
     received: &'a IncomingRequest,
     audit: Option<&'a Audit>,
@@ -74,8 +74,8 @@ impl<'a> AuditTrail<'a> {
             (_, true) => Stage::Panic,
             (Some(_), false) => Stage::ResponseComplete,
             (None, false) => {
-                // Refused before it was known who is asking. Not every such request shows a credential: one with a broken
-                // timeout is not looked at any further, and Kubernetes does not record it either.
+                // Refused before it was known who is asking. Not every such request shows a credential: one with a
+                // broken timeout is not looked at any further, and Kubernetes does not record it either.
                 if outcome.code != 401 {
                     return;
                 }

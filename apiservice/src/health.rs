@@ -88,8 +88,8 @@ impl Health {
     }
 
     /// The whole endpoint: `ok`, or a line for each check when something fails or `?verbose` is given. `?exclude=NAME`
-    /// leaves a check out. Reasons are withheld: anybody may ask. Remarks are shown, so they must not hold what strangers should
-    /// not know.
+    /// leaves a check out. Reasons are withheld: anybody may ask. Remarks are shown, so they must not hold what
+    /// strangers should not know.
     pub fn report(&self, endpoint: Endpoint, query: &QueryParameters) -> Report {
         let checks = lock(&self.checks);
         let mut excluded: Vec<&str> = query.all("exclude").filter(|name| !name.is_empty()).collect();
@@ -148,7 +148,8 @@ impl CheckHandle {
         self.set(State::Passing(None));
     }
 
-    /// The check passes from now on, and `/readyz?verbose` shows a remark beside it: the server serves, and something lacks.
+    /// The check passes from now on, and `/readyz?verbose` shows a remark beside it: the server serves, and something
+    /// lacks.
     pub fn pass_with(&self, remark: impl Into<String>) {
         self.set(State::Passing(Some(remark.into())));
     }

@@ -1,9 +1,9 @@
 //! What it takes to be an aggregated Kubernetes API server, for the metrics APIs. Knows no Prometheus and no rules.
 //!
 //! [`accept`] takes connections, [`server`] passes each request through [`authn`] and [`authz`] and answers what every
-//! API server answers ([`discovery`], [`health`], errors as [`status`]); the rest goes to a [`server::Handler`]. Answers are
-//! [`types`]; which form one takes is decided in [`negotiate`], and made in [`encode`].
-//! What differs from upstream on purpose is listed in `docs/contract.md#differences`.
+//! API server answers ([`discovery`], [`health`], errors as [`status`]); the rest goes to a [`server::Handler`].
+//! Answers are [`types`]; which form one takes is decided in [`negotiate`], and made in [`encode`]. What differs from
+//! upstream on purpose is listed in `docs/contract.md#differences`.
 
 pub mod accept;
 pub mod attributes;

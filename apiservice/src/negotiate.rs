@@ -113,8 +113,8 @@ impl<'a> Accept<'a> {
         })
     }
 
-    /// The form and version of aggregated discovery; `None` when no clause asks for it, which means the legacy form. One
-    /// that does goes before any that does not, as upstream.
+    /// The form and version of aggregated discovery; `None` when no clause asks for it, which means the legacy form.
+    /// One that does goes before any that does not, as upstream.
     pub fn aggregated(&self) -> Option<(Form, AggregatedVersion)> {
         self.pick(|_, target| {
             let target = target.filter(|target| target.kind == AggregatedVersion::KIND)?;
@@ -182,7 +182,8 @@ impl<'a> Clause<'a> {
         }
     }
 
-    /// `stream=watch` does not exclude an answer that is not a stream, in the forms that streams have; `sv` always does.
+    /// `stream=watch` does not exclude an answer that is not a stream, in the forms that streams have; `sv` always
+    /// does.
     fn streams_allow(&self, form: Form) -> bool {
         let stream = self.parameter("stream").unwrap_or_default();
         (stream.is_empty() || (stream == "watch" && form != Form::Yaml))

@@ -26,7 +26,8 @@ pub(crate) enum ReviewError {
     Failed(String),
 }
 
-/// Makes the keys of a cache out of what callers write: of one size, and without a word of it that could be read in memory.
+/// Makes the keys of a cache out of what callers write: of one size, and without a word of it that could be read in
+/// memory.
 pub(crate) struct Keys(uuid::Uuid);
 
 impl Keys {
@@ -52,9 +53,9 @@ pub(crate) struct Lifetimes {
 }
 
 /// Asks, and asks again when the authority is away or busy, as upstream does
-/// (`k8s.io/apiserver/pkg/util/webhook/webhook.go`): up to five times, waiting half a second and then half as long again
-/// each time, up to a fifth more by chance, and never longer in all than `budget`. Each attempt has its turn in the
-/// bucket.
+/// (`k8s.io/apiserver/pkg/util/webhook/webhook.go`): up to five times, waiting half a second and then half as long
+/// again each time, up to a fifth more by chance, and never longer in all than `budget`. Each attempt has its turn in
+/// the bucket.
 pub(crate) async fn review<T, F: Future<Output = kube::Result<T>>>(
     budget: Duration,
     place: Result<Asking<'_>, Busy>,

@@ -1,7 +1,7 @@
 //! The server's certificate and TLS settings (`docs/contract.md#tls`).
 //!
-//! Files are polled by content, since the kubelet swaps mounted Secrets by a symbolic link, and a new pair is taken only
-//! when certificate and key belong together: between the two writes of a rotation the old pair stays.
+//! Files are polled by content, since the kubelet swaps mounted Secrets by a symbolic link, and a new pair is taken
+//! only when certificate and key belong together: between the two writes of a rotation the old pair stays.
 
 mod serving;
 mod sni;

@@ -1,5 +1,5 @@
-//! Whatever others send, what must hold of it: one function for each fuzz target. Each takes any bytes, and panics where what
-//! must hold does not.
+//! Whatever others send, what must hold of it: one function for each fuzz target. Each takes any bytes, and panics
+//! where what must hold does not.
 //!
 //! `corpus/TARGET.tar.gz` holds the few inputs that together reach most of what fuzzing reached; tests try them again.
 
@@ -49,8 +49,8 @@ pub fn exposition(text: &[u8]) {
     }
 }
 
-/// What a caller sends as a field selector: refused, or read with the same terms again when it is written; and an object
-/// that it selects has the name that access control is asked about.
+/// What a caller sends as a field selector: refused, or read with the same terms again when it is written; and an
+/// object that it selects has the name that access control is asked about.
 pub fn field_selector(text: &[u8]) {
     let Ok(text) = str::from_utf8(text) else { return };
     let Ok(selector) = FieldSelector::parse(text) else { return };
@@ -90,8 +90,8 @@ pub fn kubeconfig(text: &[u8]) {
     }
 }
 
-/// The path and the query that a caller asks for: segments hold nothing that a second parser could read otherwise, and access
-/// control sees the very segments that are answered.
+/// The path and the query that a caller asks for: segments hold nothing that a second parser could read otherwise, and
+/// access control sees the very segments that are answered.
 pub fn path(target: &[u8]) {
     let Ok(target) = str::from_utf8(target) else { return };
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
@@ -109,8 +109,8 @@ pub fn path(target: &[u8]) {
     }
 }
 
-/// What a rule or a template makes for a query: a tree that the embedded engine gives a value or refuses with a reason, or an
-/// error whose place is in the text.
+/// What a rule or a template makes for a query: a tree that the embedded engine gives a value or refuses with a reason,
+/// or an error whose place is in the text.
 pub fn promql(text: &[u8]) {
     let Ok(text) = str::from_utf8(text) else { return };
     match promql::parse(text) {
@@ -126,8 +126,8 @@ pub fn promql(text: &[u8]) {
     }
 }
 
-/// What Prometheus answers to a query: samples whose labels are sorted and each there once, or an error with a cause; and never
-/// samples in an answer that is a failure.
+/// What Prometheus answers to a query: samples whose labels are sorted and each there once, or an error with a cause;
+/// and never samples in an answer that is a failure.
 pub fn prometheus_result(body: &[u8]) {
     for status in STATUSES {
         match read_result(status, body) {
@@ -143,8 +143,8 @@ pub fn prometheus_result(body: &[u8]) {
     }
 }
 
-/// What Prometheus answers to a series query: each series once, with its labels' names sorted, or an error with a cause; the
-/// same however the text arrives.
+/// What Prometheus answers to a series query: each series once, with its labels' names sorted, or an error with a
+/// cause; the same however the text arrives.
 pub fn prometheus_series(body: &[u8]) {
     for status in STATUSES {
         let listing = read_listing(status, body, MOST_LISTED);
@@ -160,8 +160,8 @@ pub fn prometheus_series(body: &[u8]) {
     }
 }
 
-/// A pattern of Go's and, after a line break, a text: refused with a place in the pattern, or compiled in what it is translated
-/// to; a matcher of it matches nothing that it does not match itself, but for line breaks.
+/// A pattern of Go's and, after a line break, a text: refused with a place in the pattern, or compiled in what it is
+/// translated to; a matcher of it matches nothing that it does not match itself, but for line breaks.
 pub fn regexp(input: &[u8]) {
     let Ok(input) = str::from_utf8(input) else { return };
     let (pattern, text) = input.split_once('\n').unwrap_or((input, ""));

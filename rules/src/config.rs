@@ -1,9 +1,9 @@
 //! The shape of a rule file: prometheus-adapter's fields by their names, each with its place in the file.
 //!
 //! Two forms are read: the one of the adapter's own ConfigMap (`rules: [...]`, `externalRules`, `resourceRules`) and
-//! the Helm chart's values (`rules: {default, custom, external, resource}`, possibly below `prometheus-adapter:`), which
-//! upstream refuses (D38). Either may be inside a Kubernetes object, as it is deployed. Source of the fields: upstream
-//! `pkg/config/config.go`.
+//! the Helm chart's values (`rules: {default, custom, external, resource}`, possibly below `prometheus-adapter:`),
+//! which upstream refuses (D38). Either may be inside a Kubernetes object, as it is deployed. Source of the fields:
+//! upstream `pkg/config/config.go`.
 
 mod decode;
 mod object;
@@ -19,8 +19,8 @@ pub(crate) use shape::{
     Config, DiscoveryRule, ResourceMapping, ResourceName, ResourceRule, ResourceRules, SeriesFilter,
 };
 
-/// Reads a file's text. Faults and warnings are collected, those of a rule with the rule; what could be read is returned
-/// beside them.
+/// Reads a file's text. Faults and warnings are collected, those of a rule with the rule; what could be read is
+/// returned beside them.
 pub(crate) fn parse(text: &str, faults: &mut Vec<Fault>, warnings: &mut Vec<Fault>) -> Config {
     let (path, root) = match root(text, faults, warnings) {
         Ok(found) => found,

@@ -45,8 +45,8 @@ pub struct RuleSet {
     pub external: Vec<Arc<Rule>>,
     /// `resourceRules`: what metrics.k8s.io serves.
     pub resource: Option<ResourceRules>,
-    /// Rules that [`load_valid`] left out, each with what is wrong with it; a fault of `resourceRules` leaves all of them
-    /// out, as `resourceRules.cpu`.
+    /// Rules that [`load_valid`] left out, each with what is wrong with it; a fault of `resourceRules` leaves all of
+    /// them out, as `resourceRules.cpu`.
     pub refused: Vec<(RuleId, Faults)>,
     /// What is allowed and probably not meant.
     pub warnings: Vec<Warning>,
@@ -66,8 +66,8 @@ pub fn load(text: &str) -> Result<RuleSet, Faults> {
     without_fault(rules, faults)
 }
 
-/// Reads and compiles a rule file as [`load`] does, and leaves out the rules with a fault. The others keep their place in
-/// the file.
+/// Reads and compiles a rule file as [`load`] does, and leaves out the rules with a fault. The others keep their place
+/// in the file.
 ///
 /// # Errors
 /// Faults of the file as a whole: it is not YAML, sets a key twice, or its top level is not that of a rule file.

@@ -1,7 +1,7 @@
 //! What a rule file may say and hardly means: warnings that can be known before the first request.
 //!
-//! Each looks at a compiled rule and at the tree of its query, rendered with sample names. None is raised on a guess: what
-//! is not understood here is passed over.
+//! Each looks at a compiled rule and at the tree of its query, rendered with sample names. None is raised on a guess:
+//! what is not understood here is passed over.
 
 mod labels;
 mod name;

@@ -33,7 +33,7 @@ pub struct Plan {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// Nothing in Kubernetes has this name, so nothing has the metric: answered like an object that does not exist.
-    #[error("{what} {name:?} is no Kubernetes name")]
+    #[error("{what} {name:?} is not a Kubernetes name")]
     NotAKubernetesName {
         /// `namespace` or `name`.
         what: &'static str,

@@ -1,9 +1,9 @@
 //! Step 7 of a request: a matched rule and names become PromQL.
 //!
-//! What a caller wrote reaches PromQL only if it is a Kubernetes name, a valid label value, or the key of a label that a
-//! series of the metric has; all consist of characters that need no escape in a quoted string, and the only one with a
-//! meaning in a regular expression is the dot, which is escaped (D15). So no template, however it pastes its fields, can
-//! be made to select other series.
+//! What a caller wrote reaches PromQL only if it is a Kubernetes name, a valid label value, or the key of a label that
+//! a series of the metric has; all consist of characters that need no escape in a quoted string, and the only one with
+//! a meaning in a regular expression is the dot, which is escaped (D15). So no template, however it pastes its fields,
+//! can be made to select other series.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -73,8 +73,8 @@ impl<'a> QueryParts<'a> {
         Ok(())
     }
 
-    /// Fills the rule's template with what was gathered and with the objects. Many names are left out where the rule's query
-    /// gives each object the same samples without (D41).
+    /// Fills the rule's template with what was gathered and with the objects. Many names are left out where the rule's
+    /// query gives each object the same samples without (D41).
     pub(crate) fn render_for(
         &self,
         (label, names): (&'a str, &[&str]),
@@ -106,8 +106,8 @@ impl<'a> QueryParts<'a> {
     }
 
     fn any_of<'v>(&mut self, label: &'a str, operator: &str, values: impl Iterator<Item = &'v str> + Clone) {
-        // Inside the matcher's quotes a backslash is written twice; a rule's own quotes may be of any kind, so there the
-        // dot is escaped in the one form that needs no backslash.
+        // Inside the matcher's quotes a backslash is written twice; a rule's own quotes may be of any kind, so there
+        // the dot is escaped in the one form that needs no backslash.
         self.matcher(label, operator, &joined(values.clone(), r"\\."));
         self.values_by_name.push((label, joined(values, "[.]")));
     }

@@ -28,8 +28,8 @@ impl Sample<'_> {
         self.parts(written, selected)?.render(self.rule, self.template, written, self.group_by)
     }
 
-    /// Labels of the request's selector, beside the one that it always has. The query may ask for labels that a selector has
-    /// or has not: with them all, or with none if that makes more of it.
+    /// Labels of the request's selector, beside the one that it always has. The query may ask for labels that a
+    /// selector has or has not: with them all, or with none if that makes more of it.
     fn selected(&self, written: &Written) -> Vec<&str> {
         let own = [self.namespace_label, self.object_label];
         let mut asked = self.template.template.label_names();
@@ -70,7 +70,8 @@ impl Sample<'_> {
             .all(|label| label.is_empty() || quoting::is_label_name(label))
     }
 
-    /// Whether the labels are to be in quotes. Only a rule that would have two pairs of them gets the labels as they are.
+    /// Whether the labels are to be in quotes. Only a rule that would have two pairs of them gets the labels as they
+    /// are.
     pub(crate) fn quotes_labels(&self) -> bool {
         let is_good = |quotes_labels| {
             let written = Written { quotes_labels, ..Written::plainly(&SAMPLE_SERIES.into()) };
@@ -114,7 +115,8 @@ impl Sample<'_> {
         } else {
             let written =
                 Written { series: "".into(), name_matcher: Some(in_matchers.as_str().into()), ..plain };
-            // The text must differ only where the fields are: a template that looks at the name may mean something else.
+            // The text must differ only where the fields are: a template that looks at the name may mean something
+            // else.
             let same_text = |text: &str| {
                 let matchers = self.parts(&as_it_is, &self.selected(&as_it_is)).ok()?.matchers().to_owned();
                 let matched = pasted

@@ -1,12 +1,12 @@
-//! Whether a query may leave out which objects it is about (D41): hundreds of names make a regular expression that is slow to
-//! match and a URL that proxies refuse, and what is asked for can be picked from the answer instead. That is so only where
-//! each object's samples depend on no other object's series, which is proven here from the query's tree.
+//! Whether a query may leave out which objects it is about (D41): hundreds of names make a regular expression that is
+//! slow to match and a URL that proxies refuse, and what is asked for can be picked from the answer instead. That is so
+//! only where each object's samples depend on no other object's series, which is proven here from the query's tree.
 
 use promql_parser::label::{MatchOp, Matcher};
 use promql_parser::parser::{BinModifier, Expr, LabelModifier, VectorSelector};
 
-/// Whether `limited`, a query for the objects that `label` names, gives these objects the same samples when the matchers of
-/// their names are left out, and whether `unlimited` is that query.
+/// Whether `limited`, a query for the objects that `label` names, gives these objects the same samples when the
+/// matchers of their names are left out, and whether `unlimited` is that query.
 pub(crate) fn is_limited_only_by_names(limited: &str, unlimited: &str, label: &str, names: &str) -> bool {
     let (Ok(mut limited), Ok(unlimited)) = (promql::parse(limited), promql::parse(unlimited)) else {
         return false;
@@ -101,8 +101,8 @@ impl Objects<'_> {
     }
 }
 
-/// Functions that make of each series one of the same labels, whatever the others are. `histogram_quantile` joins series that
-/// differ in `le` alone, which holds no object's name.
+/// Functions that make of each series one of the same labels, whatever the others are. `histogram_quantile` joins
+/// series that differ in `le` alone, which holds no object's name.
 const ONE_BY_ONE: [&str; 44] = [
     "abs",
     "avg_over_time",

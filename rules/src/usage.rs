@@ -1,7 +1,7 @@
 //! `resourceRules`: CPU and memory use of pods and nodes, as metrics.k8s.io shows it.
 //!
-//! Queries are made as upstream makes them (`pkg/resourceprovider/provider.go`): one for CPU and one for memory, for all
-//! pods of a namespace or all nodes asked about, grouped by the object's label and, for pods, by the container's.
+//! Queries are made as upstream makes them (`pkg/resourceprovider/provider.go`): one for CPU and one for memory, for
+//! all pods of a namespace or all nodes asked about, grouped by the object's label and, for pods, by the container's.
 
 use std::sync::Arc;
 use std::time::Duration;

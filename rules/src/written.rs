@@ -1,13 +1,14 @@
 //! How a query writes the names it is about: series and labels.
 //!
-//! Names that PromQL reads without quotes are pasted as they are, and that is the whole of it. For the others a rule's query
-//! is rendered once with sample names, and its tree tells which way of filling the template's fields means what the rule
-//! means:
+//! Names that PromQL reads without quotes are pasted as they are, and that is the whole of it. For the others a rule's
+//! query is rendered once with sample names, and its tree tells which way of filling the template's fields means what
+//! the rule means:
 //!
-//! - `.GroupBy`, `.GroupBySlice` and the keys of `.LabelValuesByName` hold labels in quotes where they need them, or as they
-//!   are for a rule that writes the quotes itself: `by ("<<.GroupBy>>")`.
-//! - `.Series` holds the name as it is for a rule that quotes it, or does not use it; for `<<.Series>>{<<.LabelMatchers>>}`
-//!   it is empty, and `.LabelMatchers` begins with a matcher of the name. Otherwise the series cannot be asked for (D42).
+//! - `.GroupBy`, `.GroupBySlice` and the keys of `.LabelValuesByName` hold labels in quotes where they need them, or as
+//!   they are for a rule that writes the quotes itself: `by ("<<.GroupBy>>")`.
+//! - `.Series` holds the name as it is for a rule that quotes it, or does not use it; for
+//!   `<<.Series>>{<<.LabelMatchers>>}` it is empty, and `.LabelMatchers` begins with a matcher of the name. Otherwise
+//!   the series cannot be asked for (D42).
 
 use std::borrow::Cow;
 use std::sync::Arc;

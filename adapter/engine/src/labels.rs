@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// Labels with their values, sorted by name, each name once. A label with an empty value does not exist. Cheap to clone.
+/// Labels with their values, sorted by name, each name once. A label with an empty value does not exist. Cheap to
+/// clone.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Labels(Arc<[(Arc<str>, Arc<str>)]>);
 

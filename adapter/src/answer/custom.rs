@@ -153,8 +153,8 @@ fn absent(asked: &CustomRequest) -> ApiError {
     }
 }
 
-/// Step 9's result as the API has it. Samples that no quantity can hold are left out of a list; when nothing else is
-/// left, or the one object asked for has no other, the answer is an error that names the cause: an autoscaler holds
+/// Step 9's result in the form of the API. Samples that no quantity can hold are left out of a list; when nothing else
+/// is left, or the one object asked for has no other, the answer is an error that names the cause: an autoscaler holds
 /// on errors.
 fn list(
     asked: &CustomRequest,

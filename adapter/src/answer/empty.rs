@@ -1,5 +1,5 @@
-//! Why a query yields no value for what was asked, from what it was limited by and what it found. For the log: the answer's
-//! words are upstream's, or the answer is an empty list.
+//! Why a query yields no value for what was asked, from what it was limited by and what it found. For the log: the
+//! answer's words are upstream's, or the answer is an empty list.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

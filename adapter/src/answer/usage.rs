@@ -99,8 +99,8 @@ impl Answerer {
         Ok((nodes.collect(), nothing))
     }
 
-    /// Most often the label holds a node's address and not its name. A query for the nodes by name cannot show it, so one
-    /// without names is asked, when the answer is going to be logged.
+    /// Most often the label holds a node's address and not its name. A query for the nodes by name cannot show it, so
+    /// one without names is asked, when the answer is going to be logged.
     async fn explain_nodes(&self, asking: &Asking<'_>, asked: &UsageRequest, nothing: Nothing) {
         let Some(unexplained) = self.unexplained(Step::Sample, asked) else { return };
         let Nothing { plan, mut why } = nothing;
@@ -122,7 +122,8 @@ impl Answerer {
         unexplained.explain(Some(&plan.query.promql), &why);
     }
 
-    /// One pair of queries for each namespace. Where some namespaces cannot be asked for, the others still answer (D13).
+    /// One pair of queries for each namespace. Where some namespaces cannot be asked for, the others still answer
+    /// (D13).
     async fn pods(&self, asking: &Asking<'_>, pods: &[Object]) -> Result<Values<PodMetrics>, ApiError> {
         let mut by_namespace: BTreeMap<Arc<str>, Vec<Object>> = BTreeMap::new();
         for pod in pods {

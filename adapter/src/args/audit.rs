@@ -14,8 +14,8 @@ pub(super) struct AuditFlags {
     /// Audit policy, audit.k8s.io/v1. Without one, no request is recorded.
     #[arg(long, value_name = "FILE", help_heading = "Audit")]
     audit_policy_file: Option<PathBuf>,
-    /// Audit log, one JSON object per line; - means standard output. It never blocks a request: events that cannot be written
-    /// in time are dropped and counted.
+    /// Audit log, one JSON object per line; - means standard output. It never blocks a request: events that cannot be
+    /// written in time are dropped and counted.
     #[arg(long, value_name = "FILE", help_heading = "Audit")]
     audit_log_path: Option<PathBuf>,
     /// Size of the audit log after which it is rotated, in megabytes; 0 means 100.

@@ -22,7 +22,8 @@ pub(super) struct ClusterFlags {
     /// Kubeconfig for listing objects and API resources [default: the pod's service account].
     #[arg(long, value_name = "FILE", help_heading = "Cluster")]
     lister_kubeconfig: Option<PathBuf>,
-    /// Interval between two listings of the cluster's API resources; also listed soon after an unknown one is requested.
+    /// Interval between two listings of the cluster's API resources; also listed soon after an unknown one is
+    /// requested.
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration, help_heading = "Cluster")]
     discovery_interval: Duration,
 
@@ -88,9 +89,9 @@ pub(super) struct ClusterFlags {
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, help_heading = "Authorization")]
     authorization_webhook_cache_unauthorized_ttl: Duration,
 
-    /// Maximum number of SubjectAccessReviews per second, and of TokenReviews, for each of three classes of callers: verified
-    /// by certificate or front proxy, verified by token, all others. More wait up to 500 ms, then get 429; 0 means no
-    /// limit.
+    /// Maximum number of SubjectAccessReviews per second, and of TokenReviews, for each of three classes of callers:
+    /// verified by certificate or front proxy, verified by token, all others. More wait up to 500 ms, then get 429; 0
+    /// means no limit.
     #[arg(long, value_name = "COUNT", default_value_t = ReviewLimits::default().per_second, help_heading = "Authorization")]
     review_qps: u32,
     /// Maximum burst of reviews of a kind, for each class of callers.
@@ -114,8 +115,8 @@ pub(super) struct ClusterFlags {
     /// Service that the APIServices name: a generated serving certificate is valid for its names.
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = service, help_heading = "Serving")]
     serving_service: Option<Service>,
-    /// Secret, in the Service's namespace, for a generated CA: serve with a certificate that it signs, and publish it as
-    /// caBundle of the APIServices. Instead of certificate files.
+    /// Secret, in the Service's namespace, for a generated CA: serve with a certificate that it signs, and publish it
+    /// as caBundle of the APIServices. Instead of certificate files.
     #[arg(long, value_name = "NAME", requires = "serving_service", conflicts_with_all = ["tls_cert_file", "tls_private_key_file"], help_heading = "Serving")]
     serving_ca_secret: Option<String>,
 }

@@ -24,8 +24,8 @@ use crate::source::prometheus::{
 };
 
 /// Serves the Kubernetes custom metrics API from Prometheus, or from samples it scrapes itself, by prometheus-adapter's
-/// rule files. Every flag of prometheus-adapter is accepted; those without effect here are named once in the log. Without a
-/// command, or with `serve`, it serves.
+/// rule files. Every flag of prometheus-adapter is accepted; those without effect here are named once in the log.
+/// Without a command, or with `serve`, it serves.
 #[derive(Debug, Parser)]
 #[command(
     name = "adapter",
@@ -42,9 +42,9 @@ pub(super) struct Flags {
     /// Rule file, in prometheus-adapter's form or as values of its Helm chart. Reloaded when it changes.
     #[arg(long, short, value_name = "FILE", help_heading = "Rules")]
     config: Option<PathBuf>,
-    /// Refuse a rule file with an invalid rule: the program does not start, or keeps the previous rules on a reload. If false,
-    /// each invalid rule is logged, counted in /metrics and left out, and the others are served. A file that is not YAML or
-    /// not of a rule file's form is always refused.
+    /// Refuse a rule file with an invalid rule: the program does not start, or keeps the previous rules on a reload. If
+    /// false, each invalid rule is logged, counted in /metrics and left out, and the others are served. A file that is
+    /// not YAML or not of a rule file's form is always refused.
     #[arg(long, help_heading = "Rules", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", action = ArgAction::Set)]
     config_strict: bool,
     /// Pause between two rounds of series discovery; at most the scrape interval with the embedded engine.
@@ -57,11 +57,12 @@ pub(super) struct Flags {
     /// URL of Prometheus. Without it, standalone mode scrapes --scrape-target itself.
     #[arg(long, value_name = "URL", value_parser = prometheus_url, help_heading = "Prometheus")]
     prometheus_url: Option<Url>,
-    /// HTTP method of queries, GET or POST. With GET, queries longer than 8 KiB are sent by POST where Prometheus accepts it.
+    /// HTTP method of queries, GET or POST. With GET, queries longer than 8 KiB are sent by POST where Prometheus
+    /// accepts it.
     #[arg(long, value_name = "VERB", default_value = "GET", value_parser = verb, help_heading = "Prometheus")]
     prometheus_verb: Verb,
-    /// Request compressed answers to queries: less network traffic, and about 0.6 ms more work for Prometheus for 100 pods
-    /// [default: true for an https URL, false for http].
+    /// Request compressed answers to queries: less network traffic, and about 0.6 ms more work for Prometheus for 100
+    /// pods [default: true for an https URL, false for http].
     #[arg(long, value_name = "BOOL", help_heading = "Prometheus", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     prometheus_gzip: Option<bool>,
     /// Header for every request to Prometheus; repeatable. Of several credentials one is sent: the first of an
@@ -150,9 +151,9 @@ pub(super) struct Flags {
     /// Minimum TLS version: VersionTLS10, VersionTLS11, VersionTLS12 or VersionTLS13; anything below 1.2 means 1.2.
     #[arg(long, value_name = "VERSION", default_value = "VersionTLS12", help_heading = "Serving")]
     tls_min_version: String,
-    /// Certificate and key for certain names: CERTIFICATE,KEY[:NAME,...]; a name may begin with *. for any one label. Without
-    /// names, the names in the certificate are used. A whole name precedes one with a *, and a name given here precedes one
-    /// in a certificate. Reloaded when the files change; repeatable.
+    /// Certificate and key for certain names: CERTIFICATE,KEY[:NAME,...]; a name may begin with *. for any one label.
+    /// Without names, the names in the certificate are used. A whole name precedes one with a *, and a name given here
+    /// precedes one in a certificate. Reloaded when the files change; repeatable.
     #[arg(long, value_name = "PAIR", help_heading = "Serving")]
     tls_sni_cert_key: Vec<NamedCertificate>,
     /// Serve HTTP/1.1 only.
@@ -170,14 +171,14 @@ pub(super) struct Flags {
         help_heading = "Serving"
     )]
     authorization_always_allow_paths: Vec<String>,
-    /// Maximum number of open connections. One more closes another: first those of unauthenticated callers, of which those
-    /// of an address with more than a quarter of all connections come first, so that health checks and kube-apiserver
-    /// always get one. An eighth is reserved for callers with a verified client certificate, and half may be in the TLS
-    /// handshake. 1024 fit into 128 MiB of memory; allow 64 KiB for each one more.
+    /// Maximum number of open connections. One more closes another: first those of unauthenticated callers, of which
+    /// those of an address with more than a quarter of all connections come first, so that health checks and
+    /// kube-apiserver always get one. An eighth is reserved for callers with a verified client certificate, and half
+    /// may be in the TLS handshake. 1024 fit into 128 MiB of memory; allow 64 KiB for each one more.
     #[arg(long, value_name = "COUNT", default_value_t = Limits::default().connections, help_heading = "Serving")]
     max_connections: usize,
-    /// Time after which an idle connection is closed. Keep it above the idle timeout of the clients (90s in Go's), so that
-    /// they close first: else they send a request on a connection that is being closed.
+    /// Time after which an idle connection is closed. Keep it above the idle timeout of the clients (90s in Go's), so
+    /// that they close first: else they send a request on a connection that is being closed.
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration, help_heading = "Serving")]
     idle_timeout: Duration,
     /// Timeout of a request.
@@ -208,8 +209,9 @@ pub(super) struct Flags {
 enum Subcommands {
     /// Check rule files.
     ///
-    /// Exit status: 0 for files that can be served, with warnings or without; 1 if a rule of a file never answers, as it makes no
-    /// metric or every request for one will fail; 64 if a file cannot be read or has a fault, so that it is not served.
+    /// Exit status: 0 for files that can be served, with warnings or without; 1 if a rule of a file never answers, as
+    /// it makes no metric or every request for one will fail; 64 if a file cannot be read or has a fault, so that it is
+    /// not served.
     Check {
         /// Rule files.
         #[arg(required = true)]
@@ -504,8 +506,8 @@ fn target(text: &str) -> Result<Target, String> {
 const SHUTDOWN_DELAY: Duration = Duration::from_secs(10);
 /// Where Kubernetes mounts the account of a pod.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
-/// The version, and the commit if the build was told it: images are, a plain `cargo build` is not, so that a new commit compiles
-/// nothing again.
+/// The version, and the commit if the build was told it: images are, a plain `cargo build` is not, so that a new commit
+/// compiles nothing again.
 static VERSION: LazyLock<String> = LazyLock::new(|| {
     let commit = option_env!("BUILD_COMMIT").unwrap_or("unknown");
     format!("{} (commit {commit})", env!("CARGO_PKG_VERSION"))

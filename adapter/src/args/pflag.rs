@@ -1,4 +1,5 @@
-//! Arguments as Go's pflag reads them, turned into those that clap reads: flags as `--name=value` or alone, and no words.
+//! Arguments as Go's pflag reads them, turned into those that clap reads: flags as `--name=value` or alone, and no
+//! words.
 //!
 //! | given | meant |
 //! |---|---|
@@ -179,7 +180,8 @@ impl Reading {
         let mut given = OsString::from(format!("--{}=", flag.name));
         if value.is_empty() {
             match (flag.takes, &flag.default) {
-                // Clap refuses it for a switch. For a list it stands instead of the default, as entries that follow would.
+                // Clap refuses it for a switch. For a list it stands instead of the default, as entries that follow
+                // would.
                 (Takes::Switch, _) | (Takes::Values, Some(_)) => self.kept.push(given),
                 (Takes::Values, None) => {}
                 (Takes::Value, default) => {

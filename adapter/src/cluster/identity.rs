@@ -1,8 +1,9 @@
-//! The serving certificate of a cluster without cert-manager: an authority of our own in a Secret, which all replicas share;
-//! a certificate that each of them signs with it for itself; and the authority published as `caBundle` of our APIServices.
+//! The serving certificate of a cluster without cert-manager: an authority of our own in a Secret, which all replicas
+//! share; a certificate that each of them signs with it for itself; and the authority published as `caBundle` of our
+//! APIServices.
 //!
-//! So the aggregator can verify us, and `insecureSkipTLSVerify` is never needed: where an APIService has it, as those made for
-//! prometheus-adapter do, it is taken out, since the API refuses the two together. APIServices are watched: one that is
+//! The aggregator can then verify us, and `insecureSkipTLSVerify` is never needed: an APIService with it, such as one
+//! made for prometheus-adapter, loses it, since the API refuses the two together. APIServices are watched: one that is
 //! replaced has lost its bundle. Only those of groups that the rules serve are looked at, so that an account needs
 //! permissions for no others. The authority is renewed after two thirds of its life; for as long as it lives on, the
 //! old one is published beside the new one, since replicas follow one by one.
@@ -61,7 +62,8 @@ struct Kept {
     forbidden: Vec<(String, String)>,
 }
 
-/// When an APIService may be patched again: where others change it back again and again, ever later, up to the interval.
+/// When an APIService may be patched again: where others change it back again and again, ever later, up to the
+/// interval.
 struct Patches {
     last: Instant,
     pause: Duration,
@@ -101,8 +103,8 @@ impl Identity {
         ServingCertificate::issued(&issued.certificate, &issued.key)
     }
 
-    /// Keeps the authority, the certificate and the APIServices in order, until the program ends. `published` passes with the
-    /// first success: from then on the aggregator can verify us.
+    /// Keeps the authority, the certificate and the APIServices in order, until the program ends. `published` passes
+    /// with the first success: from then on the aggregator can verify us.
     pub async fn follow(
         self,
         client: kube::Client,
@@ -212,8 +214,8 @@ impl Identity {
         Ok(kept)
     }
 
-    /// The authority of the Secret and what to publish; made or renewed if need be. Another replica may do the same: who
-    /// comes second gets a conflict and takes the other's.
+    /// The authority of the Secret and what to publish; made or renewed if need be. Another replica may do the same:
+    /// who comes second gets a conflict and takes the other's.
     async fn authority(&self, client: &kube::Client) -> Result<(Authority, String), IdentityError> {
         let secrets: Api<Secret> = Api::namespaced(client.clone(), &self.namespace);
         let held = secrets.get_opt(&self.secret).await?;
@@ -280,8 +282,8 @@ impl Identity {
     }
 }
 
-/// Tells when one of our APIServices was made, replaced or changed. A watch for each name: an account that may list and watch
-/// objects by their names may do so one at a time, by the field selector.
+/// Tells when one of our APIServices was made, replaced or changed. A watch for each name: an account that may list and
+/// watch objects by their names may do so one at a time, by the field selector.
 fn api_service_changes(
     client: &kube::Client,
     names: &[&'static str],

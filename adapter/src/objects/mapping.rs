@@ -1,7 +1,7 @@
 //! Which resources a cluster serves: the part of a REST mapper that rules need, from aggregated discovery.
 //!
-//! Two requests fetch it all. It is fetched again at an interval and soon after something was looked up in vain, so a kind
-//! that is installed later is found (D30). A group whose server is away keeps the kinds that were known of it.
+//! Two requests fetch it all. It is fetched again at an interval and soon after something was looked up in vain, so a
+//! kind that is installed later is found (D30). A group whose server is away keeps the kinds that were known of it.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -99,7 +99,8 @@ impl ResourceMapper for RestMapping {
     }
 }
 
-/// The kinds of groups in the server's order of preference: of each resource the first version that has it.
+/// The kinds of groups in the server's order of preference: of each resource the first version that serves the
+/// resource.
 fn kinds<'a>(groups: impl Iterator<Item = &'a APIGroupDiscovery>, before: &[Arc<Kind>]) -> Vec<Arc<Kind>> {
     let mut kinds: Vec<Arc<Kind>> = Vec::new();
     for group in groups {

@@ -1,7 +1,8 @@
 //! When each series query is listed.
 //!
-//! All of them at the interval. In between only those that failed or found nothing, each by a clock of its own: a listing of a
-//! million series costs Prometheus and the network hundreds of megabytes, which another query's fault must not multiply.
+//! All of them at the interval. In between only those that failed or found nothing, each by a clock of its own: a
+//! listing of a million series costs Prometheus and the network hundreds of megabytes, which another query's fault must
+//! not multiply.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -99,8 +100,8 @@ impl Schedule {
 
 /// The first retry comes after this time, each further one after twice the time of the one before, up to the interval.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-/// A query that finds nothing is retried this often, 31 s in all: a metric may appear right after the start. After that its
-/// workload has no pods, and the interval does.
+/// A query that finds nothing is retried this often, 31 s in all: a metric may appear right after the start. After that
+/// its workload has no pods, and the interval does.
 const EMPTY_RETRIES: u32 = 5;
 
 #[cfg(test)]

@@ -52,8 +52,8 @@ impl Embedded {
         self.engine.clone()
     }
 
-    /// Works on the engine's samples beside the threads that serve. The work stops at the deadline, and when nobody
-    /// waits for it any more.
+    /// Works on the engine's samples beside the threads that serve. The work stops at the deadline, and when its
+    /// caller has gone.
     async fn work<T: Send + 'static>(
         &self,
         deadline: Instant,

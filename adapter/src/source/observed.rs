@@ -1,5 +1,5 @@
-//! A source that is watched: how long every question to an engine takes shows in the metrics, and whether the engine answers
-//! in the log, whichever engine it is.
+//! A source that is watched: how long every question to an engine takes shows in the metrics, and whether the engine
+//! answers in the log, whichever engine it is.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -85,8 +85,8 @@ struct Outage {
 }
 
 impl Outage {
-    /// A question asked at `started` had no answer. If others had one meanwhile, the question is slow and the source is not
-    /// away. Says whether an outage begins with it.
+    /// A question asked at `started` had no answer. If others had one meanwhile, the question is slow and the source is
+    /// not away. Says whether an outage begins with it.
     fn failed(&mut self, started: Instant) -> bool {
         let begins = self.since.is_none() && self.answered.is_none_or(|answered| answered <= started);
         if begins {

@@ -1,5 +1,5 @@
-//! Makes and registers metrics. Names and labels are literals of this folder and each is used once, so nothing of it can
-//! fail.
+//! Makes and registers metrics. Names and labels are literals of this folder and each is used once, so nothing of it
+//! can fail.
 
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,

@@ -57,7 +57,8 @@ impl ObjectUsage {
     }
 }
 
-/// Joins the samples of the two queries by the labels that the plans name. Samples without an object's label belong to no object.
+/// Joins the samples of the two queries by the labels that the plans name. Samples without an object's label belong to
+/// no object.
 pub fn join(cpu: (&UsagePlan, &[Sample]), memory: (&UsagePlan, &[Sample])) -> Joined {
     let (cpu, odd_cpu) = by_object(cpu);
     let (mut memory, odd_memory) = by_object(memory);

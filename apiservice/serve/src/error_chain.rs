@@ -2,8 +2,8 @@
 
 use std::error::Error;
 
-/// The message of an error and those of its sources, `what failed: why: why`. A source that the message before it ends with
-/// already is not repeated: some libraries' errors print their source themselves.
+/// The message of an error and those of its sources, `what failed: why: why`. A source that the message before it ends
+/// with already is not repeated: some libraries' errors print their source themselves.
 pub fn error_chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut last = text.clone();

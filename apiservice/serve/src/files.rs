@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-/// The most bytes that a file of certificates, of a key or of a token may have. The largest bundles of authorities have a
-/// quarter of a megabyte.
+/// The most bytes that a file of certificates, of a key or of a token may have. The largest bundles of authorities have
+/// a quarter of a megabyte.
 pub const LARGEST_CREDENTIAL: usize = 8 << 20;
 
 /// The bytes of a file.

@@ -1,4 +1,5 @@
-//! Files that are followed: an edit takes effect without a restart, and a broken edit leaves the last valid value in use.
+//! Files that are followed: an edit takes effect without a restart, and a broken edit leaves the last valid value in
+//! use.
 //!
 //! Files are polled by content. The kubelet replaces a mounted ConfigMap or Secret by swapping a symbolic link, which
 //! inotify on the file does not see. They are read and parsed on threads that may block, never on one that serves.
@@ -101,8 +102,8 @@ struct Refused {
 }
 
 impl<T: Send + 'static> FollowedFile<T> {
-    /// Reads the file for the first time. `read` reads its content and `parse` makes a value of it; `place` is the path in
-    /// log lines.
+    /// Reads the file for the first time. `read` reads its content and `parse` makes a value of it; `place` is the path
+    /// in log lines.
     ///
     /// # Errors
     /// Those of `read` and `parse`.

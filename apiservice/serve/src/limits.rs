@@ -70,8 +70,8 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The same limits for another number of connections, of which parts are kept for callers with a verified certificate and may
-    /// be in their handshake.
+    /// The same limits for another number of connections, of which parts are kept for callers with a verified
+    /// certificate and may be in their handshake.
     #[must_use]
     pub fn with_connections(self, connections: usize) -> Limits {
         Limits { connections, reserved: connections / 8, handshakes: (connections / 2).max(1), ..self }

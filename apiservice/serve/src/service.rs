@@ -78,8 +78,8 @@ pub enum Refusal {
     Busy,
 }
 
-/// In the extensions of a response: it is the last one of its connection. A caller without a credential, or with one that is
-/// not valid, must not keep a connection on which requests cost so little. A caller with a verified certificate keeps
-/// it all the same.
+/// In the extensions of a response: it is the last one of its connection. A caller without a credential, or with one
+/// that is not valid, must not keep a connection on which requests cost so little. A caller with a verified certificate
+/// keeps it all the same.
 #[derive(Debug, Clone, Copy)]
 pub struct LastAnswer;

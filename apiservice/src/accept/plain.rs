@@ -5,7 +5,8 @@ use std::io;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Whether a client begins with an HTTP request where TLS is expected. Waits for its first bytes and leaves them unread.
+/// Whether a client begins with an HTTP request where TLS is expected. Waits for its first bytes and leaves them
+/// unread.
 pub(super) async fn begins(stream: &TcpStream) -> io::Result<bool> {
     let mut start = [0; LONGEST];
     let came = stream.peek(&mut start).await?;
@@ -17,7 +18,8 @@ pub(super) async fn begins(stream: &TcpStream) -> io::Result<bool> {
 pub(super) async fn refuse(mut stream: TcpStream) -> io::Result<()> {
     stream.write_all(ANSWER).await?;
     stream.shutdown().await?;
-    // A connection that is closed with bytes unread is reset, which may discard the answer before the client has read it.
+    // A connection that is closed with bytes unread is reset, which may discard the answer before the client has read
+    // it.
     let mut rest = [0; 1024];
     let mut read = 0;
     while read < MOST_UNREAD {

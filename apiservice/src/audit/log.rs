@@ -145,8 +145,8 @@ impl Output for io::Stdout {
     }
 }
 
-/// A file that is put aside when it is full. Old ones are named after the moment they were put aside, as Kubernetes' own
-/// are: `audit-2026-11-24T22-15-30.123.log` for `audit.log`.
+/// A file that is put aside when it is full. Old ones are named after the moment they were put aside, as Kubernetes'
+/// own are: `audit-2026-11-24T22-15-30.123.log` for `audit.log`.
 struct RotatedFile {
     path: PathBuf,
     rotation: Rotation,

@@ -9,8 +9,8 @@ use serve::{FileName, FileStats, FollowedFile};
 
 use super::{AuthnError, Authorities};
 
-/// Reads authorities from a PEM file, stores them, and does so again whenever the file changes. A broken edit leaves those
-/// in use.
+/// Reads authorities from a PEM file, stores them, and does so again whenever the file changes. A broken edit leaves
+/// those in use.
 ///
 /// # Errors
 /// The file cannot be used at start.

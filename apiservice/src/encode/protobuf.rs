@@ -1,8 +1,8 @@
 //! Protobuf as Kubernetes writes it (`docs/contract.md#protobuf`): a magic number, an envelope that names the object's
 //! type, and in it the object's message.
 //!
-//! Written by hand: a dozen small messages, each beside its type, and byte for byte what upstream's generated code makes.
-//! That code writes every plain field, empty and zero ones included, which general protobuf libraries leave out.
+//! Written by hand: a dozen small messages, each beside its type, and byte for byte what upstream's generated code
+//! makes. That code writes every plain field, empty and zero ones included, which general protobuf libraries leave out.
 
 mod message;
 

@@ -140,8 +140,8 @@ impl Writer {
 fn sorted<'f>(fields: &'f HashMap<String, &RawValue>) -> Vec<(&'f String, &'f RawValue)> {
     let mut fields: Vec<_> = fields.iter().map(|(key, value)| (key, *value)).collect();
     fields.sort_by_key(|(key, _)| *key);
-    // Go's order has cycles (`a10`, `a1x`, `a2`), which a sorting function may answer with a panic. Inserting one by one
-    // copes, in quadratic time: more fields than any object of ours has keep the plain order.
+    // Go's order has cycles (`a10`, `a1x`, `a2`), which a sorting function may answer with a panic. Inserting one by
+    // one copes, in quadratic time: more fields than any object of ours has keep the plain order.
     if fields.len() <= MOST_IN_GO_ORDER {
         for end in 1..fields.len() {
             let mut position = end;

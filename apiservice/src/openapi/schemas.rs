@@ -308,8 +308,8 @@ fn texts(description: &str) -> Value {
     json!({"description": description, "type": "object", "additionalProperties": {"type": "string", "default": ""}})
 }
 
-/// A reference with a description of its own. In version 3 nothing counts beside `$ref`; what reads version 2 for Kubernetes
-/// takes the description there, and knows no `allOf`.
+/// A reference with a description of its own. In version 3 nothing counts beside `$ref`; what reads version 2 for
+/// Kubernetes takes the description there, and knows no `allOf`.
 fn described(reference: &Value, description: &str) -> Value {
     match reference["$ref"].as_str() {
         Some(target) if target.starts_with("#/definitions/") => {

@@ -50,7 +50,8 @@ pub(super) struct Gate {
 pub struct RequestLimits {
     /// Longest time for an answer; `?timeout=` can only shorten it.
     pub timeout: Duration,
-    /// Maximum number of concurrent read requests; more are refused with 429, except from `system:masters` and for health.
+    /// Maximum number of concurrent read requests; more are refused with 429, except from `system:masters` and for
+    /// health.
     pub in_flight: usize,
     /// The same for all other requests. None of them is served: they are refused without being in the way of others.
     pub mutating_in_flight: usize,
@@ -106,8 +107,8 @@ pub(super) async fn enter(State(gate): State<Arc<Gate>>, request: Request) -> Re
     response.map(Body::from)
 }
 
-/// One line for a request, with the names that kube-apiserver's own log has for them. Whether it is written is decided by
-/// the level of this target.
+/// One line for a request, with the names that kube-apiserver's own log has for them. Whether it is written is decided
+/// by the level of this target.
 fn log(received: &IncomingRequest, code: u16) {
     tracing::info!(
         target: "apiservice::requests",

@@ -57,8 +57,9 @@ impl Routes {
         }
     }
 
-    /// What lies below `/openapi/`, as JSON. A document of version 3 that is asked for by its hash never changes; one asked
-    /// for by another hash is answered with what there is now: upstream redirects, which the aggregator cannot follow (D6).
+    /// What lies below `/openapi/`, as JSON. A document of version 3 that is asked for by its hash never changes; one
+    /// asked for by another hash is answered with what there is now: upstream redirects, which the aggregator cannot
+    /// follow (D6).
     fn openapi(
         &self,
         parts: &Parts,

@@ -168,7 +168,8 @@ fn pair(certificate_pem: &[u8], key_pem: &[u8], certificate: &Path, key: &Path) 
     Ok(Pair { names: names(&key), key: Arc::new(key) })
 }
 
-/// The DNS names in a certificate, in lower case: its alternative names, and its common name as Kubernetes still reads it.
+/// The DNS names in a certificate, in lower case: its alternative names, and its common name as Kubernetes still reads
+/// it.
 fn names(key: &CertifiedKey) -> Vec<String> {
     let parsed = key.cert.first().and_then(|own| X509Certificate::from_der(own).ok());
     let Some((_, own)) = parsed else { return Vec::new() };

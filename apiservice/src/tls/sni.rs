@@ -93,8 +93,8 @@ impl NamedCertificates {
         std::iter::once(&self.otherwise).chain(self.named.iter().map(|(_, serving)| serving))
     }
 
-    /// The certificate for a name. The name itself beats one with a `*`, and for each of them a given name beats one in a
-    /// certificate; among equals the first one given is used.
+    /// The certificate for a name. The name itself beats one with a `*`, and for each of them a given name beats one in
+    /// a certificate; among equals the first one given is used.
     fn find(&self, name: &str) -> Option<&Arc<ServingCertificate>> {
         let name = name.trim_end_matches('.').to_lowercase();
         let wildcard = name.split_once('.').map(|(_, rest)| format!("*.{rest}"));

@@ -10,7 +10,8 @@ pub(crate) struct Lexer<'a> {
     at: usize,
     parens: usize,
     place: Place,
-    /// Whether brackets, these or earlier ones, began with a number. Prometheus' lexer asks this before the first colon.
+    /// Whether brackets, these or earlier ones, began with a number. Prometheus' lexer asks this before the first
+    /// colon.
     number_in_brackets: bool,
 }
 

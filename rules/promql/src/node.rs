@@ -10,7 +10,8 @@ use crate::token::Keyword;
 pub(crate) struct Node {
     /// Boxed, as most parents want it, and as whole trees in the frames of a recursive parser make these large.
     pub(crate) expr: Box<Expr>,
-    /// The tree's own `value_type` walks down to the leaves, which makes a check of each operator of a long chain quadratic.
+    /// The tree's own `value_type` walks down to the leaves, which makes a check of each operator of a long chain
+    /// quadratic.
     pub(crate) kind: ValueType,
     pub(crate) depth: usize,
     /// Where it starts.
@@ -55,6 +56,6 @@ pub(crate) fn too_deep(at: usize) -> Fault {
     )
 }
 
-/// What walks a tree, even to drop it, calls itself for each level. Real queries have a dozen; a debug build evaluates this many
-/// on the 2 MiB stack of a thread.
+/// What walks a tree, even to drop it, calls itself for each level. Real queries have a dozen; a debug build evaluates
+/// this many on the 2 MiB stack of a thread.
 pub(crate) const MAX_DEPTH: usize = 150;

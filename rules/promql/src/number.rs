@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::token::Kind;
 
-/// Where a number or duration that starts at `start` ends. It need not have a value: `1e400` has none. Without a kind the text
-/// is neither, and `end` says how far it was read.
+/// Where a number or duration that starts at `start` ends. It need not have a value: `1e400` has none. Without a kind
+/// the text is neither, and `end` says how far it was read.
 pub(crate) fn scan(text: &[u8], start: usize) -> (usize, Option<Kind>) {
     let mut scanner = Scanner { text, at: start };
     if scanner.number() {
@@ -31,7 +31,8 @@ impl Scanner<'_> {
         found
     }
 
-    /// Reads a number, in the way of Prometheus' lexer, whose choices show: `0x1e` ends with an exponent that lacks its digits.
+    /// Reads a number, in the way of Prometheus' lexer, whose choices show: `0x1e` ends with an exponent that lacks its
+    /// digits.
     fn number(&mut self) -> bool {
         let hexadecimal = self.takes(|byte| byte == b'0') && self.takes(|byte| matches!(byte, b'x' | b'X'));
         let is_digit = |byte: u8| if hexadecimal { byte.is_ascii_hexdigit() } else { byte.is_ascii_digit() };

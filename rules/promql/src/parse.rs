@@ -1,4 +1,5 @@
-//! The grammar of Prometheus 3: operators, calls, aggregations. Selectors are in `selector`, what follows them in `window`.
+//! The grammar of Prometheus 3: operators, calls, aggregations. Selectors are in `selector`, what follows them in
+//! `window`.
 
 use promql_parser::label::Labels;
 use promql_parser::parser::token::{TokenId, TokenType};
@@ -17,8 +18,8 @@ use crate::token::{Keyword, Kind, OF_POWER, Operator, Strength, Token, WEAKEST};
 
 /// The tree of a PromQL expression.
 ///
-/// It takes what Prometheus 3 takes with all its feature flags on, in time linear in the length of the text. What the tree has
-/// no place for is [`ParseError::Unsupported`].
+/// It takes what Prometheus 3 takes with all its feature flags on, in time linear in the length of the text. What the
+/// tree has no place for is [`ParseError::Unsupported`].
 ///
 /// # Errors
 /// Text that Prometheus refuses, or that this program does not understand, with the place.
@@ -32,7 +33,8 @@ pub(crate) struct Parser<'a> {
     pub(crate) token: Token<'a>,
     /// How many expressions are open.
     nesting: usize,
-    /// The first value of a wrong type. Prometheus looks at types after the grammar, so that a later word may go before.
+    /// The first value of a wrong type. Prometheus looks at types after the grammar, so that a later word may go
+    /// before.
     pub(crate) wrong_type: Option<Fault>,
     /// The first construct that the tree has no place for, in text that may still be wrong.
     unsupported: Option<Fault>,

@@ -44,13 +44,14 @@ pub struct RegexpError {
     pub cause: String,
 }
 
-/// CompileBudget for the compiled expressions of one file. Each is bounded by itself, and a line of text makes one of ten
-/// megabytes: a file of a few hundred such lines must not fill the memory, nor take minutes to be refused.
+/// CompileBudget for the compiled expressions of one file. Each is bounded by itself, and a line of text makes one of
+/// ten megabytes: a file of a few hundred such lines must not fill the memory, nor take minutes to be refused.
 #[derive(Debug)]
 pub struct CompileBudget {
     whole: usize,
     left: usize,
-    /// What expressions that turn out to be too large may still be tried with. It takes as long as to compile one that fits.
+    /// What expressions that turn out to be too large may still be tried with. It takes as long as to compile one that
+    /// fits.
     trials: usize,
 }
 

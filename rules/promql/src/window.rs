@@ -142,8 +142,8 @@ impl Parser<'_> {
         Ok(node)
     }
 
-    /// The duration of an offset. It ends before an operator, as `m offset 5m ^ 2` is a power of values, unless it starts as only
-    /// an expression of durations can.
+    /// The duration of an offset. It ends before an operator, as `m offset 5m ^ 2` is a power of values, unless it
+    /// starts as only an expression of durations can.
     fn offset_span(&mut self) -> Result<Span, Fault> {
         let at = self.token.at;
         let sign = self.sign()?;

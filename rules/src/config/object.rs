@@ -139,7 +139,8 @@ impl File {
     }
 }
 
-/// How far a text inside another is from its beginning, for a text whose lines all stand there as they are: a block scalar.
+/// How far a text inside another is from its beginning, for a text whose lines all stand there as they are: a block
+/// scalar.
 #[derive(Clone, Copy)]
 struct Shift {
     lines: usize,

@@ -159,7 +159,8 @@ impl<'a> Run<'a> {
         if ran {
             return Ok(Flow::Next);
         }
-        // As in Go, a `break` after `else` ends this range and not the one around it; a `continue` goes on with the latter.
+        // As in Go, a `break` after `else` ends this range and not the one around it; a `continue` goes on with the
+        // latter.
         let flow = self.list(&branch.otherwise, dot)?;
         Ok(if flow == Flow::Break { Flow::Next } else { flow })
     }

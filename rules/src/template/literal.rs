@@ -159,7 +159,8 @@ fn float(text: &str) -> Option<f64> {
     let plain = unsigned.replace('_', "").to_ascii_lowercase();
     let value = match plain.strip_prefix("0x") {
         Some(digits) => hexadecimal_float(digits)?,
-        // The lexer lets only digits, dots, signs and the marks of bases and exponents through; words like `inf` are none.
+        // The lexer lets only digits, dots, signs and the marks of bases and exponents through; words like `inf` are
+        // none.
         None if plain.bytes().all(|byte| byte.is_ascii_digit() || b".e+-".contains(&byte)) => {
             plain.parse().ok()?
         }

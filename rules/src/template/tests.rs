@@ -1,5 +1,5 @@
-//! Templates against Go's own text/template: `tests/data/templates.jsonl` says what it makes of each, and the Go test in
-//! `tests/components/prometheus-adapter/naming` holds the file to it.
+//! Templates against Go's own text/template: `tests/data/templates.jsonl` says what it makes of each, and the Go test
+//! in `tests/components/prometheus-adapter/naming` holds the file to it.
 //!
 //! `TEMPLATES=FILE cargo test -p rules equals_go` reads another file, which the Go test makes with
 //! `go test ./naming -run TestWrite -write FILE -seed 2 -generated 200000`.
@@ -80,7 +80,8 @@ fn every_template_equals_go() {
             }
             Ok(tree) => tree,
         };
-        // A field that does not exist is refused before it is reached (D66). What is rendered all the same must equal Go.
+        // A field that does not exist is refused before it is reached (D66). What is rendered all the same must equal
+        // Go.
         only_ours += usize::from(!check::check(&tree, data).is_empty());
         let template = Template { text: case.template, tree };
         let results: Vec<_> = if case.label {

@@ -110,7 +110,8 @@ impl<'a> Value<'a> {
     }
 }
 
-/// The value of a label. Labels that need quotes in a query are there in quotes; a rule may ask for one by its bare name.
+/// The value of a label. Labels that need quotes in a query are there in quotes; a rule may ask for one by its bare
+/// name.
 pub(super) fn value_of<'a>(map: &BTreeMap<&'a str, &'a str>, label: &str) -> Option<&'a str> {
     map.get(label).or_else(|| map.get(&*quoting::label(label))).copied()
 }

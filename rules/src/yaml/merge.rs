@@ -37,8 +37,8 @@ impl Merge {
         Ok(())
     }
 
-    /// Every key once, in the order of the file: the mapping's own before merged ones, and of several merge keys the last
-    /// one's. Upstream's reader goes by the order of the file alone, so it is worth a warning where that makes a
+    /// Every key once, in the order of the file: the mapping's own before merged ones, and of several merge keys the
+    /// last one's. Upstream's reader goes by the order of the file alone, so it is worth a warning where that makes a
     /// difference (D60).
     pub(super) fn entries(self, warnings: &mut Vec<Fault>) -> Vec<(Key, Node)> {
         if self.parts.iter().all(|part| matches!(part, Part::Own(..))) {

@@ -110,8 +110,8 @@ pub fn read_result(status: StatusCode, body: &[u8]) -> Result<QueryResult, Sourc
     let frame = match read(body, None) {
         Ok(frame) if !matches!(&frame.data, Part::There(data) if data.is_misread()) => frame,
         first => {
-            // Its type comes after the result, or it is an error beside which something stands: these looks find out, and
-            // read no result.
+            // Its type comes after the result, or it is an error beside which something stands: these looks find out,
+            // and read no result.
             check_beside_data(status, body)?;
             let looked = read(body, Some("")).map_err(|error| no_answer(&error, body))?;
             match (looked.data.there().and_then(|data| data.result_type), first) {

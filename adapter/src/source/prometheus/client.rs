@@ -29,8 +29,8 @@ pub(super) struct Client {
     stats: Vec<Arc<FileStats>>,
 }
 
-/// The files that access depends on. A broken one leaves in use what was read of it before, and does not keep the others
-/// from being read.
+/// The files that access depends on. A broken one leaves in use what was read of it before, and does not keep the
+/// others from being read.
 struct Files {
     /// What names the other two.
     access: Arc<ArcSwap<Access>>,

@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::text::{line, repaired};
 use crate::source::{SourceError, SourceErrorClass};
 
-/// The error that an answer with this status and body is. Its class follows what the body calls it, else the status (D27).
+/// The error that an answer with this status and body is. Its class follows what the body calls it, else the status
+/// (D27).
 pub(super) fn failure(status: StatusCode, body: &[u8]) -> SourceError {
     let Said { kind, text } = Said::of(body);
     // VictoriaMetrics repeats the status there.

@@ -1,5 +1,5 @@
-//! The frame of every answer, read as upstream's `encoding/json` reads it: `null` stands for what is not there, names of fields
-//! match in any case, the last of equal ones counts, and what is not known is passed over.
+//! The frame of every answer, read as upstream's `encoding/json` reads it: `null` stands for what is not there, names
+//! of fields match in any case, the last of equal ones counts, and what is not known is passed over.
 
 use std::fmt;
 

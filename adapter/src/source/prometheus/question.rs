@@ -51,8 +51,8 @@ impl Asker {
         &self.client
     }
 
-    /// Asks an endpoint, for an answer in a content coding. With GET as the verb a long question goes by POST, and by GET
-    /// after all where POST is refused: a proxy that checks permissions takes POST for `create`.
+    /// Asks an endpoint, for an answer in a content coding. With GET as the verb a long question goes by POST, and by
+    /// GET after all where POST is refused: a proxy that checks permissions takes POST for `create`.
     pub(super) async fn ask(
         &self,
         endpoint: &Url,

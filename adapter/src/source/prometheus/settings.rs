@@ -55,7 +55,8 @@ impl Default for AnswerLimits {
 }
 
 impl PrometheusSettings {
-    /// A Prometheus asked by GET, without credentials, over TLS by the machine's authorities, directly; in gzip over TLS.
+    /// A Prometheus asked by GET, without credentials, over TLS by the machine's authorities, directly; in gzip over
+    /// TLS.
     pub fn new(url: Url) -> PrometheusSettings {
         PrometheusSettings {
             gzip: gzip_pays(&url),
@@ -92,8 +93,8 @@ pub enum Verb {
     Post,
 }
 
-/// Whether answers to queries are asked for in gzip unless told otherwise: over TLS alone. Without it the server is near,
-/// and an answer of 100 pods takes Prometheus 0.6 ms to compress, more than all the rest of its work for it.
+/// Whether answers to queries are asked for in gzip unless told otherwise: over TLS alone. Without it the server is
+/// near, and an answer of 100 pods takes Prometheus 0.6 ms to compress, more than all the rest of its work for it.
 pub(crate) fn gzip_pays(url: &Url) -> bool {
     url.scheme() == "https"
 }

@@ -1,5 +1,5 @@
-//! The answer to a series query, read while it arrives: of each series only its name and the names of its labels are kept,
-//! and each combination once. A listing of a million series needs the memory of a few hundred combinations.
+//! The answer to a series query, read while it arrives: of each series only its name and the names of its labels are
+//! kept, and each combination once. A listing of a million series needs the memory of a few hundred combinations.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;

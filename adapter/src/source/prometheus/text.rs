@@ -1,5 +1,5 @@
-//! Texts of an answer, read as Go reads them: what is not Unicode becomes U+FFFD. Many of those that are kept are equal, and
-//! those are shared.
+//! Texts of an answer, read as Go reads them: what is not Unicode becomes U+FFFD. Many of those that are kept are
+//! equal, and those are shared.
 
 use std::borrow::Cow;
 use std::fmt;

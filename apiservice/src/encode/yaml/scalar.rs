@@ -1,5 +1,5 @@
-//! How a text is written: plain where YAML 1.1 reads it back as the same text, else in quotes, and a text of several lines
-//! as a block.
+//! How a text is written: plain where YAML 1.1 reads it back as the same text, else in quotes, and a text of several
+//! lines as a block.
 
 use super::{WIDTH, Writer, is_break};
 

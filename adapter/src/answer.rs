@@ -23,9 +23,9 @@ use rules::catalog::Ignored;
 use rules::plan::{PlanError, Query};
 use selector::labels::Selector;
 
+use crate::log_throttle::LogThrottle;
 use crate::objects::{Object, Objects, ObjectsError, Wanted};
 use crate::relist::{CatalogHandle, Snapshot};
-use crate::log_throttle::LogThrottle;
 use crate::served::{CUSTOM_METRICS, EXTERNAL_METRICS, METRICS};
 use crate::source::{MetricSource, QueryResult, Samples, SourceErrorClass};
 use crate::telemetry::{RuleFailure, Step, Telemetry};
@@ -58,7 +58,8 @@ impl Answerer {
         telemetry: Arc<Telemetry>,
     ) -> Answerer {
         let [missing_log, failure_log, gap_log, effect_checked, rule_log] =
-            [LOG_MISSING_EVERY, LOG_FAILURE_EVERY, LOG_GAP_EVERY, CHECK_EFFECT_EVERY, LOG_RULE_EVERY].map(LogThrottle::new);
+            [LOG_MISSING_EVERY, LOG_FAILURE_EVERY, LOG_GAP_EVERY, CHECK_EFFECT_EVERY, LOG_RULE_EVERY]
+                .map(LogThrottle::new);
         Answerer {
             catalog,
             objects,

@@ -65,8 +65,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Config, Us
         }
     };
     let matches = Flags::command().try_get_matches_from(arguments).map_err(refuse)?;
-    let flags = Flags::from_arg_matches(&matches)
-        .map_err(|error| refuse(error.format(&mut Flags::command())))?;
+    let flags =
+        Flags::from_arg_matches(&matches).map_err(|error| refuse(error.format(&mut Flags::command())))?;
     flags.validate(&Given::new(matches), &mut notices).map_err(UsageError::Faults)
 }
 

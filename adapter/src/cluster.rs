@@ -192,7 +192,9 @@ async fn authenticators(
         tasks.spawn("client authorities", following);
     }
     if config.skip_lookup {
-        tracing::info!("skipping the authentication settings of the cluster: --authentication-skip-lookup is set");
+        tracing::info!(
+            "skipping the authentication settings of the cluster: --authentication-skip-lookup is set"
+        );
     } else {
         let read = health.check("authentication-settings", Scope::Ready);
         let following = from_cluster.follow(client.clone(), read, config.tolerate_lookup_failure);

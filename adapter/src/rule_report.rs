@@ -31,10 +31,7 @@ impl RuleReport {
             self.rules = Some(Arc::clone(rules));
             self.logged.clear();
             if rules.resource.is_some() {
-                tracing::info!(
-                    rule = "resourceRules",
-                    "rules loaded; their series are queried by requests"
-                );
+                tracing::info!(rule = "resourceRules", "rules loaded; their series are queried by requests");
             }
         }
         // A catalog counts in the order of the file.

@@ -68,9 +68,7 @@ impl RulesFile {
 /// Logs which rules of a file are left out, and what else its author should know.
 pub fn log_findings(rules: &RuleSet) {
     for fault in rules.refused.iter().flat_map(|(_, faults)| faults.iter()) {
-        tracing::error!(
-            "cannot use a rule: {fault}; leaving it out and using the other rules of the file"
-        );
+        tracing::error!("cannot use a rule: {fault}; leaving it out and using the other rules of the file");
     }
     for warning in &rules.warnings {
         tracing::warn!("rule file: {warning}");

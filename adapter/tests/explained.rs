@@ -311,9 +311,7 @@ async fn a_sample_of_another_namespace_is_of_no_object_and_the_log_says_so() {
     }
     let parts = ["rule=rules[0]", "object=a", "namespace=other", "limit the query by <<.LabelMatchers>>"];
     adapter.log.one("samples of another namespace", &parts);
-    adapter
-        .log
-        .one("metric has no value", &["every sample that the query of rules[0] found is of another"]);
+    adapter.log.one("metric has no value", &["every sample that the query of rules[0] found is of another"]);
     adapter.counts(r#"adapter_samples_dropped_total{reason="other_namespace"}"#, 2);
     adapter.counts(r#"adapter_duplicate_samples_total{rule="rules[0]"}"#, 0);
 }
@@ -426,9 +424,10 @@ async fn odd_samples_of_use_are_logged_and_counted_by_rule() {
         assert_eq!(cpu, ["500m", "500m"], "as prometheus-adapter has it, and NaN is no number");
     }
     adapter.log.one("several samples for one object", &["rule=resourceRules.cpu", "object=a/web"]);
-    adapter
-        .log
-        .one("adding a sample without a container", &["rule=resourceRules.cpu", "pod=\"a\"", r#"container!="""#]);
+    adapter.log.one(
+        "adding a sample without a container",
+        &["rule=resourceRules.cpu", "pod=\"a\"", r#"container!="""#],
+    );
     adapter.counts(r#"adapter_duplicate_samples_total{rule="resourceRules.cpu"}"#, 2);
     adapter.counts(r#"adapter_duplicate_samples_total{rule="resourceRules.memory"}"#, 0);
     adapter.answers(r#"cpu{namespace="default",pod="b"}"#, &[]);
@@ -487,9 +486,10 @@ async fn a_rule_that_is_left_out_is_named_where_its_metric_is_missed() {
         + "- {seriesQuery: depth, metricsQuery: depth, seriesFilters: [{is: '('}]}\n";
     let adapter = Adapter::started(&rules, &[("lag", &[])]).await;
     assert!(adapter.ask("external/namespaces/default/depth").await.is_err());
-    adapter
-        .log
-        .one("asked=namespaces/default/depth", &["rule left out: externalRules[1].seriesFilters[0].is (line 5"]);
+    adapter.log.one(
+        "asked=namespaces/default/depth",
+        &["rule left out: externalRules[1].seriesFilters[0].is (line 5"],
+    );
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use promql::regexp::{self, Regexp, CompileBudget};
+use promql::regexp::{self, CompileBudget, Regexp};
 
 use crate::config::{Config, DiscoveryRule, Place, Placed, ResourceRule, SeriesFilter};
 use crate::fault::{Fault, Faults};

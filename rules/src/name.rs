@@ -1,6 +1,6 @@
 //! A series' name becomes the metric's name in the API: `name.matches` and `name.as`.
 
-use promql::regexp::{self, Regexp, RegexpError, CompileBudget};
+use promql::regexp::{self, CompileBudget, Regexp, RegexpError};
 
 /// A compiled name mapping.
 #[derive(Debug, Clone)]
@@ -29,7 +29,11 @@ impl NameRule {
     /// Compiles the mapping. Without `matches` every name fits; without `as` the name is the only capture group, or
     /// the whole match when there is none (upstream `pkg/naming/metric_namer.go`). What `matches` compiles to takes a
     /// place in the budget.
-    pub fn new(matches: Option<&str>, r#as: &str, budget: &mut CompileBudget) -> Result<NameRule, NameRuleError> {
+    pub fn new(
+        matches: Option<&str>,
+        r#as: &str,
+        budget: &mut CompileBudget,
+    ) -> Result<NameRule, NameRuleError> {
         let pattern = matches.unwrap_or(".*");
         let matches = regexp::compile_within(pattern, budget)?;
         let r#as = match (r#as, matches.group_count()) {

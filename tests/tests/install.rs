@@ -278,8 +278,7 @@ impl Site {
             &other,
         ])?;
         until("another authority is published", 2 * MINUTE, || async { Ok(bundle()? != before) }).await?;
-        self.serves_another_certificate(&installed, "serving with a certificate of the shared CA", 2)
-            .await?;
+        self.serves_another_certificate(&installed, "serving with a certificate of the shared CA", 2).await?;
         requests.all_succeeded().await?;
         drop(installed);
         self.uninstall("own", "monitoring")

@@ -42,15 +42,11 @@ impl AuditFlags {
             (Some(policy), Some(path)) => (policy, path),
             (None, None) => return None,
             (Some(_), None) => {
-                notices.push(
-                    "--audit-policy-file has no effect without --audit-log-path".to_owned(),
-                );
+                notices.push("--audit-policy-file has no effect without --audit-log-path".to_owned());
                 return None;
             }
             (None, Some(_)) => {
-                notices.push(
-                    "--audit-log-path has no effect without --audit-policy-file".to_owned(),
-                );
+                notices.push("--audit-log-path has no effect without --audit-policy-file".to_owned());
                 return None;
             }
         };

@@ -132,9 +132,11 @@ impl ClusterFlags {
     pub(super) fn without_effect(given: &Given, notices: &mut Vec<String>) {
         let flags = ClusterFlags::augment_args(clap::Command::new("cluster"));
         let given = flags.get_arguments().filter(|flag| given.has(flag.get_id()));
-        notices.extend(given.filter_map(clap::Arg::get_long).map(|name| {
-            format!("--{name} has no effect: --standalone serves without a Kubernetes API")
-        }));
+        notices.extend(
+            given
+                .filter_map(clap::Arg::get_long)
+                .map(|name| format!("--{name} has no effect: --standalone serves without a Kubernetes API")),
+        );
     }
 
     pub(super) fn validate(self, address: IpAddr, faults: &mut Vec<String>) -> ClusterConfig {

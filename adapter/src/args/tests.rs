@@ -250,7 +250,10 @@ fn a_clusters_flags_mean_nothing_without_one() {
     let (_, notices) = serve(&format!("{LEAST} --lister-kubeconfig k --tls-cert-file c --review-qps 5"));
     assert_eq!(notices.len(), 3, "{notices:?}");
     for name in ["lister-kubeconfig", "tls-cert-file", "review-qps"] {
-        assert!(notices.iter().any(|notice| notice.starts_with(&format!("--{name} has no effect"))), "{name}");
+        assert!(
+            notices.iter().any(|notice| notice.starts_with(&format!("--{name} has no effect"))),
+            "{name}"
+        );
     }
     // A default is not given.
     assert_eq!(serve(LEAST).1, Vec::<String>::new());

@@ -32,12 +32,12 @@ use reqwest::Url;
 use serve::FileStats;
 
 use super::{Listing, MetricSource, QueryResult, SourceError};
-use question::Asker;
 use answer_memory::AnswerMemory;
+use question::Asker;
 use unreached::within;
 
-pub use proxy::Proxies;
 pub use answer_memory::AnswerStats;
+pub use proxy::Proxies;
 pub use settings::{AnswerLimits, KubernetesAuth, PrometheusSettings, Verb};
 pub(crate) use settings::{LARGEST_LISTING, gzip_pays};
 // What Prometheus says is judged without asking it.

@@ -134,7 +134,14 @@ mod tests {
     #[test]
     fn flags_are_a_table_for_each_heading() {
         let program = program()
-            .arg(Arg::new("file").long("file").short('f').value_name("FILE").help("A|B\nC.").default_value("x"))
+            .arg(
+                Arg::new("file")
+                    .long("file")
+                    .short('f')
+                    .value_name("FILE")
+                    .help("A|B\nC.")
+                    .default_value("x"),
+            )
             .arg(Arg::new("tls").long("tls").help("Speak TLS.").help_heading("Serving").num_args(0..=1));
         let text = flags(program);
         for part in [

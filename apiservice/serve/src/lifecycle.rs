@@ -76,7 +76,11 @@ impl Trigger {
             }
         };
         let first = next().await;
-        tracing::info!(signal = first, delay_seconds = delay.as_secs_f64(), "shutdown signal received; serving until the delay is over");
+        tracing::info!(
+            signal = first,
+            delay_seconds = delay.as_secs_f64(),
+            "shutdown signal received; serving until the delay is over"
+        );
         let second = tokio::select! {
             second = next() => second,
             () = async { self.leave(delay).await; std::future::pending().await } => return Ok(()),

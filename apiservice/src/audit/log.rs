@@ -109,10 +109,7 @@ impl AuditLog {
         self.waiting_bytes.fetch_sub(length, Ordering::Relaxed);
         let dropped = self.stats.dropped.fetch_add(1, Ordering::Relaxed);
         if dropped.is_multiple_of(SAID_EVERY) {
-            tracing::error!(
-                dropped = dropped + 1,
-                "audit queue full; dropping events"
-            );
+            tracing::error!(dropped = dropped + 1, "audit queue full; dropping events");
         }
     }
 
@@ -350,7 +347,10 @@ mod tests {
         assert_eq!(stats.dropped.load(Ordering::Relaxed), 101 - events);
         drop(go);
         drop(log);
-        assert_eq!(written.lock().expect("no code panics while it holds the lock").len(), events as usize * 5);
+        assert_eq!(
+            written.lock().expect("no code panics while it holds the lock").len(),
+            events as usize * 5
+        );
     }
 
     #[test]

@@ -41,8 +41,8 @@ impl Authorities {
     pub fn from_pem(bundle: &[u8]) -> Result<Authorities, AuthnError> {
         let mut anchors = Vec::new();
         for certificate in CertificateDer::pem_slice_iter(bundle) {
-            let certificate =
-                certificate.map_err(|error| AuthnError::Refused(format!("invalid PEM certificate: {error}")))?;
+            let certificate = certificate
+                .map_err(|error| AuthnError::Refused(format!("invalid PEM certificate: {error}")))?;
             let anchor = anchor_from_trusted_cert(&certificate)
                 .map_err(|error| AuthnError::Refused(format!("invalid CA certificate: {error}")))?;
             anchors.push(anchor.to_owned());

@@ -22,7 +22,7 @@ use super::observe::{Authentication, Exchange, Kind, Observer};
 use super::request::{AUDIT_ID, IncomingRequest};
 use super::routes::Routes;
 use crate::accept::{CertificateExpiry, Peer};
-use crate::audit::{Audit, Outcome, AuditTrail};
+use crate::audit::{Audit, AuditTrail, Outcome};
 use crate::authn::{ANONYMOUS, AuthnError, Credential, PeerCertificates, Union, User};
 use crate::authz::{AuthzError, Chain, MASTERS};
 use crate::encode::gzip;

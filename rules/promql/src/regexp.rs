@@ -79,7 +79,8 @@ pub fn compile_within(pattern: &str, budget: &mut CompileBudget) -> Result<Regex
     let refused = |cause| RegexpError { pattern: pattern.to_owned(), cause };
     let mut tried = 0;
     // How much an expression needs is known only as the step that it fits into.
-    for size in STEPS.into_iter().filter(|size| *size <= budget.left && *size <= budget.trials.max(TRIED_ALWAYS))
+    for size in
+        STEPS.into_iter().filter(|size| *size <= budget.left && *size <= budget.trials.max(TRIED_ALWAYS))
     {
         tried = size;
         match sized(&text, names.len(), size) {
@@ -95,7 +96,10 @@ pub fn compile_within(pattern: &str, budget: &mut CompileBudget) -> Result<Regex
         }
     }
     budget.trials = budget.trials.saturating_sub(tried);
-    Err(refused(format!("with the expressions before it, it needs more than {} bytes compiled", budget.whole)))
+    Err(refused(format!(
+        "with the expressions before it, it needs more than {} bytes compiled",
+        budget.whole
+    )))
 }
 
 /// Compiles the pattern of a PromQL matcher: it matches a value as a whole, and `.` matches a line break, too.

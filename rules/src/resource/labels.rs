@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use promql::regexp::{self, Regexp, CompileBudget};
+use promql::regexp::{self, CompileBudget, Regexp};
 
 use super::{GroupResource, Kind, ResourceMapper};
 use crate::config::{ResourceMapping, ResourceName};

@@ -10,9 +10,9 @@ use reqwest::header::{CONTENT_ENCODING, HeaderMap};
 use reqwest::{Response, StatusCode};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
+use super::answer_memory::Place;
 use super::failure::{LONGEST_ERROR, failure, no_answer, unavailable};
 use super::frame::{Field, Frame, FrameSeed, OrNull, Part};
-use super::answer_memory::Place;
 use super::sample::{Point, PointSeed, Vector, VectorSeed};
 use super::text::{Text, line};
 use super::unreached::broken_off as transport;

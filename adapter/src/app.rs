@@ -26,8 +26,8 @@ use crate::relist::{CatalogHandle, Changes, RelistSettings, Relister, Snapshot};
 use crate::rule_report::RuleReport;
 use crate::rules_file::{RulesFile, RulesFileError};
 use crate::served;
-use crate::source::MetricSource;
 use crate::source::observed::Observed;
+use crate::source::{MetricSource, SourceError};
 use crate::standalone::Standalone;
 use crate::tasks::Tasks;
 use crate::telemetry::Telemetry;
@@ -45,11 +45,12 @@ pub enum AppError {
     #[error(transparent)]
     Standalone(#[from] AuthorityError),
     /// The address could not be listened on.
-    #[error("cannot listen on {address}: {cause}")]
+    #[error("cannot listen on {address}")]
     Listen {
         /// The address.
         address: SocketAddr,
         /// The operating system's reason.
+        #[source]
         cause: std::io::Error,
     },
     /// What gives objects and callers is not usable.
@@ -59,8 +60,8 @@ pub enum AppError {
     #[error(transparent)]
     Audit(#[from] AuditError),
     /// The metric source could not be set up.
-    #[error("cannot use the metric source: {0}")]
-    Source(String),
+    #[error("cannot use the metric source")]
+    Source(#[from] SourceError),
     /// A task that runs as long as the program ended before it.
     #[error("background task {0:?} ended unexpectedly")]
     TaskEnded(&'static str),

@@ -11,20 +11,30 @@ use crate::config::AuditConfig;
 /// Why the audit log cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
-    /// The policy cannot be read, or says something else.
-    #[error("cannot load the audit policy {}: {cause}", .path.display())]
+    /// The policy cannot be read.
+    #[error("cannot read the audit policy {path}", path = path.display())]
+    ReadPolicy {
+        /// The policy.
+        path: PathBuf,
+        /// The operating system's reason.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// The policy is not valid.
+    #[error("invalid audit policy {path}: {fault}", path = path.display())]
     Policy {
         /// The policy.
         path: PathBuf,
-        /// Why.
-        cause: String,
+        /// What is wrong with it.
+        fault: String,
     },
     /// The log cannot be opened.
-    #[error("cannot open the audit log {place}: {cause}")]
+    #[error("cannot open the audit log {place}")]
     Log {
         /// The file, or standard output.
         place: String,
         /// The operating system's reason.
+        #[source]
         cause: std::io::Error,
     },
 }
@@ -35,9 +45,9 @@ pub enum AuditError {
 /// A policy that cannot be used, a log that cannot be opened.
 pub fn open(config: AuditConfig) -> Result<(Arc<Audit>, Arc<AuditStats>), AuditError> {
     let AuditConfig { policy: path, target } = config;
-    let unusable = |cause: String| AuditError::Policy { path: path.clone(), cause };
-    let text = files::read_text(&path, LARGEST_POLICY).map_err(|error| unusable(error.to_string()))?;
-    let policy = Policy::parse(&text).map_err(unusable)?;
+    let text = files::read_text(&path, LARGEST_POLICY)
+        .map_err(|cause| AuditError::ReadPolicy { path: path.clone(), cause })?;
+    let policy = Policy::parse(&text).map_err(|fault| AuditError::Policy { path: path.clone(), fault })?;
     if policy.asks_for_bodies() {
         tracing::warn!(
             "audit levels Request and RequestResponse are not supported; recording Metadata, without bodies"
@@ -57,6 +67,8 @@ const LARGEST_POLICY: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {
+    use serve::error_chain;
+
     use super::*;
 
     #[test]
@@ -65,16 +77,19 @@ mod tests {
         let policy = dir.path().join("policy.yaml");
         let fault = |policy: &std::path::Path, target| {
             let config = AuditConfig { policy: policy.to_owned(), target };
-            open(config).err().expect("a fault").to_string()
+            error_chain(&open(config).err().expect("a fault"))
         };
         let missing = fault(&policy, Target::Stdout);
-        assert!(missing.starts_with("the audit policy ") && missing.contains("policy.yaml"), "{missing}");
+        assert!(
+            missing.starts_with("cannot read the audit policy ") && missing.contains("policy.yaml"),
+            "{missing}"
+        );
         std::fs::write(&policy, "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n")
             .expect("writable");
         let rotation = apiservice::audit::Rotation { bytes: 1 << 20, backups: 0, max_age: None };
         // A folder is not a file.
         let closed = fault(&policy, Target::File { path: dir.path().to_owned(), rotation });
-        assert!(closed.starts_with("the audit log ") && closed.contains("cannot be opened"), "{closed}");
+        assert!(closed.starts_with("cannot open the audit log ") && closed.contains(": "), "{closed}");
         let config =
             AuditConfig { policy, target: Target::File { path: dir.path().join("a.log"), rotation } };
         assert!(open(config).is_ok());

@@ -215,24 +215,17 @@ async fn authenticators(
 async fn client(kubeconfig: Option<&PathBuf>) -> Result<kube::Client, HostError> {
     let mut config = match kubeconfig {
         Some(path) => {
-            let unusable = |error: &dyn std::fmt::Display| {
-                HostError::Cluster(format!("cannot use the kubeconfig {}: {error}", path.display()))
-            };
-            let read = kubeconfig::read(path).map_err(|error| unusable(&error))?;
-            let config = kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await;
-            config.map_err(|error| unusable(&error))?
+            let read = kubeconfig::read(path)
+                .map_err(|cause| HostError::Kubeconfig { path: path.clone(), cause })?;
+            kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default())
+                .await
+                .map_err(|cause| HostError::Access { path: path.clone(), cause: Box::new(cause) })?
         }
-        None => kube::Config::incluster().map_err(|error| {
-            HostError::Cluster(format!(
-                "expected to run in a pod with a service account, or --lister-kubeconfig, --authentication-kubeconfig and \
-                 --authorization-kubeconfig, or --standalone: {error}"
-            ))
-        })?,
+        None => kube::Config::incluster().map_err(HostError::NotInACluster)?,
     };
     // Callers retry by themselves, each within its own limits.
     config.default_retry = false;
-    kube::Client::try_from(config)
-        .map_err(|error| HostError::Cluster(format!("cannot make a client for the Kubernetes API: {error}")))
+    kube::Client::try_from(config).map_err(|cause| HostError::Client(Box::new(cause)))
 }
 
 const FRONT_PROXY_CA: FileName =

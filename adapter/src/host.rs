@@ -1,8 +1,9 @@
 //! The host of the server, a cluster or this machine alone: its objects, its callers, its certificate.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use apiservice::authn::{Authenticator, AuthnError};
+use apiservice::authn::{Authenticator, AuthoritiesError};
 use apiservice::authz::Authorizer;
 use apiservice::review::ReviewStats;
 use apiservice::tls::{ServingCertificate, TlsError};
@@ -10,6 +11,7 @@ use futures_util::future::BoxFuture;
 use serve::FileStats;
 use tokio::sync::watch;
 
+use crate::kubeconfig::KubeconfigError;
 use crate::objects::Objects;
 
 /// What the server needs of the place that it runs in.
@@ -39,9 +41,33 @@ pub enum HostError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The authority for client certificates is not usable.
-    #[error("cannot load the authorities of client certificates: {0}")]
-    ClientAuthority(#[from] AuthnError),
+    #[error("cannot load the authorities of client certificates")]
+    ClientAuthority(#[from] AuthoritiesError),
+    /// A kubeconfig cannot be read.
+    #[error("cannot use the kubeconfig {path}", path = path.display())]
+    Kubeconfig {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        cause: KubeconfigError,
+    },
+    /// A kubeconfig gives no access.
+    #[error("cannot use the kubeconfig {path}", path = path.display())]
+    Access {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        cause: Box<kube::config::KubeconfigError>,
+    },
+    /// This does not run in a pod.
+    #[error(
+        "expected to run in a pod with a service account, or --lister-kubeconfig, --authentication-kubeconfig and \
+         --authorization-kubeconfig, or --standalone"
+    )]
+    NotInACluster(#[source] kube::config::InClusterError),
     /// The Kubernetes API cannot be asked at all.
-    #[error("{0}")]
-    Cluster(String),
+    #[error("cannot make a client for the Kubernetes API")]
+    Client(#[source] Box<kube::Error>),
 }

@@ -1,30 +1,31 @@
 //! Kubeconfigs, as kube reads them, within bounds: a few lines of YAML aliases can stand for more than fits into
 //! memory.
 
-use std::fmt;
 use std::path::Path;
 
-use kube::config::{AuthInfo, Cluster, Kubeconfig, KubeconfigError};
+use kube::config::{AuthInfo, Cluster, Kubeconfig};
 use serde_saphyr::{Options, alias_limits, budget, options};
 use serve::files;
 
-/// A kubeconfig that cannot be read. Its text is not shown: it may hold credentials.
-#[derive(Debug)]
-pub struct Unreadable(String);
-
-impl fmt::Display for Unreadable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+/// Why a kubeconfig cannot be read. Its text is not shown: it may hold credentials.
+#[derive(Debug, thiserror::Error)]
+pub enum KubeconfigError {
+    /// The file cannot be read, or is too large.
+    #[error(transparent)]
+    Read(#[from] std::io::Error),
+    /// It is not a kubeconfig, or holds too much. Only the reader's own words are kept: its error shows the text.
+    #[error("{0}")]
+    Invalid(String),
+    /// Its documents cannot be merged.
+    #[error(transparent)]
+    Merge(#[from] kube::config::KubeconfigError),
 }
-
-impl std::error::Error for Unreadable {}
 
 /// The kubeconfig in a file. Files that it names are relative to its folder, as for kubectl.
 ///
 /// # Errors
 /// A file that cannot be read, is too large, or is not a kubeconfig.
-pub fn read(path: &Path) -> Result<Kubeconfig, Unreadable> {
+pub fn read(path: &Path) -> Result<Kubeconfig, KubeconfigError> {
     parse_in(&read_text(path)?, path)
 }
 
@@ -32,15 +33,15 @@ pub fn read(path: &Path) -> Result<Kubeconfig, Unreadable> {
 ///
 /// # Errors
 /// A file that cannot be read, or is too large.
-pub fn read_text(path: &Path) -> Result<String, Unreadable> {
-    files::read_text(path, LARGEST_FILE).map_err(|error| Unreadable(error.to_string()))
+pub fn read_text(path: &Path) -> Result<String, KubeconfigError> {
+    Ok(files::read_text(path, LARGEST_FILE)?)
 }
 
 /// The kubeconfig of a file's text. Files that it names are relative to the file's folder.
 ///
 /// # Errors
 /// A text that is not a kubeconfig, or holds too much.
-pub fn parse_in(text: &str, path: &Path) -> Result<Kubeconfig, Unreadable> {
+pub fn parse_in(text: &str, path: &Path) -> Result<Kubeconfig, KubeconfigError> {
     let mut config = parse(text)?;
     if let Some(folder) = path.parent() {
         let clusters = config.clusters.iter_mut().filter_map(|named| named.cluster.as_mut());
@@ -55,13 +56,12 @@ pub fn parse_in(text: &str, path: &Path) -> Result<Kubeconfig, Unreadable> {
 ///
 /// # Errors
 /// A text that is not a kubeconfig, or holds too much.
-pub fn parse(text: &str) -> Result<Kubeconfig, Unreadable> {
+pub fn parse(text: &str) -> Result<Kubeconfig, KubeconfigError> {
     // Windows' editors begin so.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let documents: Vec<Kubeconfig> = serde_saphyr::from_multiple_with_options(text, bounds())
-        .map_err(|error| Unreadable(error.without_snippet().to_string()))?;
-    let merged = documents.into_iter().try_fold(Kubeconfig::default(), Kubeconfig::merge);
-    merged.map_err(|error: KubeconfigError| Unreadable(error.to_string()))
+        .map_err(|error| KubeconfigError::Invalid(error.without_snippet().to_string()))?;
+    Ok(documents.into_iter().try_fold(Kubeconfig::default(), Kubeconfig::merge)?)
 }
 
 fn of_cluster(cluster: &mut Cluster, folder: &Path) {

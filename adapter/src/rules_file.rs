@@ -14,11 +14,12 @@ use tokio::sync::watch;
 #[derive(Debug, thiserror::Error)]
 pub enum RulesFileError {
     /// The file could not be read.
-    #[error("cannot read the rule file {path}: {cause}", path = path.display())]
+    #[error("cannot read the rule file {path}", path = path.display())]
     Unreadable {
         /// The file as given by `--config`.
         path: PathBuf,
         /// The operating system's reason.
+        #[source]
         cause: std::io::Error,
     },
     /// The file was read and is not a valid rule file.
@@ -91,11 +92,13 @@ const NAME: FileName = FileName { label: LABEL, file: "rule file", kept: "the pr
 
 #[cfg(test)]
 mod tests {
+    use serve::error_chain;
+
     use super::*;
 
     #[test]
     fn a_file_that_is_too_large_is_not_read_to_its_end() {
-        let error = RulesFile::open(Path::new("/dev/zero"), true).err().expect("endless").to_string();
+        let error = error_chain(&RulesFile::open(Path::new("/dev/zero"), true).err().expect("endless"));
         assert!(error.contains("expected a file of at most 4194304 bytes"), "{error}");
     }
 }

@@ -25,7 +25,7 @@ pub use authorities::{Authorities, AuthoritiesHandle};
 pub use authority_file::follow_authorities;
 pub use certificates::ClientCertificates;
 pub use cluster::{ClusterAuthentication, warn_if_clients_are_proxies};
-pub use error::AuthnError;
+pub use error::{AuthnError, AuthoritiesError};
 pub use front_proxy::{FrontProxy, FrontProxyHandle, FrontProxySettings};
 pub use peer::PeerCertificates;
 pub use token::TokenReviews;
@@ -106,7 +106,7 @@ impl Union {
                 }
                 Ok(None) => {}
                 // A credential that was not looked at may be valid.
-                Err(error @ AuthnError::Busy(_)) => refused = Some(error),
+                Err(error) if error.is_busy() => refused = Some(error),
                 Err(error) => {
                     refused.get_or_insert(error);
                 }

@@ -34,17 +34,18 @@ pub struct Issued {
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
     /// The certificate could not be made.
-    #[error("cannot make a certificate: {0}")]
+    #[error("cannot make a certificate")]
     Certificate(#[from] rcgen::Error),
     /// A client certificate was to hold more groups than it can.
     #[error("expected one group at most in a client certificate made here, found {0}")]
     Groups(usize),
     /// A file could not be written.
-    #[error("cannot write {path}: {cause}", path = path.display())]
+    #[error("cannot write {path}", path = path.display())]
     Write {
         /// The file.
         path: PathBuf,
         /// The operating system's reason.
+        #[source]
         cause: std::io::Error,
     },
 }

@@ -11,6 +11,7 @@ pub use access_review::AccessReviews;
 
 use crate::attributes::{Attributes, ResourceAttributes};
 use crate::authn::User;
+use crate::review::ReviewError;
 use crate::status::{ApiError, Class, Details};
 
 /// What an authorizer says of a request.
@@ -34,8 +35,11 @@ pub enum Decision {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthzError {
     /// The authority that decides could not be asked: the request is refused with 500 (D14).
-    #[error("{0}")]
-    Failed(String),
+    #[error(transparent)]
+    Review(ReviewError),
+    /// The question could not be written: the request is refused with 500.
+    #[error("cannot write the access review: {0}")]
+    Question(String),
     /// Too much is asked of it: the request is refused with 429 (D81).
     #[error("too many access reviews for callers of this kind")]
     Busy,

@@ -161,7 +161,7 @@ fn scale(suffix: &str) -> Option<(Scale, Format)> {
         .or_else(|| find(BINARY).map(|factor| (Scale::Factor(factor), Format::BinarySi)))
 }
 
-/// ApisRequest this the Go clients misread a quantity with thousandths.
+/// Below this the Go clients misread a quantity with thousandths.
 const SMALLEST_MILLI: i64 = -999_999_999_999_999_999;
 const DECIMAL: &[(&str, i64)] = &[
     ("k", 1_000),

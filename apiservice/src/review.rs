@@ -16,14 +16,27 @@ pub(crate) use bucket::Buckets;
 use bucket::{Asking, Busy};
 
 /// The API did not answer.
+///
+/// Clients see these texts, and caches hand the same error to all who wait for it: causes are texts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum ReviewError {
+pub enum ReviewError {
     /// Too many are asked for.
     #[error("too many reviews for callers of this kind")]
     Busy,
-    /// The authority gave none.
-    #[error("{0}")]
-    Failed(String),
+    /// The Kubernetes API answered with an error. Kube's own text would repeat the whole Status.
+    #[error("the Kubernetes API answered {code}: {message}")]
+    Refused {
+        /// Its code.
+        code: u16,
+        /// Its message.
+        message: String,
+    },
+    /// The Kubernetes API was not reached.
+    #[error("the Kubernetes API could not be asked: {0}")]
+    NotAsked(String),
+    /// The Kubernetes API took too long.
+    #[error("the Kubernetes API did not answer within {} s", .0.as_secs())]
+    Late(Duration),
 }
 
 /// Makes the keys of a cache out of what callers write: of one size, and without a word of it that could be read in
@@ -79,11 +92,8 @@ pub(crate) async fn review<T, F: Future<Output = kube::Result<T>>>(
     match tokio::time::timeout(budget, asking).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(None)) => Err(ReviewError::Busy),
-        Ok(Err(Some(error))) => Err(ReviewError::Failed(describe(&error))),
-        Err(_) => {
-            let seconds = budget.as_secs();
-            Err(ReviewError::Failed(format!("the Kubernetes API did not answer within {seconds} s")))
-        }
+        Ok(Err(Some(error))) => Err(because(&error)),
+        Err(_) => Err(ReviewError::Late(budget)),
     }
 }
 
@@ -94,13 +104,12 @@ fn is_passing(error: &kube::Error) -> bool {
     }
 }
 
-/// What an operator needs: kube's own text repeats the whole Status.
-fn describe(error: &kube::Error) -> String {
+fn because(error: &kube::Error) -> ReviewError {
     match error {
         kube::Error::Api(status) => {
-            format!("the Kubernetes API answered {}: {}", status.code, status.message)
+            ReviewError::Refused { code: status.code, message: status.message.clone() }
         }
-        other => format!("the Kubernetes API could not be asked: {other}"),
+        other => ReviewError::NotAsked(other.to_string()),
     }
 }
 

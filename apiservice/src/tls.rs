@@ -62,31 +62,40 @@ pub struct TlsSettings {
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file could not be read.
-    #[error("cannot read {path}: {cause}", path = path.display())]
+    #[error("cannot read {path}", path = path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// The operating system's reason.
+        #[source]
         cause: std::io::Error,
     },
     /// A file holds something else.
-    #[error("expected {expected} in PEM form in {path}: {cause}", path = path.display())]
+    #[error("expected {expected} in PEM form in {path}", path = path.display())]
     Pem {
         /// What the file should hold.
         expected: &'static str,
         /// The file.
         path: PathBuf,
         /// The parser's reason.
-        cause: String,
+        #[source]
+        cause: rustls_pki_types::pem::Error,
+    },
+    /// A file holds no certificate.
+    #[error("expected a certificate in PEM form in {path}, found none", path = path.display())]
+    NoCertificate {
+        /// The file.
+        path: PathBuf,
     },
     /// The two do not belong together, or the key is of a kind that cannot be used.
-    #[error("key {key} does not match certificate {certificate}: {cause}", key = key.display(), certificate = certificate.display())]
+    #[error("key {key} does not match certificate {certificate}", key = key.display(), certificate = certificate.display())]
     Mismatch {
         /// The certificate's file.
         certificate: PathBuf,
         /// The key's file.
         key: PathBuf,
         /// The reason.
+        #[source]
         cause: rustls::Error,
     },
     /// Only one of the two files of a directory is there.
@@ -104,7 +113,7 @@ pub enum TlsError {
     #[error("expected at least one of the cipher suites {1:?}, found {0:?}")]
     NoCipherSuite(Vec<String>, Vec<String>),
     /// The settings contradict each other.
-    #[error("invalid TLS settings: {0}")]
+    #[error("invalid TLS settings")]
     Settings(#[from] rustls::Error),
 }
 

@@ -73,6 +73,7 @@ pub enum PlanError {
         /// The rule.
         rule: RuleId,
         /// Why.
+        #[source]
         cause: TemplateError,
     },
     /// The template rendered nothing.

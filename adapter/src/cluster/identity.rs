@@ -25,6 +25,7 @@ use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 use rules::RuleSet;
 use serde_json::json;
+use serve::error_chain;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -45,7 +46,7 @@ pub struct Identity {
 /// Why an attempt failed; another follows.
 #[derive(Debug, thiserror::Error)]
 enum IdentityError {
-    #[error("the Kubernetes API refused the request: {0}")]
+    #[error("the Kubernetes API refused the request")]
     Kubernetes(#[from] kube::Error),
     #[error(transparent)]
     Authority(#[from] AuthorityError),
@@ -144,7 +145,7 @@ impl Identity {
                 }
                 Err(error) => {
                     tracing::warn!(
-                        error = &error as &dyn std::error::Error,
+                        error = %error_chain(&error),
                         secret = %self.secret,
                         "cannot reconcile the serving CA secret and the APIServices; retrying"
                     );
@@ -299,7 +300,7 @@ fn api_service_changes(
                 Err(error) => {
                     if throttle.is_due(error.to_string()) {
                         tracing::warn!(
-                            error = &error as &dyn std::error::Error,
+                            error = %error_chain(&error),
                             apiservice = name,
                             "cannot watch the APIService; polling it every {INTERVAL:?} instead; grant list and watch on it"
                         );

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use serve::error_chain;
+
 use super::exit_status::UNUSABLE;
 use crate::rules_file::RulesFile;
 
@@ -27,7 +29,7 @@ pub(super) fn run(files: &[PathBuf]) -> ExitCode {
             }
             Err(error) => {
                 broken = true;
-                eprintln!("{error}");
+                eprintln!("{}", error_chain(&error));
             }
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use engine::EngineConfig;
 use futures_util::FutureExt as _;
+use serve::error_chain;
 
 use super::exit_status::UNUSABLE;
 use crate::app::{self, AppError, POLL, Parts};
@@ -34,11 +35,11 @@ pub(super) fn run(config: Serve) -> ExitCode {
     match outcome {
         Ok(_) => ExitCode::SUCCESS,
         Err(error @ (AppError::Rules(_) | AppError::Source(_))) => {
-            eprintln!("{error}");
+            eprintln!("{}", error_chain(&error));
             ExitCode::from(UNUSABLE)
         }
         Err(error) => {
-            tracing::error!(%error, "ended");
+            tracing::error!("exiting: {}", error_chain(&error));
             ExitCode::FAILURE
         }
     }
@@ -58,11 +59,10 @@ fn parts(config: Serve) -> Result<Parts, AppError> {
     let rules = Arc::new(rules);
     let telemetry = Arc::new(Telemetry::new(&rules));
     telemetry.watch_file(file.stats());
-    let unusable = |error: crate::source::SourceError| AppError::Source(error.to_string());
     let mut source_files = std::future::pending().boxed();
     let (source, source_ready) = match source {
         SourceConfig::Prometheus(settings) => {
-            let prometheus = Arc::new(Prometheus::new(*settings).map_err(unusable)?);
+            let prometheus = Arc::new(Prometheus::new(*settings)?);
             telemetry.watch_answers(prometheus.answer_stats());
             for stats in prometheus.file_stats() {
                 telemetry.watch_file(Arc::clone(stats));
@@ -72,14 +72,14 @@ fn parts(config: Serve) -> Result<Parts, AppError> {
         }
         SourceConfig::Embedded { targets, scrape, retention, ready_rounds } => {
             let config = EngineConfig { retention, ..EngineConfig::default() };
-            let embedded = Embedded::start(config, scrape, targets).map_err(unusable)?;
+            let embedded = Embedded::start(config, scrape, targets)?;
             telemetry.watch_engine(embedded.engine());
             let ready = embedded.rounds(ready_rounds);
             (Arc::new(embedded) as Arc<dyn crate::source::MetricSource>, ready)
         }
     };
     let relist = RelistSettings { interval: relist_interval, max_age, timeout: server.requests.timeout };
-    Ok(Parts { file, rules, source, source_files, source_ready, relist, host, server, telemetry })
+    Ok(Parts { file, rules, source, source_ready, relist, source_files, host, server, telemetry })
 }
 
 const MOST_THREADS: usize = 4;

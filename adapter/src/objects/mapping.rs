@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use futures_util::FutureExt as _;
 use kube::core::discovery::v2::{APIGroupDiscovery, APIResourceDiscovery, APIVersionDiscovery};
 use rules::resource::{Kind, ResourceMapper, StaticMapper};
+use serve::error_chain;
 use tokio::sync::{Notify, watch};
 
 use crate::served::{CUSTOM_METRICS, EXTERNAL_METRICS, METRICS};
@@ -55,7 +56,7 @@ impl RestMapping {
                 }
                 Err(error) => {
                     tracing::warn!(
-                        error = &error as &dyn std::error::Error,
+                        error = %error_chain(&error),
                         "cannot list the resources of the cluster; keeping those known before"
                     );
                     retry = (retry * 2).min(interval);

@@ -63,7 +63,7 @@ fn row(flag: &Arg) -> String {
     };
     let mut names = flag.get_long().map_or_else(String::new, |name| format!("`--{name}{value}`"));
     for letter in flag.get_short_and_visible_aliases().unwrap_or_default() {
-        names.push_str(&format!(", `-{letter}{value}`"));
+        names.extend([", `-", &letter.to_string(), &value, "`"]);
     }
     let defaults: Vec<_> = flag.get_default_values().iter().map(|text| text.to_string_lossy()).collect();
     let default = if flag.is_hide_default_value_set() || defaults.is_empty() {

@@ -32,7 +32,7 @@ pub struct FileName {
 pub struct FollowedFile<T> {
     name: FileName,
     place: String,
-    load: Arc<dyn Fn(&[Option<ContentId>]) -> Found<T> + Send + Sync>,
+    load: Arc<Load<T>>,
     in_use: ContentId,
     refused: Option<Refused>,
     stats: Arc<FileStats>,
@@ -85,6 +85,9 @@ impl FileStats {
 
 /// Tells contents apart. A content is parsed once: what is made of it depends on nothing else.
 type ContentId = [u8; 32];
+
+/// Reads the file; parses its content unless it is one of those given.
+type Load<T> = dyn Fn(&[Option<ContentId>]) -> Found<T> + Send + Sync;
 
 /// What a look finds.
 enum Found<T> {

@@ -12,7 +12,7 @@ use x509_parser::der_parser::asn1_rs::Tag;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 use x509_parser::x509::AttributeTypeAndValue;
 
-use super::error::AuthnError;
+use super::error::{AuthnError, AuthoritiesError};
 
 /// Certificate authorities that may sign client certificates. Cheap to clone; clones are the same generation.
 #[derive(Debug, Clone)]
@@ -38,17 +38,15 @@ impl Authorities {
     ///
     /// # Errors
     /// A text without a certificate, or with one that cannot be read.
-    pub fn from_pem(bundle: &[u8]) -> Result<Authorities, AuthnError> {
+    pub fn from_pem(bundle: &[u8]) -> Result<Authorities, AuthoritiesError> {
         let mut anchors = Vec::new();
         for certificate in CertificateDer::pem_slice_iter(bundle) {
-            let certificate = certificate
-                .map_err(|error| AuthnError::Refused(format!("invalid PEM certificate: {error}")))?;
-            let anchor = anchor_from_trusted_cert(&certificate)
-                .map_err(|error| AuthnError::Refused(format!("invalid CA certificate: {error}")))?;
+            let certificate = certificate.map_err(AuthoritiesError::Pem)?;
+            let anchor = anchor_from_trusted_cert(&certificate).map_err(AuthoritiesError::Certificate)?;
             anchors.push(anchor.to_owned());
         }
         if anchors.is_empty() {
-            return Err(AuthnError::refused("expected at least one PEM certificate, found none".to_owned()));
+            return Err(AuthoritiesError::Empty);
         }
         Ok(Authorities {
             anchors: anchors.into(),
@@ -79,12 +77,8 @@ impl Authorities {
     /// No such chain, or a subject that is not text.
     pub(super) fn verify(&self, chain: &[CertificateDer<'static>]) -> Result<Verified, AuthnError> {
         self.verified.fetch_add(1, Ordering::Relaxed);
-        let (own, until) = self
-            .verified_path(chain)
-            .map_err(|error| AuthnError::Refused(format!("invalid client certificate: {error}")))?;
-        let until = until.ok_or_else(|| {
-            AuthnError::refused("invalid client certificate: unreadable validity".to_owned())
-        })?;
+        let (own, until) = self.verified_path(chain).map_err(AuthnError::Chain)?;
+        let until = until.ok_or_else(|| AuthnError::certificate("unreadable validity"))?;
         Ok(Verified { subject: subject(own)?, until })
     }
 
@@ -130,7 +124,7 @@ pub(super) struct Subject {
 
 fn subject(certificate: &CertificateDer<'_>) -> Result<Subject, AuthnError> {
     let (_, parsed) = X509Certificate::from_der(certificate)
-        .map_err(|error| AuthnError::Refused(format!("invalid client certificate: unreadable: {error}")))?;
+        .map_err(|error| AuthnError::Certificate(format!("unreadable: {error}")))?;
     let subject = parsed.subject();
     let names = subject.iter_common_name().map(|name| text(name, "common name"));
     let organizations = subject.iter_organization().map(|name| text(name, "organization"));
@@ -154,8 +148,8 @@ fn text(attribute: &AttributeTypeAndValue<'_>, what: &str) -> Result<String, Aut
         _ => attribute.as_str().ok().map(str::to_owned),
     };
     text.ok_or_else(|| {
-        AuthnError::Refused(format!(
-            "invalid client certificate: expected text as {what}, found {} bytes of ASN.1 type {}",
+        AuthnError::Certificate(format!(
+            "expected text as {what}, found {} bytes of ASN.1 type {}",
             value.data.len(),
             value.tag()
         ))

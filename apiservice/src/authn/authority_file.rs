@@ -7,7 +7,8 @@ use std::time::Duration;
 use serve::files::{self, LARGEST_CREDENTIAL};
 use serve::{FileName, FileStats, FollowedFile};
 
-use super::{AuthnError, Authorities};
+use super::Authorities;
+use super::error::AuthoritiesError;
 
 /// Reads authorities from a PEM file, stores them, and does so again whenever the file changes. A broken edit leaves
 /// those in use.
@@ -19,16 +20,16 @@ pub fn follow_authorities(
     path: PathBuf,
     every: Duration,
     mut store: impl FnMut(Authorities) + Send + 'static,
-) -> Result<(Arc<FileStats>, impl Future<Output = ()> + Send), AuthnError> {
+) -> Result<(Arc<FileStats>, impl Future<Output = ()> + Send), AuthoritiesError> {
     let place = path.display().to_string();
     let (read_path, parsed_path) = (path.clone(), path);
     let read = move || {
         files::read(&read_path, LARGEST_CREDENTIAL)
-            .map_err(|error| AuthnError::Refused(format!("cannot read {}: {error}", read_path.display())))
+            .map_err(|cause| AuthoritiesError::Read { path: read_path.clone(), cause })
     };
     let parse = move |bundle: Vec<u8>| {
         Authorities::from_pem(&bundle)
-            .map_err(|error| AuthnError::Refused(format!("{}: {error}", parsed_path.display())))
+            .map_err(|cause| AuthoritiesError::File { path: parsed_path.clone(), cause: Box::new(cause) })
     };
     let (file, authorities) = FollowedFile::open(name, place, read, parse)?;
     store(authorities);

@@ -12,9 +12,26 @@ use kube::Api;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, DefaultBackoff, Event, watcher};
+use serve::error_chain;
 
-use super::{AuthnError, Authorities, AuthoritiesHandle, FrontProxyHandle, FrontProxySettings};
+use super::error::AuthoritiesError;
+use super::{Authorities, AuthoritiesHandle, FrontProxyHandle, FrontProxySettings};
 use crate::health::CheckHandle;
+
+/// Why a value of the ConfigMap cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum SettingsError {
+    #[error(transparent)]
+    Authorities(#[from] AuthoritiesError),
+    #[error("{key}: expected a JSON list of strings")]
+    NoList {
+        key: &'static str,
+        #[source]
+        cause: serde_json::Error,
+    },
+    #[error("{key}: expected a header's name, found {name:?}")]
+    NoHeader { key: &'static str, name: String },
+}
 
 /// What is taken from the ConfigMap. A part that the command line gives is not.
 #[derive(Debug, Clone, Default)]
@@ -52,7 +69,7 @@ impl ClusterAuthentication {
                 Ok(Event::Delete(_)) => self.forget(),
                 Err(error) => {
                     tracing::error!(
-                        error = &error as &dyn std::error::Error,
+                        error = %error_chain(&error),
                         "cannot read the ConfigMap {NAMESPACE}/{NAME}; grant the Role \
                          extension-apiserver-authentication-reader in {NAMESPACE}"
                     );
@@ -78,7 +95,7 @@ impl ClusterAuthentication {
             match front_proxy(data) {
                 Ok(settings) => handle.store(settings.map(Arc::new)),
                 Err(error) => {
-                    tracing::error!(%error, "cannot load the front proxy settings of {NAMESPACE}/{NAME}; keeping the previous ones");
+                    tracing::error!(error = %error_chain(&error), "cannot load the front proxy settings of {NAMESPACE}/{NAME}; keeping the previous ones");
                 }
             }
         }
@@ -90,7 +107,7 @@ impl ClusterAuthentication {
             {
                 Ok(authorities) => handle.store(authorities.map(Arc::new)),
                 Err(error) => {
-                    tracing::error!(%error, "cannot load client-ca-file of {NAMESPACE}/{NAME}; keeping the previous authorities");
+                    tracing::error!(error = %error_chain(&error), "cannot load client-ca-file of {NAMESPACE}/{NAME}; keeping the previous authorities");
                 }
             }
         }
@@ -139,7 +156,7 @@ impl Backoff for Pauses {
 }
 
 /// The front proxy's settings; `None` when the cluster has no front proxy.
-fn front_proxy(data: &BTreeMap<String, String>) -> Result<Option<FrontProxySettings>, AuthnError> {
+fn front_proxy(data: &BTreeMap<String, String>) -> Result<Option<FrontProxySettings>, SettingsError> {
     let Some(bundle) = data.get("requestheader-client-ca-file") else { return Ok(None) };
     Ok(Some(FrontProxySettings {
         authorities: Authorities::from_pem(bundle.as_bytes())?,
@@ -154,21 +171,19 @@ fn front_proxy(data: &BTreeMap<String, String>) -> Result<Option<FrontProxySetti
     }))
 }
 
-fn list(data: &BTreeMap<String, String>, key: &str) -> Result<Vec<String>, AuthnError> {
+fn list(data: &BTreeMap<String, String>, key: &'static str) -> Result<Vec<String>, SettingsError> {
     match data.get(key).map(String::as_str) {
         // Older clusters lack the keys of newer ones.
         None | Some("") => Ok(Vec::new()),
-        Some(text) => serde_json::from_str(text)
-            .map_err(|error| AuthnError::Refused(format!("{key}: expected a JSON list of strings: {error}"))),
+        Some(text) => serde_json::from_str(text).map_err(|cause| SettingsError::NoList { key, cause }),
     }
 }
 
-fn headers(data: &BTreeMap<String, String>, key: &str) -> Result<Vec<HeaderName>, AuthnError> {
+fn headers(data: &BTreeMap<String, String>, key: &'static str) -> Result<Vec<HeaderName>, SettingsError> {
     list(data, key)?
         .iter()
         .map(|name| {
-            HeaderName::try_from(name)
-                .map_err(|_| AuthnError::Refused(format!("{key}: expected a header's name, found {name:?}")))
+            HeaderName::try_from(name).map_err(|_| SettingsError::NoHeader { key, name: name.clone() })
         })
         .collect()
 }

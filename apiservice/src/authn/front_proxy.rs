@@ -48,9 +48,7 @@ impl FrontProxy {
         let Some(verified) = peer.verified(&settings.authorities).await? else { return Ok(None) };
         let proxy = &verified.subject.name;
         if !settings.allowed_names.is_empty() && !settings.allowed_names.contains(proxy) {
-            return Err(AuthnError::Refused(format!(
-                "{proxy:?} is not among the allowed names of front proxies"
-            )));
+            return Err(AuthnError::ProxyName { name: proxy.clone() });
         }
         Ok(settings.user(headers))
     }

@@ -62,9 +62,7 @@ impl PeerCertificates {
         let Some(peer) = &self.0 else { return Ok(None) };
         let verified = peer.judging(authorities)?.await?;
         if verified.until < SystemTime::now() {
-            return Err(AuthnError::refused(
-                "invalid client certificate: expired since the connection began",
-            ));
+            return Err(AuthnError::certificate("expired since the connection began"));
         }
         Ok(Some(verified))
     }
@@ -85,9 +83,7 @@ impl Peer {
             return Ok(judging.clone());
         }
         let chain = state.chain.clone().ok_or_else(|| {
-            AuthnError::refused(
-                "invalid client certificate: refused before the authorities changed; connect again",
-            )
+            AuthnError::certificate("refused before the authorities changed; connect again")
         })?;
         let place = Lane::of(&chain).enter()?;
         let (peer, authorities) = (Arc::clone(self), authorities.clone());
@@ -153,9 +149,7 @@ impl Lane {
         let before = self.waiting.fetch_add(1, Ordering::Relaxed);
         let place = Place(self);
         if before >= self.most_waiting {
-            return Err(AuthnError::Busy(format!(
-                "cannot verify the client certificate: {before} chains are waiting to be verified"
-            )));
+            return Err(AuthnError::ManyChains { waiting: before });
         }
         Ok(place)
     }
@@ -177,7 +171,7 @@ impl Drop for Place {
 }
 
 fn failed(error: &tokio::task::JoinError) -> AuthnError {
-    AuthnError::Refused(format!("cannot verify the client certificate: {error}"))
+    AuthnError::Interrupted(error.to_string())
 }
 
 /// One for each authenticator that looks at certificates: front proxies and clients.

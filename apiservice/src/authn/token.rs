@@ -53,17 +53,14 @@ impl TokenReviews {
 
     async fn user(&self, token: &str) -> Result<Option<User>, AuthnError> {
         let key = self.keys.of(token);
-        let judgement = self.judgements.try_get_with(key, self.review(token, key)).await.map_err(
-            |error: Arc<ReviewError>| match &*error {
-                ReviewError::Busy => AuthnError::Busy(error.to_string()),
-                ReviewError::Failed(cause) => {
-                    AuthnError::Refused(format!("cannot verify the bearer token: {cause}"))
-                }
-            },
-        )?;
+        let judgement = self
+            .judgements
+            .try_get_with(key, self.review(token, key))
+            .await
+            .map_err(|error: Arc<ReviewError>| AuthnError::Review(ReviewError::clone(&error)))?;
         match judgement {
             Judgement::Good(user) => Ok(Some(User::clone(&user))),
-            Judgement::Bad(reason) => Err(AuthnError::Refused(format!("invalid bearer token: {reason}"))),
+            Judgement::Bad(reason) => Err(AuthnError::Token(reason.to_string())),
         }
     }
 

@@ -54,12 +54,11 @@ impl AccessReviews {
     async fn decide(&self, user: &User, attributes: &Attributes) -> Result<Decision, AuthzError> {
         let spec = spec(user, attributes);
         // The whole question makes the key. One that could not be written would be everybody's.
-        let question = serde_json::to_vec(&spec)
-            .map_err(|error| AuthzError::Failed(format!("cannot write the access review: {error}")))?;
+        let question = serde_json::to_vec(&spec).map_err(|error| AuthzError::Question(error.to_string()))?;
         let answer = self.decisions.try_get_with(self.keys.of(question), self.ask(spec, caller(user))).await;
         answer.map_err(|error: Arc<ReviewError>| match &*error {
             ReviewError::Busy => AuthzError::Busy,
-            ReviewError::Failed(cause) => AuthzError::Failed(cause.clone()),
+            failed => AuthzError::Review(failed.clone()),
         })
     }
 

@@ -14,7 +14,7 @@ use http::request::Parts;
 use http::{HeaderValue, Response, Version, header};
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
-use serve::{Caller, LastAnswer, Trust};
+use serve::{Caller, LastAnswer, Trust, error_chain};
 
 use super::apis::{ApisRequest, MadeForOne};
 use super::holding::Unsent;
@@ -23,7 +23,7 @@ use super::request::{AUDIT_ID, IncomingRequest};
 use super::routes::Routes;
 use crate::accept::{CertificateExpiry, Peer};
 use crate::audit::{Audit, AuditTrail, Outcome};
-use crate::authn::{ANONYMOUS, AuthnError, Credential, PeerCertificates, Union, User};
+use crate::authn::{ANONYMOUS, Credential, PeerCertificates, Union, User};
 use crate::authz::{AuthzError, Chain, MASTERS};
 use crate::encode::gzip;
 use crate::go_duration;
@@ -212,9 +212,9 @@ impl Gate {
                 tracing::debug!(path = %attributes.path, "cannot authorize the request: too many access reviews");
                 ApiError::too_many_requests()
             }
-            AuthzError::Failed(cause) => {
-                tracing::error!(error = cause, path = %attributes.path, "cannot authorize the request");
-                ApiError::internal(format!("unable to authorize the request: {cause}"))
+            failed => {
+                tracing::error!(error = %failed, path = %attributes.path, "cannot authorize the request");
+                ApiError::internal(format!("unable to authorize the request: {failed}"))
             }
         })?;
         let allowed = decision.enforce(user, attributes);
@@ -253,11 +253,8 @@ impl Gate {
             expires.map(|CertificateExpiry(end)| end.duration_since(SystemTime::now()).unwrap_or_default());
         self.observer.authenticated(outcome, left);
         let user = made_out.map_err(|error| {
-            tracing::debug!(%error, path = parts.uri.path(), "authentication failed");
-            match error {
-                AuthnError::Busy(_) => ApiError::too_many_requests(),
-                AuthnError::Refused(_) => ApiError::unauthorized(),
-            }
+            tracing::debug!(error = %error_chain(&error), path = parts.uri.path(), "authentication failed");
+            if error.is_busy() { ApiError::too_many_requests() } else { ApiError::unauthorized() }
         })?;
         if user.name != ANONYMOUS
             && let Some(caller) = parts.extensions.get::<Arc<Caller<Peer>>>()

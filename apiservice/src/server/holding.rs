@@ -26,7 +26,7 @@ impl fmt::Debug for Holding {
     }
 }
 
-/// InFlightGuard for the large bodies that were made for one client each and are on their way. A client that takes its
+/// Room for the large bodies that were made for one client each and are on their way. A client that takes its
 /// answer slowly holds the body's memory meanwhile.
 pub(super) struct Unsent(Arc<Semaphore>);
 

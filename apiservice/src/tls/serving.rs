@@ -149,15 +149,14 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
 
 /// The paths are for messages.
 fn pair(certificate_pem: &[u8], key_pem: &[u8], certificate: &Path, key: &Path) -> Result<Pair, TlsError> {
-    let pem = |expected, path: &Path, cause: String| TlsError::Pem { expected, path: path.to_owned(), cause };
+    let pem = |expected, path: &Path, cause| TlsError::Pem { expected, path: path.to_owned(), cause };
     let chain = CertificateDer::pem_slice_iter(certificate_pem)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| pem("a certificate", certificate, error.to_string()))?;
+        .map_err(|error| pem("a certificate", certificate, error))?;
     if chain.is_empty() {
-        return Err(pem("a certificate", certificate, "found none".to_owned()));
+        return Err(TlsError::NoCertificate { path: certificate.to_owned() });
     }
-    let private = PrivateKeyDer::from_pem_slice(key_pem)
-        .map_err(|error| pem("a private key", key, error.to_string()))?;
+    let private = PrivateKeyDer::from_pem_slice(key_pem).map_err(|error| pem("a private key", key, error))?;
     // Checks that the two belong together.
     let checked = CertifiedKey::from_der(chain, private, &ring::default_provider());
     let key = checked.map_err(|cause| TlsError::Mismatch {

@@ -44,7 +44,7 @@ pub struct RegexpError {
     pub cause: String,
 }
 
-/// CompileBudget for the compiled expressions of one file. Each is bounded by itself, and a line of text makes one of
+/// The memory for the compiled expressions of one file. Each is bounded by itself, and a line of text makes one of
 /// ten megabytes: a file of a few hundred such lines must not fill the memory, nor take minutes to be refused.
 #[derive(Debug)]
 pub struct CompileBudget {
@@ -56,7 +56,7 @@ pub struct CompileBudget {
 }
 
 impl CompileBudget {
-    /// CompileBudget for a number of bytes.
+    /// A budget of a number of bytes.
     pub fn new(bytes: usize) -> CompileBudget {
         CompileBudget { whole: bytes, left: bytes, trials: bytes }
     }

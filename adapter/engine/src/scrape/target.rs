@@ -17,8 +17,8 @@ pub struct Target {
 
 /// Why a text names no target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct TargetError(String);
+#[error("expected a URL like http://127.0.0.1:8080/metrics")]
+pub struct TargetError;
 
 impl Target {
     /// A target; `instance` is the URL's host and port and `job` is `embedded` unless the labels say otherwise.
@@ -26,12 +26,11 @@ impl Target {
     /// # Errors
     /// Anything but an HTTP URL with a host.
     pub fn new(url: &str, labels: Vec<(String, String)>) -> Result<Target, TargetError> {
-        // What was found may hold a password.
-        let expected = || TargetError("expected a URL like http://127.0.0.1:8080/metrics".to_owned());
-        let url = Url::parse(url).map_err(|_| expected())?;
-        let host = url.host_str().ok_or_else(expected)?;
+        // The error does not name what was found: it may hold a password.
+        let url = Url::parse(url).map_err(|_| TargetError)?;
+        let host = url.host_str().ok_or(TargetError)?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(expected());
+            return Err(TargetError);
         }
         let port = url.port_or_known_default().unwrap_or_default();
         let defaults =

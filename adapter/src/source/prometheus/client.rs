@@ -141,14 +141,11 @@ impl Files {
         }
         let access = Arc::new(ArcSwap::from_pointee(access));
         // The files that a kubeconfig names are other ones when it changes.
-        let (token_place, tls_place) = match &settings.auth {
-            Some(KubernetesAuth::Kubeconfig(path)) => {
-                (path.display().to_string(), path.display().to_string())
-            }
-            _ => {
-                let credential = access.load().credentials.first().map(Credential::place);
-                (credential.unwrap_or_default(), access.load().tls_place())
-            }
+        let (token_place, tls_place) = if let Some(KubernetesAuth::Kubeconfig(path)) = &settings.auth {
+            (path.display().to_string(), path.display().to_string())
+        } else {
+            let credential = access.load().credentials.first().map(Credential::place);
+            (credential.unwrap_or_default(), access.load().tls_place())
         };
         let named = Arc::clone(&access);
         let (authorization, value) =

@@ -1,4 +1,4 @@
-//! Joins the parts and runs them until the program is told to end. The only module that knows everyone.
+//! Joins the parts and runs them until the shutdown signal. The only module that knows all others.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -70,19 +70,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Config, Us
     flags.validate(&Given::new(matches), &mut notices).map_err(UsageError::Faults)
 }
 
-/// Every flag as Markdown, for `docs/flags.md`.
-fn markdown() -> String {
-    use std::fmt::Write as _;
-    let mut text = manual::flags(Flags::command());
-    text.push_str("\n### Taken without effect\n\n| Flag | Why |\n|---|---|\n");
-    for ignored in upstream::all_ignored() {
-        // Writing to memory does not fail.
-        let _ = writeln!(text, "| `--{}` | {} |", ignored.name, ignored.why);
-    }
-    text
-}
-
-/// What is wrong, as clap says it. It repeats the value at fault, which must not be shown where it may hold a
+/// The fault in clap's words. Clap repeats the value at fault, which must not be shown where it may hold a
 /// credential.
 fn fault(error: &clap::Error) -> String {
     use std::error::Error as _;

@@ -95,7 +95,7 @@ mod tests {
         }
     }
 
-    /// What is written of an event whose message, error and field hold commands.
+    /// The line that is written for an event whose message, error and field hold commands.
     fn written(format: Format) -> String {
         let written = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&written);

@@ -45,7 +45,7 @@ pub struct Wanted<'a> {
     pub running: bool,
 }
 
-/// What is known of an object. Cheap to clone.
+/// An object's name and labels. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Object {
     /// `None` for cluster-scoped objects.

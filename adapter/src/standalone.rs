@@ -161,6 +161,8 @@ const WRITABLE_BY_OTHERS: u32 = 0o022;
 mod tests {
     use std::os::unix::fs::chown;
 
+    use serve::error_chain;
+
     use super::*;
 
     fn mode(path: &Path) -> u32 {
@@ -184,14 +186,14 @@ mod tests {
         assert_eq!(mode(&dir), 0o700);
         for bad in [0o777, 0o770, 0o702, 0o1777] {
             fs::set_permissions(&dir, Permissions::from_mode(bad)).expect("ours");
-            let error = Standalone::prepare(Some(&dir)).err().expect("writable by others").to_string();
+            let error = error_chain(&Standalone::prepare(Some(&dir)).err().expect("writable by others"));
             assert!(error.contains("expected a folder that others cannot write to"), "{error}");
         }
         fs::set_permissions(&dir, Permissions::from_mode(0o755)).expect("ours");
         drop(Standalone::prepare(Some(&dir)).expect("others may read"));
         // Only root can give a folder away.
         if chown(&dir, Some(65534), None).is_ok() {
-            let error = Standalone::prepare(Some(&dir)).err().expect("another's").to_string();
+            let error = error_chain(&Standalone::prepare(Some(&dir)).err().expect("another's"));
             assert!(error.contains("found one of user 65534"), "{error}");
         }
     }

@@ -310,7 +310,7 @@ async fn a_sample_of_another_namespace_is_of_no_object_and_the_log_says_so() {
         assert_eq!(list.items[0].value.to_string(), "5");
     }
     let parts = ["rule=rules[0]", "object=a", "namespace=other", "limit the query by <<.LabelMatchers>>"];
-    adapter.log.one("samples of another namespace", &parts);
+    adapter.log.one("samples of a namespace that was not requested", &parts);
     adapter.log.one("metric has no value", &["every sample that the query of rules[0] found is of another"]);
     adapter.counts(r#"adapter_samples_dropped_total{reason="other_namespace"}"#, 2);
     adapter.counts(r#"adapter_duplicate_samples_total{rule="rules[0]"}"#, 0);
@@ -512,7 +512,7 @@ async fn each_rule_says_once_what_it_makes_or_why_nothing() {
             "rules[4]",
             &["rule produces no metric yet", "cannot list its series", "nothing is recorded for broken"],
         ),
-        ("\"resourceRules\"", &["rules in force"]),
+        ("\"resourceRules\"", &["rules loaded"]),
     ] {
         adapter.log.one(&format!("rule={rule}"), parts);
     }

@@ -1,4 +1,4 @@
-//! Step 2 of a request: who is asking (`docs/contract.md#authentication`).
+//! Step 2 of a request: authentication of the caller (`docs/contract.md#authentication`).
 //!
 //! The TLS layer takes any client certificate of a bounded chain whose handshake signature is valid. Whether the chain
 //! means anything is verified here, once for a connection, so that a bad certificate is a 401 and not a broken
@@ -45,7 +45,7 @@ pub struct User {
     pub credential: Credential,
 }
 
-/// How a caller was verified. It decides which limits on access reviews they share.
+/// How a caller was authenticated. It decides which limits on access reviews they share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Credential {
     /// Not at all, or in a way that says nothing about floods.
@@ -57,7 +57,7 @@ pub enum Credential {
     Certificate,
 }
 
-/// One way to tell who is asking.
+/// Identifies the caller of a request.
 pub trait Authenticator: Send + Sync + 'static {
     /// The caller; `None` when the request holds no credential of this kind; an error when it holds a bad one.
     fn authenticate<'a>(
@@ -79,7 +79,7 @@ pub trait Authenticator: Send + Sync + 'static {
 pub struct Union(Vec<Arc<dyn Authenticator>>);
 
 impl Union {
-    /// Authenticators in the order in which they are asked.
+    /// Authenticators, tried in order.
     pub fn new(authenticators: Vec<Arc<dyn Authenticator>>) -> Union {
         Union(authenticators)
     }
@@ -89,10 +89,10 @@ impl Union {
         self.0.iter().any(|authenticator| authenticator.reads(name, peer))
     }
 
-    /// Who is asking.
+    /// The caller of a request.
     ///
     /// # Errors
-    /// A credential was shown and none was good.
+    /// A credential was shown and none was valid.
     pub async fn user(&self, request: &Parts, peer: &PeerCertificates) -> Result<User, AuthnError> {
         let mut refused = None;
         for authenticator in &self.0 {
@@ -127,5 +127,5 @@ impl Union {
 pub const ANONYMOUS: &str = "system:anonymous";
 /// The group of callers without credentials.
 pub const UNAUTHENTICATED: &str = "system:unauthenticated";
-/// The group of everybody who showed a good credential.
+/// The group of every caller with a valid credential.
 pub const AUTHENTICATED: &str = "system:authenticated";

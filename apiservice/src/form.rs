@@ -15,7 +15,7 @@ pub enum Form {
 }
 
 impl Form {
-    /// What is sent to clients that accept nothing else.
+    /// The form for clients that accept nothing else.
     pub const RAW: Form = Form::Json { pretty: true };
 
     /// The media type, as Kubernetes writes it: without a charset.

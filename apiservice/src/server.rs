@@ -41,7 +41,7 @@ pub struct ApiServer {
     pub discovery: DiscoveryHandle,
     /// The health checks.
     pub health: Health,
-    /// Who is asking.
+    /// The caller of a request.
     pub authentication: Union,
     /// May they.
     pub authorization: Chain,

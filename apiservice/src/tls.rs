@@ -39,9 +39,9 @@ pub enum CertificateSource {
     Generated {
         /// The directory; created if missing.
         dir: PathBuf,
-        /// Names that the certificate is good for, besides `localhost`.
+        /// Names that the certificate is valid for, besides `localhost`.
         names: Vec<String>,
-        /// Addresses that it is good for, besides `127.0.0.1`.
+        /// Addresses that it is valid for, besides `127.0.0.1`.
         addresses: Vec<IpAddr>,
     },
 }

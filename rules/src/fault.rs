@@ -1,4 +1,4 @@
-//! What is wrong with a rule file, and where.
+//! Faults of a rule file, each with its place.
 
 use std::fmt;
 

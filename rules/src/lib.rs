@@ -48,7 +48,7 @@ pub struct RuleSet {
     /// Rules that [`load_valid`] left out, each with what is wrong with it; a fault of `resourceRules` leaves all of
     /// them out, as `resourceRules.cpu`.
     pub refused: Vec<(RuleId, Faults)>,
-    /// What is allowed and probably not meant.
+    /// Warnings: what is allowed and probably not meant.
     pub warnings: Vec<Warning>,
     /// Whether the file has the form of the Helm chart's values, which prometheus-adapter itself refuses (D38).
     pub helm_values: bool,

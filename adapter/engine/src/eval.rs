@@ -185,7 +185,7 @@ impl<'a> Evaluator<'a> {
         })
     }
 
-    /// What is taken of each series that a selector matches and that has points in `(after, until]`.
+    /// The points in `(after, until]` of each series that a selector matches.
     fn look<T>(
         &self,
         selector: &VectorSelector,

@@ -1,8 +1,8 @@
 //! Reads targets at an interval and appends what they expose to the store.
 //!
 //! The labels are Prometheus': the target's own win over the exposed ones, which then begin with `exported_`; `up` and
-//! its kin tell how the scrape went; a series that is gone from its target is marked stale, as are all of them when the
-//! target does not answer or is dropped.
+//! the `scrape_*` series tell how the scrape went; a series that is gone from its target is marked stale, as are all of
+//! them when the target does not answer or is dropped.
 
 mod clock;
 mod config;

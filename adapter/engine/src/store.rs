@@ -317,7 +317,7 @@ impl Store {
 
 /// What a query takes of the series that match.
 pub(crate) trait Take {
-    /// What is made of one series.
+    /// The result for one series.
     type Taken;
     /// Why the query ends early.
     type Error;

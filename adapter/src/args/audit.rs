@@ -36,7 +36,7 @@ pub(super) struct AuditFlags {
 }
 
 impl AuditFlags {
-    /// What is to be recorded; `None` without both flags, as upstream.
+    /// The audit configuration; `None` without both flags, as upstream.
     pub(super) fn validate(self, notices: &mut Vec<String>) -> Option<AuditConfig> {
         let (policy, path) = match (self.audit_policy_file, self.audit_log_path) {
             (Some(policy), Some(path)) => (policy, path),

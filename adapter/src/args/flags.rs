@@ -245,7 +245,7 @@ impl Flags {
                 manual::page(Flags::command(), command.as_deref())
                     .map_err(|unknown| vec![unknown.to_string()])?,
             ),
-            Some(Subcommands::Flags) => Command::Print(super::markdown()),
+            Some(Subcommands::Flags) => Command::Print(markdown()),
             None => Command::Serve(Box::new(self.serve(given, notices)?)),
         };
         Ok(Config { command, logging, notices: std::mem::take(notices) })
@@ -443,6 +443,18 @@ impl Flags {
             },
         })
     }
+}
+
+/// Every flag as Markdown, for `docs/flags.md`.
+pub(super) fn markdown() -> String {
+    use std::fmt::Write as _;
+    let mut text = manual::flags(Flags::command());
+    text.push_str("\n### Taken without effect\n\n| Flag | Why |\n|---|---|\n");
+    for ignored in super::upstream::all_ignored() {
+        // Writing to memory does not fail.
+        let _ = writeln!(text, "| `--{}` | {} |", ignored.name, ignored.why);
+    }
+    text
 }
 
 /// So that each of its parts is one at least.

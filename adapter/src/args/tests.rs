@@ -264,7 +264,7 @@ fn the_page_of_flags_is_what_the_program_prints() {
     let page = include_str!("../../../docs/flags.md");
     let (_, section) = page.split_once("\n## adapter\n\n").expect("a section of the adapter");
     let section = section.split("\n## ").next().unwrap_or_default();
-    assert!(section == markdown(), "docs/flags.md is not what the program prints: run scripts/flags");
+    assert!(section == flags::markdown(), "docs/flags.md is not what the program prints: run scripts/flags");
 }
 
 /// Every flag of prometheus-adapter, with the kind of its value and a value of that kind.

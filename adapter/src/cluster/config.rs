@@ -17,7 +17,7 @@ pub struct ClusterConfig {
     pub lister_kubeconfig: Option<PathBuf>,
     /// Pause between two listings of the kinds.
     pub discovery_interval: Duration,
-    /// Who is asking.
+    /// The caller of a request.
     pub authentication: AuthenticationConfig,
     /// May they.
     pub authorization: AuthorizationConfig,

@@ -1,6 +1,6 @@
 //! Which resources a cluster serves: the part of a REST mapper that rules need, from aggregated discovery.
 //!
-//! Two requests fetch it all. It is fetched again at an interval and soon after something was looked up in vain, so a
+//! Two requests fetch it all. It is fetched again at an interval and soon after an unknown kind is requested, so a
 //! kind that is installed later is found (D30). A group whose server is away keeps the kinds that were known of it.
 
 use std::collections::HashSet;

@@ -26,13 +26,13 @@ pub struct Joined {
     /// Objects with samples of both; a container that has only one has zero of the other, as upstream
     /// (`pkg/resourceprovider/provider.go`).
     pub objects: BTreeMap<String, ObjectUsage>,
-    /// What is odd about the samples of CPU.
+    /// Oddities of the samples of CPU.
     pub cpu: Oddities,
-    /// What is odd about the samples of memory.
+    /// Oddities of the samples of memory.
     pub memory: Oddities,
 }
 
-/// What is odd about the samples of one query.
+/// Oddities of the samples of one query.
 #[derive(Debug, Default, PartialEq)]
 pub struct Oddities {
     /// Samples that no quantity can hold.

@@ -68,11 +68,8 @@ async fn without_authorities_on_the_machine_only_https_fails() {
     until("a request", || !plain.take().is_empty()).await;
     drop(program);
     let mut program = start(dir.path(), &["--scrape-target=pod=a@https://127.0.0.1:1/metrics"], &[]);
-    logged(
-        &mut program,
-        "cannot load the CA certificates of this machine; scrapes over HTTPS will fail",
-    )
-    .await;
+    logged(&mut program, "cannot load the CA certificates of this machine; scrapes over HTTPS will fail")
+        .await;
     logged(&mut program, "serving").await;
 }
 

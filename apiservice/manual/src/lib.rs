@@ -1,4 +1,5 @@
-//! What is made of a program's flags besides `--help`: completion for shells, and pages of the manual.
+//! Documents made of a program's flags, besides `--help`: completion for shells, pages of the manual, tables in
+//! Markdown.
 
 use clap::{Arg, Command, ValueEnum};
 use clap_complete::shells;

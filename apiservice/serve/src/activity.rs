@@ -248,7 +248,7 @@ impl Activity {
         true
     }
 
-    /// What is to be done next, by a connection that has done what it could. It is woken when it must leave.
+    /// The next step of a connection that has done what it could. It is woken when it must leave.
     pub(crate) fn next(&self, waker: &Waker) -> Next {
         let mut state = self.state();
         if state.leaving == Leaving::Due {

@@ -16,7 +16,7 @@ use crate::preface;
 pub trait Handshake: Send + Sync + 'static {
     /// What requests are read from.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
-    /// What is known of the client from here on.
+    /// The client, as far as it is known from here on.
     type Peer: Send + Sync + 'static;
 
     /// Begins; takes as long as it likes, as the caller of this has a limit.
@@ -34,7 +34,7 @@ pub struct Begun<S, P> {
     pub is_http2: bool,
     /// What of the first request was read already.
     pub read: Vec<u8>,
-    /// What is known of the client.
+    /// The client, as far as it is known.
     pub peer: P,
 }
 

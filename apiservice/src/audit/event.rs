@@ -22,7 +22,7 @@ pub(crate) struct Outcome<'a> {
     pub(crate) error: Option<&'a ApiError>,
 }
 
-/// What is known of a request when an event of it is written.
+/// The facts about a request when its event is written.
 #[derive(Clone, Copy)]
 pub(super) struct Known<'a> {
     pub(super) received: &'a IncomingRequest,
@@ -116,7 +116,7 @@ impl<'a> Event<'a> {
         let mut event = Event {
             kind: "Event",
             api_version: "audit.k8s.io/v1",
-            // What is recorded, which is never more than this.
+            // The recorded level, which is never higher than this.
             level: if level == Level::None { "None" } else { "Metadata" },
             audit_id: cut.short(&received.audit_id),
             stage,

@@ -296,7 +296,7 @@ mod tests {
         let left = file.aside().expect("a folder");
         assert!(left.len() <= 2 && left.iter().all(|(moment, _)| !moment.starts_with("2020")), "{left:?}");
         assert!(dir.path().join("logs/audit-notes.log").exists());
-        // What is there is gone on with.
+        // An existing file is continued.
         let mut again = RotatedFile::open(path.clone(), ROTATION).expect("a file");
         again.line(b"four\n").expect("written");
         assert_eq!(fs::read_to_string(&path).expect("a file"), "four\n");

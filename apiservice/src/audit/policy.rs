@@ -93,7 +93,7 @@ impl Policy {
     /// Reads a policy, YAML or JSON.
     ///
     /// # Errors
-    /// What is wrong with it, and where.
+    /// The fault, and where it is.
     pub fn parse(text: &str) -> Result<Policy, String> {
         // A few lines of aliases can stand for more than fits into memory.
         let bounds = serde_saphyr::options! {
@@ -122,7 +122,7 @@ impl Policy {
         self.rules.iter().any(|rule| rule.level > Level::Metadata)
     }
 
-    /// `user` is absent for a request whose caller could not be made out.
+    /// `user` is absent for a request whose caller could not be authenticated.
     pub(super) fn decide(&self, user: Option<&User>, attributes: &Attributes) -> Verdict {
         let rule = self.rules.iter().find(|rule| rule.matches(user, attributes));
         let omitted = rule.map_or(&[][..], |rule| &rule.omit_stages);

@@ -33,7 +33,7 @@ enum SettingsError {
     NoHeader { key: &'static str, name: String },
 }
 
-/// What is taken from the ConfigMap. A part that the command line gives is not.
+/// The parts that are taken from the ConfigMap: those that the command line does not give.
 #[derive(Debug, Clone, Default)]
 pub struct ClusterAuthentication {
     /// Where the front proxy's settings go.

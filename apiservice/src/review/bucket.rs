@@ -138,7 +138,7 @@ impl Asking<'_> {
 }
 
 /// A token bucket that remembers one moment: when it would be full again (the generic cell rate algorithm). A caller
-/// that comes while it is empty is told how long to wait, in order, and no one is told to wait longer than
+/// that comes while it is empty is told how long to wait, in order, and none is told to wait longer than
 /// [`LONGEST_WAIT`].
 struct Pace {
     /// From one review to the next.

@@ -246,13 +246,13 @@ impl Gate {
     async fn user(&self, parts: &Parts) -> Result<User, ApiError> {
         let none = PeerCertificates::default();
         let peer = parts.extensions.get::<PeerCertificates>().unwrap_or(&none);
-        let made_out = self.authentication.user(parts, peer).await;
-        let outcome = if made_out.is_ok() { Authentication::Success } else { Authentication::Error };
+        let authenticated = self.authentication.user(parts, peer).await;
+        let outcome = if authenticated.is_ok() { Authentication::Success } else { Authentication::Error };
         let expires = parts.extensions.get::<CertificateExpiry>();
         let left =
             expires.map(|CertificateExpiry(end)| end.duration_since(SystemTime::now()).unwrap_or_default());
         self.observer.authenticated(outcome, left);
-        let user = made_out.map_err(|error| {
+        let user = authenticated.map_err(|error| {
             tracing::debug!(error = %error_chain(&error), path = parts.uri.path(), "authentication failed");
             if error.is_busy() { ApiError::too_many_requests() } else { ApiError::unauthorized() }
         })?;

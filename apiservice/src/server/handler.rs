@@ -26,7 +26,7 @@ pub struct ApiRequest {
     pub attributes: Arc<Attributes>,
     /// The query parameters.
     pub query: QueryParameters,
-    /// Who is asking.
+    /// The caller of a request.
     pub user: User,
     /// When the answer must be there.
     pub deadline: Instant,

@@ -10,8 +10,8 @@ pub trait Observer: Send + Sync + 'static {
     /// The number of requests in flight of a kind has changed.
     fn in_flight(&self, _kind: Kind, _count: usize) {}
 
-    /// A caller was, or was not, made out. `certificate_left` is how long the client certificate that the caller was
-    /// connected with is still good, if there is one.
+    /// A caller was, or was not, authenticated. `certificate_left` is how long the client certificate that the caller
+    /// was connected with is still good, if there is one.
     fn authenticated(&self, _outcome: Authentication, _certificate_left: Option<Duration>) {}
 
     /// Access was decided; `None` when no authorizer could be asked.
@@ -36,7 +36,7 @@ pub enum Kind {
     Mutating,
 }
 
-/// Whether a caller was made out.
+/// Whether a caller was authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Authentication {
     /// By a good credential, or by none: then the caller is anonymous.

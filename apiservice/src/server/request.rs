@@ -13,7 +13,7 @@ use crate::list_options::ListOptions;
 use crate::query::QueryParameters;
 use crate::status::ApiError;
 
-/// What is known of a request before anybody is asked.
+/// A request as received, before authentication.
 pub(crate) struct IncomingRequest {
     pub(crate) parts: Parts,
     pub(crate) query: QueryParameters,

@@ -101,7 +101,7 @@ impl Parser<'_> {
         }
     }
 
-    /// What is left of the matching, which is for two vectors only.
+    /// The rest of the matching, which is for two vectors only.
     fn check_matching(
         &mut self,
         at: usize,

@@ -25,7 +25,7 @@ pub enum ParseError {
     Invalid {
         /// Where the fault is.
         position: Position,
-        /// What is wrong there.
+        /// The fault.
         reason: String,
     },
     /// A Prometheus may take it, but this program does not understand it.

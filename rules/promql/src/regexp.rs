@@ -190,7 +190,7 @@ fn sized(text: &str, groups: usize, size: usize) -> Result<Regex, regex::Error> 
 fn cause(error: &regex::Error) -> String {
     match error {
         regex::Error::CompiledTooBig(limit) => format!("it needs more than {limit} bytes compiled"),
-        // What is written by `translate` is understood, but for its depth.
+        // The regex crate understands what `translate` writes, but for its depth.
         error => {
             error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
         }

@@ -26,7 +26,7 @@ pub(super) fn check(tree: &Tree, data: &'static RecordType) -> Vec<Fault> {
         check.find_assigned(nodes);
     }
     check.template(tree.root.as_bytes(), Type::Record(data));
-    // What is not called is checked as far as its own text goes.
+    // A template that is not called is checked as far as its own text goes.
     for name in tree.templates.keys() {
         if !check.entered.iter().any(|(entered, _)| entered == name) {
             check.template(name, Type::Any);

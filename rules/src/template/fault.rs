@@ -14,7 +14,7 @@ pub struct TemplateError {
     pub message: String,
 }
 
-/// What is wrong at a byte of a template.
+/// A fault at a byte of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fault {
     pub(super) at: usize,

@@ -36,7 +36,7 @@ pub(super) fn parse(name: &'static str, text: &str) -> Result<Tree, Fault> {
     Ok(Tree { root: name, templates: parser.templates })
 }
 
-/// What is known where a node stands.
+/// The context of a node.
 struct Scope {
     /// The variables that are declared, the innermost last.
     variables: Vec<Box<str>>,

@@ -57,7 +57,7 @@ pub(super) struct RecordType {
     pub(super) methods: &'static [(&'static str, Type)],
 }
 
-/// What is known of a value before a template runs.
+/// The type of a value before a template runs.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Type {
     Any,

@@ -1,4 +1,4 @@
-//! One number out of a range of samples: `avg_over_time` and its kin.
+//! One number out of a range of samples: `avg_over_time` and similar functions.
 
 use super::kahan::{Mean, Sum};
 use crate::store::Point;

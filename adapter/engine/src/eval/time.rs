@@ -1,4 +1,4 @@
-//! Parts of a date in UTC: `hour()`, `day_of_week()` and their kin.
+//! Parts of a date in UTC: `hour()`, `day_of_week()` and similar functions.
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;

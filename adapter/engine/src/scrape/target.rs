@@ -1,4 +1,4 @@
-//! What is scraped.
+//! Scrape targets.
 
 use std::fmt;
 

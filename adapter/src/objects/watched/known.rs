@@ -1,4 +1,4 @@
-//! What is known of the objects of one kind.
+//! The known objects of one kind.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;

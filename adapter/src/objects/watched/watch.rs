@@ -161,7 +161,7 @@ async fn follow(
                 Ok(Event::Init) => listing = Known::default(),
                 Ok(Event::InitApply(object)) => listing.insert(&object.metadata),
                 Ok(Event::InitDone) => {
-                    // What is known is replaced as a whole, so that no request sees half a list.
+                    // The known objects are replaced as a whole, so that no request sees half a list.
                     change(&mut |known| *known = std::mem::take(&mut listing));
                     state.send_if_modified(State::listed);
                 }

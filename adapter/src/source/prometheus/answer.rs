@@ -271,7 +271,7 @@ impl<'de> Visitor<'de> for DataSeed<'_> {
 }
 
 const VALUELESS: &str = "samples without a value were left out";
-/// What is decompressed at a time.
+/// Size of the chunks of decompression.
 const STEP: usize = 32 << 10;
 /// Reading less than this takes a few milliseconds.
 const LONG: usize = 1 << 20;

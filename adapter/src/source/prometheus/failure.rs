@@ -97,7 +97,7 @@ impl Said {
     fn of(body: &[u8]) -> Said {
         let body = &body[..body.len().min(LONGEST_ERROR)];
         if let Ok(Value::Object(said)) = serde_json::from_slice(body).or_else(|_| {
-            // What is not Unicode in it must not hide the rest.
+            // Bytes in it that are not Unicode must not hide the rest.
             serde_json::from_str(&without_lone_surrogates(&repaired(body)))
         }) {
             let field = |wanted: &str| {

@@ -25,6 +25,7 @@ use crate::repository;
 use crate::routes::{self, Served, Settings};
 use crate::serve::{self, Connections};
 use crate::telemetry::{Capacity, Identity, Telemetry};
+use crate::tensor::{BatchAxis, Signature, TensorSpec};
 use crate::worker::{self, Pool, WarmupSettings, WorkerSettings};
 
 /// Why the server could not start, or ended.
@@ -92,6 +93,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     let (workers, max_batch_size) = (workers.get(), max_batch_size.get());
     let found = repository::find(&model)?;
     let Chosen { loader, backend, device } = backend::choose(&found, &model)?;
+    one_worker_on_a_gpu(&device, workers)?;
     let surroundings = Surroundings::look();
     if surroundings.leaves_a_gpu_unused(model.device, &device) {
         tracing::warn!(
@@ -104,6 +106,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
             }
         );
     }
+    let on_cpu = device == CPU;
     let identity = Identity { model: model.name, version: found.version, backend, device };
     let capacity = Capacity { workers, queue_limit: queue_limit.get(), max_batch_size, window };
     let telemetry = Arc::new(Telemetry::new(capacity, &identity, &latency_buckets));
@@ -151,7 +154,8 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         },
         unhealthy_after,
         stall_timeout,
-        inline_below,
+        // Threads that answer probes should not wait for a GPU, nor each have its workspaces.
+        inline_below: if on_cpu { inline_below } else { Duration::ZERO },
     };
     let loading = tokio::task::spawn_blocking({
         let (queue, telemetry) = (Arc::clone(&queue), Arc::clone(&telemetry));
@@ -160,10 +164,11 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     tokio::select! {
         loaded = loading => {
             let pool = loaded.map_err(|error| ModelError(format!("loading failed: {error}")))??;
-            let (inputs, outputs) = (pool.shape().input.width, pool.shape().output.width);
+            let signature = pool.signature().clone();
             served.life.loaded(pool);
-            warn_if_inputs_fill_the_memory(inputs, queue_limit.get(), bodies.memory);
-            tracing::info!(inputs, outputs, "model ready");
+            warn_if_inputs_fill_the_memory(&signature, queue_limit.get(), bodies.memory);
+            let (inputs, outputs) = (list(&signature.inputs), list(&signature.outputs));
+            tracing::info!(inputs, outputs, batching = %signature.batch, "model ready");
         }
         signal = signals.next() => {
             tracing::info!(signal, "ending before the model was loaded");
@@ -186,8 +191,9 @@ pub async fn run(config: Config) -> Result<(), AppError> {
 }
 
 /// Says so if requests would be refused for lack of memory before the queue is full, one row each.
-fn warn_if_inputs_fill_the_memory(inputs: usize, queue_limit: usize, memory: usize) {
-    let row = inputs * size_of::<f32>();
+fn warn_if_inputs_fill_the_memory(signature: &Signature, queue_limit: usize, memory: usize) {
+    let Ok(row) = signature.zeros(1, 1) else { return };
+    let row = row.iter().flatten().map(|input| input.data().len()).sum::<usize>();
     let (needed, usable) = (row.saturating_mul(queue_limit), memory - memory / 4);
     if row > SMALL && needed > usable {
         tracing::warn!(
@@ -226,8 +232,9 @@ pub fn check(config: &Config) -> Result<String, AppError> {
     let found = repository::find(&config.model)?;
     let name = found.path.as_ref().map_or("the built-in model".to_owned(), |path| path.display().to_string());
     let Chosen { loader, backend, device } = backend::choose(&found, &config.model)?;
+    one_worker_on_a_gpu(&device, config.workers.get())?;
     let mut model = loader.load()?;
-    let shape = model.shape().clone();
+    let mut signature = model.signature().clone();
     let settings = WarmupSettings {
         iterations: 1,
         max_batch_size: config.max_batch_size.get(),
@@ -235,22 +242,39 @@ pub fn check(config: &Config) -> Result<String, AppError> {
         memory: memory::budget(config.max_memory, config.http.bodies.memory as u64),
     };
     let warm = worker::warm(&mut model, &loader, &settings)?;
-    if let Some(number) = warm.odd_output {
-        return Err(
-            ModelError(format!("{name} computes {number} from zeros, expected finite numbers")).into()
-        );
+    if signature.batch == BatchAxis::Dynamic && !warm.joins {
+        signature.batch = BatchAxis::None;
     }
+    let batches = match signature.batch {
+        BatchAxis::Dynamic => format!("batches of up to {} rows", warm.rows),
+        other => other.to_string(),
+    };
+    let odd = warm.odd_output.map(|output| format!(", {output:?} is not finite for zeros"));
+    let unknown = if warm.probe.is_none() { ", not executed: it refuses zeros" } else { "" };
     Ok(format!(
-        "{name}: model {:?}, version {}, by {backend} on {device}: input {:?} [-1, {}], output {:?} [-1, {}], \
-         batches of up to {} rows: ok",
+        "{name}: model {:?}, version {}, by {backend} on {device}: input {}, output {}, {batches}{}{unknown}: ok",
         config.model.name,
         found.version,
-        shape.input.name,
-        shape.input.width,
-        shape.output.name,
-        shape.output.width,
-        warm.rows
+        list(&signature.inputs),
+        list(&signature.outputs),
+        odd.unwrap_or_default(),
     ))
+}
+
+/// Several would share the GPU's one stream, each with weights of its own, and look like twice the capacity.
+fn one_worker_on_a_gpu(device: &str, workers: usize) -> Result<(), ModelError> {
+    if device == CPU || workers == 1 {
+        return Ok(());
+    }
+    Err(ModelError(format!(
+        "expected --workers=1 on {device}, found {workers}: they would share its stream, each with the weights"
+    )))
+}
+
+/// Tensors, for people.
+fn list(tensors: &[TensorSpec]) -> String {
+    let tensors: Vec<String> = tensors.iter().map(ToString::to_string).collect();
+    tensors.join(", ")
 }
 
 async fn ended(admin: &mut Option<Admin>) {
@@ -281,6 +305,8 @@ impl Signals {
     }
 }
 
+/// The name of the device that needs no care.
+const CPU: &str = "cpu";
 /// How long bodies may take to arrive whose requests began before nothing was accepted any more.
 const LAST_BODIES: Duration = Duration::from_secs(2);
 /// How long refused requests may take to be told.

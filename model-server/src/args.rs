@@ -124,7 +124,7 @@ pub struct Flags {
     #[arg(long, help_heading = "Connections", env = "MODEL_SERVER_MAX_BODY_MEMORY", value_name = "BYTES")]
     pub max_body_memory: Option<String>,
 
-    /// An ONNX file with one input and one output, each a batch of rows [default: a built-in Linear(768, 2)].
+    /// An ONNX file, or a TorchScript file in builds with the feature torch [default: a built-in Linear(768, 2)].
     #[arg(long, help_heading = "Model", env = "MODEL_SERVER_MODEL", value_name = "FILE")]
     pub model: Option<String>,
     /// A folder of models, NAME/VERSION/model.onnx, to take the model named by --model-name from.
@@ -178,6 +178,14 @@ pub struct Flags {
     /// Numbers in a row of input, for TorchScript, which does not say [default: as wide as its first matrix of weights].
     #[arg(long, help_heading = "Model", env = "MODEL_SERVER_INPUT_WIDTH", value_name = "COUNT")]
     pub input_width: Option<String>,
+    /// What a TorchScript file takes, in the order of its arguments: NAME:TYPE:DIMS;..., with -1 for sizes that requests
+    /// choose [default: what model.json or config.pbtxt beside the file say, else rows of FP32 numbers].
+    #[arg(long, help_heading = "Model", env = "MODEL_SERVER_INPUTS", value_name = "TENSORS")]
+    pub inputs: Option<String>,
+    /// What a TorchScript file gives, in the order of its results or by the keys of its dictionary [default: what it
+    /// gives for zeros].
+    #[arg(long, help_heading = "Model", env = "MODEL_SERVER_OUTPUTS", value_name = "TENSORS")]
+    pub outputs: Option<String>,
     /// Threads that compute; with onnx they share the model's weights, with torch each has its own.
     #[arg(
         long,
@@ -233,7 +241,8 @@ pub struct Flags {
     )]
     pub unhealthy_after: String,
 
-    /// Rows of one execution at most. A batch is made of what is waiting when a worker is free.
+    /// Rows of one execution at most. A batch is made of what is waiting when a worker is free, if the model declares
+    /// the number of rows dynamic.
     #[arg(
         long,
         help_heading = "Queue and batches",

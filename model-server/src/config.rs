@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-pub use self::model::{Backend, Device, ModelConfig, ModelSource, VersionPolicy};
+pub use self::model::{Backend, DeclaredTensors, Device, ModelConfig, ModelSource, VersionPolicy};
 use self::values::{
     address, at_least_one, bounds, bytes, choice, count, device, name, optional_count, optional_time,
-    positive_time, time, version_policy,
+    positive_time, tensors, time, version_policy,
 };
 use crate::args::Flags;
 use crate::bodies::BodyLimits;
@@ -155,6 +155,8 @@ impl Config {
             device: device_text,
             intra_op_threads,
             input_width,
+            inputs,
+            outputs,
             workers,
             stall_timeout,
             inline_below,
@@ -202,6 +204,24 @@ impl Config {
         }
         let max_memory = max_memory.map(|text| f.check("--max-memory", &text, bytes));
         let input_width = input_width.map(|text| f.check("--input-width", &text, at_least_one));
+        let tensors = (
+            inputs.map(|text| f.check("--inputs", &text, tensors)),
+            outputs.map(|text| f.check("--outputs", &text, tensors)),
+        );
+        let signature = match tensors {
+            (Some(inputs), outputs) => Some(DeclaredTensors {
+                inputs: inputs.unwrap_or_default(),
+                outputs: outputs.flatten().unwrap_or_default(),
+            }),
+            (None, None) => None,
+            (None, Some(_)) => {
+                f.0.push("--outputs: expected --inputs as well, found none".to_owned());
+                None
+            }
+        };
+        if let (Some(_), Some(_)) = (&signature, &input_width) {
+            f.0.push("--inputs and --input-width: expected one of them, found both".to_owned());
+        }
         let timeouts = (
             f.check("--default-timeout", &default_timeout, optional_time),
             f.check("--max-timeout", &max_timeout, optional_time),
@@ -325,6 +345,7 @@ impl Config {
                 backend,
                 device,
                 intra_op_threads,
+                signature,
                 input_width: input_width.flatten(),
             },
             workers,

@@ -19,5 +19,6 @@ pub mod repository;
 pub mod routes;
 pub mod serve;
 pub mod telemetry;
+pub mod tensor;
 pub mod throttle;
 pub mod worker;

@@ -9,34 +9,19 @@ pub mod torch;
 
 use std::sync::Arc;
 
+use crate::tensor::{Signature, Tensor, TensorError};
+
 /// A loaded model.
 pub trait Model: Send {
     /// What it takes and gives.
-    fn shape(&self) -> &Shape;
+    fn signature(&self) -> &Signature;
 
-    /// The outputs of `rows` rows that lie behind one another in `input`; as many rows of outputs.
+    /// Executes once. `inputs` has a tensor for each input of the signature, in its order, each as it is declared there;
+    /// `None` for an optional one that is left out. The result has a tensor for each output, in order.
     ///
     /// # Errors
     /// What the model refuses, or has no memory for.
-    fn infer(&mut self, input: &[f32], rows: usize) -> Result<Vec<f32>, InferError>;
-}
-
-/// What a model takes and gives: rows of numbers, any number of them at a time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shape {
-    /// What it takes.
-    pub input: TensorShape,
-    /// What it gives.
-    pub output: TensorShape,
-}
-
-/// One tensor, a batch of rows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TensorShape {
-    /// Its name in the model's file.
-    pub name: String,
-    /// Numbers in a row.
-    pub width: usize,
+    fn infer(&mut self, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, InferError>;
 }
 
 /// Why a model cannot be loaded or does not compute.
@@ -56,6 +41,19 @@ pub enum InferError {
     /// The device seems to be broken.
     #[error("the device failed: {0}")]
     Device(String),
+}
+
+/// A library that gives something else than it declares.
+impl From<TensorError> for InferError {
+    fn from(error: TensorError) -> InferError {
+        InferError::Refused(error.into())
+    }
+}
+
+impl From<TensorError> for ModelError {
+    fn from(TensorError(text): TensorError) -> ModelError {
+        ModelError(text)
+    }
 }
 
 impl From<InferError> for ModelError {

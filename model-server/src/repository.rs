@@ -66,6 +66,7 @@ mod tests {
             backend: Backend::Auto,
             device: Device::Auto,
             intra_op_threads: std::num::NonZeroUsize::MIN,
+            signature: None,
             input_width: None,
         }
     }

@@ -2,13 +2,16 @@
 //! [`v2`], and KServe's first one in [`v1`].
 
 mod body;
+mod cells;
 mod coding;
+mod elements;
 mod excerpt;
 mod features;
 mod inference;
 mod json;
 mod observe;
 mod origin;
+mod plain;
 mod predict;
 mod problem;
 mod respond;

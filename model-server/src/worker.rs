@@ -16,9 +16,10 @@ pub use self::health::Health;
 pub use self::vitals::Vitals;
 pub use self::warmup::{Warm, WarmupSettings, warm};
 use crate::memory::{self, Size};
-use crate::model::{Loader, ModelError, Shape};
+use crate::model::{Loader, ModelError};
 use crate::queue::{Failure, Queue, Work};
 use crate::telemetry::{ModelTrouble, Telemetry};
+use crate::tensor::{BatchAxis, Signature};
 
 /// How workers work.
 #[derive(Debug, Clone)]
@@ -35,7 +36,7 @@ pub struct WorkerSettings {
 
 /// The running workers. Dropped, the watch over them ends; the workers end with the queue.
 pub struct Pool {
-    shape: Shape,
+    signature: Signature,
     max_batch_size: usize,
     vitals: Arc<Vitals>,
     health: Arc<Health>,
@@ -72,18 +73,23 @@ impl Pool {
         tracing::info!(seconds = (loaded - began).as_secs_f64(), resident, "model loaded, warming up");
         let mut settings = warmup;
         let mut warmed_finite = settings.iterations > 0;
-        let mut peak = None;
+        let (mut joins, mut probe, mut peak) = (true, None, None);
         for model in &mut models {
             // What was found by one holds for the others.
-            let Warm { rows, odd_output, peak_bytes } = warm(model, loader, &settings)?;
-            settings.max_batch_size = rows;
-            warmed_finite &= odd_output.is_none();
-            peak = peak.max(peak_bytes);
+            let found = warm(model, loader, &settings)?;
+            settings.max_batch_size = found.rows;
+            warmed_finite &= found.odd_output.is_none();
+            joins &= found.joins;
+            probe = found.probe;
+            peak = peak.max(found.peak_bytes);
         }
         let max_batch_size = settings.max_batch_size;
-        let Some(shape) = models.first().map(|model| model.shape().clone()) else {
+        let Some(mut signature) = models.first().map(|model| model.signature().clone()) else {
             return Err(ModelError("expected at least one worker".to_owned()));
         };
+        if signature.batch == BatchAxis::Dynamic && !joins {
+            signature.batch = BatchAxis::None;
+        }
         tracing::info!(
             seconds = loaded.elapsed().as_secs_f64(),
             max_batch_size,
@@ -100,6 +106,8 @@ impl Pool {
             telemetry: Arc::clone(telemetry),
             health: Arc::clone(&health),
             unhealthy_after,
+            joins: signature.batch == BatchAxis::Dynamic,
+            probe,
             warmed_finite,
         };
         let mut executors = Vec::with_capacity(workers);
@@ -123,7 +131,7 @@ impl Pool {
                 watch.look();
             }
         })?;
-        Ok(Pool { shape, max_batch_size, vitals, health, executors, inline_below, _watching: watching })
+        Ok(Pool { signature, max_batch_size, vitals, health, executors, inline_below, _watching: watching })
     }
 
     /// Has what was just admitted computed: here and now, if the model is quick and free, else by a worker. To call a worker
@@ -182,8 +190,8 @@ impl Pool {
     }
 
     /// What the model takes and gives.
-    pub fn shape(&self) -> &Shape {
-        &self.shape
+    pub fn signature(&self) -> &Signature {
+        &self.signature
     }
 
     /// Rows of one execution, and so of one request, at most: what is configured, or what there is memory for.

@@ -163,7 +163,7 @@ fn a_signal_drains_and_a_second_one_ends() {
     let mut program = Program::start(&["--drain-delay=10m", "--admin-listen=127.0.0.1:0"]);
     let address = program.listening(" listening address=");
     let admin = program.listening("admin listening address=");
-    program.until("model ready inputs=768 outputs=2");
+    program.until("model ready inputs=\"\\\"features\\\" FP32 [-1, 768]\" outputs=");
     let (mut client, mut probe, mut observer) =
         (Client::new(address), Client::new(admin), Client::new(admin));
     let answer = client.ask("POST", "/predict", FEATURES);
@@ -450,7 +450,7 @@ fn check_says_what_would_be_served() {
         run(&["check", "--model-repository", repository, "--model-name=mlp", "--max-batch-size=2"]);
     assert_eq!(code, Some(0), "{errors}");
     assert!(
-        text.contains(r#"model "mlp", version 12, by onnx on cpu: input "features" [-1, 768]"#),
+        text.contains(r#"model "mlp", version 12, by onnx on cpu: input "features" FP32 [-1, 768]"#),
         "{text}"
     );
     assert!(text.ends_with(": ok\n"), "{text}");

@@ -85,12 +85,11 @@ async fn binary_in_and_out() {
     server.next(Step::Answer);
     let json = json!({
         "parameters": {"binary_data_output": false},
-        "inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP64", "parameters": {"binary_data_size": 16}}],
+        "inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "parameters": {"binary_data_size": 8}}],
     })
     .to_string();
-    let doubles: Vec<u8> = [1.0_f64, 2.0].iter().flat_map(|n| n.to_le_bytes()).collect();
     let length = json.len().to_string();
-    let body = [json.as_bytes(), &doubles].concat();
+    let body = [json.as_bytes(), &numbers(&[1.0, 2.0])].concat();
     let answer = infer(&server, &[("inference-header-content-length", &length)], body).await;
     assert_eq!(answer.json()["outputs"][0]["data"], json!([21.0]));
 }
@@ -211,7 +210,7 @@ async fn kserves_first_protocol() {
             "m:predict",
             r#"{"instances":[[1,1e39]]}"#,
             400,
-            "expected finite numbers in single precision in instance 0",
+            "expected a number of FP32 at 1 of instance 0, found 1e39",
         ),
         (
             "m:predict",

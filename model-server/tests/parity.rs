@@ -6,6 +6,7 @@ use model_server::model::Model;
 #[cfg(feature = "torch")]
 use model_server::model::torch::TorchLoader;
 use model_server::model::{Loader, onnx::OnnxLoader};
+use model_server::tensor::{BatchAxis, Tensor};
 
 /// The generator of `models/generate.py`.
 struct Random(u64);
@@ -38,7 +39,12 @@ fn pytorch(name: &str) -> PathBuf {
 /// What a model computes for all vectors, so many at a time.
 fn computed(model: &mut dyn Model, vectors: &[f32], rows: usize) -> Vec<f32> {
     let batches = vectors.chunks(rows * FEATURES);
-    batches.flat_map(|batch| model.infer(batch, batch.len() / FEATURES).expect("it computes")).collect()
+    let computed = batches.flat_map(|batch| {
+        let input = Tensor::of(vec![batch.len() / FEATURES, FEATURES], batch).expect("whole rows");
+        let outputs = model.infer(&[Some(input)]).expect("it computes");
+        outputs[0].numbers::<f32>().expect("single precision")
+    });
+    computed.collect()
 }
 
 fn largest_difference(some: &[f32], others: &[f32]) -> f32 {
@@ -53,9 +59,10 @@ const ROWS: [usize; 3] = [1, 32, 7];
 fn onnx_computes_what_pytorch_does() {
     let (vectors, predictions) = (vectors(), predictions());
     let mut model = OnnxLoader::new(None).load().expect("the built-in model loads");
-    let shape = model.shape().clone();
-    assert_eq!((shape.input.name.as_str(), shape.input.width), ("features", FEATURES));
-    assert_eq!((shape.output.name.as_str(), shape.output.width), ("prediction", CLASSES));
+    let signature = model.signature().clone();
+    assert_eq!(signature.inputs[0].to_string(), format!("\"features\" FP32 [-1, {FEATURES}]"));
+    assert_eq!(signature.outputs[0].to_string(), format!("\"prediction\" FP32 [-1, {CLASSES}]"));
+    assert_eq!(signature.batch, BatchAxis::Dynamic);
     for rows in ROWS {
         let difference = largest_difference(&computed(&mut *model, &vectors, rows), &predictions);
         assert!(difference <= TOLERANCE, "{difference:e} in batches of {rows}");

@@ -284,7 +284,7 @@ async fn one_that_fails_is_not_tried_again() {
 }
 
 #[tokio::test]
-async fn a_row_without_a_number_fails_alone() {
+async fn an_output_that_is_not_a_number_is_answered_as_a_text() {
     let server = Server::start(Options { max_batch_size: 8, ..Options::default() });
     let first = server.predict();
     server.until("inference_requests_running", 1.0).await;
@@ -293,7 +293,32 @@ async fn a_row_without_a_number_fails_alone() {
     server.next(Step::Answer);
     server.next(Step::NoNumber);
     assert_eq!(first.await.expect("no panic"), 200);
-    assert_eq!((good.await.expect("no panic"), bad.await.expect("no panic")), (200, 500));
+    assert_eq!((good.await.expect("no panic"), bad.await.expect("no panic")), (200, 200));
+    server.next(Step::NoNumber);
+    let answer = server.send("POST", "/predict", r#"{"features":[-1,2]}"#).await;
+    assert!(answer.text().starts_with(r#"{"prediction":["NaN"],"#), "{}", answer.text());
+    server.next(Step::NoNumber);
+    let answer = server.send("POST", "/v1/models/m:predict", r#"{"instances":[[-1,2],[1,2]]}"#).await;
+    assert_eq!((answer.code, answer.text()), (200, r#"{"predictions":[["NaN"],[21.0]]}"#));
+    assert_eq!(server.ended("ok"), 5.0);
+}
+
+#[tokio::test]
+async fn requests_whose_outputs_cannot_be_told_apart_are_computed_alone() {
+    let server = Server::start(Options { max_batch_size: 8, ..Options::default() });
+    let first = server.predict();
+    server.until("inference_requests_running", 1.0).await;
+    let others = [server.predict(), server.predict()];
+    server.until("inference_requests_waiting", 2.0).await;
+    server.next(Step::Answer);
+    server.next(Step::FewRows);
+    server.next(Step::Answer);
+    server.next(Step::Answer);
+    assert_eq!(first.await.expect("no panic"), 200);
+    for other in others {
+        assert_eq!(other.await.expect("no panic"), 200);
+    }
+    assert_eq!(server.metric(r#"inference_batch_size_count{model="m"}"#), 4.0);
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use crate::tensor::TensorSpec;
+
 /// Where the model comes from, and what it is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelConfig {
@@ -16,8 +18,19 @@ pub struct ModelConfig {
     pub device: Device,
     /// Threads of one execution, for backends that have any.
     pub intra_op_threads: NonZeroUsize,
+    /// What the model takes and gives, for files that do not say; what lies beside them says it when `None`.
+    pub signature: Option<DeclaredTensors>,
     /// Numbers in a row of input, for files that do not say; found in their weights when `None`.
     pub input_width: Option<NonZeroUsize>,
+}
+
+/// Tensors that flags declare, in the order of the model's arguments and results.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclaredTensors {
+    /// What it takes.
+    pub inputs: Vec<TensorSpec>,
+    /// What it gives; executions show it when there is none.
+    pub outputs: Vec<TensorSpec>,
 }
 
 /// What computes.

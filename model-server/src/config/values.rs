@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::model::{Device, VersionPolicy};
 use crate::telemetry::{LATENCY_BUCKETS, TUTORIAL_BUCKETS};
+use crate::tensor::{DataType, Dim, TensorSpec};
 
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "an address with a port, as 0.0.0.0:8080".to_owned())
@@ -76,6 +77,33 @@ pub(super) fn name(text: &str) -> Result<String, String> {
     } else {
         Err("letters, digits, '.', '_' and '-', no '.' first".to_owned())
     }
+}
+
+/// `NAME:TYPE:DIMS;...`, as `ids:INT64:-1,16;scale:FP32:`.
+pub(super) fn tensors(text: &str) -> Result<Vec<TensorSpec>, String> {
+    let expected = || "tensors as ids:INT64:-1,16;scale:FP32: with -1 for what requests choose".to_owned();
+    let tensor = |text: &str| {
+        let mut parts = text.rsplitn(3, ':');
+        let (dims, datatype, name) = (parts.next()?, parts.next()?, parts.next()?);
+        let dim = |text: &str| match text.trim() {
+            "-1" => Some(Dim::Dynamic),
+            size => size.parse().ok().map(Dim::Fixed),
+        };
+        let dims = Some(dims.trim()).filter(|dims| !dims.is_empty());
+        let shape = dims.map_or(Some(Vec::new()), |dims| dims.split(',').map(dim).collect());
+        let name = Some(name.trim()).filter(|name| !name.is_empty())?.to_owned();
+        let datatype = DataType::named(datatype.trim())?;
+        Some(TensorSpec { name, datatype, shape: Some(shape?), optional: false })
+    };
+    let tensors: Option<Vec<TensorSpec>> = text.split(';').map(tensor).collect();
+    let tensors = tensors.ok_or_else(expected)?;
+    let again = |(number, tensor): (usize, &TensorSpec)| {
+        tensors[..number].iter().any(|other| other.name == tensor.name)
+    };
+    if tensors.iter().enumerate().any(again) {
+        return Err("a name for each tensor".to_owned());
+    }
+    Ok(tensors)
 }
 
 pub(super) fn version_policy(text: &str) -> Result<VersionPolicy, String> {

@@ -3,15 +3,15 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
+use tract_onnx::prelude::Framework as _;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid as _;
-use tract_onnx::tract_hir::internal::DimLike as _;
 
 use super::cause::{Cause, cause_of};
-use super::{InferError, Loader, Model, ModelError, Shape, TensorShape};
+use super::{InferError, Loader, Model, ModelError};
+use crate::tensor::{self, BatchAxis, DataType, Dim, Signature, TensorSpec};
 
-/// Loads ONNX files: one row of numbers in, one row out, the first dimension being the batch. The file is read once; all that
-/// is loaded shares its weights.
+/// Loads ONNX files. The file is read once; all that is loaded shares its weights.
 pub struct OnnxLoader {
     path: Option<PathBuf>,
     parsed: OnceLock<Result<Onnx, ModelError>>,
@@ -22,7 +22,7 @@ struct Onnx {
     plan: Arc<TypedRunnableModel>,
     /// For one row alone, if it is worth a second copy of the weights.
     plan_of_one: Option<Arc<TypedRunnableModel>>,
-    shape: Arc<Shape>,
+    signature: Arc<Signature>,
 }
 
 impl OnnxLoader {
@@ -32,16 +32,20 @@ impl OnnxLoader {
     }
 
     fn read(&self) -> Result<Onnx, ModelError> {
-        let (name, bytes) = match &self.path {
-            None => ("the built-in model".to_owned(), LINEAR.to_vec()),
+        // What the exporter noted of tensors between the inputs and the outputs holds for its example, often for that alone.
+        let onnx = tract_onnx::onnx().with_ignore_value_info(true);
+        let (name, model) = match &self.path {
+            None => ("the built-in model".to_owned(), onnx.model_for_read(&mut &*LINEAR)),
+            // By its path: weights may lie in files beside it.
             Some(path) => {
-                let bytes = std::fs::read(path).map_err(|error| {
+                std::fs::File::open(path).map_err(|error| {
                     ModelError(format!("cannot read the model {}: {error}", path.display()))
                 })?;
-                (path.display().to_string(), bytes)
+                (path.display().to_string(), onnx.model_for_path(path))
             }
         };
-        parse(&bytes).map_err(|error| ModelError(format!("{name} is not usable as an ONNX model: {error}")))
+        let parsed = model.map_err(text).and_then(prepare);
+        parsed.map_err(|error| ModelError(format!("{name} is not usable as an ONNX model: {error}")))
     }
 }
 
@@ -52,45 +56,199 @@ impl Loader for OnnxLoader {
     }
 }
 
-fn parse(bytes: &[u8]) -> Result<Onnx, String> {
-    let text = |error: TractError| format!("{error:#}");
-    let model = tract_onnx::onnx().model_for_read(&mut &*bytes).map_err(text)?;
-    let (inputs, outlets) = (model.inputs.len(), model.outputs.len());
-    if inputs != 1 || outlets != 1 {
-        return Err(format!("expected one input and one output, found {inputs} and {outlets}"));
-    }
-    let name = |outlet: OutletId| {
-        model.outlet_label(outlet).unwrap_or(model.nodes[outlet.node].name.as_str()).to_owned()
-    };
-    let (input_name, output_name) = (name(model.inputs[0]), name(model.outputs[0]));
-    let width = |fact: &InferenceFact, what: &str| -> Result<usize, String> {
-        let dims = fact.shape.concretize().ok_or_else(|| format!("the {what} has no shape"))?;
-        match &dims[..] {
-            [_, width] => width.to_usize().map_err(|_| format!("the {what} has no fixed width")),
-            _ => Err(format!("expected the {what} to be a batch of rows, found {} dimensions", dims.len())),
-        }
-    };
-    let inputs = width(model.input_fact(0).map_err(text)?, "input")?;
-    let of_one = model.clone();
-    let batch = model.symbols.sym("N");
-    let model = typed(model, batch.into(), inputs).map_err(text)?;
-    let outputs = width(&InferenceFact::from(model.output_fact(0).map_err(text)?), "output")?;
-    let plan_of_one = if weights(&model).map_err(text)? <= SMALL {
-        Some(typed(of_one, 1.into(), inputs).and_then(plan).map_err(text)?)
-    } else {
-        None
-    };
-    let plan = plan(model).map_err(text)?;
-    let shape = Shape {
-        input: TensorShape { name: input_name, width: inputs },
-        output: TensorShape { name: output_name, width: outputs },
-    };
-    Ok(Onnx { plan, plan_of_one, shape: Arc::new(shape) })
+#[allow(clippy::needless_pass_by_value, reason = "it maps errors")]
+fn text(error: TractError) -> String {
+    format!("{error:#}")
 }
 
-/// For batches of so many rows: the library chooses how to compute by the sizes that it knows.
-fn typed(mut model: InferenceModel, rows: TDim, inputs: usize) -> TractResult<TypedModel> {
-    model.set_input_fact(0, f32::fact([rows, inputs.to_dim()]).into())?;
+fn prepare(model: InferenceModel) -> Result<Onnx, String> {
+    refuse_unserved_operators(&model)?;
+    let inputs = model.inputs.clone();
+    let rows = model.symbols.new_with_prefix("rows");
+    let mut facts = Vec::with_capacity(inputs.len());
+    for (number, outlet) in inputs.iter().enumerate() {
+        facts.push(Declared::of(&model, number, *outlet, &rows)?);
+    }
+    let of_one = model.clone();
+    let model = typed(model, &facts).map_err(text)?;
+    refuse_squares_of_integers(&model)?;
+    let mut outputs = Vec::with_capacity(model.outputs.len());
+    for (number, outlet) in model.outputs.clone().into_iter().enumerate() {
+        let name = label(&model, outlet);
+        let fact = model.output_fact(number).map_err(text)?;
+        let datatype = datatype(fact.datum_type)
+            .ok_or_else(|| format!("output {name:?} is of type {:?}, which has no name", fact.datum_type))?;
+        let dims = fact.shape.iter().cloned().collect();
+        outputs.push(Declared { name, datatype, dims });
+    }
+    let batch = batch(&facts, &outputs);
+    let plan_of_one = match &batch {
+        Some(symbol) if weights(&model).map_err(text)? <= SMALL => {
+            let mut facts = facts.clone();
+            for declared in &mut facts {
+                declared.dims[0] = 1.into();
+            }
+            debug_assert!(!matches!(symbol, TDim::Val(_)), "any number of rows");
+            Some(typed(of_one, &facts).and_then(plan).map_err(text)?)
+        }
+        _ => None,
+    };
+    let plan = plan(model).map_err(text)?;
+    let specs = |declared: &[Declared]| declared.iter().map(Declared::spec).collect();
+    let mut signature = Signature::new(specs(&facts), specs(&outputs));
+    if signature.batch == BatchAxis::Dynamic && batch.is_none() {
+        signature.batch = BatchAxis::None;
+    }
+    Ok(Onnx { plan, plan_of_one, signature: Arc::new(signature) })
+}
+
+/// What tract cannot compute, and what it computes wrongly.
+fn refuse_unserved_operators(model: &InferenceModel) -> Result<(), String> {
+    let mut unknown = Vec::new();
+    for node in &model.nodes {
+        let name = node.op.name();
+        if name == "TreeEnsembleClassifier" {
+            return Err("tract computes labels of the operator TreeEnsembleClassifier wrongly".to_owned());
+        }
+        if let Some(operator) = name.strip_prefix("Unimplemented(") {
+            let operator = operator.trim_end_matches(')').to_owned();
+            if !unknown.contains(&operator) {
+                unknown.push(operator);
+            }
+        }
+    }
+    match &unknown[..] {
+        [] => Ok(()),
+        [operator] => Err(format!("tract does not know the operator {operator}")),
+        operators => Err(format!("tract does not know the operators {}", operators.join(", "))),
+    }
+}
+
+/// tract makes a square of a product of a number with itself, and computes it in single precision whatever it is of.
+fn refuse_squares_of_integers(model: &TypedModel) -> Result<(), String> {
+    for node in &model.nodes {
+        let datum = node.outputs.first().map(|output| output.fact.datum_type);
+        if let Some(datum) = datum.filter(DatumType::is_integer)
+            && node.op.name() == "Square"
+        {
+            return Err(format!("tract computes squares of {datum:?} in single precision ({})", node.name));
+        }
+    }
+    Ok(())
+}
+
+/// A tensor that a model takes or gives.
+#[derive(Clone)]
+struct Declared {
+    name: String,
+    datatype: DataType,
+    dims: TVec<TDim>,
+}
+
+impl Declared {
+    /// An input. A dimension without a name gets one: the first is the rows of all inputs that do not say otherwise.
+    fn of(
+        model: &InferenceModel,
+        number: usize,
+        outlet: OutletId,
+        rows: &Symbol,
+    ) -> Result<Declared, String> {
+        let name = label(model, outlet);
+        let fact = model.input_fact(number).map_err(text)?;
+        let declared = fact.datum_type.concretize().ok_or_else(|| format!("input {name:?} has no type"))?;
+        let datatype = datatype(declared)
+            .ok_or_else(|| format!("input {name:?} is of type {declared:?}, which has no name"))?;
+        if fact.shape.is_open() {
+            return Err(format!("input {name:?} has no number of dimensions, and tract needs one"));
+        }
+        let dims = fact.shape.dims().enumerate().map(|(axis, dim)| match dim.concretize() {
+            Some(dim) => dim,
+            None if axis == 0 => rows.into(),
+            None => model.symbols.new_with_prefix("size").into(),
+        });
+        let dims = dims.collect();
+        Ok(Declared { name, datatype, dims })
+    }
+
+    fn spec(&self) -> TensorSpec {
+        let dim = |dim: &TDim| {
+            let size = dim.as_i64().and_then(|size| usize::try_from(size).ok());
+            size.map_or(Dim::Dynamic, Dim::Fixed)
+        };
+        TensorSpec {
+            name: self.name.clone(),
+            datatype: self.datatype,
+            shape: Some(self.dims.iter().map(dim).collect()),
+            optional: false,
+        }
+    }
+
+    fn rows(&self) -> Option<&TDim> {
+        self.dims.first().filter(|rows| rows.as_i64().is_none())
+    }
+}
+
+/// The number of rows, if it is the first dimension of everything.
+fn batch(inputs: &[Declared], outputs: &[Declared]) -> Option<TDim> {
+    let rows = inputs.first()?.rows()?;
+    let all = inputs.iter().chain(outputs).all(|declared| declared.rows() == Some(rows));
+    all.then(|| rows.clone())
+}
+
+fn label<F: Fact + Clone + 'static, O>(model: &Graph<F, O>, outlet: OutletId) -> String
+where
+    O: std::fmt::Debug + std::fmt::Display + AsRef<dyn Op> + AsMut<dyn Op> + Clone + 'static,
+{
+    model.outlet_label(outlet).unwrap_or(model.nodes[outlet.node].name.as_str()).to_owned()
+}
+
+/// The protocol's type for one of tract's.
+fn datatype(datum: DatumType) -> Option<DataType> {
+    Some(match datum {
+        DatumType::Bool => DataType::Bool,
+        // Quantised numbers come with the scale that the model knows, and nobody else.
+        DatumType::U8 | DatumType::QU8(_) => DataType::Uint8,
+        DatumType::U16 => DataType::Uint16,
+        DatumType::U32 => DataType::Uint32,
+        DatumType::U64 => DataType::Uint64,
+        DatumType::I8 | DatumType::QI8(_) => DataType::Int8,
+        DatumType::I16 => DataType::Int16,
+        DatumType::I32 | DatumType::QI32(_) => DataType::Int32,
+        // Sizes of dimensions, before they are known.
+        DatumType::I64 | DatumType::TDim => DataType::Int64,
+        DatumType::F16 => DataType::Fp16,
+        DatumType::F32 => DataType::Fp32,
+        DatumType::F64 => DataType::Fp64,
+        DatumType::String => DataType::Bytes,
+        DatumType::Blob => return None,
+    })
+}
+
+fn datum(datatype: DataType) -> Option<DatumType> {
+    Some(match datatype {
+        DataType::Bool => DatumType::Bool,
+        DataType::Uint8 => DatumType::U8,
+        DataType::Uint16 => DatumType::U16,
+        DataType::Uint32 => DatumType::U32,
+        DataType::Uint64 => DatumType::U64,
+        DataType::Int8 => DatumType::I8,
+        DataType::Int16 => DatumType::I16,
+        DataType::Int32 => DatumType::I32,
+        DataType::Int64 => DatumType::I64,
+        DataType::Fp16 => DatumType::F16,
+        DataType::Fp32 => DatumType::F32,
+        DataType::Fp64 => DatumType::F64,
+        DataType::Bytes => DatumType::String,
+        DataType::Bf16 => return None,
+    })
+}
+
+/// With inputs of these dimensions: the library chooses how to compute by the sizes that it knows.
+fn typed(mut model: InferenceModel, inputs: &[Declared]) -> TractResult<TypedModel> {
+    for (number, declared) in inputs.iter().enumerate() {
+        let Some(datum) = datum(declared.datatype) else { continue };
+        model.set_input_fact(number, InferenceFact::dt_shape(datum, declared.dims.clone()))?;
+    }
     model.analyse(false)?;
     model.into_typed()?.into_decluttered()
 }
@@ -111,24 +269,49 @@ fn weights(model: &TypedModel) -> TractResult<usize> {
 }
 
 impl Model for Onnx {
-    fn shape(&self) -> &Shape {
-        &self.shape
+    fn signature(&self) -> &Signature {
+        &self.signature
     }
 
-    fn infer(&mut self, input: &[f32], rows: usize) -> Result<Vec<f32>, InferError> {
-        let text = |error: TractError| infer_error(format!("{error:#}"));
-        let input = Tensor::from_shape(&[rows, self.shape.input.width], input).map_err(text)?;
-        let plan = self.plan_of_one.as_ref().filter(|_| rows == 1).unwrap_or(&self.plan);
-        let output = plan.run(tvec!(input.into())).map_err(text)?;
-        let numbers = output[0].to_plain_array_view::<f32>().map_err(text)?;
-        let numbers: Vec<f32> = numbers.iter().copied().collect();
-        let expected = rows * self.shape.output.width;
-        if numbers.len() == expected {
-            Ok(numbers)
-        } else {
-            Err(ModelError(format!("expected {expected} outputs, found {}", numbers.len())).into())
-        }
+    fn infer(&mut self, inputs: &[Option<tensor::Tensor>]) -> Result<Vec<tensor::Tensor>, InferError> {
+        let text = |error: TractError| infer_error(text(error));
+        let alone = |input: &tensor::Tensor| input.shape().first() == Some(&1);
+        let one = inputs.iter().flatten().all(alone);
+        let plan = self.plan_of_one.as_ref().filter(|_| one).unwrap_or(&self.plan);
+        let values = inputs.iter().flatten().map(|input| Ok(taken(input).map_err(text)?.into()));
+        let values = values.collect::<Result<TVec<TValue>, InferError>>()?;
+        let outputs = plan.run(values).map_err(text)?;
+        let specs = self.signature.outputs.iter();
+        outputs.iter().zip(specs).map(|(output, spec)| given(output, spec.datatype)).collect()
     }
+}
+
+fn taken(tensor: &tensor::Tensor) -> TractResult<Tensor> {
+    let Some(datum) = datum(tensor.datatype()) else {
+        return Err(TractError::msg(format!("tract has no type {}", tensor.datatype().name())));
+    };
+    if tensor.datatype() == DataType::Bytes {
+        let texts: Result<Vec<String>, _> =
+            tensor.strings().map(|bytes| std::str::from_utf8(bytes).map(str::to_owned)).collect();
+        return tract_onnx::tract_core::internal::tensor1(&texts?).into_shape(tensor.shape());
+    }
+    let mut taken = Tensor::zero_dt(datum, tensor.shape())?;
+    taken.as_bytes_mut().copy_from_slice(tensor.data());
+    Ok(taken)
+}
+
+fn given(tensor: &Tensor, datatype: DataType) -> Result<tensor::Tensor, InferError> {
+    let shape = tensor.shape().to_vec();
+    if datatype == DataType::Bytes {
+        let texts = tensor.to_plain_array_view::<String>().map_err(|error| infer_error(text(error)))?;
+        let texts: Vec<&[u8]> = texts.iter().map(String::as_bytes).collect();
+        return Ok(tensor::Tensor::of_strings(shape, &texts)?);
+    }
+    let plain = match tensor.datum_type() {
+        DatumType::TDim => tensor.cast_to::<i64>().map_err(|error| infer_error(text(error)))?,
+        _ => std::borrow::Cow::Borrowed(tensor),
+    };
+    Ok(tensor::Tensor::new(datatype, shape, plain.as_bytes().to_vec())?)
 }
 
 fn infer_error(text: String) -> InferError {
@@ -151,9 +334,12 @@ mod tests {
 
     #[test]
     fn a_model_has_its_weights_twice_only_if_they_are_few() {
-        assert!(parse(LINEAR).expect("a model").plan_of_one.is_some());
+        let parse = |mut bytes: &[u8]| {
+            prepare(tract_onnx::onnx().model_for_read(&mut bytes).expect("ONNX")).expect("a model")
+        };
+        assert!(parse(LINEAR).plan_of_one.is_some());
         // Its file holds one matrix, which it multiplies by again and again.
         let again = include_bytes!("../../models/demo-mlp.onnx");
-        assert!(again.len() < SMALL && parse(again).expect("a model").plan_of_one.is_none());
+        assert!(again.len() < SMALL && parse(again).plan_of_one.is_none());
     }
 }

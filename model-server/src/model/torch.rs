@@ -2,21 +2,30 @@
 //! run.
 
 mod cuda;
+mod declared;
+mod fault;
+mod pbtxt;
+mod values;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tch::{CModule, Device, Kind, Tensor};
+use tch::{CModule, Device, IValue};
 
-use super::cause::{Cause, cause_of, line_of};
-use super::{Chosen, InferError, Loader, Model, ModelError, Shape, TensorShape};
+use self::declared::Declared;
+use self::fault::infer_error;
+use super::cause::line_of;
+use super::{Chosen, InferError, Loader, Model, ModelError};
 use crate::config::{self, ModelConfig};
 use crate::repository::Found;
+use crate::tensor::{BatchAxis, DataType, Dim, Signature, Tensor, TensorSpec};
 
-/// Loads TorchScript files with one input and one output, each a batch of rows.
+/// Loads TorchScript files. They do not say what they take and give: a configuration beside them does, or else their input
+/// is rows of FP32 numbers. Outputs that no configuration declares are what executions show.
 pub struct TorchLoader {
     path: PathBuf,
     device: Device,
+    declared: Option<Declared>,
     /// Numbers in a row of input; found in the weights when `None`.
     input_width: Option<usize>,
 }
@@ -24,7 +33,9 @@ pub struct TorchLoader {
 struct Torch {
     module: CModule,
     device: Device,
-    shape: Shape,
+    signature: Signature,
+    /// Outputs of a dictionary have the names of its keys; others have those that are declared, in order.
+    declares_outputs: bool,
 }
 
 /// The device that is asked for, or the best there is.
@@ -57,52 +68,131 @@ pub(super) fn choose(found: &Found, config: &ModelConfig) -> Result<Chosen, Mode
         Device::Cuda(number) => format!("cuda:{number}"),
         _ => "cpu".to_owned(),
     };
-    let loader = Arc::new(TorchLoader { path, device, input_width: config.input_width.map(Into::into) });
+    let in_repository = matches!(config.source, config::ModelSource::Repository(..));
+    let declared = match &config.signature {
+        Some(declared) => {
+            Some(Declared { inputs: declared.inputs.clone(), outputs: declared.outputs.clone() })
+        }
+        None => Declared::beside(&path, in_repository)?,
+    };
+    let input_width = config.input_width.map(Into::into);
+    if let (Some(_), Some(width)) = (&declared, input_width) {
+        return Err(ModelError(format!(
+            "expected --input-width or a configuration that declares inputs, found both: a width of {width}, and {} inputs",
+            declared.as_ref().map_or(0, |declared| declared.inputs.len())
+        )));
+    }
+    let loader = Arc::new(TorchLoader { path, device, declared, input_width });
     Ok(Chosen { loader, backend: "torch", device: name })
 }
 
 impl TorchLoader {
     /// Of a file, on the CPU; the width of its input is found in its weights.
     pub fn on_cpu(path: &Path) -> TorchLoader {
-        TorchLoader { path: path.to_owned(), device: Device::Cpu, input_width: None }
+        TorchLoader { path: path.to_owned(), device: Device::Cpu, declared: None, input_width: None }
     }
 
-    fn named(&self, error: &tch::TchError) -> ModelError {
+    fn named(&self, error: impl std::fmt::Display) -> ModelError {
+        let error = error.to_string();
         ModelError(format!(
             "{} is not usable as a TorchScript model: {}",
             self.path.display(),
-            line_of(&error.to_string())
+            line_of(&error)
         ))
     }
 }
 
 impl Loader for TorchLoader {
     fn load(&self) -> Result<Box<dyn Model>, ModelError> {
-        let named = |error| self.named(&error);
+        let named = |error: tch::TchError| self.named(error);
         let mut module = CModule::load_on_device(&self.path, self.device).map_err(named)?;
         module.f_set_eval().map_err(named)?;
+        let Declared { inputs, outputs } = match &self.declared {
+            Some(declared) => declared.clone(),
+            None => Declared { inputs: vec![self.row(&module)?], outputs: Vec::new() },
+        };
+        let declares_outputs = !outputs.is_empty();
+        let signature = Signature::new(inputs, outputs);
+        let mut torch = Torch { module, device: self.device, signature, declares_outputs };
+        if !declares_outputs {
+            torch.signature = torch.observed().map_err(|error| self.named(error))?;
+        }
+        Ok(Box::new(torch))
+    }
+}
+
+impl TorchLoader {
+    /// The input of a module that nothing is declared of.
+    fn row(&self, module: &CModule) -> Result<TensorSpec, ModelError> {
         let width = match self.input_width {
             Some(width) => width,
-            None => width_in(&module).ok_or_else(|| {
+            None => width_in(module).ok_or_else(|| {
                 ModelError(format!(
-                    "expected a matrix of weights in {} to find the width of its input by, found none; --input-width says it",
+                    "expected a matrix of weights in {} to find the width of its input by, found none; --input-width says it, or a config.pbtxt beside it",
                     self.path.display()
                 ))
             })?,
         };
-        let tensor = |name: &str, width| TensorShape { name: name.to_owned(), width };
-        let mut shape = Shape { input: tensor("input__0", width), output: tensor("output__0", 0) };
-        let output = forward(&module, self.device, &vec![0.0; width], 1, width).map_err(named)?;
-        match output.size()[..] {
-            [1, outputs] if outputs > 0 => shape.output.width = outputs as usize,
-            ref other => {
-                return Err(ModelError(format!(
-                    "expected an output of one row for an input of one, found shape {other:?} in {}",
-                    self.path.display()
-                )));
+        Ok(TensorSpec {
+            name: "input__0".to_owned(),
+            datatype: DataType::Fp32,
+            shape: Some(vec![Dim::Dynamic, Dim::Fixed(width)]),
+            optional: false,
+        })
+    }
+}
+
+impl Torch {
+    /// The signature with outputs as one row and two rows show them. A module that takes one row alone keeps to that.
+    fn observed(&self) -> Result<Signature, ModelError> {
+        let rows = self.signature.clone();
+        let takes_rows = rows.batch == BatchAxis::Dynamic;
+        let one = self.execute(&rows.zeros(1, 1)?)?;
+        let two = self.execute(&rows.zeros(if takes_rows { 2 } else { 1 }, 1)?);
+        let short_of_memory = matches!(two, Err(InferError::OutOfMemory(_)));
+        let two = two.ok().filter(|two| two.len() == one.len());
+        let mut inputs = rows.inputs;
+        if two.is_none() && !short_of_memory && takes_rows {
+            for dim in inputs.iter_mut().filter_map(|input| input.shape.as_mut()?.first_mut()) {
+                *dim = Dim::Fixed(1);
             }
         }
-        Ok(Box::new(Torch { module, device: self.device, shape }))
+        let mut outputs = Vec::with_capacity(one.len());
+        for (number, (name, output)) in one.iter().enumerate() {
+            let other = two.as_ref().map_or(output.shape(), |two| two[number].1.shape());
+            let dims = output.shape().iter().zip(other).enumerate().map(|(axis, (one, two))| {
+                let rows = axis == 0 && *one == 1 && short_of_memory && takes_rows;
+                if one == two && !rows { Dim::Fixed(*one) } else { Dim::Dynamic }
+            });
+            outputs.push(TensorSpec {
+                name: name.clone(),
+                datatype: output.datatype(),
+                shape: (output.shape().len() == other.len()).then(|| dims.collect()),
+                optional: false,
+            });
+        }
+        Ok(Signature::new(inputs, outputs))
+    }
+
+    fn execute(&self, inputs: &[Option<Tensor>]) -> Result<Vec<(String, Tensor)>, InferError> {
+        let _no_grad = tch::no_grad_guard();
+        let mut values = Vec::with_capacity(inputs.len());
+        for (input, spec) in inputs.iter().zip(&self.signature.inputs) {
+            values.push(match input {
+                Some(input) => {
+                    IValue::Tensor(values::taken(input, self.device).map_err(|error| infer_error(&error))?)
+                }
+                None if spec.optional => IValue::None,
+                None => return Err(ModelError(format!("expected input {:?}, found none", spec.name)).into()),
+            });
+        }
+        let output = self.module.forward_is(&values).map_err(|error| infer_error(&error))?;
+        let mut outputs = Vec::new();
+        values::given(output, &mut outputs)?;
+        if outputs.is_empty() {
+            return Err(ModelError("expected tensors as outputs, found none".to_owned()).into());
+        }
+        Ok(outputs)
     }
 }
 
@@ -116,48 +206,40 @@ fn width_in(module: &CModule) -> Option<usize> {
     matrix.filter(|width| *width > 0)
 }
 
-fn forward(
-    module: &CModule,
-    device: Device,
-    input: &[f32],
-    rows: usize,
-    width: usize,
-) -> Result<Tensor, tch::TchError> {
-    let _no_grad = tch::no_grad_guard();
-    let input = Tensor::f_from_slice(input)?.f_view([rows as i64, width as i64])?.f_to_device(device)?;
-    module.forward_ts(&[input])?.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()
-}
-
 impl Model for Torch {
-    fn shape(&self) -> &Shape {
-        &self.shape
+    fn signature(&self) -> &Signature {
+        &self.signature
     }
 
-    fn infer(&mut self, input: &[f32], rows: usize) -> Result<Vec<f32>, InferError> {
-        let output = forward(&self.module, self.device, input, rows, self.shape.input.width)
-            .map_err(|error| infer_error(&error))?;
-        let expected = [rows as i64, self.shape.output.width as i64];
-        if output.size() != expected {
-            return Err(ModelError(format!(
-                "expected outputs of shape {expected:?}, found {:?}",
-                output.size()
-            ))
-            .into());
+    fn infer(&mut self, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, InferError> {
+        let mut outputs = self.execute(inputs)?;
+        let specs = &self.signature.outputs;
+        let by_place =
+            self.declares_outputs && outputs.iter().all(|(name, _)| name.starts_with(values::PLACE));
+        if outputs.len() != specs.len() {
+            let found: Vec<&str> = outputs.iter().map(|(name, _)| name.as_str()).collect();
+            let (expected, count) = (specs.len(), found.len());
+            return Err(ModelError(format!("expected {expected} outputs, found {count}: {found:?}")).into());
         }
-        let mut numbers = vec![0.0; rows * self.shape.output.width];
-        let count = numbers.len();
-        output.f_copy_data(&mut numbers, count).map_err(|error| infer_error(&error))?;
-        Ok(numbers)
-    }
-}
-
-/// libtorch has no classes of errors, only words.
-fn infer_error(error: &tch::TchError) -> InferError {
-    let text = error.to_string();
-    let line = line_of(&text).to_owned();
-    match cause_of(&text) {
-        Cause::OutOfMemory => InferError::OutOfMemory(line),
-        Cause::Device => InferError::Device(line),
-        Cause::Other => ModelError(line).into(),
+        let mut computed = Vec::with_capacity(specs.len());
+        for (number, spec) in specs.iter().enumerate() {
+            let place =
+                if by_place { Some(number) } else { outputs.iter().position(|(name, _)| *name == spec.name) };
+            let Some(place) = place else {
+                let found: Vec<&str> = outputs.iter().map(|(name, _)| name.as_str()).collect();
+                return Err(ModelError(format!("expected output {:?}, found {found:?}", spec.name)).into());
+            };
+            let output = std::mem::replace(&mut outputs[place].1, Tensor::zeros(DataType::Bool, vec![0])?);
+            if output.datatype() != spec.datatype || spec.admits_shape(output.shape()).is_err() {
+                return Err(ModelError(format!(
+                    "expected output {spec}, found {} {:?}",
+                    output.datatype().name(),
+                    output.shape()
+                ))
+                .into());
+            }
+            computed.push(output);
+        }
+        Ok(computed)
     }
 }

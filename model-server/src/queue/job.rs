@@ -11,26 +11,29 @@ use tokio::sync::oneshot;
 use super::waiting;
 use crate::bodies::InputShare;
 use crate::telemetry::Telemetry;
+use crate::tensor::Tensor;
 
-/// The numbers of a request, and how long it may wait.
+/// The inputs of a request, and how long it may wait.
 pub struct Ask {
-    /// Rows behind one another.
-    pub input: Vec<f32>,
+    /// One for each input of the model, in its order, each as the model declares it.
+    pub inputs: Vec<Option<Tensor>>,
     /// How many rows they are.
     pub rows: usize,
+    /// It is computed by itself: the model joins no rows, or others must not meet what is in these.
+    pub alone: bool,
     /// Until when it may wait for its execution; for ever when `None`.
     pub deadline: Option<Instant>,
-    /// The memory of the numbers, if they are so many that it is counted.
+    /// The memory of the inputs, if they are so large that it is counted.
     pub memory: Option<InputShare>,
 }
 
-/// What a request gets: its rows of outputs behind one another.
-pub type Reply = Result<Vec<f32>, Failure>;
+/// What a request gets: a tensor for each output of the model, in its order.
+pub type Reply = Result<Vec<Tensor>, Failure>;
 
 /// Why a request that was admitted, or would have been, gets no outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// The model refused these rows, computed no number, or panicked; the log says which.
+    /// The model refused these inputs, or panicked; the log says which.
     Model,
     /// There was no memory to compute it, not even for half of its batch.
     OutOfMemory,
@@ -65,9 +68,9 @@ impl Job {
         (job, answer)
     }
 
-    /// Rows behind one another.
-    pub fn input(&self) -> &[f32] {
-        &self.ask.input
+    /// One for each input of the model, in its order.
+    pub fn inputs(&self) -> &[Option<Tensor>] {
+        &self.ask.inputs
     }
 
     /// How many rows it has.
@@ -110,6 +113,23 @@ impl Job {
 impl waiting::Entry for Job {
     fn rows(&self) -> usize {
         self.ask.rows
+    }
+
+    fn is_alone(&self) -> bool {
+        self.ask.alone
+    }
+
+    /// With the same inputs left out, and the same dimensions but for the rows. Types are the model's.
+    fn joins(&self, other: &Job) -> bool {
+        let alike = |pair: (&Option<Tensor>, &Option<Tensor>)| match pair {
+            (Some(ours), Some(theirs)) => {
+                let (ours, theirs) = (ours.shape().get(1..), theirs.shape().get(1..));
+                ours.is_some() && ours == theirs
+            }
+            (None, None) => true,
+            _ => false,
+        };
+        self.ask.inputs.iter().zip(&other.ask.inputs).all(alike)
     }
 
     fn admitted(&self) -> Instant {

@@ -20,6 +20,12 @@ pub trait Entry {
     /// Rows to compute, 1 or more.
     fn rows(&self) -> usize;
 
+    /// It is computed by itself.
+    fn is_alone(&self) -> bool;
+
+    /// Whether it can be computed together with another one.
+    fn joins(&self, other: &Self) -> bool;
+
     /// Since when it waits.
     fn admitted(&self) -> Instant;
 
@@ -47,6 +53,9 @@ struct BatchRows {
 
 /// How long batches stay small after there was no memory for larger ones, and how long they take to double.
 const SMALL_FOR: Duration = Duration::from_mins(1);
+
+/// Requests that are passed over at most in search of others to compute together with the oldest one.
+const LOOKAHEAD: usize = 256;
 
 /// What a look at the queue brings.
 #[derive(Debug, PartialEq, Eq)]
@@ -111,37 +120,55 @@ where
     }
 
     /// Takes the next batch, if one is due: at once without a delay, else when it is full, when its oldest request waited as
-    /// long as it may for others, or when `hurry` says that no others come.
+    /// long as it may for others, or when `hurry` says that no others come. The oldest request is in it; those that cannot
+    /// be computed together with that keep their places.
     pub fn take(&mut self, now: Instant, hurry: bool) -> Taken<P> {
         self.raise_batches(now);
         let batch_rows = self.batches.now;
         let mut taken = Taken { batch: Vec::new(), expired: Vec::new(), look_again: None };
-        let (mut rows, mut full) = (0, false);
-        while !full && let Some(entry) = self.entries.pop_front() {
+        let (mut rows, mut full, mut passed_over) = (0, false, 0);
+        // All that is looked at, in order, and whether it is for this batch.
+        let mut looked = Vec::new();
+        while !full
+            && passed_over < LOOKAHEAD
+            && let Some(entry) = self.entries.pop_front()
+        {
             if entry.is_abandoned() {
                 continue;
             }
             if entry.deadline().is_some_and(|deadline| deadline <= now) {
                 taken.expired.push(entry);
-            } else if taken.batch.is_empty() || rows + entry.rows() <= batch_rows {
-                rows += entry.rows();
-                full = rows >= batch_rows;
-                taken.batch.push(entry);
-            } else {
-                // First come, first served: nobody smaller overtakes it.
-                self.entries.push_front(entry);
-                full = true;
+                continue;
             }
-        }
-        if let Some(oldest) = taken.batch.first() {
-            let due = oldest.admitted() + self.limits.batch_delay;
-            if !full && !hurry && due > now {
-                taken.look_again = Some(due);
-                for entry in taken.batch.drain(..).rev() {
+            // The oldest is the first that is looked at, and chosen.
+            if let Some((oldest, _)) = looked.first() {
+                let oldest: &P = oldest;
+                if entry.is_alone() || !oldest.joins(&entry) {
+                    passed_over += 1;
+                    looked.push((entry, false));
+                    continue;
+                }
+                if rows + entry.rows() > batch_rows {
+                    // First come, first served: nobody smaller overtakes it.
                     self.entries.push_front(entry);
+                    full = true;
+                    continue;
                 }
             }
+            rows += entry.rows();
+            full = rows >= batch_rows || entry.is_alone();
+            looked.push((entry, true));
         }
+        let due = looked.first().map(|(oldest, _)| oldest.admitted() + self.limits.batch_delay);
+        taken.look_again = due.filter(|due| !full && !hurry && *due > now);
+        for (entry, chosen) in looked.into_iter().rev() {
+            if chosen && taken.look_again.is_none() {
+                taken.batch.push(entry);
+            } else {
+                self.entries.push_front(entry);
+            }
+        }
+        taken.batch.reverse();
         taken
     }
 
@@ -172,6 +199,8 @@ mod tests {
     struct Fake {
         name: u32,
         rows: usize,
+        /// Those of one kind are computed together; those of kind 0 alone.
+        kind: u32,
         admitted: Instant,
         deadline: Option<Instant>,
         abandoned: Cell<bool>,
@@ -180,6 +209,14 @@ mod tests {
     impl Entry for Fake {
         fn rows(&self) -> usize {
             self.rows
+        }
+
+        fn is_alone(&self) -> bool {
+            self.kind == 0
+        }
+
+        fn joins(&self, other: &Fake) -> bool {
+            self.kind == other.kind
         }
 
         fn admitted(&self) -> Instant {
@@ -212,11 +249,16 @@ mod tests {
         }
 
         fn push(&mut self, rows: usize, admitted: u64, deadline: Option<u64>) -> Rc<Fake> {
+            self.push_kind(1, rows, admitted, deadline)
+        }
+
+        fn push_kind(&mut self, kind: u32, rows: usize, admitted: u64, deadline: Option<u64>) -> Rc<Fake> {
             assert!(self.waiting.has_room());
             self.names += 1;
             let entry = Rc::new(Fake {
                 name: self.names,
                 rows,
+                kind,
                 admitted: self.at(admitted),
                 deadline: deadline.map(|deadline| self.at(deadline)),
                 abandoned: Cell::new(false),
@@ -254,6 +296,28 @@ mod tests {
         assert_eq!(bench.take(0).0, [1, 2]);
         assert_eq!(bench.take(0).0, [3, 4]);
         assert_eq!(bench.take(0).0, [5]);
+    }
+
+    #[test]
+    fn only_those_of_a_kind_are_computed_together_and_others_keep_their_places() {
+        let mut bench = Bench::new(1024, 3, Duration::from_millis(5));
+        for kind in [1, 2, 1, 0, 2, 0, 1, 1] {
+            bench.push_kind(kind, 1, 0, None);
+        }
+        assert_eq!(bench.take(0).0, [1, 3, 7]);
+        assert_eq!(bench.take(4), (vec![], vec![], Some(5)), "one more of kind 2 may come");
+        assert_eq!(bench.take(5).0, [2, 5]);
+        // Those that are computed alone wait for no others.
+        assert_eq!(bench.take(0).0, [4]);
+        assert_eq!(bench.take(0).0, [6]);
+        assert_eq!(bench.take(5).0, [8]);
+        bench.push_kind(1, 1, 10, None);
+        for _ in 0..LOOKAHEAD {
+            bench.push_kind(2, 1, 10, None);
+        }
+        bench.push_kind(1, 1, 10, None);
+        assert_eq!(bench.take(15).0, [9], "a look at the queue has an end");
+        assert_eq!(bench.take(15).0, [10, 11, 12]);
     }
 
     #[test]

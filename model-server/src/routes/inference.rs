@@ -14,9 +14,9 @@ use super::body::{self, BodyProblem, WholeBody};
 use super::origin;
 use super::served::Served;
 use crate::bodies::NoMemory;
-use crate::model::Shape;
 use crate::queue::{Ask, Failure, Refused};
 use crate::telemetry::{Outcome, RefusedBody};
+use crate::tensor::{BatchAxis, Signature, Tensor};
 use crate::worker::Pool;
 
 /// Why a request gets no outputs, whatever its protocol and its content.
@@ -164,7 +164,7 @@ pub(super) struct Received<'a> {
     /// When the body was there: what is waited for counts from here on.
     pub(super) at: Instant,
     /// What the model takes and gives.
-    pub(super) shape: &'a Shape,
+    pub(super) signature: &'a Signature,
     /// Rows of a request at most.
     pub(super) max_rows: usize,
 }
@@ -185,8 +185,8 @@ pub(super) async fn receive(served: &Served, request: Request) -> Result<Receive
         }
     };
     let body = body::read(&headers, body, &served.bodies).await?;
-    let (shape, max_rows) = (pool.shape(), pool.max_batch_size());
-    Ok(Received { headers, body, at: Instant::now(), shape, max_rows })
+    let (signature, max_rows) = (pool.signature(), pool.max_batch_size());
+    Ok(Received { headers, body, at: Instant::now(), signature, max_rows })
 }
 
 /// Whether a request would be computed, as far as that is known before its body is read.
@@ -230,24 +230,28 @@ async fn discard(headers: &HeaderMap, mut body: Body, most: usize) {
 /// How long the rest of a refused request's body may take to arrive.
 const DISCARDED_FOR: Duration = Duration::from_secs(5);
 
-/// Computes rows, however many others compute at the same time; `timeout` is what the client asked for.
+/// Computes a request of so many rows, however many others compute at the same time; `timeout` is what the client
+/// asked for. The result has a tensor for each output of the model.
 pub(super) async fn compute(
     served: &Served,
-    input: Vec<f32>,
-    rows: usize,
+    signature: &Signature,
+    (inputs, rows): (Vec<Option<Tensor>>, usize),
     timeout: Option<Duration>,
     received: Instant,
-) -> Result<Vec<f32>, Unserved> {
+) -> Result<Vec<Tensor>, Unserved> {
     let deadline = served.settings.timeouts.of(timeout).map(|time| received + time);
     // A client that leaves does not free it: its request stays where it is until somebody takes it.
-    let bytes = size_of_val(&*input);
+    let bytes = inputs.iter().flatten().map(|input| input.data().len()).sum();
     let memory = served.bodies.input(bytes).map_err(|NoMemory| {
         served.telemetry.bodies().refused(RefusedBody::NoMemory, bytes as u64);
         Refusal::NoMemory(served.telemetry.time_to_empty(Instant::now()))
     })?;
+    // Where a model looks at all rows together, as to scale them, one that is not finite would spoil the others.
+    let odd = inputs.iter().flatten().any(|input| input.first_odd().is_some());
+    let alone = odd || signature.batch != BatchAxis::Dynamic;
     let ticket = served
         .queue
-        .admit(Ask { input, rows, deadline, memory }, received)
+        .admit(Ask { inputs, rows, alone, deadline, memory }, received)
         .map_err(|refused| refusal(served, refused))?;
     if let Some(pool) = served.life.pool() {
         pool.serve(&served.queue);

@@ -7,8 +7,10 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
 
+use super::cells::Cells;
 use super::features::{self, Faults};
 use super::inference::{Received, Unserved, compute, receive};
+use super::plain;
 use super::respond::write;
 use super::served::Served;
 use crate::telemetry::Outcome;
@@ -20,20 +22,29 @@ struct Detail<T> {
 }
 
 #[derive(Serialize)]
-struct Prediction {
-    prediction: Vec<f64>,
+struct Prediction<'a> {
+    prediction: Cells<'a>,
     latency_ms: f64,
 }
 
 enum Problem {
+    /// The model takes or gives something else than the tutorial's does.
+    OtherModel(String),
     Invalid(Faults),
     Unserved(Unserved),
+}
+
+impl From<Unserved> for Problem {
+    fn from(why: Unserved) -> Problem {
+        Problem::Unserved(why)
+    }
 }
 
 pub(super) async fn predict(State(served): State<Arc<Served>>, request: Request) -> Response {
     let counted = served.telemetry.count();
     let (outcome, response) = match answer(&served, request).await {
         Ok(response) => (Outcome::Ok, response),
+        Err(Problem::OtherModel(text)) => (Outcome::Invalid, detail(StatusCode::BAD_REQUEST, text)),
         Err(Problem::Invalid(faults)) => (Outcome::Invalid, detail(StatusCode::UNPROCESSABLE_ENTITY, faults)),
         Err(Problem::Unserved(why)) => (why.outcome(), why.response(&served, detail)),
     };
@@ -42,9 +53,8 @@ pub(super) async fn predict(State(served): State<Arc<Served>>, request: Request)
 }
 
 async fn answer(served: &Served, request: Request) -> Result<Response, Problem> {
-    let Received { body, at: received, shape, .. } =
-        receive(served, request).await.map_err(Problem::Unserved)?;
-    let width = shape.input.width;
+    let Received { body, at: received, signature, .. } = receive(served, request).await?;
+    let width = plain::row_width(served, signature, "/predict").map_err(Problem::OtherModel)?;
     let mut row = features::parse(&body, width).map_err(Problem::Invalid)?;
     drop(body);
     // As the tutorial: what is missing is zero, what is too much is cut off.
@@ -52,10 +62,12 @@ async fn answer(served: &Served, request: Request) -> Result<Response, Problem> 
         served.telemetry.truncated();
     }
     row.numbers.resize(width, 0.0);
-    let output = compute(served, row.numbers, 1, None, received).await.map_err(Problem::Unserved)?;
+    let input = plain::rows(&row.numbers, 1, width);
+    let outputs = compute(served, signature, (input, 1), None, received).await?;
     let took = received.elapsed();
     let prediction = Prediction {
-        prediction: output.into_iter().map(f64::from).collect(),
+        // As Python writes them: in double precision.
+        prediction: Cells::in_double(plain::only(&outputs).map_err(Problem::OtherModel)?),
         latency_ms: (took.as_secs_f64() * 100_000.0).round() / 100.0,
     };
     let response = write(StatusCode::OK, &prediction);

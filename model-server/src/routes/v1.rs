@@ -12,17 +12,20 @@ use axum::routing::get;
 use serde::Serialize;
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, IgnoredAny, SeqAccess, Visitor};
 
+use super::cells::Cells;
+use super::elements::Elements;
 use super::excerpt::Excerpt;
 use super::inference::{Received, compute, receive};
 use super::json::{explain, not_a_string};
+use super::plain;
 use super::problem::{Problem, error};
 use super::respond::write;
 use super::served::Served;
-use super::v2::Numbers;
+use crate::tensor::{DataType, Tensor};
 
 #[derive(Serialize)]
 struct Predictions<'a> {
-    predictions: Vec<&'a [f32]>,
+    predictions: Cells<'a>,
 }
 
 pub(super) fn router() -> Router<Arc<Served>> {
@@ -71,12 +74,15 @@ async fn answer(served: &Served, target: &str, request: Request) -> Result<Respo
         return Err(Problem::Unknown(format!("expected MODEL:predict, found {}", Excerpt(target))));
     };
     check(served, model)?;
-    let Received { body, at: received, shape, max_rows, .. } =
+    let Received { body, at: received, signature, max_rows, .. } =
         receive(served, request).await.map_err(Problem::Unserved)?;
-    let (input, rows) = parse(&body, shape.input.width, max_rows).map_err(Problem::Invalid)?;
+    let width = plain::row_width(served, signature, "/v1").map_err(Problem::Invalid)?;
+    let (input, rows) = parse(&body, width, max_rows).map_err(Problem::Invalid)?;
     drop(body);
-    let numbers = compute(served, input, rows, None, received).await.map_err(Problem::Unserved)?;
-    let predictions = numbers.chunks(shape.output.width).collect();
+    let input = vec![Some(input)];
+    let outputs =
+        compute(served, signature, (input, rows), None, received).await.map_err(Problem::Unserved)?;
+    let predictions = Cells::nested(plain::only(&outputs).map_err(Problem::Invalid)?);
     let response = write(StatusCode::OK, &Predictions { predictions });
     served.telemetry.answered(received.elapsed());
     Ok(response)
@@ -91,22 +97,27 @@ fn check(served: &Served, model: &str) -> Result<(), Problem> {
     }
 }
 
-/// The rows behind one another, and how many they are.
-fn parse(body: &[u8], width: usize, max_rows: usize) -> Result<(Vec<f32>, usize), String> {
+/// The rows, and how many they are.
+fn parse(body: &[u8], width: usize, max_rows: usize) -> Result<(Tensor, usize), String> {
     let mut json = serde_json::Deserializer::from_slice(body);
-    let Instances { numbers, rows, problem } = BodySeed { width, max_rows }
+    let Instances { data, rows, problem } = BodySeed { width, max_rows }
         .deserialize(&mut json)
         .and_then(|instances| json.end().map(|()| instances))
         .map_err(|error| format!("expected instances to predict: {}", explain(&error)))?;
     if rows == 0 || rows > max_rows {
         return Err(format!("expected 1 to {max_rows} instances, found {rows}"));
     }
-    problem.map_or(Ok((numbers, rows)), Err)
+    if let Some(problem) = problem {
+        return Err(problem);
+    }
+    let tensor = Tensor::new(DataType::Fp32, vec![rows, width], data).map_err(|error| error.to_string())?;
+    Ok((tensor, rows))
 }
 
 /// The instances of a body, as far as they are what the model takes.
 struct Instances {
-    numbers: Vec<f32>,
+    /// As they lie in memory.
+    data: Vec<u8>,
     /// How many there are, those that are not kept included.
     rows: usize,
     /// What is wrong with the first one that is wrong; nothing is kept from there on.
@@ -171,19 +182,21 @@ impl<'de> Visitor<'de> for ListSeed {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Instances, A::Error> {
         let ListSeed(BodySeed { width, max_rows }) = self;
-        let mut instances = Instances { numbers: Vec::new(), rows: 0, problem: None };
+        let mut instances = Instances { data: Vec::new(), rows: 0, problem: None };
         while instances.rows < max_rows && instances.problem.is_none() {
-            let Some(Numbers { numbers, .. }) = list.next_element()? else { return Ok(instances) };
-            let row = instances.rows;
-            if numbers.len() != width {
-                let found = numbers.len();
-                instances.problem =
-                    Some(format!("expected {width} numbers in instance {row}, found {found}"));
-            } else if numbers.iter().any(|number| !number.is_finite()) {
-                let problem = format!("expected finite numbers in single precision in instance {row}");
-                instances.problem = Some(problem);
+            let mut elements = Elements::new(DataType::Fp32, width);
+            if list.next_element_seed(&mut elements)?.is_none() {
+                return Ok(instances);
             }
-            instances.numbers.extend(numbers);
+            let Elements { data, count, problem, .. } = elements;
+            let row = instances.rows;
+            if let Some(problem) = problem {
+                instances.problem = Some(problem.of(format_args!("instance {row}")));
+            } else if count != width {
+                instances.problem =
+                    Some(format!("expected {width} numbers in instance {row}, found {count}"));
+            }
+            instances.data.extend(data);
             instances.rows += 1;
         }
         while list.next_element::<IgnoredAny>()?.is_some() {

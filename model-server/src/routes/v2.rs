@@ -5,7 +5,6 @@
 mod describe;
 mod infer;
 mod named;
-mod numbers;
 mod repository;
 mod request;
 mod response;
@@ -20,7 +19,6 @@ use axum::routing::{get, post};
 use serde::Serialize;
 
 use self::named::Named;
-pub(super) use self::numbers::Numbers;
 pub(super) use self::repository::router as repository;
 use super::problem::error;
 use super::respond::write;

@@ -1,6 +1,5 @@
 //! Computes batches, and contains what goes wrong in a model.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +9,7 @@ use crate::model::cause::{Cause, cause_of};
 use crate::model::{InferError, Loader, Model, ModelError};
 use crate::queue::{Failure, Job, Queue};
 use crate::telemetry::{ModelTrouble, Telemetry};
+use crate::tensor::{Tensor, TensorError};
 use crate::throttle::LogThrottle;
 
 /// What every executor works with.
@@ -21,7 +21,11 @@ pub(super) struct Shared {
     pub(super) health: Arc<Health>,
     /// Failed requests in a row after which the warm-up input decides about the model; never when `None`.
     pub(super) unhealthy_after: Option<u32>,
-    /// The model computed finite numbers when it was warmed.
+    /// Requests may be computed together, and one by halves.
+    pub(super) joins: bool,
+    /// What the model was warmed with, one row; `None` if it was not, so that nothing is known to work.
+    pub(super) probe: Option<Arc<[Option<Tensor>]>>,
+    /// The model computed finite numbers from that.
     pub(super) warmed_finite: bool,
 }
 
@@ -83,7 +87,7 @@ impl Executor {
         }
         if self.trouble == Some(ModelTrouble::DeviceLost) {
             self.recheck(beat)?;
-            if self.trouble == Some(ModelTrouble::DeviceLost) {
+            if self.trouble == Some(ModelTrouble::DeviceLost) && self.shared.probe.is_some() {
                 for job in batch {
                     job.answer(Err(Failure::DeviceLost));
                 }
@@ -91,13 +95,13 @@ impl Executor {
             }
         }
         match self.attempt(batch, beat)? {
-            Ok(output) => self.answer(batch, &output),
+            Ok(replies) => self.answer(batch, replies),
             Err(Trouble::Refused(_)) if batch.len() > 1 => {
                 for job in batch.iter().filter(|job| !job.is_over()) {
                     beat();
                     let alone = std::slice::from_ref(job);
                     match self.attempt(alone, beat)? {
-                        Ok(output) => self.answer(alone, &output),
+                        Ok(replies) => self.answer(alone, replies),
                         Err(trouble) => self.fail(alone, &trouble),
                     }
                 }
@@ -118,13 +122,18 @@ impl Executor {
         Ok(())
     }
 
-    /// Computes a batch, all together. Where the device seems to be broken the warm-up input decides: a broken device
-    /// fails on anything, and else it is the batch that is refused.
-    fn attempt(&mut self, batch: &[Arc<Job>], beat: &dyn Fn()) -> Result<Result<Vec<f32>, Trouble>, Lost> {
+    /// Computes a batch, all together. Where the device seems to be broken the warm-up input decides, if there is one: a
+    /// broken device fails on anything, and else it is the batch that is refused.
+    fn attempt(
+        &mut self,
+        batch: &[Arc<Job>],
+        beat: &dyn Fn(),
+    ) -> Result<Result<Vec<Vec<Tensor>>, Trouble>, Lost> {
         match self.infer(batch) {
             Err(Trouble::Lost) => Err(Lost),
             Err(Trouble::Device(error)) => {
-                if self.probe_is_due() && self.probe(beat)?.is_err() {
+                let lost = self.shared.probe.is_none() || (self.probe_is_due() && self.probe(beat)?.is_err());
+                if lost {
                     self.trouble_found(ModelTrouble::DeviceLost, &error);
                     return Ok(Err(Trouble::Device(error)));
                 }
@@ -134,28 +143,69 @@ impl Executor {
         }
     }
 
-    fn infer(&mut self, batch: &[Arc<Job>]) -> Result<Vec<f32>, Trouble> {
-        let rows = batch.iter().map(|job| job.row_count()).sum();
-        let input = match batch {
-            [only] => Cow::Borrowed(only.input()),
-            _ => Cow::Owned(batch.iter().map(|job| job.input()).collect::<Vec<_>>().concat()),
-        };
-        match self.run(batch.len(), &input, rows) {
-            Err(Trouble::OutOfMemory(_)) if rows > 1 => {
+    /// The outputs of each request of a batch.
+    fn infer(&mut self, batch: &[Arc<Job>]) -> Result<Vec<Vec<Tensor>>, Trouble> {
+        let rows: Vec<usize> = batch.iter().map(|job| job.row_count()).collect();
+        if let [only] = batch {
+            return Ok(vec![self.compute(1, only.inputs(), rows[0])?]);
+        }
+        let inputs = joined(batch)?;
+        let outputs = self.compute(batch.len(), &inputs, rows.iter().sum())?;
+        self.parts(&outputs, &rows)
+    }
+
+    /// The outputs for inputs of so many rows; by halves if there is no memory for all of them.
+    fn compute(
+        &mut self,
+        requests: usize,
+        inputs: &[Option<Tensor>],
+        rows: usize,
+    ) -> Result<Vec<Tensor>, Trouble> {
+        let divides = rows > 1 && self.shared.joins;
+        match self.run(requests, inputs, rows) {
+            Err(Trouble::OutOfMemory(_)) if divides => {
                 let half = rows / 2;
-                let (first, second) = input.split_at(half * (input.len() / rows));
-                let mut output = self.run(batch.len(), first, half)?;
-                output.extend(self.run(batch.len(), second, rows - half)?);
-                Ok(output)
+                let (mut first, mut second) = (Vec::new(), Vec::new());
+                for input in inputs {
+                    let mut parts = match input {
+                        Some(input) => input.split(&[half, rows - half])?.into_iter(),
+                        None => Vec::new().into_iter(),
+                    };
+                    first.push(parts.next());
+                    second.push(parts.next());
+                }
+                let first = self.run(requests, &first, half)?;
+                let second = self.run(requests, &second, rows - half)?;
+                let pairs = first.iter().zip(&second);
+                Ok(pairs.map(|(first, second)| Tensor::join(&[first, second])).collect::<Result<_, _>>()?)
             }
             result => result,
         }
     }
 
-    fn run(&mut self, requests: usize, input: &[f32], rows: usize) -> Result<Vec<f32>, Trouble> {
+    /// What each of several requests, of so many rows, gets of the outputs of all.
+    fn parts(&self, outputs: &[Tensor], rows: &[usize]) -> Result<Vec<Vec<Tensor>>, Trouble> {
+        let mut replies: Vec<Vec<Tensor>> = rows.iter().map(|_| Vec::with_capacity(outputs.len())).collect();
+        for (output, spec) in outputs.iter().zip(&self.model.signature().outputs) {
+            let parts = output
+                .split(rows)
+                .map_err(|error| Trouble::Refused(ModelError(format!("output {:?}: {error}", spec.name))))?;
+            for (reply, part) in replies.iter_mut().zip(parts) {
+                reply.push(part);
+            }
+        }
+        Ok(replies)
+    }
+
+    fn run(
+        &mut self,
+        requests: usize,
+        inputs: &[Option<Tensor>],
+        rows: usize,
+    ) -> Result<Vec<Tensor>, Trouble> {
         let began = Instant::now();
         self.shared.telemetry.execution_begins(self.worker, began);
-        let result = contained(|| self.model.infer(input, rows));
+        let result = contained(|| self.model.infer(inputs));
         let ended = Instant::now();
         self.shared.telemetry.executed(self.worker, (began, ended), requests, rows);
         let took = ended - began;
@@ -172,9 +222,20 @@ impl Executor {
     }
 
     /// What came of an execution. After a panic the model may be in any state, so that another one is loaded.
-    fn settle(&mut self, result: Result<Result<Vec<f32>, InferError>, String>) -> Result<Vec<f32>, Trouble> {
+    fn settle(
+        &mut self,
+        result: Result<Result<Vec<Tensor>, InferError>, String>,
+    ) -> Result<Vec<Tensor>, Trouble> {
         let panic = match result {
-            Ok(Ok(output)) => return Ok(output),
+            Ok(Ok(outputs)) => {
+                let (expected, found) = (self.model.signature().outputs.len(), outputs.len());
+                if expected == found {
+                    return Ok(outputs);
+                }
+                return Err(Trouble::Refused(ModelError(format!(
+                    "expected {expected} outputs of the model, found {found}"
+                ))));
+            }
             Ok(Err(InferError::Refused(error))) => return Err(Trouble::Refused(error)),
             Ok(Err(InferError::OutOfMemory(text))) => return Err(Trouble::OutOfMemory(text)),
             Ok(Err(InferError::Device(text))) => return Err(Trouble::Device(text)),
@@ -195,27 +256,16 @@ impl Executor {
         })
     }
 
-    fn answer(&mut self, batch: &[Arc<Job>], output: &[f32]) {
-        let width = self.model.shape().output.width;
-        let mut rest = output;
-        for job in batch {
-            let (rows, others) = rest.split_at((job.row_count() * width).min(rest.len()));
-            rest = others;
-            if rows.len() != job.row_count() * width {
-                self.refuse(job, &format!("expected {width} outputs for each row, found fewer"));
-            } else if rows.iter().all(|number| number.is_finite()) {
-                job.answer(Ok(rows.to_vec()));
-                self.failures = 0;
-                if self.trouble.is_some() {
-                    self.recovered();
-                }
-            } else {
-                self.refuse(job, "it computed something that is not a finite number");
-            }
+    fn answer(&mut self, batch: &[Arc<Job>], replies: Vec<Vec<Tensor>>) {
+        for (job, reply) in batch.iter().zip(replies) {
+            job.answer(Ok(reply));
+        }
+        self.failures = 0;
+        if self.trouble.is_some() {
+            self.recovered();
         }
     }
 
-    /// Answers a batch that failed.
     fn fail(&mut self, batch: &[Arc<Job>], trouble: &Trouble) {
         for job in batch {
             match trouble {
@@ -248,15 +298,16 @@ impl Executor {
         Ok(())
     }
 
+    /// Whether the warm-up input can decide, and did not just do so.
     fn probe_is_due(&self) -> bool {
-        self.probed.is_none_or(|probed| probed.elapsed() >= PROBE_INTERVAL)
+        self.shared.probe.is_some() && self.probed.is_none_or(|probed| probed.elapsed() >= PROBE_INTERVAL)
     }
 
     /// Executes the warm-up input. It is none of the requests that metrics count.
     fn probe(&mut self, beat: &dyn Fn()) -> Result<Result<(), String>, Lost> {
+        let Some(inputs) = self.shared.probe.clone() else { return Ok(Ok(())) };
         beat();
-        let zeros = vec![0.0; self.model.shape().input.width];
-        let result = contained(|| self.model.infer(&zeros, 1));
+        let result = contained(|| self.model.infer(&inputs));
         let result = self.settle(result);
         self.probed = Some(Instant::now());
         beat();
@@ -266,10 +317,14 @@ impl Executor {
             Err(Trouble::Device(error)) => Ok(Err(error)),
             // There may be memory again; the model and its device are what they were.
             Err(Trouble::OutOfMemory(_)) => Ok(Ok(())),
-            Ok(output) => {
-                let odd = output.into_iter().find(|number| !number.is_finite());
-                let odd = odd.filter(|_| self.shared.warmed_finite);
-                Ok(odd.map_or(Ok(()), |odd| Err(format!("it computes {odd} from zeros"))))
+            Ok(outputs) => {
+                let odd = outputs.iter().any(|output| output.first_odd().is_some());
+                let odd = odd && self.shared.warmed_finite;
+                Ok(if odd {
+                    Err("it computes something that is not finite from zeros".to_owned())
+                } else {
+                    Ok(())
+                })
             }
         }
     }
@@ -291,6 +346,24 @@ impl Executor {
         self.failures = 0;
         self.shared.health.set(self.worker, None);
         tracing::info!(worker = self.worker, "the model succeeds again; live");
+    }
+}
+
+/// The inputs of several requests behind one another.
+fn joined(batch: &[Arc<Job>]) -> Result<Vec<Option<Tensor>>, Trouble> {
+    let count = batch.first().map_or(0, |job| job.inputs().len());
+    let mut inputs = Vec::with_capacity(count);
+    for number in 0..count {
+        // Those that left it out are not computed together with those that did not.
+        let parts: Vec<&Tensor> = batch.iter().filter_map(|job| job.inputs()[number].as_ref()).collect();
+        inputs.push(if parts.is_empty() { None } else { Some(Tensor::join(&parts)?) });
+    }
+    Ok(inputs)
+}
+
+impl From<TensorError> for Trouble {
+    fn from(TensorError(text): TensorError) -> Trouble {
+        Trouble::Refused(ModelError(text))
     }
 }
 

@@ -8,6 +8,7 @@ use crate::contain::contained;
 use crate::memory::{self, MemoryBudget, Size};
 use crate::model::cause::{Cause, cause_of};
 use crate::model::{InferError, Loader, Model, ModelError};
+use crate::tensor::{BatchAxis, Signature, Tensor};
 
 /// How a model is warmed.
 #[derive(Debug, Clone)]
@@ -23,34 +24,52 @@ pub struct WarmupSettings {
 }
 
 /// What became of it.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Warm {
     /// Rows of the largest batch for which there is memory.
     pub rows: usize,
-    /// The first output that is not a finite number, if there is one.
-    pub odd_output: Option<f32>,
+    /// Whether outputs have a row for each row of inputs, so that requests can be computed together.
+    pub joins: bool,
+    /// The first output that has something that is not a finite number, if there is one.
+    pub odd_output: Option<String>,
+    /// One row that the model computes; `None` if none is known.
+    pub probe: Option<Arc<[Option<Tensor>]>>,
     /// The most memory of the process during the largest batch, where it is known.
     pub peak_bytes: Option<u64>,
 }
 
-/// Executes batches of 1, 2, 4 ... rows, up to the largest.
+/// Executes batches of 1, 2, 4 ... rows, up to the largest; one alone of a model that joins no rows. Dimensions that
+/// requests choose have a size that the model takes, of those that are tried.
 ///
 /// # Errors
-/// A model that does not compute one row, or fails on more for another reason than memory.
+/// A model of plain rows that does not compute one of zeros, or any that fails on more rows for another reason than
+/// memory.
 pub fn warm(
     model: &mut Box<dyn Model>,
     loader: &Arc<dyn Loader>,
     settings: &WarmupSettings,
 ) -> Result<Warm, ModelError> {
-    let largest = settings.max_batch_size;
-    let mut warm = Warm { rows: largest, odd_output: None, peak_bytes: None };
+    let signature = model.signature().clone();
+    let joins = signature.batch == BatchAxis::Dynamic;
+    let largest = match signature.batch {
+        BatchAxis::Dynamic => settings.max_batch_size,
+        BatchAxis::Fixed(rows) => rows.max(1),
+        BatchAxis::None => 1,
+    };
+    let mut warm = Warm { rows: largest, joins, odd_output: None, probe: None, peak_bytes: None };
     if settings.iterations == 0 {
+        // A model of plain rows computes one of zeros, or it computes nothing.
+        if signature.row_width().is_some() {
+            warm.probe = Some(signature.zeros(1, 1)?.into());
+        }
         return Ok(warm);
     }
     let mut growth = Growth { loaded: memory::resident(), measured: Vec::new(), workers: settings.workers };
     let mut expected_time = Duration::ZERO;
     let mut previous = 0;
-    for rows in sizes(largest) {
+    let mut inner_size = None;
+    let one = if joins { 1 } else { largest };
+    for rows in sizes(if joins { largest } else { 1 }).map(|rows| rows * one) {
         let expected_bytes = growth.predict(rows);
         if let (Some(expected), Some(budget)) = (expected_bytes, &settings.memory)
             && expected > budget.bytes
@@ -72,9 +91,35 @@ pub fn warm(
         }
         memory::restart_peak();
         let began = Instant::now();
-        let repeats = if rows == 1 || rows == largest { settings.iterations } else { 1 };
-        match execute(model, rows, repeats) {
-            Ok(odd) => warm.odd_output = warm.odd_output.or(odd),
+        let repeats = if rows == one || rows == largest { settings.iterations } else { 1 };
+        let executed = match inner_size {
+            Some(size) => execute(model, &signature.zeros(rows, size)?, repeats),
+            None => match find_size(model, loader, &signature, rows, repeats)? {
+                Ok((size, probe, outputs)) => {
+                    inner_size = Some(size);
+                    warm.probe = Some(probe);
+                    Ok(outputs)
+                }
+                Err(trouble) => Err(trouble),
+            },
+        };
+        match executed {
+            Ok(outputs) => {
+                let mut named = signature.outputs.iter().zip(&outputs);
+                let odd = named.find(|(_, output)| output.first_odd().is_some());
+                warm.odd_output = warm.odd_output.or(odd.map(|(spec, _)| spec.name.clone()));
+                let other = signature.outputs.iter().zip(&outputs);
+                let mut other = other.filter(|(_, output)| output.shape().first() != Some(&rows));
+                if let (true, Some((spec, output))) = (joins, other.next()) {
+                    tracing::warn!(
+                        output = spec.name,
+                        shape = ?output.shape(),
+                        rows,
+                        "an output has not a row for each row of inputs; computing each request alone"
+                    );
+                    warm.joins = false;
+                }
+            }
             Err(Trouble::OutOfMemory { text, panicked }) => {
                 if panicked {
                     *model = loader.load()?;
@@ -91,11 +136,17 @@ pub fn warm(
                 warm.rows = previous;
                 break;
             }
-            Err(Trouble::Failed(error)) => return Err(error),
+            Err(Trouble::Failed(InferError::Refused(error)))
+                if previous == 0 && signature.row_width().is_none() =>
+            {
+                tracing::warn!(%error, "cannot warm up: the model refuses zeros; the first requests are slower");
+                break;
+            }
+            Err(Trouble::Failed(error)) => return Err(error.into()),
         }
         warm.peak_bytes = memory::peak();
         growth.add(rows, warm.peak_bytes);
-        if let (1, Some(peak), Some(budget)) = (rows, warm.peak_bytes, &settings.memory)
+        if let (true, Some(peak), Some(budget)) = (rows == one, warm.peak_bytes, &settings.memory)
             && peak > budget.bytes
         {
             tracing::warn!(peak = %Size(peak), max_memory = %budget, "one row takes more memory than there should be");
@@ -108,6 +159,38 @@ pub fn warm(
     Ok(warm)
 }
 
+/// The size of dimensions that requests choose, one row of it, and what the model computes from that.
+type Sized = (usize, Arc<[Option<Tensor>]>, Vec<Tensor>);
+
+/// Finds a size that the model takes for the dimensions that requests choose; if it takes none, what it said of the first.
+fn find_size(
+    model: &mut Box<dyn Model>,
+    loader: &Arc<dyn Loader>,
+    signature: &Signature,
+    rows: usize,
+    times: usize,
+) -> Result<Result<Sized, Trouble>, ModelError> {
+    let sizes = if signature.has_other_dynamic_dims() { &SIZES[..] } else { &SIZES[..1] };
+    let mut first_refusal = None;
+    for size in sizes {
+        let zeros = signature.zeros(rows, *size)?;
+        match execute(model, &zeros, times) {
+            Ok(outputs) => return Ok(Ok((*size, zeros.into(), outputs))),
+            Err(Trouble::Failed(InferError::Refused(error))) => {
+                // It may have panicked, and be in any state.
+                *model = loader.load()?;
+                first_refusal.get_or_insert(error);
+            }
+            Err(trouble) => return Ok(Err(trouble)),
+        }
+    }
+    let refusal = first_refusal.unwrap_or_else(|| ModelError("no size was tried".to_owned()));
+    Ok(Err(Trouble::Failed(refusal.into())))
+}
+
+/// Sizes that are tried: a step of a sequence, some, and images.
+const SIZES: [usize; 5] = [1, 16, 64, 224, 640];
+
 /// 1, 2, 4 ... and the largest.
 fn sizes(largest: usize) -> impl Iterator<Item = usize> {
     let powers = std::iter::successors(Some(1_usize), |rows| rows.checked_mul(2));
@@ -116,31 +199,36 @@ fn sizes(largest: usize) -> impl Iterator<Item = usize> {
 
 enum Trouble {
     OutOfMemory { text: String, panicked: bool },
-    Failed(ModelError),
+    Failed(InferError),
 }
 
-/// Executes a batch of zeros, several times if that is quick; the first output that is not a finite number.
-fn execute(model: &mut Box<dyn Model>, rows: usize, times: usize) -> Result<Option<f32>, Trouble> {
-    let zeros = vec![0.0; rows * model.shape().input.width];
-    let mut odd = None;
+/// Executes the model, several times if that is quick.
+fn execute(
+    model: &mut Box<dyn Model>,
+    inputs: &[Option<Tensor>],
+    times: usize,
+) -> Result<Vec<Tensor>, Trouble> {
+    let mut last = Vec::new();
     for _ in 0..times {
         let began = Instant::now();
-        match contained(|| model.infer(&zeros, rows)) {
-            Ok(Ok(output)) => odd = odd.or(output.into_iter().find(|number| !number.is_finite())),
+        last = match contained(|| model.infer(inputs)) {
+            Ok(Ok(outputs)) => outputs,
             Ok(Err(InferError::OutOfMemory(text))) => {
                 return Err(Trouble::OutOfMemory { text, panicked: false });
             }
-            Ok(Err(error)) => return Err(Trouble::Failed(error.into())),
+            Ok(Err(error)) => return Err(Trouble::Failed(error)),
             Err(text) if cause_of(&text) == Cause::OutOfMemory => {
                 return Err(Trouble::OutOfMemory { text, panicked: true });
             }
-            Err(text) => return Err(Trouble::Failed(ModelError(format!("the model panicked: {text}")))),
-        }
+            Err(text) => {
+                return Err(Trouble::Failed(ModelError(format!("the model panicked: {text}")).into()));
+            }
+        };
         if began.elapsed() > SLOW {
             break;
         }
     }
-    Ok(odd)
+    Ok(last)
 }
 
 /// An execution that takes longer is not repeated, and is announced.
@@ -180,7 +268,7 @@ impl Growth {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Shape, TensorShape};
+    use crate::tensor::{DataType, Dim, TensorSpec};
 
     #[test]
     fn sizes_double_up_to_the_largest() {
@@ -209,34 +297,62 @@ mod tests {
 
     /// Has memory for so many rows, and answers zeros.
     struct Greedy {
-        shape: Shape,
+        signature: Signature,
         rows: usize,
         panics: bool,
+        /// It refuses rows that are narrower, if it takes any width.
+        least_width: usize,
+        /// It answers no more rows, whatever it is asked.
+        most_answered: usize,
         ran: Arc<std::sync::Mutex<Vec<usize>>>,
     }
 
     impl Model for Greedy {
-        fn shape(&self) -> &Shape {
-            &self.shape
+        fn signature(&self) -> &Signature {
+            &self.signature
         }
 
-        fn infer(&mut self, _input: &[f32], rows: usize) -> Result<Vec<f32>, InferError> {
+        fn infer(&mut self, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, InferError> {
+            let shape = inputs[0].as_ref().expect("an input").shape();
+            let rows = shape[0];
             self.ran.lock().expect("not poisoned").push(rows);
+            if shape[1] < self.least_width {
+                return Err(ModelError(format!("{} is narrow", shape[1])).into());
+            }
             if rows <= self.rows {
-                return Ok(vec![0.0; rows]);
+                return Ok(vec![Tensor::zeros(DataType::Fp32, vec![rows.min(self.most_answered), 1])?]);
             }
             assert!(!self.panics, "failed to allocate Layout {{ size: {rows} }}");
             Err(InferError::OutOfMemory(format!("{rows} rows")))
         }
     }
 
-    struct GreedyLoader(usize, bool, Arc<std::sync::Mutex<Vec<usize>>>);
+    #[derive(Clone)]
+    struct GreedyLoader {
+        rows: usize,
+        panics: bool,
+        least_width: usize,
+        most_answered: usize,
+        ran: Arc<std::sync::Mutex<Vec<usize>>>,
+    }
 
     impl Loader for GreedyLoader {
         fn load(&self) -> Result<Box<dyn Model>, ModelError> {
-            let tensor = |name: &str| TensorShape { name: name.to_owned(), width: 1 };
-            let shape = Shape { input: tensor("x"), output: tensor("y") };
-            Ok(Box::new(Greedy { shape, rows: self.0, panics: self.1, ran: Arc::clone(&self.2) }))
+            let dims = if self.least_width > 1 { [Dim::Dynamic; 2] } else { [Dim::Dynamic, Dim::Fixed(1)] };
+            let tensor = |name: &str| TensorSpec {
+                name: name.to_owned(),
+                datatype: DataType::Fp32,
+                shape: Some(dims.to_vec()),
+                optional: false,
+            };
+            Ok(Box::new(Greedy {
+                signature: Signature::new(vec![tensor("x")], vec![tensor("y")]),
+                rows: self.rows,
+                panics: self.panics,
+                least_width: self.least_width,
+                most_answered: self.most_answered,
+                ran: Arc::clone(&self.ran),
+            }))
         }
     }
 
@@ -249,13 +365,43 @@ mod tests {
         rows: usize,
         panics: bool,
     ) -> (Result<Warm, ModelError>, Vec<usize>) {
-        let ran = Arc::default();
-        let loader: Arc<dyn Loader> = Arc::new(GreedyLoader(rows, panics, Arc::clone(&ran)));
+        warmed_by(
+            GreedyLoader { rows, panics, least_width: 1, most_answered: 99, ran: Arc::default() },
+            memory,
+        )
+    }
+
+    fn warmed_by(
+        loader: GreedyLoader,
+        memory: Option<MemoryBudget>,
+    ) -> (Result<Warm, ModelError>, Vec<usize>) {
+        let ran = Arc::clone(&loader.ran);
+        let loader: Arc<dyn Loader> = Arc::new(loader);
         let settings = WarmupSettings { iterations: 2, max_batch_size: 16, workers: 1, memory };
         let mut model = loader.load().expect("it loads");
         let warm = warm(&mut model, &loader, &settings);
         let ran = ran.lock().expect("not poisoned").clone();
         (warm, ran)
+    }
+
+    #[test]
+    fn a_size_is_found_for_what_requests_choose() {
+        let loader = |least_width, most_answered| GreedyLoader {
+            rows: 99,
+            panics: false,
+            least_width,
+            most_answered,
+            ran: Arc::default(),
+        };
+        let (warm, ran) = warmed_by(loader(17, 99), None);
+        let warm = warm.expect("warm");
+        assert_eq!((warm.rows, warm.joins, ran), (16, true, vec![1, 1, 1, 1, 2, 4, 8, 16, 16]));
+        assert_eq!(warm.probe.expect("a row")[0].as_ref().expect("an input").shape(), [1, 64]);
+        let (warm, ran) = warmed_by(loader(1000, 99), None);
+        let warm = warm.expect("not warm, but served");
+        assert_eq!((warm.probe, ran), (None, vec![1; 5]));
+        let (warm, _) = warmed_by(loader(17, 1), None);
+        assert!(!warm.expect("warm").joins, "one row whatever it is asked");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-"""A model server as a process: the built-in model, Linear(768, 2), with its metrics and its list of models on a second listener."""
+"""Model servers as processes: one with the built-in model, Linear(768, 2), with its metrics and its list of models on a second
+listener, and one with a model that gives back tensors of every type that ONNX and NumPy both have."""
 
 import json
 import os
@@ -17,13 +18,45 @@ import generate
 
 MODEL, INPUT, OUTPUT = "linear", "features", "prediction"
 ROWS = 512
+# The model of all types, and the number of each in ONNX.
+ECHO = "echo"
+TYPES = {
+    **{"FP32": 1, "UINT8": 2, "INT8": 3, "UINT16": 4, "INT16": 5, "INT32": 6, "INT64": 7, "BYTES": 8, "BOOL": 9},
+    **{"FP16": 10, "FP64": 11, "UINT32": 12, "UINT64": 13},
+}
 
 
 @pytest.fixture(scope="session")
 def server():
+    yield from serving(f"--model-name={MODEL}", f"--max-batch-size={ROWS}")
+
+
+@pytest.fixture(scope="session")
+def echo(tmp_path_factory):
+    path = tmp_path_factory.mktemp("echo") / "model.onnx"
+    path.write_bytes(echo_model())
+    yield from serving(f"--model-name={ECHO}", f"--model={path}")
+
+
+def echo_model():
+    """Takes rows of two of each type, and gives each back."""
+
+    def tensor(field, name, kind):
+        shape = b"".join(generate.message(1, dim) for dim in (generate.message(2, "rows"), generate.integer(1, 2)))
+        kind = generate.message(1, generate.integer(1, kind), generate.message(2, shape))
+        return generate.message(field, generate.message(1, name), generate.message(2, kind))
+
+    graph = [generate.message(2, ECHO)]
+    for name, kind in TYPES.items():
+        graph.append(generate.node("Identity", [f"in_{name}"], f"out_{name}"))
+        graph += [tensor(11, f"in_{name}", kind), tensor(12, f"out_{name}", kind)]
+    opset = generate.message(8, generate.message(1, ""), generate.integer(2, 13))
+    return generate.integer(1, 8) + generate.message(7, *graph) + opset
+
+
+def serving(*arguments):
     program = os.environ.get("MODEL_SERVER", ROOT / "target/debug/model-server")
-    flags = ["--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--drain-delay=0", "--log-format=json"]
-    flags += [f"--model-name={MODEL}", f"--max-batch-size={ROWS}"]
+    flags = ["--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--drain-delay=0", "--log-format=json", *arguments]
     process = subprocess.Popen([program, *flags], stderr=subprocess.PIPE, text=True)
     addresses = {}
     for line in process.stderr:

@@ -80,9 +80,9 @@ def test_refusals(client, rows):
     numbers = rows(2)
     for asked, text in [
         (request(numbers[:, 1:], flat(numbers[:, 1:])), "expected shape [-1, 768] of input"),
-        (request(numbers, flat(numbers)[1:]), "expected 1536 numbers in input"),
-        (request(numbers, ["word"] * 1536), "expected a request to infer: "),
-        (InferenceRequest(inputs=[]), "expected one input"),
+        (request(numbers, flat(numbers)[1:]), "expected 1536 values of input"),
+        (request(numbers, ["word"] * 1536), "expected a number of FP32 at 0 of input"),
+        (InferenceRequest(inputs=[]), "expected input \"features\", found none"),
     ]:
         with pytest.raises(BadRequestError) as refusal:
             client.model_infer(MODEL, request=asked)

@@ -15,11 +15,12 @@ use http_body_util::BodyExt as _;
 use model_server::bodies::{BodyBudget, BodyLimits};
 use model_server::config::Timeouts;
 use model_server::lifecycle::Lifecycle;
-use model_server::model::{InferError, Loader, Model, ModelError, Shape, TensorShape};
+use model_server::model::{InferError, Loader, Model, ModelError};
 use model_server::queue::Queue;
 use model_server::queue::waiting::Limits;
 use model_server::routes::{self, Served, Settings};
 use model_server::telemetry::{Capacity, Format, Identity, LATENCY_BUCKETS, Telemetry};
+use model_server::tensor::{DataType, Dim, Signature, Tensor, TensorSpec};
 use model_server::worker::{self, Pool, WarmupSettings, WorkerSettings};
 use tower::ServiceExt as _;
 
@@ -35,12 +36,14 @@ pub enum Step {
     Device,
     /// Computes no number for rows whose first number is negative.
     NoNumber,
+    /// Computes the first row alone, however many there are.
+    FewRows,
     Panic,
 }
 
 /// A model that computes when the test says so.
 struct Held {
-    shape: Shape,
+    signature: Signature,
     ran_on: Arc<Mutex<Vec<ThreadId>>>,
     steps: Arc<Mutex<Receiver<Step>>>,
 }
@@ -56,27 +59,44 @@ impl Loader for HeldLoader {
     fn load(&self) -> Result<Box<dyn Model>, ModelError> {
         let mut loads = self.loads.lock().expect("not poisoned");
         *loads = loads.checked_sub(1).ok_or_else(|| ModelError("it cannot be loaded again".to_owned()))?;
-        let tensor = |name: &str, width| TensorShape { name: name.to_owned(), width };
-        let shape = Shape { input: tensor("x", 2), output: tensor("y", 1) };
-        Ok(Box::new(Held { shape, steps: Arc::clone(&self.steps), ran_on: Arc::clone(&self.ran_on) }))
+        let signature = Signature::new(vec![rows("x", 2)], vec![rows("y", 1)]);
+        Ok(Box::new(Held { signature, steps: Arc::clone(&self.steps), ran_on: Arc::clone(&self.ran_on) }))
+    }
+}
+
+/// Any number of rows of so many FP32 numbers.
+pub fn rows(name: &str, width: usize) -> TensorSpec {
+    TensorSpec {
+        name: name.to_owned(),
+        datatype: DataType::Fp32,
+        shape: Some(vec![Dim::Dynamic, Dim::Fixed(width)]),
+        optional: false,
     }
 }
 
 impl Model for Held {
-    fn shape(&self) -> &Shape {
-        &self.shape
+    fn signature(&self) -> &Signature {
+        &self.signature
     }
 
-    fn infer(&mut self, input: &[f32], rows: usize) -> Result<Vec<f32>, InferError> {
+    fn infer(&mut self, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, InferError> {
+        let input = inputs[0].as_ref().and_then(Tensor::numbers::<f32>).expect("single precision");
+        let rows = input.len() / 2;
         self.ran_on.lock().expect("not poisoned").push(std::thread::current().id());
         // The lock is let go before anything is done: a panic must not poison it.
         let step = self.steps.lock().expect("not poisoned").recv();
         let compute = |row: &[f32]| row[0] + 10.0 * row[1];
         match step {
-            Ok(Step::Answer) => Ok(input.chunks(2).map(compute).collect()),
-            Ok(Step::NoNumber) => {
-                Ok(input.chunks(2).map(|row| if row[0] < 0.0 { f32::NAN } else { compute(row) }).collect())
+            Ok(Step::Answer) => {
+                let sums: Vec<f32> = input.chunks(2).map(compute).collect();
+                Ok(vec![Tensor::of(vec![rows, 1], &sums)?])
             }
+            Ok(Step::NoNumber) => {
+                let odd = |row: &[f32]| if row[0] < 0.0 { f32::NAN } else { compute(row) };
+                let sums: Vec<f32> = input.chunks(2).map(odd).collect();
+                Ok(vec![Tensor::of(vec![rows, 1], &sums)?])
+            }
+            Ok(Step::FewRows) => Ok(vec![Tensor::of(vec![1, 1], &[compute(&input)])?]),
             Ok(Step::OutOfMemory) => Err(InferError::OutOfMemory(format!("{rows} rows"))),
             Ok(Step::Device) => {
                 Err(InferError::Device("CUDA error: device-side assert triggered".to_owned()))
@@ -266,9 +286,14 @@ impl Loading {
             ran_on: Arc::clone(&self.server.ran_on),
             loads: Mutex::new(options.loads),
         });
+        self.load_by(&loader, options, 0);
+    }
+
+    /// Loads another model than the one that is held.
+    pub fn load_by(&self, loader: &Arc<dyn Loader>, options: &Options, iterations: usize) {
         let settings = WorkerSettings {
             warmup: WarmupSettings {
-                iterations: 0,
+                iterations,
                 max_batch_size: options.max_batch_size,
                 workers: options.workers,
                 memory: None,
@@ -278,7 +303,7 @@ impl Loading {
             inline_below: options.inline_below,
         };
         let served = &self.server.served;
-        let pool = Pool::start(&loader, settings, &served.queue, &served.telemetry);
+        let pool = Pool::start(loader, settings, &served.queue, &served.telemetry);
         served.life.loaded(pool.expect("it loads"));
     }
 }

@@ -22,20 +22,73 @@ fn varint(mut number: u64) -> Vec<u8> {
     bytes
 }
 
-const FLOAT: u64 = 1;
-const INT64: u64 = 7;
+pub const FLOAT: u64 = 1;
+pub const INT32: u64 = 6;
+pub const INT64: u64 = 7;
+pub const BFLOAT16: u64 = 16;
+const INPUT: u64 = 11;
+const OUTPUT: u64 = 12;
+const INNER: u64 = 13;
 
-fn node(kind: &str, inputs: &[&str], output: &str, attributes: &[Vec<u8>]) -> Vec<u8> {
+/// The size of a dimension in a file.
+#[derive(Clone, Copy)]
+pub enum Size {
+    Fixed(u64),
+    Named(&'static str),
+    Unnamed,
+}
+
+fn tensor_info(field: u64, name: &str, kind: u64, sizes: &[Size]) -> Vec<u8> {
+    let dim = |size: &Size| match size {
+        Size::Fixed(size) => message(1, &[&number(1, *size)]),
+        Size::Named(name) => message(1, &[&message(2, &[name.as_bytes()])]),
+        Size::Unnamed => message(1, &[]),
+    };
+    let shape = message(2, &[&sizes.iter().map(dim).collect::<Vec<_>>().concat()]);
+    let kind = message(1, &[&number(1, kind), &shape]);
+    message(field, &[&message(1, &[name.as_bytes()]), &message(2, &[&kind])])
+}
+
+pub fn input(name: &str, kind: u64, sizes: &[Size]) -> Vec<u8> {
+    tensor_info(INPUT, name, kind, sizes)
+}
+
+pub fn output(name: &str, kind: u64, sizes: &[Size]) -> Vec<u8> {
+    tensor_info(OUTPUT, name, kind, sizes)
+}
+
+/// What an exporter notes of a tensor inside.
+pub fn inner(name: &str, kind: u64, sizes: &[Size]) -> Vec<u8> {
+    tensor_info(INNER, name, kind, sizes)
+}
+
+/// A model of these inputs, outputs, nodes and weights.
+pub fn file(parts: &[Vec<u8>]) -> Vec<u8> {
+    let graph = [&parts.concat()[..], &message(2, &[b"test"])];
+    let opset = message(8, &[&message(1, &[b""]), &number(2, 13)]);
+    [number(1, 8), message(7, &graph), opset].concat()
+}
+
+/// Weights in a file beside the model.
+pub fn external(name: &str, dims: &[usize], file: &str) -> Vec<u8> {
+    let dims: Vec<_> = dims.iter().map(|dim| number(1, *dim as u64)).collect();
+    let place = message(13, &[&message(1, &[b"location"]), &message(2, &[file.as_bytes()])]);
+    let name = message(8, &[name.as_bytes()]);
+    message(5, &[&dims.concat(), &number(2, FLOAT), &name, &place, &number(14, 1)])
+}
+
+/// Nodes of a graph are written by their operator's name.
+pub fn node(kind: &str, inputs: &[&str], output: &str, attributes: &[Vec<u8>]) -> Vec<u8> {
     let inputs: Vec<_> = inputs.iter().map(|name| message(1, &[name.as_bytes()])).collect();
     let [out, name] = [2, 3].map(|field| message(field, &[output.as_bytes()]));
     message(1, &[&inputs.concat(), &out, &name, &message(4, &[kind.as_bytes()]), &attributes.concat()])
 }
 
-fn attribute(name: &str, value: u64) -> Vec<u8> {
+pub fn attribute(name: &str, value: u64) -> Vec<u8> {
     message(5, &[&message(1, &[name.as_bytes()]), &number(3, value), &number(20, 2)])
 }
 
-fn attribute_list(name: &str, values: &[u64]) -> Vec<u8> {
+pub fn attribute_list(name: &str, values: &[u64]) -> Vec<u8> {
     let values: Vec<_> = values.iter().map(|value| number(8, *value)).collect();
     message(5, &[&message(1, &[name.as_bytes()]), &values.concat(), &number(20, 7)])
 }
@@ -45,7 +98,7 @@ fn tensor(name: &str, dims: &[usize], kind: u64, numbers: &[u8]) -> Vec<u8> {
     message(5, &[&dims.concat(), &number(2, kind), &message(8, &[name.as_bytes()]), &message(9, &[numbers])])
 }
 
-fn floats(name: &str, dims: &[usize], numbers: &[f32]) -> Vec<u8> {
+pub fn floats(name: &str, dims: &[usize], numbers: &[f32]) -> Vec<u8> {
     let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
     tensor(name, dims, FLOAT, &bytes)
 }

@@ -9,9 +9,12 @@ pub(in crate::routes) struct Row {
     pub(in crate::routes) count: usize,
 }
 
+/// Numbers that memory is taken for before they are there: a request may say that it has more than it does.
+const MOST_AT_ONCE: usize = 4096;
+
 impl Row {
     pub(super) fn of_width(width: usize) -> Row {
-        Row { numbers: Vec::with_capacity(width), count: 0 }
+        Row { numbers: Vec::with_capacity(width.min(MOST_AT_ONCE)), count: 0 }
     }
 
     pub(super) fn push(&mut self, number: f32, width: usize) {

@@ -9,10 +9,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::named::Named;
-use crate::model::{Shape, TensorShape};
 use crate::routes::problem::error;
 use crate::routes::respond::write;
 use crate::routes::served::Served;
+use crate::tensor::{BatchAxis, Signature, TensorSpec};
 use crate::worker::Pool;
 
 pub(super) async fn server() -> Response {
@@ -27,54 +27,65 @@ pub(super) async fn server() -> Response {
 }
 
 pub(super) async fn model(State(served): State<Arc<Served>>, Path(named): Path<Named>) -> Response {
-    let shape = match shape(&served, &named) {
-        Ok(shape) => shape,
+    let signature = match signature(&served, &named) {
+        Ok(signature) => signature,
         Err((code, text)) => return error(code, text),
     };
     let identity = &served.settings.identity;
-    let tensor =
-        |tensor: &TensorShape| json!({"name": tensor.name, "datatype": "FP32", "shape": [-1, tensor.width]});
+    let tensors = |specs: &[TensorSpec]| -> Vec<Value> {
+        let tensor = |spec: &TensorSpec| json!({"name": spec.name, "datatype": spec.datatype.name(), "shape": spec.dims()});
+        specs.iter().map(tensor).collect()
+    };
     write(
         StatusCode::OK,
         &json!({
             "name": identity.model,
             "versions": [identity.version],
             "platform": platform(identity.backend),
-            "inputs": [tensor(&shape.input)],
-            "outputs": [tensor(&shape.output)],
+            "inputs": tensors(&signature.inputs),
+            "outputs": tensors(&signature.outputs),
         }),
     )
 }
 
 /// The part of Triton's model configuration that means something here.
 pub(super) async fn config(State(served): State<Arc<Served>>, Path(named): Path<Named>) -> Response {
-    let shape = match shape(&served, &named) {
-        Ok(shape) => shape,
+    let signature = match signature(&served, &named) {
+        Ok(signature) => signature,
         Err((code, text)) => return error(code, text),
     };
     let settings = &served.settings;
-    let tensor =
-        |tensor: &TensorShape| json!({"name": tensor.name, "data_type": "TYPE_FP32", "dims": [tensor.width]});
-    write(
-        StatusCode::OK,
-        &json!({
+    // Where requests are computed together, Triton's dimensions are those of one row.
+    let batches = signature.batch == BatchAxis::Dynamic;
+    let tensor = |spec: &TensorSpec| {
+        let dims = &spec.dims()[usize::from(batches)..];
+        let mut tensor = json!({"name": spec.name, "data_type": spec.datatype.config_name(), "dims": dims});
+        if spec.optional {
+            tensor["optional"] = true.into();
+        }
+        tensor
+    };
+    let tensors = |specs: &[TensorSpec]| specs.iter().map(tensor).collect::<Vec<Value>>();
+    let max_batch_size = served.life.pool().map_or(settings.max_batch_size, Pool::max_batch_size);
+    let mut config = json!({
             "name": settings.identity.model,
             "platform": platform(settings.identity.backend),
             "backend": settings.identity.backend,
             "version_policy": {"latest": {"num_versions": 1}},
-            "max_batch_size": served.life.pool().map_or(settings.max_batch_size, Pool::max_batch_size),
-            "input": [tensor(&shape.input)],
-            "output": [tensor(&shape.output)],
-            "dynamic_batching": {
-                "max_queue_delay_microseconds": settings.max_batch_delay.as_micros() as u64,
-            },
+            "max_batch_size": if batches { max_batch_size } else { 0 },
+            "input": tensors(&signature.inputs),
+            "output": tensors(&signature.outputs),
             "instance_group": [{
                 "name": settings.identity.model,
                 "kind": if settings.identity.device == "cpu" { "KIND_CPU" } else { "KIND_GPU" },
                 "count": settings.workers,
             }],
-        }),
-    )
+    });
+    if batches {
+        let delay = settings.max_batch_delay.as_micros() as u64;
+        config["dynamic_batching"] = json!({"max_queue_delay_microseconds": delay});
+    }
+    write(StatusCode::OK, &config)
 }
 
 pub(super) async fn stats(State(served): State<Arc<Served>>, Path(named): Path<Named>) -> Response {
@@ -117,10 +128,10 @@ fn model_stats(served: &Served) -> Value {
     })
 }
 
-fn shape<'a>(served: &'a Served, named: &Named) -> Result<&'a Shape, (StatusCode, String)> {
+fn signature<'a>(served: &'a Served, named: &Named) -> Result<&'a Signature, (StatusCode, String)> {
     named.check(served).map_err(|text| (StatusCode::NOT_FOUND, text))?;
     match served.life.pool() {
-        Some(pool) => Ok(pool.shape()),
+        Some(pool) => Ok(pool.signature()),
         None => Err((StatusCode::SERVICE_UNAVAILABLE, "model not loaded".to_owned())),
     }
 }

@@ -7,7 +7,7 @@ use axum::response::Response;
 
 use super::named::Named;
 use super::request::{self, Asked};
-use super::response::response;
+use super::response::{Answered, response};
 use crate::routes::coding::Coding;
 use crate::routes::inference::{Received, compute, receive};
 use crate::routes::problem::Problem;
@@ -28,14 +28,20 @@ pub(super) async fn infer(
 async fn answer(served: &Served, named: &Named, request: Request) -> Result<Response, Problem> {
     named.check(served).map_err(Problem::Unknown)?;
     let settings = &served.settings;
-    let Received { headers, body, at: received, shape, max_rows } =
+    let Received { headers, body, at: received, signature, max_rows } =
         receive(served, request).await.map_err(Problem::Unserved)?;
-    let Asked { id, input, rows, timeout, output } =
-        request::parse(&headers, &body, shape, max_rows).map_err(Problem::Invalid)?;
+    let Asked { id, inputs, rows, timeout, outputs } =
+        request::parse(&headers, &body, signature, max_rows).map_err(Problem::Invalid)?;
     drop(body);
-    let numbers = compute(served, input, rows, timeout, received).await.map_err(Problem::Unserved)?;
+    let computed =
+        compute(served, signature, (inputs, rows), timeout, received).await.map_err(Problem::Unserved)?;
+    let named = outputs.iter().filter_map(|wanted| {
+        let (spec, tensor) = (signature.outputs.get(wanted.number)?, computed.get(wanted.number)?);
+        Some(Answered { name: &spec.name, tensor, binary: wanted.binary })
+    });
     let coding = Coding::asked(&headers);
-    let response = response(&settings.identity, id.as_deref(), &shape.output, &numbers, output, coding);
+    let response = response(&settings.identity, id.as_deref(), &named.collect::<Vec<_>>(), coding)
+        .map_err(Problem::Invalid)?;
     served.telemetry.answered(received.elapsed());
     Ok(response)
 }

@@ -1,40 +1,48 @@
 //! A request to infer: JSON, with its tensors inside or, in binary, behind it.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::http::HeaderMap;
 use serde::Deserialize;
+use serde::de::DeserializeSeed as _;
+use serde_json::value::RawValue;
 
-use super::numbers::{Datatype, Numbers};
-use crate::model::Shape;
+use crate::routes::elements::Elements;
 use crate::routes::excerpt::Excerpt;
+use crate::routes::features;
 use crate::routes::json::{First, Flag, Object, Whole, explain};
+use crate::tensor::{self, BatchAxis, DataType, Dim, Signature, Tensor, TensorSpec};
 
 /// What is asked for.
 #[derive(Debug, PartialEq)]
 pub(super) struct Asked {
     pub(super) id: Option<String>,
-    pub(super) input: Vec<f32>,
+    /// One for each input of the model, in its order.
+    pub(super) inputs: Vec<Option<Tensor>>,
     pub(super) rows: usize,
     /// How long it may wait for its execution.
     pub(super) timeout: Option<Duration>,
-    /// Whether the model's output is wanted, and whether in binary.
-    pub(super) output: Wanted,
+    /// In the order in which they are asked for.
+    pub(super) outputs: Vec<Wanted>,
 }
 
-/// How an output is wanted.
+/// An output that is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wanted {
-    Json,
-    Binary,
+pub(super) struct Wanted {
+    /// Its place among the model's.
+    pub(super) number: usize,
+    /// Behind the JSON, as it lies in memory.
+    pub(super) binary: bool,
 }
 
 #[derive(Deserialize)]
-struct Request {
+struct Request<'a> {
     id: Option<String>,
     parameters: Option<Object<RequestParameters>>,
-    inputs: First<1, Object<Input>>,
-    outputs: Option<First<1, Object<Output>>>,
+    #[serde(borrow)]
+    inputs: First<MOST_TENSORS, Object<Input<'a>>>,
+    outputs: Option<First<MOST_TENSORS, Object<Output<'a>>>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -45,12 +53,14 @@ struct RequestParameters {
 }
 
 #[derive(Deserialize)]
-struct Input {
-    name: String,
+struct Input<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
     shape: First<MOST_DIMENSIONS, Whole>,
-    datatype: String,
+    datatype: Cow<'a, str>,
     parameters: Option<Object<InputParameters>>,
-    data: Option<Numbers>,
+    /// Read when it is known what it should be.
+    data: Option<&'a RawValue>,
 }
 
 #[derive(Default, Deserialize)]
@@ -59,8 +69,9 @@ struct InputParameters {
 }
 
 #[derive(Deserialize)]
-struct Output {
-    name: String,
+struct Output<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
     parameters: Option<Object<OutputParameters>>,
 }
 
@@ -70,8 +81,10 @@ struct OutputParameters {
     classification: Option<Whole>,
 }
 
+/// Inputs and outputs of a request that are kept; no model has so many.
+const MOST_TENSORS: usize = 1024;
 /// Dimensions of a shape that are kept; no model here has so many.
-const MOST_DIMENSIONS: usize = 8;
+const MOST_DIMENSIONS: usize = 16;
 /// Bytes of a request's id, which the answer repeats.
 const LONGEST_ID: usize = 1024;
 
@@ -82,7 +95,7 @@ pub(super) const HEADER_LENGTH: &str = "inference-header-content-length";
 pub(super) fn parse(
     headers: &HeaderMap,
     body: &[u8],
-    shape: &Shape,
+    signature: &Signature,
     max_rows: usize,
 ) -> Result<Asked, String> {
     let (json, binary) = match headers.get(HEADER_LENGTH) {
@@ -103,9 +116,9 @@ pub(super) fn parse(
     if let Some(binary) = binary
         && json.is_empty()
     {
-        return raw(binary, shape, max_rows);
+        return raw(binary, signature, max_rows);
     }
-    let Object(request): Object<Request> = serde_json::from_slice(json)
+    let Object(request): Object<Request<'_>> = serde_json::from_slice(json)
         .map_err(|error| format!("expected a request to infer: {}", explain(&error)))?;
     let Request { id, parameters, inputs, outputs } = request;
     if let Some(id) = &id
@@ -113,118 +126,123 @@ pub(super) fn parse(
     {
         return Err(format!("expected an id of at most {LONGEST_ID} bytes, found {}", id.len()));
     }
-    let found = inputs.count;
-    let [Object(input)] = <[Object<Input>; 1]>::try_from(inputs.items)
-        .ok()
-        .filter(|_| found == 1)
-        .ok_or_else(|| format!("expected one input, {:?}, found {found}", shape.input.name))?;
-    let rows = rows(&input, shape, max_rows)?;
     let Object(parameters) = parameters.unwrap_or_default();
     let Flag(all_binary) = parameters.binary_data_output.unwrap_or_default();
-    let output = wanted(outputs, shape, all_binary)?;
-    let input = numbers(input, binary.unwrap_or_default(), rows * shape.input.width)?;
+    let outputs = wanted(outputs, &signature.outputs, all_binary)?;
+    let inputs = tensors(inputs, binary.unwrap_or_default(), &signature.inputs)?;
+    let rows = rows(&inputs, signature, max_rows)?;
     let timeout = parameters.timeout.filter(|Whole(micros)| *micros > 0);
     let timeout = timeout.map(|Whole(micros)| Duration::from_micros(micros));
-    Ok(Asked { id, input, rows, timeout, output })
+    Ok(Asked { id, inputs, rows, timeout, outputs })
 }
 
 /// A body without JSON is the one input as it lies in memory; the answer is binary, too.
-fn raw(binary: &[u8], shape: &Shape, max_rows: usize) -> Result<Asked, String> {
-    let row = shape.input.width * Datatype::Fp32.size();
-    if binary.is_empty() || !binary.len().is_multiple_of(row) {
-        return Err(format!("expected rows of {row} bytes, found {} bytes", binary.len()));
+fn raw(binary: &[u8], signature: &Signature, max_rows: usize) -> Result<Asked, String> {
+    let one = || {
+        let [TensorSpec { datatype, shape: Some(shape), .. }] = &signature.inputs[..] else { return None };
+        let open = shape.iter().filter(|dim| **dim == Dim::Dynamic).count();
+        let fixed = shape.iter().map(|dim| if let Dim::Fixed(size) = dim { *size } else { 1 });
+        let fixed: usize = tensor::elements(&fixed.collect::<Vec<_>>())?;
+        let bytes = datatype.size()?.checked_mul(fixed)?;
+        (open <= 1).then_some((*datatype, shape, bytes))
+    };
+    let (datatype, shape, bytes) = one().ok_or(
+        "expected a request in JSON: only a single input, of whose dimensions at most one is not fixed, may come without",
+    )?;
+    if binary.is_empty() || !binary.len().is_multiple_of(bytes) {
+        return Err(format!("expected rows of {bytes} bytes, found {} bytes", binary.len()));
     }
-    let rows = binary.len() / row;
-    fits(rows, max_rows)?;
-    let input = finite(Datatype::Fp32.decode(binary))?;
-    Ok(Asked { id: None, input, rows, timeout: None, output: Wanted::Binary })
+    let open = binary.len() / bytes;
+    let shape = shape.iter().map(|dim| if let Dim::Fixed(size) = dim { *size } else { open });
+    let tensor = Tensor::new(datatype, shape.collect(), binary.to_vec());
+    let inputs = vec![Some(tensor.map_err(|error| error.to_string())?)];
+    let rows = rows(&inputs, signature, max_rows)?;
+    let outputs = (0..signature.outputs.len()).map(|number| Wanted { number, binary: true });
+    Ok(Asked { id: None, inputs, rows, timeout: None, outputs: outputs.collect() })
 }
 
-fn rows(input: &Input, shape: &Shape, max_rows: usize) -> Result<usize, String> {
-    if input.name != shape.input.name {
-        return Err(format!("expected input {:?}, found {}", shape.input.name, Excerpt(&input.name)));
+/// How many rows a request has, if the model takes it.
+fn rows(inputs: &[Option<Tensor>], signature: &Signature, max_rows: usize) -> Result<usize, String> {
+    let rows = signature.rows(inputs).map_err(|error| error.to_string())?;
+    // Where requests are not computed together, the model itself says how many rows there are.
+    if signature.batch == BatchAxis::Dynamic && rows > max_rows {
+        return Err(format!("expected at most {max_rows} rows, found {rows}"));
     }
-    let width = shape.input.width;
-    match (&input.shape.items[..], input.shape.count) {
-        ([Whole(rows), Whole(found)], 2) if *found == width as u64 && *rows > 0 => {
-            let rows = usize::try_from(*rows).unwrap_or(usize::MAX);
-            fits(rows, max_rows)?;
-            Ok(rows)
+    Ok(rows)
+}
+
+/// The inputs in the order in which the model takes them.
+fn tensors(
+    inputs: First<MOST_TENSORS, Object<Input<'_>>>,
+    mut binary: &[u8],
+    specs: &[TensorSpec],
+) -> Result<Vec<Option<Tensor>>, String> {
+    if inputs.count > specs.len() {
+        return Err(format!("expected inputs {}, found {}", names(specs), inputs.count));
+    }
+    let mut tensors: Vec<Option<Tensor>> = specs.iter().map(|_| None).collect();
+    for Object(input) in inputs.items {
+        let Some(number) = specs.iter().position(|spec| spec.name == input.name) else {
+            return Err(format!("expected input {}, found {}", names(specs), Excerpt(&input.name)));
+        };
+        if tensors[number].is_some() {
+            return Err(format!("expected input {:?} once, found it twice", specs[number].name));
         }
-        (_, count) if count > MOST_DIMENSIONS => Err(format!(
-            "expected shape [-1, {width}] of input {:?}, found {count} dimensions",
-            shape.input.name
-        )),
-        (dimensions, _) => {
-            let found: Vec<u64> = dimensions.iter().map(|Whole(dimension)| *dimension).collect();
-            Err(format!("expected shape [-1, {width}] of input {:?}, found {found:?}", shape.input.name))
-        }
+        let tensor = tensor(&input, &mut binary, &specs[number])?;
+        tensors[number] = Some(tensor);
+    }
+    if !binary.is_empty() {
+        return Err(format!("expected nothing more behind the JSON, found {} bytes", binary.len()));
+    }
+    Ok(tensors)
+}
+
+/// Names of tensors, as far as an answer should be long.
+fn names(specs: &[TensorSpec]) -> String {
+    const MOST: usize = 20;
+    let mut names: Vec<String> = specs.iter().take(MOST).map(|spec| format!("{:?}", spec.name)).collect();
+    if specs.len() > MOST {
+        names.push(format!("... ({} in all)", specs.len()));
+    }
+    match &names[..] {
+        [] => "none".to_owned(),
+        [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
+        _ => names.concat(),
     }
 }
 
-fn fits(rows: usize, max_rows: usize) -> Result<(), String> {
-    if rows <= max_rows { Ok(()) } else { Err(format!("expected at most {max_rows} rows, found {rows}")) }
-}
-
-fn wanted(
-    outputs: Option<First<1, Object<Output>>>,
-    shape: &Shape,
-    all_binary: bool,
-) -> Result<Wanted, String> {
-    let mut binary = all_binary;
-    if let Some(First { items, count }) = outputs {
-        if count > 1 {
-            return Err(format!("expected one output, {:?}, found {count}", shape.output.name));
-        }
-        for Object(output) in items {
-            if output.name != shape.output.name {
-                let (expected, found) = (&shape.output.name, Excerpt(&output.name));
-                return Err(format!("expected output {expected:?}, found {found}"));
-            }
-            let Object(parameters) = output.parameters.unwrap_or_default();
-            if parameters.classification.is_some_and(|Whole(classes)| classes > 0) {
-                return Err(format!("expected output {:?} without classification, found some", output.name));
-            }
-            binary = parameters.binary_data.map_or(all_binary, |Flag(binary)| binary);
-        }
+/// An input, from its JSON or from what lies behind that.
+fn tensor(input: &Input<'_>, binary: &mut &[u8], spec: &TensorSpec) -> Result<Tensor, String> {
+    let TensorSpec { name, datatype, .. } = spec;
+    if DataType::named(&input.datatype) != Some(*datatype) {
+        let (expected, found) = (datatype.name(), Excerpt(&input.datatype));
+        return Err(format!("expected datatype {expected} of input {name:?}, found {found}"));
     }
-    Ok(if binary { Wanted::Binary } else { Wanted::Json })
-}
-
-fn numbers(input: Input, binary: &[u8], expected: usize) -> Result<Vec<f32>, String> {
-    let name = &input.name;
-    let datatype = Datatype::of(&input.datatype).ok_or_else(|| {
-        let found = Excerpt(&input.datatype);
-        format!("expected datatype {} of input {name:?}, found {found}", Datatype::KNOWN)
-    })?;
-    let size = input.parameters.and_then(|Object(parameters)| parameters.binary_data_size);
-    let numbers = match (input.data, size) {
-        (Some(Numbers { numbers, fraction }), None) => {
-            if let (Some(position), Datatype::Int { .. }) = (fraction, datatype) {
-                return Err(format!(
-                    "expected whole numbers in input {name:?} of datatype {}, found a fraction at {position}",
-                    input.datatype
-                ));
-            }
-            if !binary.is_empty() {
-                return Err(format!("expected nothing behind the JSON, found {} bytes", binary.len()));
-            }
-            numbers
+    if input.shape.count > input.shape.items.len() {
+        let found = input.shape.count;
+        return Err(format!("expected {spec} as input, found {found} dimensions"));
+    }
+    let size = |Whole(size): &Whole| usize::try_from(*size).unwrap_or(usize::MAX);
+    let shape: Vec<usize> = input.shape.items.iter().map(size).collect();
+    spec.admits_shape(&shape).map_err(|error| error.to_string())?;
+    let expected = tensor::elements(&shape)
+        .ok_or_else(|| format!("expected a shape of input {name:?} that memory can hold, found {shape:?}"))?;
+    let size = input.parameters.as_ref().and_then(|Object(parameters)| parameters.binary_data_size);
+    let data = match (input.data, size) {
+        (Some(_), None) if !datatype.in_json() => {
+            return Err(format!(
+                "expected binary_data_size of input {name:?}: JSON has no form for {}",
+                datatype.name()
+            ));
         }
+        (Some(json), None) => elements(json, spec, expected)?,
         (None, Some(Whole(size))) => {
-            if size != binary.len() as u64 {
-                return Err(format!(
-                    "expected {size} bytes of input {name:?} behind the JSON, found {}",
-                    binary.len()
-                ));
-            }
-            if size != (expected * datatype.size()) as u64 {
-                return Err(format!(
-                    "expected {} bytes of input {name:?}, found {size}",
-                    expected * datatype.size()
-                ));
-            }
-            datatype.decode(binary)
+            let part = usize::try_from(size).ok().and_then(|size| binary.split_at_checked(size));
+            let (part, rest) = part.ok_or_else(|| {
+                format!("expected {size} bytes of input {name:?} behind the JSON, found {}", binary.len())
+            })?;
+            *binary = rest;
+            part.to_vec()
         }
         (Some(_), Some(_)) => {
             return Err(format!("expected data or binary_data_size of input {name:?}, found both"));
@@ -233,19 +251,76 @@ fn numbers(input: Input, binary: &[u8], expected: usize) -> Result<Vec<f32>, Str
             return Err(format!("expected data or binary_data_size of input {name:?}, found neither"));
         }
     };
-    if numbers.len() != expected {
-        return Err(format!("expected {expected} numbers in input {name:?}, found {}", numbers.len()));
-    }
-    finite(numbers)
+    Tensor::new(*datatype, shape, data).map_err(|error| format!("input {name:?}: {error}"))
 }
 
-fn finite(numbers: Vec<f32>) -> Result<Vec<f32>, String> {
-    match numbers.iter().position(|number| !number.is_finite()) {
-        None => Ok(numbers),
-        Some(position) => {
-            Err(format!("expected finite numbers in single precision, found none at {position}"))
+/// So many elements of JSON as they lie in memory.
+fn elements(json: &RawValue, spec: &TensorSpec, expected: usize) -> Result<Vec<u8>, String> {
+    let TensorSpec { name, datatype, .. } = spec;
+    let miscounted = |found| format!("expected {expected} values of input {name:?}, found {found}");
+    // What most requests hold is read in one pass.
+    if *datatype == DataType::Fp32
+        && let Some(row) = features::numbers(json.get().as_bytes(), expected)
+    {
+        if row.count != expected {
+            return Err(miscounted(row.count));
+        }
+        return Ok(row.numbers.iter().flat_map(|number| number.to_le_bytes()).collect());
+    }
+    let mut elements = Elements::new(*datatype, expected);
+    let read = elements.deserialize(&mut serde_json::Deserializer::from_str(json.get()));
+    read.map_err(|error| format!("expected values of input {name:?}: {} of its data", explain(&error)))?;
+    let Elements { data, count, problem, .. } = elements;
+    match problem {
+        Some(problem) => Err(problem.of(format_args!("input {name:?}"))),
+        None if count != expected => Err(miscounted(count)),
+        None => Ok(data),
+    }
+}
+
+/// The outputs that are asked for; all if none is named.
+fn wanted(
+    outputs: Option<First<MOST_TENSORS, Object<Output<'_>>>>,
+    specs: &[TensorSpec],
+    all_binary: bool,
+) -> Result<Vec<Wanted>, String> {
+    let named = outputs.filter(|outputs| outputs.count > 0);
+    let mut wanted = Vec::with_capacity(specs.len());
+    match named {
+        None => wanted.extend((0..specs.len()).map(|number| Wanted { number, binary: all_binary })),
+        Some(First { items, count }) => {
+            if count > specs.len() {
+                return Err(format!("expected outputs {}, found {count}", names(specs)));
+            }
+            for Object(output) in items {
+                let Some(number) = specs.iter().position(|spec| spec.name == output.name) else {
+                    return Err(format!("expected output {}, found {}", names(specs), Excerpt(&output.name)));
+                };
+                let Object(parameters) = output.parameters.unwrap_or_default();
+                if parameters.classification.is_some_and(|Whole(classes)| classes > 0) {
+                    return Err(format!(
+                        "expected output {:?} without classification, found some",
+                        output.name
+                    ));
+                }
+                if wanted.iter().any(|other: &Wanted| other.number == number) {
+                    return Err(format!("expected output {:?} once, found it twice", output.name));
+                }
+                let binary = parameters.binary_data.map_or(all_binary, |Flag(binary)| binary);
+                wanted.push(Wanted { number, binary });
+            }
         }
     }
+    for Wanted { number, binary } in &wanted {
+        let TensorSpec { name, datatype, .. } = &specs[*number];
+        if !binary && !datatype.in_json() {
+            return Err(format!(
+                "expected \"binary_data\": true for output {name:?}: JSON has no form for {}",
+                datatype.name()
+            ));
+        }
+    }
+    Ok(wanted)
 }
 
 #[cfg(test)]
@@ -253,28 +328,35 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::model::TensorShape;
 
-    fn shape() -> Shape {
-        let tensor = |name: &str, width| TensorShape { name: name.to_owned(), width };
-        Shape { input: tensor("x", 2), output: tensor("y", 1) }
+    fn spec(name: &str, datatype: DataType, dims: &[Dim]) -> TensorSpec {
+        TensorSpec { name: name.to_owned(), datatype, shape: Some(dims.to_vec()), optional: false }
+    }
+
+    fn rows_of_two() -> Signature {
+        let tensor = |name, width| spec(name, DataType::Fp32, &[Dim::Dynamic, Dim::Fixed(width)]);
+        Signature::new(vec![tensor("x", 2)], vec![tensor("y", 1)])
     }
 
     fn parse_json(request: &Value) -> Result<Asked, String> {
-        parse(&HeaderMap::new(), request.to_string().as_bytes(), &shape(), 4)
+        parse(&HeaderMap::new(), request.to_string().as_bytes(), &rows_of_two(), 4)
     }
 
-    fn parse_binary(request: &str, tail: &[u8]) -> Result<Asked, String> {
+    fn parse_binary(request: &str, tail: &[u8], signature: &Signature) -> Result<Asked, String> {
         let mut headers = HeaderMap::new();
         headers.insert(HEADER_LENGTH, request.len().into());
-        parse(&headers, &[request.as_bytes(), tail].concat(), &shape(), 4)
+        parse(&headers, &[request.as_bytes(), tail].concat(), signature, 4)
+    }
+
+    fn singles(asked: &Asked) -> Vec<f32> {
+        asked.inputs[0].as_ref().expect("an input").numbers().expect("single precision")
     }
 
     #[test]
-    fn json_may_be_flat_or_nested_and_of_any_datatype() {
+    fn json_may_be_flat_or_nested() {
         let request = json!({
             "id": "7", "parameters": {"timeout": 1500, "other": "x"}, "unknown": 1,
-            "inputs": [{"name": "x", "shape": [2, 2], "datatype": "INT64", "data": [[1, 2], [3, 4]]}],
+            "inputs": [{"data": [[1, 2], [3.5, 4]], "name": "x", "shape": [2, 2], "datatype": "FP32"}],
             "outputs": [{"name": "y", "parameters": {"binary_data": true}}],
         });
         let asked = parse_json(&request).expect("valid");
@@ -282,35 +364,114 @@ mod tests {
             asked,
             Asked {
                 id: Some("7".to_owned()),
-                input: vec![1.0, 2.0, 3.0, 4.0],
+                inputs: vec![Some(Tensor::of(vec![2, 2], &[1.0_f32, 2.0, 3.5, 4.0]).expect("a tensor"))],
                 rows: 2,
                 timeout: Some(Duration::from_micros(1500)),
-                output: Wanted::Binary,
+                outputs: vec![Wanted { number: 0, binary: true }],
             }
         );
         let request =
-            json!({"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP64", "data": [0.5, 2]}]});
+            json!({"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [0.5, 2]}]});
         let asked = parse_json(&request).expect("valid");
-        assert_eq!((asked.input, asked.rows, asked.output), (vec![0.5, 2.0], 1, Wanted::Json));
+        assert_eq!((singles(&asked), asked.rows), (vec![0.5, 2.0], 1));
+        assert_eq!(asked.outputs, [Wanted { number: 0, binary: false }]);
     }
 
     #[test]
     fn tensors_may_lie_behind_the_json() {
         let json = r#"{"parameters":{"binary_data_output":true},"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","parameters":{"binary_data_size":8}}]}"#;
-        let tail: Vec<u8> = [1.5_f32, -2.0].iter().flat_map(|number| number.to_le_bytes()).collect();
-        let asked = parse_binary(json, &tail).expect("valid");
-        assert_eq!((asked.input, asked.output), (vec![1.5, -2.0], Wanted::Binary));
-        let asked = parse_binary("", &tail.repeat(3)).expect("raw");
-        assert_eq!((asked.rows, asked.output), (3, Wanted::Binary));
+        let tail: Vec<u8> =
+            [1.5_f32, f32::NEG_INFINITY].iter().flat_map(|number| number.to_le_bytes()).collect();
+        let signature = rows_of_two();
+        let binary = [Wanted { number: 0, binary: true }];
+        let asked = parse_binary(json, &tail, &signature).expect("valid");
+        assert_eq!((singles(&asked), &asked.outputs[..]), (vec![1.5, f32::NEG_INFINITY], &binary[..]));
+        let asked = parse_binary("", &tail.repeat(3), &signature).expect("raw");
+        assert_eq!((asked.rows, &asked.outputs[..]), (3, &binary[..]));
         for (json, tail, expected) in [
             (json, &tail[..7], "expected 8 bytes of input \"x\" behind the JSON, found 7"),
+            (json, &tail.repeat(2), "expected nothing more behind the JSON, found 8 bytes"),
             ("", &tail[..7], "expected rows of 8 bytes, found 7 bytes"),
             ("", &[], "expected rows of 8 bytes, found 0 bytes"),
             ("", &tail.repeat(5), "expected at most 4 rows, found 5"),
-            (json, &[255; 8], "expected finite numbers in single precision, found none at 0"),
         ] {
-            assert_eq!(parse_binary(json, tail), Err(expected.to_owned()));
+            assert_eq!(parse_binary(json, tail, &signature), Err(expected.to_owned()));
         }
+    }
+
+    #[test]
+    fn several_inputs_of_several_types_come_in_any_order() {
+        let half = spec("mask", DataType::Fp16, &[Dim::Dynamic, Dim::Dynamic]);
+        let texts = spec("names", DataType::Bytes, &[Dim::Dynamic]);
+        let mut optional = spec("scale", DataType::Fp64, &[]);
+        optional.optional = true;
+        let outputs = ["a", "b", "c"].map(|name| spec(name, DataType::Bf16, &[Dim::Dynamic]));
+        let mut signature = Signature::new(vec![half, texts, optional], outputs.to_vec());
+        signature.outputs[1].datatype = DataType::Bool;
+        let json = json!({
+            "inputs": [
+                {"name": "names", "shape": [1], "datatype": "BYTES", "parameters": {"binary_data_size": 6}},
+                {"name": "mask", "shape": [1, 3], "datatype": "FP16", "parameters": {"binary_data_size": 6}},
+                {"name": "scale", "shape": [], "datatype": "FP64", "data": [0.5]},
+            ],
+            "outputs": [{"name": "c", "parameters": {"binary_data": true}}, {"name": "b"}],
+        });
+        let tail = [2, 0, 0, 0, b'h', b'i', 1, 2, 3, 4, 5, 6];
+        let asked = parse_binary(&json.to_string(), &tail, &signature).expect("valid");
+        assert_eq!(asked.rows, 1);
+        let [Some(mask), Some(names), Some(scale)] = &asked.inputs[..] else { panic!("{asked:?}") };
+        assert_eq!((mask.shape(), &mask.data()[..]), (&[1, 3][..], &[1, 2, 3, 4, 5, 6][..]));
+        assert_eq!(names.strings().collect::<Vec<_>>(), [b"hi"]);
+        assert_eq!((scale.shape(), scale.numbers::<f64>()), (&[][..], Some(vec![0.5])));
+        assert_eq!(asked.outputs, [Wanted { number: 2, binary: true }, Wanted { number: 1, binary: false }]);
+        let problem = |change: &dyn Fn(&mut Value)| {
+            let mut json = json.clone();
+            change(&mut json);
+            parse_binary(&json.to_string(), &tail, &signature).expect_err("refused")
+        };
+        for (change, expected) in [
+            (
+                &(|json: &mut Value| json["outputs"] = Value::Null) as &dyn Fn(&mut Value),
+                "expected \"binary_data\": true for output \"a\": JSON has no form for BF16",
+            ),
+            (
+                &|json| {
+                    json["inputs"][1] =
+                        json!({"name": "mask", "shape": [1, 1], "datatype": "FP16", "data": [1]});
+                },
+                "expected binary_data_size of input \"mask\": JSON has no form for FP16",
+            ),
+            (
+                &|json| {
+                    json["inputs"][2]["name"] = "names".into();
+                },
+                "expected input \"names\" once, found it twice",
+            ),
+            (
+                &|json| {
+                    json["outputs"][1]["name"] = "c".into();
+                },
+                "expected output \"c\" once, found it twice",
+            ),
+            (
+                &|json| {
+                    json["outputs"][1]["name"] = "d".into();
+                },
+                "expected output \"a\", \"b\" and \"c\", found \"d\"",
+            ),
+            (
+                &|json| json["inputs"][0]["shape"] = json!([2]),
+                "input \"names\": expected 2 byte strings, found 1",
+            ),
+            (
+                &|json| json["inputs"][1]["parameters"]["binary_data_size"] = 4.into(),
+                "input \"mask\": expected 6 bytes, found 4",
+            ),
+        ] {
+            assert_eq!(problem(change), expected);
+        }
+        let problem = parse_binary("", &tail, &signature).expect_err("three inputs");
+        assert!(problem.starts_with("expected a request in JSON: only a single input"), "{problem}");
     }
 
     #[test]
@@ -318,7 +479,7 @@ mod tests {
         for length in ["3", "-1", "x", "99999999999999999999"] {
             let mut headers = HeaderMap::new();
             headers.insert(HEADER_LENGTH, length.parse().expect("a header"));
-            let problem = parse(&headers, b"{}", &shape(), 4).expect_err("refused");
+            let problem = parse(&headers, b"{}", &rows_of_two(), 4).expect_err("refused");
             assert!(problem.contains("up to 2, found"), "{problem}");
         }
     }
@@ -333,24 +494,26 @@ mod tests {
             json!({"inputs": [input]})
         };
         for (request, expected) in [
-            (json!({"inputs": []}), "expected one input, \"x\", found 0"),
+            (json!({"inputs": []}), "expected input \"x\", found none"),
+            (
+                json!({"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]}, {"name": "z", "shape": [], "datatype": ""}]}),
+                "expected inputs \"x\", found 2",
+            ),
             (input(json!({"name": "z"})), "expected input \"x\", found \"z\""),
             (input(json!({"shape": [2]})), "expected shape [-1, 2] of input \"x\", found [2]"),
-            (input(json!({"shape": [0, 2]})), "expected shape [-1, 2] of input \"x\", found [0, 2]"),
-            (input(json!({"shape": [5, 2]})), "expected at most 4 rows, found 5"),
-            (input(json!({"data": [1]})), "expected 2 numbers in input \"x\", found 1"),
             (
-                input(json!({"datatype": "BYTES"})),
-                "expected datatype FP32, FP64, INT8 to INT64 or UINT8 to UINT64 of input \"x\", found \"BYTES\"",
+                input(json!({"shape": [0, 2], "data": []})),
+                "expected at least one row of input \"x\", found none",
             ),
+            (input(json!({"shape": [5, 2], "data": vec![0; 10]})), "expected at most 4 rows, found 5"),
             (
-                input(json!({"datatype": "INT8", "data": [1, 1.5]})),
-                "expected whole numbers in input \"x\" of datatype INT8, found a fraction at 1",
+                input(json!({"shape": [u64::MAX, 2]})),
+                "expected a shape of input \"x\" that memory can hold, found [18446744073709551615, 2]",
             ),
-            (
-                input(json!({"data": [1, 1e39]})),
-                "expected finite numbers in single precision, found none at 1",
-            ),
+            (input(json!({"data": [1]})), "expected 2 values of input \"x\", found 1"),
+            (input(json!({"data": [[1], [2], [3]]})), "expected 2 values of input \"x\", found 3"),
+            (input(json!({"datatype": "FP64"})), "expected datatype FP32 of input \"x\", found \"FP64\""),
+            (input(json!({"data": [1, 1e39]})), "expected a number of FP32 at 1 of input \"x\", found 1e39"),
             (input(json!({"data": null})), "expected data or binary_data_size of input \"x\", found neither"),
             (
                 input(json!({"parameters": {"binary_data_size": 8}})),
@@ -362,7 +525,7 @@ mod tests {
         let mut request = input(json!({}));
         request["outputs"] = json!([{"name": "z"}]);
         assert_eq!(parse_json(&request), Err("expected output \"y\", found \"z\"".to_owned()));
-        let problem = parse(&HeaderMap::new(), b"{", &shape(), 4).expect_err("no JSON");
+        let problem = parse(&HeaderMap::new(), b"{", &rows_of_two(), 4).expect_err("no JSON");
         assert!(problem.starts_with("expected a request to infer: EOF"), "{problem}");
     }
 }

@@ -4,10 +4,19 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::request::{HEADER_LENGTH, Wanted};
-use crate::model::TensorShape;
+use super::request::HEADER_LENGTH;
+use crate::routes::cells::Cells;
 use crate::routes::coding::Coding;
 use crate::telemetry::Identity;
+use crate::tensor::Tensor;
+
+/// An output of the answer.
+pub(super) struct Answered<'a> {
+    pub(super) name: &'a str,
+    pub(super) tensor: &'a Tensor,
+    /// It lies behind the JSON.
+    pub(super) binary: bool,
+}
 
 #[derive(Serialize)]
 struct Answer<'a> {
@@ -15,18 +24,18 @@ struct Answer<'a> {
     model_version: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a str>,
-    outputs: [Output<'a>; 1],
+    outputs: Vec<Output<'a>>,
 }
 
 #[derive(Serialize)]
 struct Output<'a> {
     name: &'a str,
     datatype: &'static str,
-    shape: [usize; 2],
+    shape: &'a [usize],
     #[serde(skip_serializing_if = "Option::is_none")]
     parameters: Option<Binary>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<&'a [f32]>,
+    data: Option<Cells<'a>>,
 }
 
 #[derive(Serialize)]
@@ -34,48 +43,54 @@ struct Binary {
     binary_data_size: usize,
 }
 
+/// The answer with these outputs.
+///
+/// # Errors
+/// One that is wanted in JSON has something that JSON has no form for.
 pub(super) fn response(
     identity: &Identity,
     id: Option<&str>,
-    tensor: &TensorShape,
-    numbers: &[f32],
-    wanted: Wanted,
+    answered: &[Answered<'_>],
     coding: Option<Coding>,
-) -> Response {
-    let (parameters, data) = match wanted {
-        Wanted::Json => (None, Some(numbers)),
-        Wanted::Binary => (Some(Binary { binary_data_size: size_of_val(numbers) }), None),
-    };
+) -> Result<Response, String> {
+    if let Some(Answered { name, .. }) =
+        answered.iter().find(|output| !output.binary && !Cells::can_write(output.tensor))
+    {
+        return Err(format!(
+            "output {name:?} has byte strings that are not UTF-8, for which JSON has no form; \"binary_data\": true asks \
+             for them as they are"
+        ));
+    }
+    let outputs = answered.iter().map(|Answered { name, tensor, binary }| Output {
+        name,
+        datatype: tensor.datatype().name(),
+        shape: tensor.shape(),
+        parameters: binary.then(|| Binary { binary_data_size: tensor.data().len() }),
+        data: (!binary).then(|| Cells::flat(tensor)),
+    });
     let answer = Answer {
         model_name: &identity.model,
         model_version: &identity.version,
         id,
-        outputs: [Output {
-            name: &tensor.name,
-            datatype: "FP32",
-            shape: [numbers.len() / tensor.width, tensor.width],
-            parameters,
-            data,
-        }],
+        outputs: outputs.collect(),
     };
-    // Numbers and strings can always be written.
+    // What cannot be written was refused.
     let mut body = serde_json::to_vec(&answer).unwrap_or_default();
-    let content_type = match wanted {
-        Wanted::Json => HeaderValue::from_static("application/json"),
-        Wanted::Binary => HeaderValue::from_static("application/octet-stream"),
-    };
+    let any_binary = answered.iter().any(|output| output.binary);
+    let content_type = if any_binary { "application/octet-stream" } else { "application/json" };
     let header_length = HeaderValue::from(body.len());
-    if wanted == Wanted::Binary {
-        body.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+    for output in answered.iter().filter(|output| output.binary) {
+        body.extend_from_slice(output.tensor.data());
     }
     let (body, coding) = Coding::compress(coding, body);
+    let content_type = HeaderValue::from_static(content_type);
     let mut response = ([(header::CONTENT_TYPE, content_type)], body).into_response();
-    if wanted == Wanted::Binary {
+    if any_binary {
         response.headers_mut().insert(HeaderName::from_static(HEADER_LENGTH), header_length);
     }
     if let Some(coding) = coding {
         response.headers_mut().insert(header::CONTENT_ENCODING, coding);
         response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     }
-    response
+    Ok(response)
 }

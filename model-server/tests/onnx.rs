@@ -1,0 +1,232 @@
+//! ONNX files as exporters write them, computed by tract.
+
+mod support;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model_server::model::onnx::OnnxLoader;
+use model_server::model::{Loader, Model, ModelError};
+use model_server::tensor::{BatchAxis, Tensor};
+use serde_json::json;
+use support::onnx::{
+    BFLOAT16, FLOAT, INT32, INT64, Size, attribute, attribute_list, external, file, inner, input, node,
+    output,
+};
+use support::{Options, Server};
+
+const BATCH: Size = Size::Named("batch");
+const TWO: Size = Size::Fixed(2);
+
+fn load_from(folder: &Path, content: &[u8]) -> Result<Box<dyn Model>, ModelError> {
+    let path = folder.join("model.onnx");
+    std::fs::write(&path, content).expect("writable");
+    OnnxLoader::new(Some(path)).load()
+}
+
+fn load(content: &[u8]) -> Result<Box<dyn Model>, ModelError> {
+    load_from(tempfile::tempdir().expect("a folder").path(), content)
+}
+
+/// `y = x + x`.
+fn doubling(kind: u64, sizes: &[Size]) -> Vec<u8> {
+    file(&[input("x", kind, sizes), output("y", kind, sizes), node("Add", &["x", "x"], "y", &[])])
+}
+
+#[test]
+fn rows_may_be_named_or_not_whatever_the_exporter_noted_inside() {
+    let noted = |sizes: &[Size]| {
+        file(&[
+            input("x", FLOAT, &[BATCH, TWO]),
+            output("y", FLOAT, &[BATCH, TWO]),
+            inner("sum", FLOAT, sizes),
+            node("Add", &["x", "x"], "sum", &[]),
+            node("Relu", &["sum"], "y", &[]),
+        ])
+    };
+    for content in [
+        doubling(FLOAT, &[BATCH, TWO]),
+        doubling(FLOAT, &[Size::Unnamed, TWO]),
+        noted(&[Size::Fixed(1), TWO]),
+        noted(&[Size::Named("other"), TWO]),
+    ] {
+        let mut model = load(&content).expect("it loads");
+        assert_eq!(model.signature().batch, BatchAxis::Dynamic);
+        assert_eq!(model.signature().inputs[0].to_string(), "\"x\" FP32 [-1, 2]");
+        for rows in [1, 3] {
+            let numbers: Vec<f32> = (0..2 * rows).map(|number| number as f32).collect();
+            let outputs = model.infer(&[Tensor::of(vec![rows, 2], &numbers).ok()]).expect("it computes");
+            let doubled: Vec<f32> = numbers.iter().map(|number| number * 2.0).collect();
+            assert_eq!(outputs, [Tensor::of(vec![rows, 2], &doubled).expect("a tensor")]);
+        }
+    }
+}
+
+#[test]
+fn weights_may_lie_in_a_file_beside_the_model() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let content = file(&[
+        input("x", FLOAT, &[BATCH, TWO]),
+        output("y", FLOAT, &[BATCH, TWO]),
+        external("w", &[2], "model.onnx.data"),
+        node("Mul", &["x", "w"], "y", &[]),
+    ]);
+    let error = load_from(dir.path(), &content).err().expect("no weights");
+    assert!(error.to_string().contains("model.onnx.data"), "{error}");
+    let weights: Vec<u8> = [3.0_f32, 5.0].iter().flat_map(|number| number.to_le_bytes()).collect();
+    std::fs::write(dir.path().join("model.onnx.data"), weights).expect("writable");
+    let mut model = load_from(dir.path(), &content).expect("it loads");
+    let outputs = model.infer(&[Tensor::of(vec![1, 2], &[1.0_f32, 2.0]).ok()]).expect("it computes");
+    assert_eq!(outputs[0].numbers(), Some(vec![3.0_f32, 10.0]));
+}
+
+#[test]
+fn numbers_stay_of_the_type_that_the_file_declares() {
+    let mut model = load(&file(&[
+        input("x", INT64, &[BATCH]),
+        output("y", INT64, &[BATCH]),
+        node("Add", &["x", "x"], "sum", &[]),
+        node("Sub", &["sum", "x"], "y", &[]),
+    ]))
+    .expect("it loads");
+    // No single or double precision has it.
+    let exact = [9_007_199_254_740_993_i64];
+    let outputs = model.infer(&[Tensor::of(vec![1], &exact).ok()]).expect("it computes");
+    assert_eq!(outputs[0].numbers(), Some(exact.to_vec()));
+    let mut model = load(&file(&[
+        input("x", INT32, &[BATCH]),
+        input("z", INT32, &[BATCH]),
+        output("y", INT32, &[BATCH]),
+        node("Mul", &["x", "z"], "y", &[]),
+    ]))
+    .expect("it loads");
+    let inputs = [46_339, 46_339].map(|number: i32| Tensor::of(vec![1], &[number]).ok());
+    // Single precision has 2147302912.
+    assert_eq!(model.infer(&inputs).expect("it computes")[0].numbers(), Some(vec![2_147_302_921_i32]));
+}
+
+#[test]
+fn there_may_be_several_inputs_and_outputs_of_any_rank() {
+    let image = [BATCH, Size::Fixed(3), Size::Named("height"), Size::Fixed(2)];
+    let mut model = load(&file(&[
+        input("image", FLOAT, &image),
+        input("shift", FLOAT, &[]),
+        output("moved", FLOAT, &image),
+        output("largest", FLOAT, &[BATCH, Size::Fixed(3)]),
+        node("Add", &["image", "shift"], "moved", &[]),
+        node(
+            "ReduceMax",
+            &["image"],
+            "largest",
+            &[attribute_list("axes", &[2, 3]), attribute("keepdims", 0)],
+        ),
+    ]))
+    .expect("it loads");
+    let signature = model.signature();
+    assert_eq!(signature.batch, BatchAxis::None, "a scalar has no rows");
+    let declared: Vec<String> =
+        signature.inputs.iter().chain(&signature.outputs).map(ToString::to_string).collect();
+    assert_eq!(
+        declared,
+        [
+            "\"image\" FP32 [-1, 3, -1, 2]",
+            "\"shift\" FP32 []",
+            "\"moved\" FP32 [-1, 3, -1, 2]",
+            "\"largest\" FP32 [-1, 3]"
+        ]
+    );
+    let numbers: Vec<f32> = (0..12).map(|number| number as f32).collect();
+    let inputs = [Tensor::of(vec![1, 3, 2, 2], &numbers).ok(), Tensor::of(vec![], &[0.5_f32]).ok()];
+    let outputs = model.infer(&inputs).expect("it computes");
+    assert_eq!(
+        (outputs[0].shape(), outputs[0].numbers::<f32>().expect("numbers")[11]),
+        (&[1, 3, 2, 2][..], 11.5)
+    );
+    assert_eq!((outputs[1].shape(), outputs[1].numbers()), (&[1, 3][..], Some(vec![3.0_f32, 7.0, 11.0])));
+}
+
+#[test]
+fn what_tract_cannot_compute_is_refused_by_name() {
+    let rows = [BATCH, TWO];
+    let by = |kinds: [&str; 2]| {
+        file(&[
+            input("x", FLOAT, &rows),
+            output("y", FLOAT, &rows),
+            node(kinds[0], &["x"], "inside", &[]),
+            node(kinds[1], &["inside"], "y", &[]),
+        ])
+    };
+    for (content, expected) in [
+        (by(["Relu", "Scaler"]), "tract does not know the operator Scaler"),
+        (by(["Scaler", "ZipMap"]), "tract does not know the operators Scaler, ZipMap"),
+        (
+            file(&[input("x", INT32, &rows), output("y", INT32, &rows), node("Mul", &["x", "x"], "y", &[])]),
+            "tract computes squares of I32 in single precision",
+        ),
+        (doubling(BFLOAT16, &rows), "Unknown DatumType Bfloat16"),
+        (b"no model".to_vec(), "model.onnx is not usable as an ONNX model"),
+    ] {
+        let error = load(&content).err().map(|error| error.to_string());
+        assert!(error.as_ref().is_some_and(|error| error.contains(expected)), "{expected}: {error:?}");
+    }
+}
+
+/// `y = x - mean(x)` over all rows: whoever is computed together shows in everybody's answer.
+fn mixing(rows: Size) -> Vec<u8> {
+    file(&[
+        input("x", FLOAT, &[rows, TWO]),
+        output("y", FLOAT, &[rows, TWO]),
+        node("ReduceMean", &["x"], "mean", &[attribute_list("axes", &[0]), attribute("keepdims", 1)]),
+        node("Sub", &["x", "mean"], "y", &[]),
+    ])
+}
+
+#[tokio::test]
+async fn where_the_number_of_rows_is_fixed_requests_are_computed_alone() {
+    let dir = tempfile::tempdir().expect("a folder");
+    for rows in [1, 2] {
+        let path = dir.path().join(format!("{rows}.onnx"));
+        std::fs::write(&path, mixing(Size::Fixed(rows))).expect("writable");
+        let loader: Arc<dyn Loader> = Arc::new(OnnxLoader::new(Some(path)));
+        let options =
+            Options { max_batch_size: 32, max_batch_delay: Duration::from_millis(5), ..Options::default() };
+        let loading = Server::loading(options);
+        loading.load_by(&loader, &options, 1);
+        let server = loading.server;
+        let clients = (0..8).map(|client| {
+            let router = server.router.clone();
+            tokio::spawn(async move {
+                let numbers: Vec<f64> =
+                    (0..2 * rows).map(|number| f64::from(client) + number as f64).collect();
+                let input = json!({"name": "x", "shape": [rows, 2], "datatype": "FP32", "data": numbers});
+                let body = json!({"inputs": [input]}).to_string();
+                let request =
+                    axum::http::Request::post("/v2/models/m/infer").body(body.into()).expect("valid");
+                support::ask(router, request).await.json()["outputs"][0]["data"].clone()
+            })
+        });
+        let expected = if rows == 1 { json!([0.0, 0.0]) } else { json!([-1.0, -1.0, 1.0, 1.0]) };
+        for client in clients.collect::<Vec<_>>() {
+            assert_eq!(client.await.expect("no panic"), expected);
+        }
+        let wrong = server.send("POST", "/v2/models/m/infer", &body_of(3)).await;
+        assert_eq!(
+            (wrong.code, wrong.json()["error"].as_str().map(|text| text.contains("[3, 2]"))),
+            (400, Some(true))
+        );
+        assert_eq!(server.metric("inference_max_batch_size"), rows as f64);
+        let predict = server.send("POST", "/predict", r#"{"features":[1,2]}"#).await;
+        if rows == 1 {
+            assert_eq!(predict.code, 200, "{}", predict.text());
+        } else {
+            assert_eq!(predict.code, 400);
+            assert!(predict.text().contains("POST /v2/models/m/infer serves it"), "{}", predict.text());
+        }
+    }
+}
+
+fn body_of(rows: usize) -> String {
+    let input = json!({"name": "x", "shape": [rows, 2], "datatype": "FP32", "data": vec![0; 2 * rows]});
+    json!({"inputs": [input]}).to_string()
+}

@@ -444,7 +444,7 @@ async fn what_goes_wrong_in_a_quick_model_stays_there_too() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn whoever_is_stuck_in_a_quick_model_is_found_too() {
-    let (inline_below, stall_timeout) = (Duration::from_hours(1), Duration::from_millis(40));
+    let (inline_below, stall_timeout) = (Duration::from_hours(1), Duration::from_millis(250));
     let server = Server::start(Options { stall_timeout, inline_below, ..Options::default() });
     server.next(Step::Answer);
     assert_eq!(server.predict().await.expect("no panic"), 200);

@@ -1,0 +1,6 @@
+//! Requests to the adapter in process, over a source that is recorded.
+
+mod answers;
+mod authorized;
+mod conformance;
+mod explained;

@@ -1,28 +1,21 @@
 //! Requests through the whole of the adapter but TLS, over a recorded source: exact bodies, and what was asked for them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use adapter::answer::Answerer;
 use adapter::objects::Objects;
 use adapter::objects::scraped::ScrapedObjects;
-use adapter::relist::{CatalogHandle, Changes, RelistSettings, Relister};
-use adapter::served;
 use adapter::source::recorded::{Recorded, vector};
 use adapter::source::{Held, Listing, MetricSource, QueryResult, Samples, SourceError, SourceErrorClass};
-use adapter::telemetry::Telemetry;
-use apiservice::authn::Union;
-use apiservice::authz::{AlwaysAllowPaths, Chain};
-use apiservice::discovery::DiscoveryHandle;
-use apiservice::health::Health;
-use apiservice::server::{ApiServer, RequestLimits, Unobserved};
+use apiservice::attributes::Attributes;
+use apiservice::authn::{Union, User};
+use apiservice::authz::{AlwaysAllowPaths, Authorizer, AuthzError, Chain, Decision};
 use axum::Router;
-use axum::body::Body;
-use http::Request;
-use http_body_util::BodyExt as _;
-use rules::catalog::Series;
-use tokio::sync::watch;
-use tower::ServiceExt as _;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use http::Method;
+use testkit::router::{self, Response};
+
+use crate::harness::{Listed, listing};
 
 const RULES: &str = r#"
 rules:
@@ -70,12 +63,6 @@ struct Adapter {
     router: Router,
 }
 
-struct Response {
-    code: u16,
-    content_type: String,
-    body: String,
-}
-
 impl Adapter {
     /// An adapter whose series were listed once; `broken` cannot be listed.
     async fn started() -> Adapter {
@@ -104,91 +91,37 @@ impl Adapter {
     }
 
     async fn over(source: Arc<Recorded>) -> Adapter {
-        let rules = Arc::new(rules::load(RULES).expect("valid rules"));
-        let telemetry = Arc::new(Telemetry::new(&rules));
         let seam: Arc<dyn MetricSource> = Arc::clone(&source) as _;
         let objects: Arc<dyn Objects> = Arc::new(ScrapedObjects::new(Arc::clone(&seam)));
-        let catalog = CatalogHandle::waiting(&rules, &*objects);
-        let (_publish, follow) = watch::channel(Arc::clone(&rules));
-        let settings = RelistSettings {
-            interval: Duration::from_hours(1),
-            max_age: Duration::from_hours(1),
-            timeout: Duration::from_secs(5),
-        };
-        let relister = Relister::new(
-            settings,
-            Arc::clone(&seam),
-            Arc::clone(&objects),
-            Changes { rules: follow, kinds: watch::channel(()).1 },
-            catalog.clone(),
-            Arc::clone(&telemetry),
-        );
-        let (listed, mut was_listed) = tokio::sync::mpsc::unbounded_channel();
-        tokio::spawn(relister.run(move |_| {
-            listed.send(()).expect("the test waits");
-        }));
-        was_listed.recv().await.expect("the relister runs");
-        let discovery = DiscoveryHandle::new(served::discovery(&rules, &catalog.load().catalog, 6443));
-        let server = ApiServer {
-            handler: Arc::new(Answerer::new(catalog, objects, seam, Arc::clone(&telemetry))),
-            discovery,
-            health: Health::default(),
-            authentication: Union::new(Vec::new()),
-            // What is tested here lies behind access control.
-            authorization: Chain::new(vec![
-                Arc::new(access::AllowAll),
-                Arc::new(AlwaysAllowPaths::new(vec![])),
-            ]),
-            limits: RequestLimits::default(),
-            metrics: Arc::new(move || telemetry.text()),
-            observer: Arc::new(Unobserved),
-            audit: None,
-        };
+        let rules = rules::load(RULES).expect("valid rules");
+        let listed = Listed::start(rules, seam, objects, |_| {}).await;
+        // What is tested here comes after access control.
+        let authorization = Chain::new(vec![Arc::new(AllowAll), Arc::new(AlwaysAllowPaths::new(Vec::new()))]);
+        let server = listed.server(Union::new(Vec::new()), authorization);
         Adapter { source, router: server.into_router() }
     }
 
     async fn get(&self, path: &str) -> Response {
-        let request = Request::get(path).body(Body::empty()).expect("a valid request");
-        let response = self.router.clone().oneshot(request).await.expect("the router always answers");
-        let code = response.status().as_u16();
-        let content_type = response.headers()["content-type"].to_str().expect("text").to_owned();
-        let body = response.into_body().collect().await.expect("a whole body").to_bytes();
-        Response { code, content_type, body: String::from_utf8(body.to_vec()).expect("text") }
+        router::ask(&self.router, router::request(Method::GET, path, &[])).await
     }
 
     /// The message of an error answer.
     async fn error(&self, path: &str) -> (u16, String) {
         let response = self.get(path).await;
-        let status: serde_json::Value = serde_json::from_str(&response.body).expect("a Status");
-        assert_eq!(status["kind"], "Status", "{}", response.body);
-        assert_eq!(status["code"], response.code, "{}", response.body);
-        (response.code, status["message"].as_str().expect("a message").to_owned())
+        (response.code, response.message())
     }
 }
 
-mod access {
-    use apiservice::attributes::Attributes;
-    use apiservice::authn::User;
-    use apiservice::authz::{Authorizer, AuthzError, Decision};
-    use futures_util::FutureExt as _;
-    use futures_util::future::BoxFuture;
+struct AllowAll;
 
-    pub(crate) struct AllowAll;
-
-    impl Authorizer for AllowAll {
-        fn authorize<'a>(
-            &'a self,
-            _: &'a User,
-            _: &'a Attributes,
-        ) -> BoxFuture<'a, Result<Decision, AuthzError>> {
-            std::future::ready(Ok(Decision::Allow)).boxed()
-        }
+impl Authorizer for AllowAll {
+    fn authorize<'a>(
+        &'a self,
+        _: &'a User,
+        _: &'a Attributes,
+    ) -> BoxFuture<'a, Result<Decision, AuthzError>> {
+        std::future::ready(Ok(Decision::Allow)).boxed()
     }
-}
-
-fn listing(name: &str, labels: &[&str]) -> Listing {
-    let label_names = labels.iter().map(|label| (*label).into()).collect();
-    Listing { series: vec![Series { name: name.into(), label_names }], warnings: Vec::new() }
 }
 
 fn single(value: f64) -> QueryResult {
@@ -200,13 +133,12 @@ async fn lists_what_the_rules_make() {
     let adapter = Adapter::started().await;
     let response = adapter.get(C1).await;
     assert_eq!(response.code, 200);
-    let names: Vec<String> =
-        serde_json::from_str::<serde_json::Value>(&response.body).expect("JSON")["resources"]
-            .as_array()
-            .expect("a list")
-            .iter()
-            .map(|entry| format!("{} {}", entry["name"].as_str().expect("a name"), entry["namespaced"]))
-            .collect();
+    let names: Vec<String> = response.json()["resources"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|entry| format!("{} {}", entry["name"].as_str().expect("a name"), entry["namespaced"]))
+        .collect();
     assert_eq!(
         names,
         [
@@ -223,9 +155,9 @@ async fn lists_what_the_rules_make() {
 async fn every_pod_in_both_versions() {
     let adapter = Adapter::started().await;
     let response = adapter.get(&format!("{C1}/namespaces/default/pods/*/depth")).await;
-    assert_eq!((response.code, response.content_type.as_str()), (200, "application/json"));
+    assert_eq!((response.code, response.header("content-type").expect("a type")), (200, "application/json"));
     assert_eq!(
-        response.body,
+        response.text(),
         concat!(
             r#"{"kind":"MetricValueList","apiVersion":"custom.metrics.k8s.io/v1beta1","metadata":{},"items":["#,
             r#"{"describedObject":{"kind":"Pod","namespace":"default","name":"model-a","apiVersion":"v1"},"#,
@@ -237,7 +169,7 @@ async fn every_pod_in_both_versions() {
     );
     let response = adapter.get(&format!("{C2}/namespaces/default/pods/model-b/depth")).await;
     assert_eq!(
-        response.body,
+        response.text(),
         concat!(
             r#"{"kind":"MetricValueList","apiVersion":"custom.metrics.k8s.io/v1beta2","metadata":{},"items":["#,
             r#"{"describedObject":{"kind":"Pod","namespace":"default","name":"model-b","apiVersion":"v1"},"#,
@@ -254,9 +186,9 @@ async fn a_window_is_the_range_of_the_rule() {
     let query = r#"rate(latency_sum{namespace="default",pod="model-b"}[2m]) / rate(latency_count{namespace="default",pod="model-b"}[2m])"#;
     adapter.source.answers(query, Ok(single(0.25)));
     let response = adapter.get(&format!("{C1}/namespaces/default/pods/model-b/latency_avg")).await;
-    assert!(response.body.contains(r#""window":120,"value":"250m""#), "{}", response.body);
+    assert!(response.text().contains(r#""window":120,"value":"250m""#), "{}", response.text());
     let response = adapter.get(&format!("{C2}/namespaces/default/pods/model-b/latency_avg")).await;
-    assert!(response.body.contains(r#""windowSeconds":120,"value":"250m""#), "{}", response.body);
+    assert!(response.text().contains(r#""windowSeconds":120,"value":"250m""#), "{}", response.text());
 }
 
 #[tokio::test]
@@ -265,9 +197,9 @@ async fn selectors() {
     let pods = format!("{C1}/namespaces/default/pods/*/depth");
     let response = adapter.get(&format!("{pods}?labelSelector=tier%3Dback")).await;
     assert!(
-        response.body.contains(r#""name":"model-b""#) && !response.body.contains("model-a"),
+        response.text().contains(r#""name":"model-b""#) && !response.text().contains("model-a"),
         "{}",
-        response.body
+        response.text()
     );
     let selected = r#"max(depth{code="200",path=~"a|b",namespace="default",pod="model-b"}) by (pod)"#;
     adapter.source.answers(selected, Ok(single(1.0)));
@@ -277,14 +209,14 @@ async fn selectors() {
         ))
         .await;
     let echo = r#""selector":{"matchLabels":{"code":"200"},"matchExpressions":[{"key":"path","operator":"In","values":["a","b"]}]}"#;
-    assert!(response.body.contains(echo), "{}", response.body);
+    assert!(response.text().contains(echo), "{}", response.text());
     adapter
         .source
         .answers(r#"max(depth{a!="b",namespace="default",pod="model-b"}) by (pod)"#, Ok(single(1.0)));
     let response =
         adapter.get(&format!("{C1}/namespaces/default/pods/model-b/depth?metricLabelSelector=a!%3Db")).await;
     let echo = r#""selector":{"matchExpressions":[{"key":"a","operator":"NotIn","values":["b"]}]}"#;
-    assert!(response.body.contains(echo), "{}", response.body);
+    assert!(response.text().contains(echo), "{}", response.text());
 }
 
 #[tokio::test]
@@ -300,16 +232,16 @@ async fn a_namespace_and_a_node() {
     let response = adapter.get(&format!("{C1}/namespaces/default/metrics/depth")).await;
     assert!(
         response
-            .body
+            .text()
             .contains(r#""describedObject":{"kind":"Namespace","name":"default","apiVersion":"v1"}"#),
         "{}",
-        response.body
+        response.text()
     );
     let response = adapter.get(&format!("{C1}/nodes/*/depth")).await;
     assert!(
-        response.body.contains(r#""describedObject":{"kind":"Node","name":"n1","apiVersion":"v1"}"#),
+        response.text().contains(r#""describedObject":{"kind":"Node","name":"n1","apiVersion":"v1"}"#),
         "{}",
-        response.body
+        response.text()
     );
 }
 
@@ -376,7 +308,8 @@ async fn what_is_not_there() {
 async fn the_step_that_finds_nothing_is_counted() {
     let adapter = Adapter::started().await;
     let counts = async || {
-        let text = adapter.get("/metrics").await.body;
+        let response = adapter.get("/metrics").await;
+        let text = response.text();
         let lines = text.lines().filter_map(|line| line.strip_prefix("adapter_metrics_not_found_total"));
         let counts: Vec<String> = lines.map(str::to_owned).collect();
         counts
@@ -480,16 +413,24 @@ async fn what_no_quantity_can_hold_is_missing_and_never_zero() {
         assert_eq!(adapter.error(&one).await, (500, expected));
     }
     adapter.source.answers(ONE, Ok(single(f64::NAN)));
-    assert!(adapter.get(&one).await.body.contains(r#""value":"0""#));
+    assert!(adapter.get(&one).await.text().contains(r#""value":"0""#));
     // In a list the others are shown.
     adapter.source.answers(
         BOTH,
         Ok(vector([(&[("pod", "model-a")] as &[_], 2.0), (&[("pod", "model-b")], f64::INFINITY)], AT)),
     );
     let list = adapter.get(&format!("{C1}/namespaces/default/pods/*/depth")).await;
-    assert!(list.body.contains(r#""name":"model-a""#) && !list.body.contains("model-b"), "{}", list.body);
     assert!(
-        adapter.get("/metrics").await.body.contains(r#"adapter_samples_dropped_total{reason="infinite"} 3"#)
+        list.text().contains(r#""name":"model-a""#) && !list.text().contains("model-b"),
+        "{}",
+        list.text()
+    );
+    assert!(
+        adapter
+            .get("/metrics")
+            .await
+            .text()
+            .contains(r#"adapter_samples_dropped_total{reason="infinite"} 3"#)
     );
 }
 
@@ -502,12 +443,13 @@ async fn odd_samples() {
     let twice: [(&[(&str, &str)], f64); 3] =
         [(&[("pod", "model-b")], 1.0), (&[("pod", "model-b")], 2.0), (&[("pod", "x")], 9.0)];
     adapter.source.answers(ONE, Ok(vector(twice, AT)));
-    let body = adapter.get(&one).await.body;
+    let response = adapter.get(&one).await;
+    let body = response.text();
     assert!(body.contains(r#""value":"2""#) && !body.contains('9'), "{body}");
     // A result without the label joins nothing.
     let unlabelled: [(&[(&str, &str)], f64); 1] = [(&[], 1.0)];
     adapter.source.answers(BOTH, Ok(vector(unlabelled, AT)));
-    assert!(adapter.get(&list).await.body.contains(r#""items":[]"#));
+    assert!(adapter.get(&list).await.text().contains(r#""items":[]"#));
     adapter.source.answers(ONE, Ok(vector(unlabelled, AT)));
     assert_eq!(adapter.error(&one).await.0, 404);
     // A scalar is no answer for objects, and the rule is named.
@@ -534,11 +476,11 @@ async fn an_outage_is_an_error_with_its_cause() {
         adapter.source.answers(ONE, Err(SourceError::new(class, "Prometheus answered boom")));
         let response = adapter.get(&one).await;
         assert_eq!(response.code, code);
-        assert!(response.body.contains(&format!(r#""reason":"{reason}""#)), "{}", response.body);
+        assert!(response.text().contains(&format!(r#""reason":"{reason}""#)), "{}", response.text());
         assert!(
-            response.body.contains("unable to fetch metrics by rules[0]: Prometheus answered boom"),
+            response.text().contains("unable to fetch metrics by rules[0]: Prometheus answered boom"),
             "{}",
-            response.body
+            response.text()
         );
     }
     // Listing objects needs the source too.
@@ -577,11 +519,11 @@ async fn external_metrics() {
     let adapter = Adapter::started().await;
     let response = adapter.get(E).await;
     assert!(
-        response.body.contains(
+        response.text().contains(
             r#""resources":[{"name":"jobs","singularName":"","namespaced":true,"kind":"ExternalMetricValueList","verbs":["get"]},{"name":"queue_length""#
         ),
         "{}",
-        response.body
+        response.text()
     );
     let query = r#"max(queue_length{queue=~"a\\.b|c",namespace="default"}) by (queue)"#;
     let samples: [(&[(&str, &str)], f64); 3] =
@@ -590,7 +532,7 @@ async fn external_metrics() {
     let response =
         adapter.get(&format!("{E}/namespaces/default/queue_length?labelSelector=queue+in+(c,a.b)")).await;
     assert_eq!(
-        response.body,
+        response.text(),
         concat!(
             r#"{"kind":"ExternalMetricValueList","apiVersion":"external.metrics.k8s.io/v1beta1","metadata":{},"items":["#,
             r#"{"metricName":"queue_length","metricLabels":{"queue":"c"},"timestamp":"2026-11-23T22:22:35Z","value":"2500m"},"#,
@@ -606,15 +548,15 @@ async fn external_metrics() {
     // A rule that is not namespaced does not look at the namespace, be it one or not.
     let response = adapter.get(&format!("{E}/namespaces/*/jobs")).await;
     assert!(
-        response.body.contains(
+        response.text().contains(
             r#""items":[{"metricName":"jobs","metricLabels":null,"timestamp":"2026-11-23T22:22:35Z","window":300,"value":"42"}]"#
         ),
         "{}",
-        response.body
+        response.text()
     );
     let asked = adapter.source.asked();
     let response = adapter.get(&format!("{E}/namespaces/*/queue_length")).await;
-    assert!(response.code == 200 && response.body.contains(r#""items":[]"#), "{}", response.body);
+    assert!(response.code == 200 && response.text().contains(r#""items":[]"#), "{}", response.text());
     for (path, code, message) in [
         (
             "/namespaces/default/nosuch",
@@ -684,7 +626,7 @@ async fn use_of_cpu_and_memory() {
     );
     answer(&format!("memory{both}"), &[("pod=model-a,container=z", 1_048_576.0)]);
     let response = adapter.get(&format!("{M}/namespaces/default/pods?labelSelector=app%3Dmodel")).await;
-    let body = response.body.split_once("creationTimestamp").expect("one pod");
+    let body = response.text().split_once("creationTimestamp").expect("one pod");
     assert_eq!(
         body.0,
         r#"{"kind":"PodMetricsList","apiVersion":"metrics.k8s.io/v1beta1","metadata":{},"items":[{"metadata":{"name":"model-a","namespace":"default",""#
@@ -706,16 +648,16 @@ async fn use_of_cpu_and_memory() {
     answer(r#"node_memory{instance="n1"} by (instance)"#, &[("instance=n1", 8_123_456_789.0)]);
     let response = adapter.get(&format!("{M}/nodes")).await;
     assert!(
-        response.body.contains(r#""window":"2m0s","usage":{"cpu":"1234m","memory":"8123456789"}}]}"#),
+        response.text().contains(r#""window":"2m0s","usage":{"cpu":"1234m","memory":"8123456789"}}]}"#),
         "{}",
-        response.body
+        response.text()
     );
     let response = adapter.get(&format!("{M}/nodes/n1")).await;
-    assert!(response.body.starts_with(
+    assert!(response.text().starts_with(
         r#"{"kind":"NodeMetrics","apiVersion":"metrics.k8s.io/v1beta1","metadata":{"name":"n1","#
     ));
     let response = adapter.get(&format!("{M}/namespaces/nosuch/pods")).await;
-    assert!(response.code == 200 && response.body.contains(r#""items":[]"#), "{}", response.body);
+    assert!(response.code == 200 && response.text().contains(r#""items":[]"#), "{}", response.text());
     for (path, code, message) in [
         ("/namespaces/default/pods/ghost", 404, "pods \"ghost\" not found"),
         ("/nodes/nx", 404, "node \"nx\" not found"),

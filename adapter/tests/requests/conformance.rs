@@ -7,36 +7,27 @@ mod answered;
 mod refused;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use adapter::answer::Answerer;
 use adapter::objects::scraped::ScrapedObjects;
 use adapter::objects::{Object, Objects, ObjectsError, Wanted};
-use adapter::relist::{CatalogHandle, Changes, RelistSettings, Relister};
-use adapter::served;
+use adapter::source::MetricSource;
 use adapter::source::recorded::{Recorded, vector};
-use adapter::source::{Listing, MetricSource};
-use adapter::telemetry::Telemetry;
 use apiservice::attributes::Attributes;
 use apiservice::authn::{Authenticator, AuthnError, PeerCertificates, Union, User};
 use apiservice::authz::{
     AlwaysAllowPaths, Authorizer, AuthzError, Chain, Decision, MASTERS, PrivilegedGroup,
 };
-use apiservice::discovery::DiscoveryHandle;
-use apiservice::health::{Health, Scope};
-use apiservice::server::{ApiServer, RequestLimits, Unobserved};
+use apiservice::health::Scope;
 use axum::Router;
-use axum::body::Body;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use http::Method;
 use http::request::Parts;
-use http::{HeaderMap, Method, Request};
-use http_body_util::BodyExt as _;
-use rules::catalog::Series;
 use rules::resource::ResourceMapper;
 use serde_json::{Value, json};
-use tokio::sync::watch;
-use tower::ServiceExt as _;
+use testkit::router::{self, Response};
+
+use crate::harness::{Listed, listing};
 
 const RULES: &str = r#"
 rules:
@@ -71,12 +62,6 @@ const NO_METHOD: &str = "the server does not allow this method on the requested 
 struct Adapter {
     source: Arc<Recorded>,
     router: Router,
-}
-
-struct Response {
-    code: u16,
-    headers: HeaderMap,
-    body: String,
 }
 
 /// The pods `silent` and `web-1`, `far` in another namespace, and the node `n1`; Deployments may not be listed.
@@ -175,62 +160,23 @@ impl Adapter {
         let queue: [(&[(&str, &str)], f64); 1] = [(&[("queue", "a")], 3.0)];
         source.answers(r#"q{namespace="default"}"#, Ok(vector(queue, IN_2001)));
 
-        let rules = Arc::new(rules::load(RULES).expect("valid rules"));
-        let telemetry = Arc::new(Telemetry::new(&rules));
+        let rules = rules::load(RULES).expect("valid rules");
         let seam: Arc<dyn MetricSource> = Arc::clone(&source) as _;
         let objects: Arc<dyn Objects> = Arc::new(Cluster(ScrapedObjects::new(Arc::clone(&seam))));
-        let catalog = CatalogHandle::waiting(&rules, &*objects);
-        let settings = RelistSettings {
-            interval: Duration::from_hours(1),
-            max_age: Duration::from_hours(1),
-            timeout: Duration::from_secs(5),
-        };
-        let (_publish, follow) = watch::channel(Arc::clone(&rules));
-        let relister = Relister::new(
-            settings,
-            Arc::clone(&seam),
-            Arc::clone(&objects),
-            Changes { rules: follow, kinds: watch::channel(()).1 },
-            catalog.clone(),
-            Arc::clone(&telemetry),
-        );
-        let (listed, mut was_listed) = tokio::sync::mpsc::unbounded_channel();
-        tokio::spawn(relister.run(move |_| {
-            listed.send(()).expect("the test waits");
-        }));
-        was_listed.recv().await.expect("the relister runs");
-        let discovery = DiscoveryHandle::new(served::discovery(&rules, &catalog.load().catalog, 6443));
-        let health = Health::default();
-        health.check("ping", Scope::Alive).pass();
+        let listed = Listed::start(rules, seam, objects, |_| {}).await;
         let open = ["/healthz", "/livez", "/readyz"].map(str::to_owned).to_vec();
-        let server = ApiServer {
-            handler: Arc::new(Answerer::new(catalog, objects, seam, Arc::clone(&telemetry))),
-            discovery,
-            health,
-            authentication: Union::new(vec![Arc::new(ByHeader)]),
-            authorization: Chain::new(vec![
-                Arc::new(PrivilegedGroup(MASTERS)),
-                Arc::new(AlwaysAllowPaths::new(open)),
-                Arc::new(DefaultRoles),
-            ]),
-            limits: RequestLimits::default(),
-            metrics: Arc::new(move || telemetry.text()),
-            observer: Arc::new(Unobserved),
-            audit: None,
-        };
+        let authorization = Chain::new(vec![
+            Arc::new(PrivilegedGroup(MASTERS)),
+            Arc::new(AlwaysAllowPaths::new(open)),
+            Arc::new(DefaultRoles),
+        ]);
+        let server = listed.server(Union::new(vec![Arc::new(ByHeader)]), authorization);
+        server.health.check("ping", Scope::Alive).pass();
         Adapter { source, router: server.into_router() }
     }
 
     async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> Response {
-        let mut request = Request::builder().method(method).uri(path);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Body::empty()).expect("a valid request");
-        let response = self.router.clone().oneshot(request).await.expect("the router always answers");
-        let (code, headers) = (response.status().as_u16(), response.headers().clone());
-        let body = response.into_body().collect().await.expect("a whole body").to_bytes();
-        Response { code, headers, body: String::from_utf8(body.to_vec()).expect("text") }
+        router::ask(&self.router, router::request(method, path, headers)).await
     }
 
     /// As somebody who may everything.
@@ -248,34 +194,19 @@ impl Adapter {
         if details != Value::Null {
             expected["details"] = details;
         }
-        assert_eq!((response.code, response.status()), (code, expected), "{case}: {path}");
+        assert_eq!((response.code, response.json()), (code, expected), "{case}: {path}");
     }
 
     /// A case of a list: its items, without times.
     async fn lists(&self, case: &str, path: &str, items: Value) {
         let response = self.get(path).await;
-        assert_eq!(response.code, 200, "{case}: {path}: {}", response.body);
-        let mut found = response.status()["items"].clone();
+        assert_eq!(response.code, 200, "{case}: {path}: {}", response.text());
+        let mut found = response.json()["items"].clone();
         for item in found.as_array_mut().expect("a list") {
             item.as_object_mut().expect("an object").remove("timestamp");
         }
         assert_eq!(found, items, "{case}: {path}");
     }
-}
-
-impl Response {
-    fn status(&self) -> Value {
-        serde_json::from_str(&self.body).expect("JSON")
-    }
-
-    fn message(&self) -> String {
-        self.status()["message"].as_str().expect("a message").to_owned()
-    }
-}
-
-fn listing(name: &str, labels: &[&str]) -> Listing {
-    let label_names = labels.iter().map(|label| (*label).into()).collect();
-    Listing { series: vec![Series { name: name.into(), label_names }], warnings: Vec::new() }
 }
 
 fn value_of(kind: &str, name: &str, value: &str) -> Value {

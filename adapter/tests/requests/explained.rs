@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use adapter::answer::Answerer;
 use adapter::objects::Objects;
 use adapter::objects::scraped::ScrapedObjects;
-use adapter::relist::{CatalogHandle, Changes, RelistSettings, Relister};
 use adapter::rule_report::RuleReport;
 use adapter::rules_file::{RulesFile, log_findings};
 use adapter::source::recorded::{Recorded, vector};
@@ -21,9 +20,10 @@ use apiservice::query::QueryParameters;
 use apiservice::server::{Answer, ApiRequest, Handler as _, Holding};
 use apiservice::status::ApiError;
 use http::Method;
-use rules::catalog::Series;
 use tokio::sync::watch;
 use tracing::subscriber::DefaultGuard;
+
+use crate::harness::{Listed, listing};
 
 const BY_LABELS: &str = "{overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}";
 const AT: i64 = 1_795_472_555_500;
@@ -84,9 +84,7 @@ impl Adapter {
         let (log, logging) = Log::start();
         let source = Arc::new(Recorded::default());
         for (name, labels) in series {
-            let label_names = labels.iter().map(|label| (*label).into()).collect();
-            let series = vec![Series { name: (*name).into(), label_names }];
-            source.lists(name, Ok(Listing { series, warnings: Vec::new() }));
+            source.lists(name, Ok(listing(name, labels)));
         }
         source.answers(
             "up",
@@ -95,30 +93,12 @@ impl Adapter {
                 (&[("namespace", "default"), ("pod", "b")], 1.0),
             ])),
         );
-        let rules = Arc::new(rules::load_valid(rules).unwrap_or_else(|faults| panic!("{faults}")));
-        let telemetry = Arc::new(Telemetry::new(&rules));
+        let rules = rules::load_valid(rules).unwrap_or_else(|faults| panic!("{faults}"));
         let seam: Arc<dyn MetricSource> = Arc::clone(&source) as _;
         let objects: Arc<dyn Objects> = Arc::new(ScrapedObjects::new(Arc::clone(&seam)));
-        let catalog = CatalogHandle::waiting(&rules, &*objects);
-        let (_publish, follow) = watch::channel(Arc::clone(&rules));
-        let hour = Duration::from_hours(1);
-        let relister = Relister::new(
-            RelistSettings { interval: hour, max_age: hour, timeout: Duration::from_secs(5) },
-            Arc::clone(&seam),
-            Arc::clone(&objects),
-            Changes { rules: follow, kinds: watch::channel(()).1 },
-            catalog.clone(),
-            Arc::clone(&telemetry),
-        );
-        let (listed, mut was_listed) = tokio::sync::mpsc::unbounded_channel();
         let mut report = RuleReport::default();
-        tokio::spawn(relister.run(move |snapshot| {
-            report.log(snapshot);
-            // The test may be over.
-            let _ = listed.send(());
-        }));
-        was_listed.recv().await.expect("the relister runs");
-        let answerer = Answerer::new(catalog, objects, seam, Arc::clone(&telemetry));
+        let listed = Listed::start(rules, seam, objects, move |snapshot| report.log(snapshot)).await;
+        let (answerer, telemetry) = (listed.answerer(), listed.telemetry);
         Adapter { source, answerer, telemetry, log, _logging: logging }
     }
 

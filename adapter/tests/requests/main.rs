@@ -4,3 +4,4 @@ mod answers;
 mod authorized;
 mod conformance;
 mod explained;
+mod harness;

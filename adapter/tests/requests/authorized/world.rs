@@ -4,31 +4,24 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use adapter::answer::Answerer;
 use adapter::objects::Objects;
 use adapter::objects::scraped::ScrapedObjects;
-use adapter::relist::{CatalogHandle, Changes, RelistSettings, Relister};
-use adapter::served;
 use adapter::source::recorded::vector;
 use adapter::source::{Listing, MetricSource, QueryResult, Sample, Samples, SourceError};
-use adapter::telemetry::Telemetry;
 use apiservice::authn::Union;
 use apiservice::authz::{AccessReviews, Chain};
-use apiservice::discovery::DiscoveryHandle;
-use apiservice::health::Health;
 use apiservice::review::ReviewLimits;
-use apiservice::server::{ApiServer, RequestLimits, Unobserved};
 use axum::Router;
 use axum::body::Body;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body_util::BodyExt as _;
 use promql_parser::parser::{Expr, parse};
-use rules::catalog::Series;
 use serde_json::{Value, json};
-use tokio::sync::watch;
-use tower::ServiceExt as _;
+use testkit::router;
+
+use crate::harness::{Listed, listing};
 
 pub(crate) struct World {
     router: Router,
@@ -81,9 +74,7 @@ impl MetricSource for Selected {
     ) -> BoxFuture<'a, Result<Listing, SourceError>> {
         let labels =
             if selector == "queue" { vec!["name", "namespace"] } else { vec!["namespace", "node", "pod"] };
-        let label_names = labels.into_iter().map(Into::into).collect();
-        let series = vec![Series { name: selector.into(), label_names }];
-        std::future::ready(Ok(Listing { series, warnings: Vec::new() })).boxed()
+        std::future::ready(Ok(listing(selector, &labels))).boxed()
     }
 
     fn query<'a>(
@@ -127,48 +118,19 @@ impl MetricSource for Selected {
 
 impl World {
     pub(crate) async fn start() -> World {
-        let rules = Arc::new(rules::load(RULES).expect("valid rules"));
-        let telemetry = Arc::new(Telemetry::new(&rules));
+        let rules = rules::load(RULES).expect("valid rules");
         let source: Arc<dyn MetricSource> = Arc::new(Selected);
         let objects: Arc<dyn Objects> = Arc::new(ScrapedObjects::new(Arc::clone(&source)));
-        let catalog = CatalogHandle::waiting(&rules, &*objects);
-        let settings = RelistSettings {
-            interval: Duration::from_hours(1),
-            max_age: Duration::from_hours(1),
-            timeout: Duration::from_secs(5),
-        };
-        let relister = Relister::new(
-            settings,
-            Arc::clone(&source),
-            Arc::clone(&objects),
-            Changes { rules: watch::channel(Arc::clone(&rules)).1, kinds: watch::channel(()).1 },
-            catalog.clone(),
-            Arc::clone(&telemetry),
-        );
-        let (listed, mut was_listed) = tokio::sync::mpsc::unbounded_channel();
-        let relisting = tokio::spawn(relister.run(move |_| {
-            let _ = listed.send(());
-        }));
-        was_listed.recv().await.expect("the relister runs");
-        relisting.abort();
+        let listed = Listed::start(rules, source, objects, |_| {}).await;
         let reviews = Arc::new(Mutex::new(Vec::new()));
-        let server = ApiServer {
-            discovery: DiscoveryHandle::new(served::discovery(&rules, &catalog.load().catalog, 6443)),
-            handler: Arc::new(Answerer::new(catalog, objects, source, telemetry)),
-            health: Health::default(),
-            authentication: Union::new(Vec::new()),
-            // Nothing is kept, so every request has a review.
-            authorization: Chain::new(vec![Arc::new(AccessReviews::new(
-                client(Arc::clone(&reviews)),
-                Duration::ZERO,
-                Duration::ZERO,
-                ReviewLimits { per_second: 0, burst: 1 },
-            ))]),
-            limits: RequestLimits::default(),
-            metrics: Arc::new(String::new),
-            observer: Arc::new(Unobserved),
-            audit: None,
-        };
+        // Nothing is kept, so every request has a review.
+        let authorization = Chain::new(vec![Arc::new(AccessReviews::new(
+            client(Arc::clone(&reviews)),
+            Duration::ZERO,
+            Duration::ZERO,
+            ReviewLimits { per_second: 0, burst: 1 },
+        ))]);
+        let server = listed.server(Union::new(Vec::new()), authorization);
         World { router: server.into_router(), reviews }
     }
 
@@ -176,13 +138,10 @@ impl World {
     pub(crate) async fn ask(&self, url: &str) -> (u16, Value, Option<Value>) {
         let reviews = || self.reviews.lock().expect("nobody panics holding it");
         reviews().clear();
-        let request = Request::get(url).body(Body::empty()).expect(url);
-        let response = self.router.clone().oneshot(request).await.expect("the router always answers");
-        let code = response.status().as_u16();
-        let body = response.into_body().collect().await.expect("a whole body").to_bytes();
+        let response = router::ask(&self.router, router::request(Method::GET, url, &[])).await;
         let review =
             reviews().pop().map(|spec| spec["resourceAttributes"].clone()).filter(|review| !review.is_null());
-        (code, serde_json::from_slice(&body).unwrap_or_default(), review)
+        (response.code, serde_json::from_slice(&response.body).unwrap_or_default(), review)
     }
 }
 

@@ -26,7 +26,7 @@ async fn methods() {
             assert_eq!(response.code, 405, "error-12: {method} {path}");
             assert!(!response.headers.contains_key("allow"), "error-12: {method} {path}");
             if method != Method::HEAD {
-                let status = response.status();
+                let status = response.json();
                 assert_eq!(
                     (&status["message"], &status["reason"], &status["details"]),
                     (&NO_METHOD.into(), &"MethodNotAllowed".into(), &json!({})),
@@ -65,7 +65,7 @@ async fn who_may_read_what() {
             if code == 403 && path != depth {
                 let message = format!("forbidden: User \"{user}\" cannot get path \"{path}\"");
                 assert_eq!(
-                    (response.message(), response.status()["details"].clone()),
+                    (response.message(), response.json()["details"].clone()),
                     (message, json!({})),
                     "error-18"
                 );

@@ -63,7 +63,7 @@ async fn what_is_answered() {
     // The time is the sample's, however old.
     for path in [format!("{C1}/namespaces/default/pods/web-1/known"), format!("{E}/namespaces/default/q")] {
         assert_eq!(
-            adapter.get(&path).await.status()["items"][0]["timestamp"],
+            adapter.get(&path).await.json()["items"][0]["timestamp"],
             "2001-09-09T01:46:40Z",
             "{path}"
         );
@@ -86,13 +86,13 @@ async fn forms_that_are_not_made() {
         let headers = [("caller", "admin"), ("accept", accept)];
         let response =
             adapter.send(Method::GET, &format!("{C1}/namespaces/default/pods/*/known"), &headers).await;
-        let status = response.status();
+        let status = response.json();
         assert_eq!(
             (response.code, &status["reason"], &status["details"]),
             (406, &"NotAcceptable".into(), &details),
             "{case}"
         );
-        assert!(response.body.starts_with(beginning), "{case}: {}", response.body);
+        assert!(response.text().starts_with(beginning), "{case}: {}", response.text());
     }
 }
 
@@ -104,7 +104,7 @@ async fn aggregated_discovery() {
         let headers = [("caller", "admin"), ("accept", accept.as_str())];
         let first = adapter.send(Method::GET, "/apis", &headers).await;
         assert_eq!((first.code, first.headers["content-type"].as_bytes()), (200, accept.as_bytes()));
-        let items = first.status()["items"].clone();
+        let items = first.json()["items"].clone();
         let names: Vec<&str> = items
             .as_array()
             .expect("a list")

@@ -257,15 +257,15 @@ async fn what_cannot_be_had() {
         for (path, rule) in &paths {
             let response = adapter.get(path).await;
             assert_eq!(
-                (response.code, &response.status()["reason"]),
+                (response.code, &response.json()["reason"]),
                 (code, &reason.into()),
                 "error-10: {path}"
             );
             let cause = format!("unable to fetch metrics by {rule}: Prometheus answered boom");
-            assert!(response.message().contains(&cause), "error-10: {path}: {}", response.body);
+            assert!(response.message().contains(&cause), "error-10: {path}: {}", response.text());
             assert!(!response.headers.contains_key("retry-after"), "error-10: {path}");
         }
-        assert_eq!(adapter.get("/readyz").await.body, "ok");
+        assert_eq!(adapter.get("/readyz").await.text(), "ok");
     }
     // Where one namespace fails, the pods of the others are shown (D13).
     let used: [(&[(&str, &str)], f64); 1] = [(&[("pod", "far"), ("container", "c")], 1.0)];
@@ -276,7 +276,7 @@ async fn what_cannot_be_had() {
         adapter.source.answers(&query(r#"namespace="other",pod="far""#), Ok(vector(used, IN_2001)));
     }
     let list = adapter.get(&format!("{M}/pods")).await;
-    let items = list.status()["items"].clone();
+    let items = list.json()["items"].clone();
     let names: Vec<&Value> =
         items.as_array().expect("a list").iter().map(|pod| &pod["metadata"]["name"]).collect();
     assert_eq!((list.code, names), (200, vec![&Value::from("far")]));

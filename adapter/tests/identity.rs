@@ -14,9 +14,9 @@ use http::{Method, Request, Response};
 use http_body_util::BodyExt as _;
 use rules::RuleSet;
 use serde_json::{Value, json};
+use testkit::wait::until;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 const V1: &str = "v1beta1.custom.metrics.k8s.io";
 const EXTERNAL_V1: &str = "v1beta1.external.metrics.k8s.io";
@@ -186,16 +186,6 @@ fn follow_rules(api: &Api, served: watch::Receiver<Arc<RuleSet>>) -> Health {
     let published = health.check("serving-certificate-published", Scope::Ready);
     tokio::spawn(identity.follow(api.client(), certificate, published, served));
     health
-}
-
-/// Waits by a clock that goes on whenever everybody waits.
-async fn until(what: &str, condition: impl Fn() -> bool) -> Duration {
-    let started = Instant::now();
-    while !condition() {
-        assert!(started.elapsed() < Duration::from_mins(5), "not within 5 min: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    started.elapsed()
 }
 
 fn is_published(spec: &Value) -> bool {

@@ -1,12 +1,9 @@
 //! The program's log, read from its standard error: a line for each request, causes of failures, and no secret.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
 
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
@@ -14,6 +11,10 @@ use axum::routing::get;
 use base64::Engine as _;
 use reqwest::{Certificate, Client, Identity};
 use serde_json::Value;
+use testkit::kubeconfig::Kubeconfig;
+use testkit::process::Process;
+use testkit::router::{self, closed_address};
+use testkit::wait::PATIENCE;
 
 const RULES: &str = "
 rules:
@@ -37,66 +38,40 @@ const SECRETS: [&str; 7] = [
     "scrape-password-secret",
 ];
 
-/// A running program; ended when dropped.
+/// A running program.
 struct Program {
-    child: Child,
-    lines: Receiver<String>,
-    seen: Vec<String>,
+    process: Process,
     url: String,
     client: Client,
 }
 
 impl Program {
-    fn start(dir: &Path, flags: &[&str]) -> Program {
+    async fn start(dir: &Path, flags: &[&str]) -> Program {
         std::fs::write(dir.join("rules.yaml"), RULES).expect("writable");
         std::fs::write(dir.join("token"), "token-file-secret").expect("writable");
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::default();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_adapter"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_adapter"));
+        command
             .args(["--standalone", "--secure-port=0", "--prometheus-header=X-Api-Key=header-secret"])
             .arg(format!("--standalone-dir={}", dir.display()))
             .arg(format!("--config={}", dir.join("rules.yaml").display()))
             .arg(format!("--prometheus-token-file={}", dir.join("token").display()))
-            .args(flags)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program was built");
-        let (sender, lines) = channel();
-        let errors = BufReader::new(child.stderr.take().expect("piped"));
-        std::thread::spawn(move || {
-            for line in errors.lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    break;
-                }
-            }
-        });
-        let mut program = Program { child, lines, seen: Vec::new(), url: String::new(), client };
-        program.wait("kubeconfig");
-        let kubeconfig = std::fs::read_to_string(dir.join("kubeconfig")).expect("written before it is said");
-        let kubeconfig: Value = serde_json::from_str(&kubeconfig).expect("JSON");
-        let decode = |text: &Value| {
-            base64::engine::general_purpose::STANDARD.decode(text.as_str().expect("a text")).expect("base64")
-        };
-        let (cluster, user) = (&kubeconfig["clusters"][0]["cluster"], &kubeconfig["users"][0]["user"]);
-        let root = Certificate::from_pem(&decode(&cluster["certificate-authority-data"])).expect("PEM");
-        let pair = [decode(&user["client-certificate-data"]), decode(&user["client-key-data"])].concat();
-        program.client = Client::builder()
-            .tls_certs_only([root])
-            .identity(Identity::from_pem(&pair).expect("PEM"))
+            .args(flags);
+        let mut process = Process::start_command("adapter", command, dir).expect("the program was built");
+        process.wait_for_line("kubeconfig", PATIENCE).await.expect("it serves");
+        let Kubeconfig { server, authority, certificate, key } =
+            Kubeconfig::read(&dir.join("kubeconfig")).expect("written before it is logged");
+        let client = Client::builder()
+            .tls_certs_only([Certificate::from_pem(&authority).expect("PEM")])
+            .identity(Identity::from_pem(&[certificate, key].concat()).expect("PEM"))
             .build()
             .expect("a client");
-        cluster["server"].as_str().expect("a text").clone_into(&mut program.url);
-        program
+        Program { process, url: server, client }
     }
 
     /// Waits for a line with a text in it, unless there was one.
-    fn wait(&mut self, text: &str) {
-        while !self.seen.iter().any(|line| line.contains(text)) {
-            let line = self.lines.recv_timeout(Duration::from_mins(1));
-            let line = line.unwrap_or_else(|_| panic!("{text} is not in {:#?}", self.seen));
-            self.seen.push(line);
-        }
+    async fn wait(&mut self, text: &str) {
+        self.process.wait_for_line(text, PATIENCE).await.unwrap_or_else(|error| panic!("{error}"));
     }
 
     async fn get(&self, path: &str) -> u16 {
@@ -122,17 +97,8 @@ impl Program {
 
     /// Ends it; every line that it wrote.
     fn end(mut self) -> Vec<String> {
-        self.child.kill().expect("it runs");
-        self.child.wait().expect("it ends");
-        self.seen.extend(self.lines.iter());
-        std::mem::take(&mut self.seen)
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.process.kill();
+        self.process.log().lines().map(str::to_owned).collect()
     }
 }
 
@@ -163,27 +129,13 @@ async fn prometheus(answer: (StatusCode, &'static str)) -> u16 {
     };
     let query = get(async move || answer);
     let router = Router::new().route("/api/v1/series", get(series)).route("/api/v1/query", query);
-    serve(router).await
-}
-
-/// Serves on a free port.
-async fn serve(router: Router) -> u16 {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let port = listener.local_addr().expect("an address").port();
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    port
+    router::serve(router).await.port()
 }
 
 fn prometheus_at(port: u16) -> String {
     format!(
         "--prometheus-url=http://metrics-user-secret:metrics-password-secret@127.0.0.1:{port}/?key=query-secret"
     )
-}
-
-/// A port where nobody listens: its listener is gone.
-async fn closed_port() -> u16 {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    listener.local_addr().expect("an address").port()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -195,7 +147,7 @@ async fn what_an_answer_lacks_is_said_once() {
     ))
     .await;
     let dir = tempfile::tempdir().expect("a folder");
-    let program = Program::start(dir.path(), &[&prometheus_at(port)]);
+    let program = Program::start(dir.path(), &[&prometheus_at(port)]).await;
     let code = program.get_listed(METRIC).await;
     for _ in 0..3 {
         assert_eq!(program.get(METRIC).await, code);
@@ -213,7 +165,7 @@ async fn requests_and_causes_show_and_secrets_do_not() {
     for format in ["text", "json"] {
         let dir = tempfile::tempdir().expect("a folder");
         let format_flag = format!("--logging-format={format}");
-        let program = Program::start(dir.path(), &[&prometheus_at(port), &format_flag, "-v=10"]);
+        let program = Program::start(dir.path(), &[&prometheus_at(port), &format_flag, "-v=10"]).await;
         assert_eq!(program.get_listed(METRIC).await, 500);
         for _ in 0..3 {
             assert_eq!(program.get(&METRIC.replace("depth", "dept")).await, 404);
@@ -257,17 +209,17 @@ async fn requests_and_causes_show_and_secrets_do_not() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn secrets_do_not_show_when_nobody_answers() {
-    let port = closed_port().await;
+    let port = closed_address().port();
     let dir = tempfile::tempdir().expect("a folder");
-    let mut program = Program::start(dir.path(), &[&prometheus_at(port), "-v=10"]);
-    program.wait("series query failed");
+    let mut program = Program::start(dir.path(), &[&prometheus_at(port), "-v=10"]).await;
+    program.wait("series query failed").await;
     assert_eq!(program.get(METRIC).await, 503);
     without_secrets(&program.end());
     let target = format!(
         "--scrape-target=namespace=default,pod=a@http://me:scrape-password-secret@127.0.0.1:{port}/metrics"
     );
-    let mut program = Program::start(dir.path(), &[&target, "-v=10"]);
-    program.wait("scrape failed");
+    let mut program = Program::start(dir.path(), &[&target, "-v=10"]).await;
+    program.wait("scrape failed").await;
     without_secrets(&program.end());
 }
 
@@ -276,7 +228,7 @@ async fn requests_show_from_level_three_on() {
     let port = prometheus(FAILURE).await;
     for (flag, shown) in [("-v=2", false), ("--v=3", true)] {
         let dir = tempfile::tempdir().expect("a folder");
-        let program = Program::start(dir.path(), &[&prometheus_at(port), flag]);
+        let program = Program::start(dir.path(), &[&prometheus_at(port), flag]).await;
         // The line is written before the answer is.
         assert_eq!(program.get("/version").await, 200);
         let lines = program.end();
@@ -296,17 +248,17 @@ async fn a_source_that_is_away_shows_and_is_logged_when_it_answers_again() {
             (StatusCode::OK, r#"{"status":"success","data":[]}"#)
         }
     });
-    let port = serve(Router::new().route("/api/v1/series", series)).await;
+    let port = router::serve(Router::new().route("/api/v1/series", series)).await.port();
     let dir = tempfile::tempdir().expect("a folder");
-    let mut program = Program::start(dir.path(), &[&prometheus_at(port)]);
-    program.wait("series query failed");
+    let mut program = Program::start(dir.path(), &[&prometheus_at(port)]).await;
+    program.wait("series query failed").await;
     let state = program.text("/readyz?verbose").await;
     assert!(
         state.contains("\n[+]source ok: no answer since 2") && state.contains("(unavailable)\n"),
         "{state}"
     );
     away.store(false, Ordering::Relaxed);
-    program.wait("metric source recovered after");
+    program.wait("metric source recovered after").await;
     let state = program.text("/readyz?verbose").await;
     assert!(state.contains("\n[+]source ok\n"), "{state}");
     without_secrets(&program.end());

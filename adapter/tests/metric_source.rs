@@ -14,7 +14,7 @@ use engine::EngineConfig;
 use engine::scrape::{ScrapeConfig, Target};
 use rules::catalog::Series;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use testkit::router;
 
 /// What the target of every peer exposes.
 const EXPOSED: &str = "depth{pod=\"a\"} 3\ndepth{pod=\"b\"} +Inf\ndepth{pod=\"c\",zone=\"x\"} NaN\nother 1\n";
@@ -85,10 +85,7 @@ fn unix_ms(time: SystemTime) -> i64 {
 }
 
 async fn serve(router: Router) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    format!("http://{address}")
+    format!("http://{}", router::serve(router).await)
 }
 
 async fn scraping() -> Embedded {

@@ -66,7 +66,7 @@ impl Metrics {
         })
         .await?;
         cluster.apply(&series::objects())?;
-        let signals = Arc::new(Signals::start().await?);
+        let signals = Arc::new(Signals::start().await);
         let prometheus = Prometheus::start(prometheus, &[signals.target()], cluster.dir()).await?;
         let exposed = Exposed { signals, shapes: Arc::new(shapes), tick: Arc::default() };
         until("Prometheus has scraped often enough", MINUTE, || async {

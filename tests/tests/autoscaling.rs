@@ -186,7 +186,7 @@ impl SignalStack {
         let (Some(prometheus), Some(cluster)) = (component("prometheus"), Cluster::start().await?) else {
             return Ok(None);
         };
-        let signals = Signals::start().await?;
+        let signals = Signals::start().await;
         signals.set(self::signals(cluster.namespace(), 1, 1));
         let prometheus = Prometheus::start(&prometheus, &[], cluster.dir()).await?;
         let pods = Settings {

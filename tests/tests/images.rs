@@ -166,7 +166,7 @@ impl World {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::tempdir()?;
         let authority = Authority::new("monitoring")?;
-        let signals = Signals::start().await?;
+        let signals = Signals::start().await;
         signals.set("depth 7\n");
         let labels = [("namespace", "default"), ("pod", "model-0")];
         let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();

@@ -23,7 +23,7 @@ const DEPTH: &str = "/apis/custom.metrics.k8s.io/v1beta2/namespaces/default/pods
 async fn whatever_clients_do_it_answers_on_and_stays_small() -> Result<(), Failure> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let dir = tempfile::tempdir()?;
-    let signals = Signals::start().await?;
+    let signals = Signals::start().await;
     signals.set("request_queue_depth 3\n");
     let address = signals.target().address;
     let targets: Vec<String> = (0..PODS)

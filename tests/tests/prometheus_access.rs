@@ -18,8 +18,7 @@ use e2e::stack::{self, Adapter};
 use e2e::{Failure, api, until};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use testkit::wire::tls::{self, Identity};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
@@ -39,14 +38,8 @@ impl Guard {
     /// Serves over TLS until the test ends, and gives its URL.
     async fn serve(self, authority: &Authority) -> Result<String, Failure> {
         let issued = authority.issue_server("guard", &[], &[IpAddr::V4(Ipv4Addr::LOCALHOST)])?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_single_cert(
-                vec![CertificateDer::from_pem_slice(issued.certificate.as_bytes())?],
-                PrivateKeyDer::from_pem_slice(issued.key.as_bytes())?,
-            )?;
+        let identity = Identity::from_pem(issued.certificate.as_bytes(), issued.key.as_bytes())?;
+        let config = tls::server(identity, None)?;
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("https://{}", listener.local_addr()?);
@@ -117,7 +110,7 @@ async fn metrics_answer_by_a_kubeconfig_also_after_the_token_has_changed() -> Re
     let dir = dir.path();
     let authority = Authority::new("monitoring")?;
     std::fs::write(dir.join("ca.crt"), authority.certificate())?;
-    let signals = Signals::start().await?;
+    let signals = Signals::start().await;
     signals.set("depth 7\n");
     // Its labels make it a pod of standalone mode.
     let labels = [("namespace", "default"), ("pod", "model-0")];

@@ -6,38 +6,29 @@ use std::time::{Duration, SystemTime};
 use engine::scrape::{ScrapeConfig, Scraper, Target};
 use engine::value::Value;
 use engine::{Engine, EngineConfig};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use testkit::scripted::{Reply, Server, answer};
+use testkit::wait::until;
 
 /// A target that exposes a text, which the test may change; `None` never answers.
 struct Exposer {
-    url: String,
+    server: Server,
     text: Arc<Mutex<Option<String>>>,
 }
 
 impl Exposer {
     async fn start(text: &str) -> Exposer {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let url = format!("http://{}/metrics", listener.local_addr().expect("an address"));
         let text = Arc::new(Mutex::new(Some(text.to_owned())));
         let exposed = Arc::clone(&text);
-        tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let exposed = Arc::clone(&exposed);
-                tokio::spawn(async move {
-                    let mut buffer = [0; 4096];
-                    let _ = stream.read(&mut buffer).await;
-                    let body = exposed.lock().expect("not poisoned").clone();
-                    let Some(body) = body else {
-                        std::future::pending::<()>().await;
-                        return;
-                    };
-                    let head = format!("content-length: {}\r\nconnection: close\r\n\r\n", body.len());
-                    let _ = stream.write_all(format!("HTTP/1.1 200 OK\r\n{head}{body}").as_bytes()).await;
-                });
-            }
-        });
-        Exposer { url, text }
+        let server = Server::plain(move |_| match &*exposed.lock().expect("not poisoned") {
+            Some(text) => answer(200, &[], text),
+            None => Reply::Hang,
+        })
+        .await;
+        Exposer { server, text }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}/metrics", self.server.address)
     }
 
     fn exposes(&self, text: Option<&str>) {
@@ -48,7 +39,8 @@ impl Exposer {
 fn scraper(engine: &Engine, target: &Exposer, config: ScrapeConfig) -> Scraper {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let labels = vec![("namespace".to_owned(), "default".to_owned()), ("pod".to_owned(), "a".to_owned())];
-    Scraper::start(engine, config, vec![Target::new(&target.url, labels).expect("a URL")]).expect("a client")
+    Scraper::start(engine, config, vec![Target::new(&target.url(), labels).expect("a URL")])
+        .expect("a client")
 }
 
 fn now_ms() -> i64 {
@@ -63,17 +55,6 @@ fn ask(engine: &Engine, query: &str) -> Vec<(String, f64)> {
         }
         other => panic!("{other:?}"),
     }
-}
-
-async fn until(what: &str, check: impl Fn() -> bool) {
-    let waiting = async {
-        while !check() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), waiting)
-        .await
-        .unwrap_or_else(|_| panic!("not in time: {what}"));
 }
 
 #[tokio::test]

@@ -155,7 +155,7 @@ async fn lists_what_the_rules_make() {
 async fn every_pod_in_both_versions() {
     let adapter = Adapter::started().await;
     let response = adapter.get(&format!("{C1}/namespaces/default/pods/*/depth")).await;
-    assert_eq!((response.code, response.header("content-type").expect("a type")), (200, "application/json"));
+    assert_eq!((response.code, response.content_type()), (200, "application/json"));
     assert_eq!(
         response.text(),
         concat!(

@@ -5,6 +5,7 @@ use std::time::Duration;
 use apiservice::authn::ClusterAuthentication;
 use apiservice::health::{Endpoint, Health, Scope};
 use serde_json::{Value, json};
+use testkit::wait::until_async;
 use tokio::time::Instant;
 
 use super::fake::{CONFIG_MAPS, Reply, failure};
@@ -33,7 +34,7 @@ impl Following {
     }
 
     async fn ready(&self) {
-        super::until("the settings are read", async || self.is_ready()).await;
+        until_async("the settings are read", async || self.is_ready()).await;
     }
 
     fn is_ready(&self) -> bool {
@@ -142,13 +143,13 @@ async fn until_allowed(server: &Server, names: &[&str]) {
         let settings = server.front_proxy.load();
         settings.as_ref().is_some_and(|settings| settings.allowed_names == names)
     };
-    super::until("the names are known", allowed).await;
+    until_async("the names are known", allowed).await;
 }
 
 /// Waits until a certificate stands for a user; `None` is one that is refused.
 async fn until_known(server: &Server, peer: &PeerCertificates, name: Option<&str>) {
     let known = async || server.user(&[], peer).await.ok().map(|user| user.name).as_deref() == name;
-    super::until("the certificate means what it should", known).await;
+    until_async("the certificate means what it should", known).await;
 }
 
 #[tokio::test]
@@ -209,7 +210,7 @@ async fn settings_that_cannot_be_read_keep_the_server_out_of_service() {
     let client = server.api.client();
     let following = Following::start(server, client, false);
     let api = &following.server.api;
-    super::until("it was tried again", async || api.count(CONFIG_MAPS) >= 3).await;
+    until_async("it was tried again", async || api.count(CONFIG_MAPS) >= 3).await;
     assert!(!following.is_ready());
     following.server.api.always(CONFIG_MAPS, Reply::ConfigMap);
     following.ready().await;

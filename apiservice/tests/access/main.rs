@@ -30,17 +30,14 @@ use apiservice::types::MetricValueList;
 use apiservice::types::usage::NodeMetrics;
 use arc_swap::ArcSwapOption;
 use axum::Router;
-use axum::body::Body;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, HeaderName, Method, Request};
-use http_body_util::BodyExt as _;
+use http::{HeaderName, Method};
 use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
-use serde_json::Value;
+use testkit::router::{self, Response};
 use tokio::sync::{Semaphore, watch};
-use tower::ServiceExt as _;
 
 use self::fake::FakeApi;
 
@@ -93,12 +90,6 @@ struct Recorder {
     requests: Mutex<Vec<ApiRequest>>,
     entered: watch::Sender<usize>,
     go: Semaphore,
-}
-
-struct Response {
-    code: u16,
-    headers: HeaderMap,
-    body: String,
 }
 
 impl Handler for Recorder {
@@ -188,15 +179,9 @@ impl Server {
         headers: &[(&str, &str)],
         peer: &PeerCertificates,
     ) -> Response {
-        let mut request = Request::builder().method(method).uri(path).extension(peer.clone());
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Body::empty()).expect("a valid request");
-        let response = self.router.clone().oneshot(request).await.expect("the router always answers");
-        let (code, headers) = (response.status().as_u16(), response.headers().clone());
-        let body = response.into_body().collect().await.expect("a whole body").to_bytes();
-        Response { code, headers, body: String::from_utf8(body.to_vec()).expect("text") }
+        let mut request = router::request(method, path, headers);
+        request.extensions_mut().insert(peer.clone());
+        router::ask(&self.router, request).await
     }
 
     async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Response {
@@ -222,20 +207,6 @@ impl Server {
     /// The certificates of a connection from a client.
     fn certified(&self, name: &str, groups: &[&str]) -> PeerCertificates {
         peer(&self.clients, name, groups)
-    }
-}
-
-impl Response {
-    /// The message of a Status.
-    fn message(&self) -> String {
-        let status: Value = serde_json::from_str(&self.body).expect("JSON");
-        assert_eq!(
-            (&status["kind"], &status["code"]),
-            (&"Status".into(), &self.code.into()),
-            "{}",
-            self.body
-        );
-        status["message"].as_str().expect("a message").to_owned()
     }
 }
 
@@ -280,17 +251,6 @@ fn proxy_settings(proxies: &Authority) -> FrontProxySettings {
     }
 }
 
-/// Waits until a condition holds; a test that waits in vain fails. With a stopped clock, each look lets time go on.
-async fn until(what: &str, condition: impl AsyncFn() -> bool) {
-    let waiting = async {
-        while !condition().await {
-            tokio::time::sleep(BETWEEN_LOOKS).await;
-        }
-    };
-    let waited = tokio::time::timeout(Duration::from_mins(1), waiting).await;
-    assert!(waited.is_ok(), "waited in vain until {what}");
-}
-
 fn nobody() -> PeerCertificates {
     PeerCertificates::default()
 }
@@ -303,5 +263,3 @@ fn user(name: &str, groups: &[&str]) -> User {
     let groups = groups.iter().map(|group| (*group).to_owned()).collect();
     User { name: name.to_owned(), groups, ..User::default() }
 }
-
-const BETWEEN_LOOKS: Duration = Duration::from_millis(5);

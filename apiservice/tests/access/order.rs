@@ -45,7 +45,7 @@ async fn what_failed_is_remembered() {
     }
     let response = server.get(POD, &[TOKEN]).await;
     assert_eq!(
-        response.body,
+        response.text(),
         concat!(
             r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Unauthorized","#,
             r#""reason":"Unauthorized","code":401}"#,

@@ -54,11 +54,7 @@ async fn a_refusal_says_who_may_not_do_what() {
         ),
     ] {
         let response = server.get(&path, &[]).await;
-        assert_eq!(
-            (response.code, response.body.as_str()),
-            (403, forbidden(message, details).as_str()),
-            "{path}"
-        );
+        assert_eq!((response.code, response.text()), (403, forbidden(message, details).as_str()), "{path}");
         assert_eq!(response.headers["x-content-type-options"], "nosniff", "{path}");
         assert_eq!(response.headers["content-type"], "application/json", "{path}");
     }

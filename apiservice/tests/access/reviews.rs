@@ -6,6 +6,7 @@ use apiservice::authn::PeerCertificates;
 use futures_util::future::{join, join_all};
 use http::Method;
 use serde_json::{Value, json};
+use testkit::wait::until_async;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
@@ -13,7 +14,7 @@ use super::fake::{
     ACCESS_REVIEWS, FakeApi, Reply, TOKEN_REVIEWS, access_review, allowed, client_of, failure, refused,
     token_of,
 };
-use super::{C1, C2, E, M, POD, Server, Settings, nobody, until};
+use super::{C1, C2, E, M, POD, Server, Settings, nobody};
 
 #[tokio::test]
 async fn a_question_holds_all_that_is_known_of_the_caller() {
@@ -253,7 +254,7 @@ async fn decisions_are_kept_no_longer_than_said() {
             server.get(POD, &[]).await;
             server.api.count(ACCESS_REVIEWS) == 3
         };
-        until("the question is asked again", asked_again).await;
+        until_async("the question is asked again", asked_again).await;
         assert!(started.elapsed() >= TTL, "asked again after {:?}", started.elapsed());
         // The other outcome has its own time.
         server.get("/metrics", &[]).await;
@@ -350,7 +351,7 @@ async fn failures_refuse_and_are_not_remembered() {
         assert!(message.contains(what) || message.ends_with("did not answer within 3 s"), "{message}");
         assert_eq!(response.headers["content-type"], "application/json");
         assert!(!response.headers.contains_key("retry-after"), "the Go client would retry ten times");
-        assert!(response.body.contains(r#""reason":"InternalError""#), "{}", response.body);
+        assert!(response.text().contains(r#""reason":"InternalError""#), "{}", response.text());
     }
     server.api.always(ACCESS_REVIEWS, allowed());
     assert_eq!(server.get(POD, &[]).await.code, 200);
@@ -385,7 +386,7 @@ async fn a_refused_connection_refuses_the_request() {
     let client = client_of(&format!("http://{address}"));
     let server = Server::asking(FakeApi::new(), client, &Settings::default());
     let response = server.get(POD, &[]).await;
-    assert_eq!(response.code, 500, "{}", response.body);
+    assert_eq!(response.code, 500, "{}", response.text());
     // What needs no review is served.
     assert_eq!(server.get("/healthz", &[]).await.code, 200);
 }

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use futures_util::future::{join, join_all};
 use serde_json::json;
+use testkit::wait::until_async;
 use tokio::time::Instant;
 
 use super::fake::{FakeApi, Reply, TOKEN_REVIEWS, failure, token_of, unknown_token};
-use super::{POD, Server, Settings, anonymous, nobody, until, user};
+use super::{POD, Server, Settings, anonymous, nobody, user};
 
 const TOKEN: [(&str, &str); 1] = [("authorization", "Bearer secret")];
 
@@ -87,7 +88,7 @@ async fn judgements_are_kept_no_longer_than_said() {
             let _ = server.user(&TOKEN, &nobody()).await;
             server.api.count(TOKEN_REVIEWS) == 2
         };
-        until("the token is judged again", asked_again).await;
+        until_async("the token is judged again", asked_again).await;
         assert!(started.elapsed() >= TTL, "asked again after {:?}", started.elapsed());
     }
 }

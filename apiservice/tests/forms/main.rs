@@ -14,13 +14,11 @@ use apiservice::health::Health;
 use apiservice::server::{Answer, ApiRequest, ApiServer, Handler, RequestLimits, Unobserved};
 use apiservice::status::ApiError;
 use axum::Router;
-use axum::body::Body;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, Request};
-use http_body_util::BodyExt as _;
-use tower::ServiceExt as _;
+use http::Method;
+use testkit::router::{self, Response};
 
 const C1: &str = "/apis/custom.metrics.k8s.io/v1beta1";
 const C2: &str = "/apis/custom.metrics.k8s.io/v1beta2";
@@ -35,12 +33,6 @@ const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
 /// A server whose objects are all the same.
 struct Api {
     router: Router,
-}
-
-struct Response {
-    code: u16,
-    headers: HeaderMap,
-    body: Bytes,
 }
 
 struct Always(Result<Answer, ApiError>);
@@ -84,16 +76,7 @@ impl Api {
     }
 
     async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Response {
-        let mut request = Request::get(path);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Body::empty()).expect("a valid request");
-        let response = self.router.clone().oneshot(request).await.expect("the router always answers");
-        let code = response.status().as_u16();
-        let headers = response.headers().clone();
-        let body = response.into_body().collect().await.expect("a whole body").to_bytes();
-        Response { code, headers, body }
+        router::ask(&self.router, router::request(Method::GET, path, headers)).await
     }
 
     /// A body that must have a code and a media type.
@@ -107,16 +90,6 @@ impl Api {
     async fn text(&self, path: &str, accept: &str, code: u16, media_type: &str) -> String {
         let body = self.body(path, accept, code, media_type).await;
         String::from_utf8(body.to_vec()).expect("text")
-    }
-}
-
-impl Response {
-    fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| value.to_str().expect("text"))
-    }
-
-    fn content_type(&self) -> &str {
-        self.header("content-type").expect("a content type")
     }
 }
 

@@ -62,6 +62,14 @@ impl Response {
         self.headers.get(name).map(|value| value.to_str().expect("text"))
     }
 
+    /// The header `content-type`.
+    ///
+    /// # Panics
+    /// There is none.
+    pub fn content_type(&self) -> &str {
+        self.header("content-type").expect("a content type")
+    }
+
     /// The body as JSON.
     ///
     /// # Panics

@@ -69,7 +69,7 @@ async fn the_adapter_withstands_what_it_reads() -> Result<(), Failure> {
     drop(adapter);
 
     // The embedded engine.
-    let (steady, restless) = (Signals::start().await?, Signals::start().await?);
+    let (steady, restless) = (Signals::start().await, Signals::start().await);
     let mut text = String::from("small 1\n");
     for number in 0..5000 {
         writeln!(text, "many{{number=\"{number}\"}} 1")?;

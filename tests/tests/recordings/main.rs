@@ -70,7 +70,7 @@ impl Stage {
                 &running,
             ])?;
         }
-        let signals = Arc::new(Signals::start().await?);
+        let signals = Arc::new(Signals::start().await);
         let prometheus = Prometheus::start(&prometheus, &[signals.target()], cluster.dir()).await?;
         let tick = AtomicU32::new(0);
         until("Prometheus has scraped rates", MINUTE, || async {

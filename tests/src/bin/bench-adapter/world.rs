@@ -81,7 +81,7 @@ impl World {
         cluster.deploy("base", free_port()?)?;
         cluster.apply(CALLER)?;
         create_pods(&cluster.client).await?;
-        let signals = Signals::start().await?;
+        let signals = Signals::start().await;
         signals.set(exposition());
         let prometheus = Prometheus::start(&prometheus, &[signals.target()], cluster.dir()).await?;
         let all = SIZES.iter().sum::<usize>();

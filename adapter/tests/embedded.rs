@@ -35,6 +35,7 @@ async fn a_heavy_query_ends_at_its_deadline_and_others_are_served_meanwhile() {
     let others = async {
         let mut served = 0;
         while Instant::now() < deadline {
+            // Others need the thread for a moment, a thousand times a second.
             tokio::time::sleep(Duration::from_millis(1)).await;
             served += 1;
         }

@@ -33,6 +33,7 @@ async fn until_replicas(
     enough: impl Fn(u64) -> bool,
 ) -> Result<(), Failure> {
     let waited = until("the number of replicas", limit * cluster.patience(), || async {
+        // Each look is a kubectl of its own, whose time the machine needs for what is waited for.
         tokio::time::sleep(Duration::from_millis(500)).await;
         Ok(enough(replicas(cluster, deployment)?))
     });

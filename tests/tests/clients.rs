@@ -36,6 +36,7 @@ async fn goes_own_clients() -> Result<(), Failure> {
             loop {
                 // Answered only where something else held the place: a probe of kube-apiserver, for a moment.
                 let _ = api.text(depth).await;
+                // A client that is refused waits before it asks again.
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         });

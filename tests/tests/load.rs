@@ -379,6 +379,7 @@ const HEAD: &str =
     "what                                  MiB before   peak   after   files before peak after   answers";
 const PODS: usize = 50;
 const LOOK: Duration = Duration::from_millis(100);
+/// How long a slow client pauses: the pace itself is what the server must stand.
 const SLOWLY: Duration = Duration::from_millis(300);
 const MINUTE: Duration = Duration::from_mins(1);
 /// Connections of whoever goes on asking.

@@ -20,6 +20,7 @@ use apiservice::query::QueryParameters;
 use apiservice::server::{Answer, ApiRequest, Handler as _, Holding};
 use apiservice::status::ApiError;
 use http::Method;
+use testkit::wait::until;
 use tokio::sync::watch;
 use tracing::subscriber::DefaultGuard;
 
@@ -514,9 +515,8 @@ async fn a_broken_edit_that_is_reverted_is_no_fault_any_more() {
     let (publish, _follow) = watch::channel(Arc::new(rules));
     tokio::spawn(file.follow(Duration::from_millis(1), publish));
     let is = async |value: u8| {
-        while !telemetry.text().contains(&format!("adapter_config_last_reload_successful {value}\n")) {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        let line = format!("adapter_config_last_reload_successful {value}\n");
+        until(&line, || telemetry.text().contains(&line)).await;
     };
     is(1).await;
     for _ in 0..2 {

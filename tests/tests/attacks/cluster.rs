@@ -16,7 +16,7 @@ use testkit::wire::tls::{Identity, Trust};
 use testkit::wire::{frame, request};
 
 use super::watch::{Row, Watch, during};
-use super::{ATTACKERS, Attacks, MIB, MINUTE, kubelet, many, prepare, trusting};
+use super::{ATTACKERS, Answers, Attacks, MIB, MINUTE, kubelet, many, prepare, trusting};
 
 const DEPTH: &str = "/apis/custom.metrics.k8s.io/v1beta2/namespaces/default/pods/*/request_queue_depth";
 
@@ -36,150 +36,88 @@ async fn the_adapter_withstands_strangers() -> Result<(), Failure> {
     let target = Target::tls(port, Trust::Anyone).reached_from(ATTACKERS);
     let mut attacks = Attacks::new(LIMIT);
 
-    for (what, intermediates, clients, requests) in [
-        ("64 clients with 100 look-alike authorities", 100, 64, 50),
-        ("64 clients with 7 look-alike authorities", 7, 64, 50),
-    ] {
+    for (what, intermediates) in
+        [("64 clients with 100 look-alike authorities", 100), ("64 clients with 7 look-alike authorities", 7)]
+    {
         let bush = bush(intermediates)?;
-        attacks.add(
-            server
-                .watched(what, async {
-                    many(clients, |_| async {
-                        let mut raw = target.open("http/1.1", Some(&bush)).await?;
-                        for _ in 0..requests {
-                            if !raw.write(request("/x", "").as_bytes()).await {
-                                break;
-                            }
-                        }
-                        Ok(raw.code().await)
-                    })
-                    .await;
-                    Ok(())
-                })
-                .await?,
-        );
+        let client = async |_| {
+            let mut raw = target.open("http/1.1", Some(&bush)).await?;
+            for _ in 0..50 {
+                if !raw.write(request("/x", "")).await {
+                    break;
+                }
+            }
+            Ok(raw.code().await)
+        };
+        server.attacked(&mut attacks, what, 64, client).await?;
     }
     let large = self_signed_with_names(1000)?;
-    attacks.add(
-        server
-            .watched("500 clients with a certificate of 60 KB", async {
-                many(500, |_| async {
-                    let mut raw = target.open("http/1.1", Some(&large)).await?;
-                    raw.write(request("/livez", "").as_bytes()).await;
-                    let code = raw.code().await;
-                    tokio::time::sleep(Duration::from_secs(2)).await;
-                    Ok(code)
-                })
-                .await;
-                Ok(())
-            })
-            .await?,
-    );
+    let client = async |_| {
+        let mut raw = target.open("http/1.1", Some(&large)).await?;
+        raw.write(request("/livez", "")).await;
+        let code = raw.code().await;
+        // All of them are there at the same time.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        Ok(code)
+    };
+    server.attacked(&mut attacks, "500 clients with a certificate of 60 KB", 500, client).await?;
 
-    attacks.add(
-        server
-            .watched("8 clients with 100 packed heads and bad tokens", async {
-                many(8, |client| {
-                    let target = &target;
-                    async move {
-                        let mut raw = target.open("h2", None).await?;
-                        let mut frames = frame::preface();
-                        for stream in 0..100_u32 {
-                            let token = format!("Bearer bad-{client}-{stream}");
-                            let head = [
-                                frame::get("/"),
-                                frame::authorization(&token),
-                                frame::FIELD.to_vec(),
-                                vec![frame::AGAIN; 16_000],
-                            ];
-                            frames.extend(frame::request(2 * stream + 1, &head.concat()));
-                        }
-                        raw.write(&frames).await;
-                        raw.is_closed_within(Duration::from_secs(5), true).await;
-                        Ok(String::new())
-                    }
-                })
-                .await;
-                Ok(())
-            })
-            .await?,
-    );
+    let client = async |client| {
+        let mut raw = target.open("h2", None).await?;
+        let mut frames = frame::preface();
+        for stream in 0..100_u32 {
+            let token = format!("Bearer bad-{client}-{stream}");
+            let head = [
+                frame::get("/"),
+                frame::authorization(&token),
+                frame::FIELD.to_vec(),
+                vec![frame::AGAIN; 16_000],
+            ];
+            frames.extend(frame::request(2 * stream + 1, &head.concat()));
+        }
+        raw.write(&frames).await;
+        raw.is_closed_within(Duration::from_secs(5), true).await;
+        Ok(String::new())
+    };
+    server.attacked(&mut attacks, "8 clients with 100 packed heads and bad tokens", 8, client).await?;
 
-    attacks.add(
-        server
-            .watched("1,500 connections without a handshake", async {
-                many(1500, |_| async {
-                    for _ in 0..2 {
-                        let stream = target.tcp().await?;
-                        tokio::time::sleep(Duration::from_millis(6500)).await;
-                        drop(stream);
-                    }
-                    Ok(String::new())
-                })
-                .await;
-                Ok(())
-            })
-            .await?,
-    );
-    attacks.add(
-        server
-            .watched("1,500 strangers that keep their connection", async {
-                many(1500, |_| async {
-                    let mut raw = target.open("http/1.1", None).await?;
-                    raw.write(request("/livez", "").as_bytes()).await;
-                    raw.is_closed_within(Duration::from_secs(10), false).await;
-                    Ok(String::new())
-                })
-                .await;
-                Ok(())
-            })
-            .await?,
-    );
+    let client = async |_| {
+        for _ in 0..2 {
+            let stream = target.tcp().await?;
+            // For most of the time that a handshake has.
+            tokio::time::sleep(Duration::from_millis(6500)).await;
+            drop(stream);
+        }
+        Ok(String::new())
+    };
+    server.attacked(&mut attacks, "1,500 connections without a handshake", 1500, client).await?;
+    let client = async |_| {
+        let mut raw = target.open("http/1.1", None).await?;
+        raw.write(request("/livez", "")).await;
+        raw.is_closed_within(Duration::from_secs(10), false).await;
+        Ok(String::new())
+    };
+    server.attacked(&mut attacks, "1,500 strangers that keep their connection", 1500, client).await?;
 
-    attacks.add(
-        server
-            .watched("4,000 paths of 9.9 KB by strangers", async {
-                let client = trusting().http1_only().build()?;
-                let path = "\"".repeat(9800);
-                many(32, |number| {
-                    let (client, server, path) = (client.clone(), &server, &path);
-                    async move {
-                        for turn in 0..125 {
-                            let _ =
-                                client.get(server.url(&format!("/{number}-{turn}-{path}"))).send().await?;
-                        }
-                        Ok(String::new())
-                    }
-                })
-                .await;
-                Ok(())
-            })
-            .await?,
-    );
-    attacks.add(
-        server
-            .watched("6,400 bad tokens", async {
-                let client = trusting().build()?;
-                let answers = many(64, |number| {
-                    let (client, server) = (client.clone(), &server);
-                    async move {
-                        let mut codes = Vec::new();
-                        for turn in 0..100 {
-                            let token = format!("bad-{number}-{turn}");
-                            codes.push(
-                                client.get(server.url(DEPTH)).bearer_auth(token).send().await?.status(),
-                            );
-                        }
-                        let last = codes.last().map(ToString::to_string);
-                        Ok(last.unwrap_or_default())
-                    }
-                })
-                .await;
-                println!("    {answers:?}");
-                Ok(())
-            })
-            .await?,
-    );
+    let (http, path) = (trusting().http1_only().build()?, "\"".repeat(9800));
+    let client = async |number| {
+        for turn in 0..125 {
+            let _ = http.get(server.url(&format!("/{number}-{turn}-{path}"))).send().await?;
+        }
+        Ok(String::new())
+    };
+    server.attacked(&mut attacks, "4,000 paths of 9.9 KB by strangers", 32, client).await?;
+    let http = trusting().build()?;
+    let client = async |number| {
+        let mut last = String::new();
+        for turn in 0..100 {
+            let token = format!("bad-{number}-{turn}");
+            last = http.get(server.url(DEPTH)).bearer_auth(token).send().await?.status().to_string();
+        }
+        Ok(last)
+    };
+    let answers = server.attacked(&mut attacks, "6,400 bad tokens", 64, client).await?;
+    println!("    {answers:?}");
 
     cluster.stop();
     attacks.judge("attacks-cluster")
@@ -195,6 +133,23 @@ struct Server<'a> {
 impl Server<'_> {
     fn url(&self, path: &str) -> String {
         format!("https://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// Has many clients attack at once; how often each answer came.
+    async fn attacked(
+        &self,
+        attacks: &mut Attacks,
+        what: &'static str,
+        clients: usize,
+        client: impl AsyncFn(usize) -> Result<String, Failure>,
+    ) -> Result<Answers, Failure> {
+        let mut answers = Answers::new();
+        let attack = async {
+            answers = many(clients, client).await;
+            Ok(())
+        };
+        attacks.add(self.watched(what, attack).await?);
+        Ok(answers)
     }
 
     /// Attacks an adapter of its own, so that what one attack leaves behind is not counted for the next.

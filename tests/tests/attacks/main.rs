@@ -55,12 +55,9 @@ impl Attacks {
 type Answers = BTreeMap<String, usize>;
 
 /// Has many clients do the same at once. A client that fails counts by its failure.
-async fn many<F: Future<Output = Result<String, Failure>>>(
-    count: usize,
-    client: impl Fn(usize) -> F,
-) -> Answers {
+async fn many(count: usize, client: impl AsyncFn(usize) -> Result<String, Failure>) -> Answers {
     let mut answers = Answers::new();
-    for answer in join_all((0..count).map(client)).await {
+    for answer in join_all((0..count).map(|number| client(number))).await {
         *answers.entry(answer.unwrap_or_else(|error| error.to_string())).or_default() += 1;
     }
     answers

@@ -17,7 +17,7 @@ use testkit::wire::target::Target;
 use testkit::wire::{frame, request};
 
 use super::watch::{Row, Watch, during};
-use super::{ATTACKERS, Attacks, MIB, MINUTE, kubelet, many, prepare};
+use super::{ATTACKERS, Answers, Attacks, MIB, MINUTE, kubelet, many, prepare};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_model_server_withstands_its_clients() -> Result<(), Failure> {
@@ -58,58 +58,46 @@ async fn the_model_server_withstands_its_clients() -> Result<(), Failure> {
         ("120 clients with half a head", b"GET /health HTTP/1.1\r\nX-A: ".to_vec(), false),
         ("120 idle HTTP/2 clients that answer pings", frame::preface(), true),
     ] {
-        let mut held = super::Answers::new();
-        let row = watched(what, async |target| {
-            held = many(120, |_| async {
-                let mut raw = target.open("", None).await?;
-                raw.write(&bytes).await;
-                let closed = raw.is_closed_within(Duration::from_secs(20), pings).await;
-                Ok(if closed { "closed" } else { "open" }.to_owned())
-            })
-            .await;
-            Ok(())
-        });
-        attacks.add(row.await?);
+        let client = async |target: &Target| {
+            let mut raw = target.open("", None).await?;
+            raw.write(&bytes).await;
+            let closed = raw.is_closed_within(Duration::from_secs(20), pings).await;
+            Ok(if closed { "closed" } else { "open" }.to_owned())
+        };
+        let held = attacked(&mut attacks, what, 120, client).await?;
         attacks.expect(
             &format!("{what}: each is closed by the server, not {held:?}"),
             held.keys().eq(["closed"]),
         );
     }
-    let row = watched("120 clients that take no answer", async |target| {
-        // More than the kernel keeps for a client.
-        let pipelined = request("/metrics", "").repeat(600);
-        many(120, |_| async {
-            let mut raw = target.open("", None).await?;
-            let _ = tokio::time::timeout(Duration::from_secs(2), raw.write(pipelined.as_bytes())).await;
-            tokio::time::sleep(Duration::from_secs(8)).await;
-            Ok(String::new())
-        })
-        .await;
-        Ok(())
-    });
-    attacks.add(row.await?);
+    // More than the kernel keeps for a client.
+    let pipelined = request("/metrics", "").repeat(600);
+    let client = async |target: &Target| {
+        let mut raw = target.open("", None).await?;
+        let _ = tokio::time::timeout(Duration::from_secs(2), raw.write(&pipelined)).await;
+        // Longer than the server waits for a client that takes nothing.
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        Ok(String::new())
+    };
+    attacked(&mut attacks, "120 clients that take no answer", 120, client).await?;
 
-    let row = watched("200 bodies of 2 MiB that lack their end", async |target| {
-        let head = format!("POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", 2 << 20);
-        let body = vec![b' '; (2 << 20) - 10];
-        many(200, |_| async {
-            let mut raw = target.open("", None).await?;
-            raw.write(head.as_bytes()).await;
-            raw.write(&body).await;
-            tokio::time::sleep(Duration::from_secs(4)).await;
-            Ok(String::new())
-        })
-        .await;
-        Ok(())
-    });
-    attacks.add(row.await?);
+    let head = format!("POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", 2 << 20);
+    let body = vec![b' '; (2 << 20) - 10];
+    let client = async |target: &Target| {
+        let mut raw = target.open("", None).await?;
+        raw.write(&head).await;
+        raw.write(&body).await;
+        tokio::time::sleep(ALL_AT_ONCE).await;
+        Ok(String::new())
+    };
+    attacked(&mut attacks, "200 bodies of 2 MiB that lack their end", 200, client).await?;
     let row = watched("200 bodies over one HTTP/2 connection", async |target| {
         let client = Client::builder().http2_prior_knowledge().build()?;
         let url = format!("http://{}/predict", target.address);
-        many(200, |_| async {
+        many(200, async |_| {
             let parts = futures_util::stream::unfold(0, |sent| async move {
                 if sent == 31 {
-                    tokio::time::sleep(Duration::from_secs(4)).await;
+                    tokio::time::sleep(ALL_AT_ONCE).await;
                     return None;
                 }
                 let blanks = Bytes::from(vec![b' '; 64 << 10]);
@@ -122,18 +110,30 @@ async fn the_model_server_withstands_its_clients() -> Result<(), Failure> {
         Ok(())
     });
     attacks.add(row.await?);
-    let row = watched("250 heads of 380 KB that never end", async |target| {
-        let head = format!("GET / HTTP/1.1\r\nHost: x\r\nX-Long: {}", "a".repeat(380 << 10));
-        many(250, |_| async {
-            let mut raw = target.open("", None).await?;
-            raw.write(head.as_bytes()).await;
-            Ok(raw.code().await)
-        })
-        .await;
-        Ok(())
-    });
-    attacks.add(row.await?);
+    let head = format!("GET / HTTP/1.1\r\nHost: x\r\nX-Long: {}", "a".repeat(380 << 10));
+    let client = async |target: &Target| {
+        let mut raw = target.open("", None).await?;
+        raw.write(&head).await;
+        Ok(raw.code().await)
+    };
+    attacked(&mut attacks, "250 heads of 380 KB that never end", 250, client).await?;
     attacks.judge("attacks-model")
+}
+
+/// Has many clients attack at once; how often each answer came.
+async fn attacked(
+    attacks: &mut Attacks,
+    what: &'static str,
+    clients: usize,
+    client: impl AsyncFn(&Target) -> Result<String, Failure>,
+) -> Result<Answers, Failure> {
+    let mut answers = Answers::new();
+    let attack = async |target: &Target| {
+        answers = many(clients, async |_| client(target).await).await;
+        Ok(())
+    };
+    attacks.add(watched(what, attack).await?);
+    Ok(answers)
 }
 
 /// Attacks a server of its own, so that what one attack leaves behind is not counted for the next.
@@ -176,6 +176,8 @@ fn gzip(bytes: &[u8]) -> Result<Vec<u8>, Failure> {
     Ok(encoder.finish()?)
 }
 
+/// Longer than it takes the last client to send its part, so that what all of them sent is there at the same time.
+const ALL_AT_ONCE: Duration = Duration::from_secs(4);
 /// So that the test sees each of them pass.
 const SHORT_LIMITS: [&str; 8] =
     ["--max-connections", "100", "--header-timeout", "2", "--idle-timeout", "4", "--answer-timeout", "4"];

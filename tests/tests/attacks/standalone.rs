@@ -41,7 +41,7 @@ async fn the_adapter_withstands_what_it_reads() -> Result<(), Failure> {
         let mut answers = super::Answers::new();
         attacks.add(
             watched(what, &adapter, "small", async {
-                answers = many(clients, |_| async {
+                answers = many(clients, async |_| {
                     let (code, body) = adapter.api.text(&format!("{EXTERNAL}/{metric}")).await?;
                     Ok(format!("{code} {}", &body[..body.len().min(200)]))
                 })
@@ -59,7 +59,7 @@ async fn the_adapter_withstands_what_it_reads() -> Result<(), Failure> {
                 Ok(adapter.process.log().contains("keeping the previous rules"))
             })
             .await?;
-            // It is not read again and again.
+            // It is not read again and again: for the time of two looks at the file.
             tokio::time::sleep(Duration::from_secs(12)).await;
             std::fs::write(&rules, RULES)?;
             Ok(())
@@ -94,8 +94,11 @@ async fn the_adapter_withstands_what_it_reads() -> Result<(), Failure> {
         Ok(adapter.api.text(&format!("{EXTERNAL}/heavy_count")).await?.0 == 200)
     })
     .await?;
-    // So that there are samples for most of the query's 10,000 steps.
-    tokio::time::sleep(Duration::from_secs(20)).await;
+    until("there are samples for most of the query's 10,000 steps", MINUTE, || async {
+        let (_, list) = adapter.api.get(&format!("{EXTERNAL}/heavy_samples")).await?;
+        Ok(list["items"][0]["value"].as_str().and_then(|count| count.parse().ok()) >= Some(20))
+    })
+    .await?;
     let mut took = Duration::ZERO;
     attacks.add(
         watched("a query of millions of samples", &adapter, "small", async {
@@ -119,6 +122,7 @@ async fn the_adapter_withstands_what_it_reads() -> Result<(), Failure> {
                     writeln!(text, "restless{{number=\"{round}-{number}\"}} 1")?;
                 }
                 restless.set(text);
+                // For longer than a scrape interval, so that each of these texts is scraped.
                 tokio::time::sleep(Duration::from_millis(1500)).await;
             }
             // New series of the other target are still taken.
@@ -225,6 +229,10 @@ externalRules:
   resources: {namespaced: false}
   name: {as: heavy_count}
   metricsQuery: 'count(<<.Series>>{<<.LabelMatchers>>})'
+- seriesQuery: 'many'
+  resources: {namespaced: false}
+  name: {as: heavy_samples}
+  metricsQuery: 'min(count_over_time(<<.Series>>{<<.LabelMatchers>>}[30s]))'
 ";
 
 /// The Deployment's memory limit is 128 MiB; the engine's samples come beside it.

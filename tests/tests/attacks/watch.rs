@@ -79,6 +79,7 @@ async fn look(watch: &Watch, over: &AtomicBool) -> (Duration, Count, Count) {
             let well = tokio::time::timeout(LONGEST, (watch.health)()).await.unwrap_or(false);
             longest = longest.max(started.elapsed());
             count.add(well && started.elapsed() <= A_SECOND);
+            // The pace of this prober, and below of this caller.
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         (longest, count)

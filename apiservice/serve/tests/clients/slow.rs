@@ -38,6 +38,7 @@ async fn a_head_that_does_not_end_is_cut_in_both_versions() {
 async fn the_time_of_a_head_begins_with_its_first_byte() {
     let server = Server::start(Limits { headers: BRIEF, ..patient() });
     let mut raw = server.asked_from(1, "/").await;
+    // The time itself is what is tested: it is over, and nothing ended.
     tokio::time::sleep(BRIEF * 2).await;
     assert_eq!(raw.get("/").await, 200);
 }
@@ -78,6 +79,7 @@ async fn a_connection_with_a_request_under_way_is_not_idle() {
     let mut raw = server.raw().await;
     raw.send("GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await;
     in_time("a request under way", server.entered.acquire()).await.expect("never closed").forget();
+    // The time itself is what is tested: it is over, and nothing ended.
     tokio::time::sleep(BRIEF * 3).await;
     server.go.add_permits(1);
     assert_eq!(raw.status().await, 200);

@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::{self, Admin, AdminError};
 use crate::bodies::{BodyBudget, SMALL};
-use crate::config::{Config, DrainConfig, HttpConfig, MetricsConfig};
+use crate::config::{Config, Device, DrainConfig, HttpConfig, MetricsConfig};
 use crate::gpu;
 use crate::gpu::nvml::NvmlDriver;
 use crate::gpu::visible::Surroundings;
@@ -56,11 +56,20 @@ pub enum AppError {
     EndedEarly(&'static str),
 }
 
+/// How the server ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// All of it.
+    Whole,
+    /// A worker computes on, in a library that must not be taken down under it.
+    Computing,
+}
+
 /// Runs until a signal ends it.
 ///
 /// # Errors
 /// What keeps it from starting, or ends it early.
-pub async fn run(config: Config) -> Result<(), AppError> {
+pub async fn run(config: Config) -> Result<Ended, AppError> {
     let mut signals = Signals::new().map_err(AppError::Signals)?;
     let Config {
         http,
@@ -91,6 +100,9 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     } = http;
     let MetricsConfig { latency_buckets, window, gpu_poll_interval, gpu_unknown_is_zero } = metrics;
     let (workers, max_batch_size) = (workers.get(), max_batch_size.get());
+    // Before libraries are loaded, which takes seconds on a GPU: connections wait instead of being refused.
+    let failed = |cause| AppError::Listen { address: listen, cause };
+    let listener = listen_on(listen).and_then(TcpListener::from_std).map_err(failed)?;
     let found = repository::find(&model)?;
     let Chosen { loader, backend, device } = backend::choose(&found, &model)?;
     one_worker_on_a_gpu(&device, workers)?;
@@ -106,7 +118,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
             }
         );
     }
-    let on_cpu = device == CPU;
+    let (on_cpu, computes_on) = (device == CPU, device.clone());
     let identity = Identity { model: model.name, version: found.version, backend, device };
     let capacity = Capacity { workers, queue_limit: queue_limit.get(), max_batch_size, window };
     let telemetry = Arc::new(Telemetry::new(capacity, &identity, &latency_buckets));
@@ -121,8 +133,6 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         settings: Settings { identity, workers, max_batch_size, max_batch_delay, overload_status, timeouts },
     });
 
-    let failed = |cause| AppError::Listen { address: listen, cause };
-    let listener = listen_on(listen).and_then(TcpListener::from_std).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     tracing::info!(%address, "listening");
     let connections =
@@ -138,7 +148,8 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     let collector = gpu::collector::Settings {
         poll_interval: gpu_poll_interval,
         unknown_is_zero: gpu_unknown_is_zero,
-        device: model.device,
+        // Where it computes, if that is a GPU: others that are visible are none of its.
+        device: gpu_number(&computes_on).map_or(model.device, |number| Device::Cuda(Some(number))),
         surroundings,
     };
     let _gpu = gpu::start(Box::new(NvmlDriver), collector, Arc::clone(&telemetry))
@@ -150,8 +161,11 @@ pub async fn run(config: Config) -> Result<(), AppError> {
             iterations: warmup_iterations,
             max_batch_size,
             workers,
-            memory: memory::budget(max_memory, bodies.memory as u64),
+            // Of a GPU's memory only the GPU knows.
+            memory: memory::budget(max_memory, bodies.memory as u64).filter(|_| on_cpu),
+            every_size: !on_cpu,
         },
+        threads_prepare: !on_cpu,
         unhealthy_after,
         stall_timeout,
         // Threads that answer probes should not wait for a GPU, nor each have its workspaces.
@@ -172,7 +186,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         }
         signal = signals.next() => {
             tracing::info!(signal, "ending before the model was loaded");
-            return Ok(());
+            return Ok(Ended::Computing);
         }
     }
     let signal = tokio::select! {
@@ -185,9 +199,20 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     tracing::info!(signal, delay_seconds = drain.delay.as_secs_f64(), "draining");
     tokio::select! {
         () = end(drain, &trigger, &served, &mut serving) => tracing::info!("drained"),
-        signal = signals.next() => tracing::warn!(signal, "second signal: ending now"),
+        signal = signals.next() => {
+            tracing::warn!(signal, "second signal: ending now");
+            served.queue.abandon(Failure::Draining);
+        }
     }
-    Ok(())
+    let pool = Arc::clone(&served);
+    let left = tokio::task::spawn_blocking(move || {
+        pool.life.pool().is_some_and(|pool| !pool.ends_within(LAST_BATCH))
+    });
+    if left.await.unwrap_or(true) {
+        tracing::warn!("a worker still computes; ending without it");
+        return Ok(Ended::Computing);
+    }
+    Ok(Ended::Whole)
 }
 
 /// Says so if requests would be refused for lack of memory before the queue is full, one row each.
@@ -239,7 +264,8 @@ pub fn check(config: &Config) -> Result<String, AppError> {
         iterations: 1,
         max_batch_size: config.max_batch_size.get(),
         workers: config.workers.get(),
-        memory: memory::budget(config.max_memory, config.http.bodies.memory as u64),
+        memory: memory::budget(config.max_memory, config.http.bodies.memory as u64).filter(|_| device == CPU),
+        every_size: device != CPU,
     };
     let warm = worker::warm(&mut model, &loader, &settings)?;
     if signature.batch == BatchAxis::Dynamic && !warm.joins {
@@ -259,6 +285,11 @@ pub fn check(config: &Config) -> Result<String, AppError> {
         list(&signature.outputs),
         odd.unwrap_or_default(),
     ))
+}
+
+/// The number of a GPU, if a device is one.
+fn gpu_number(device: &str) -> Option<u32> {
+    device.strip_prefix("cuda:")?.parse().ok()
 }
 
 /// Several would share the GPU's one stream, each with weights of its own, and look like twice the capacity.
@@ -305,6 +336,8 @@ impl Signals {
     }
 }
 
+/// How long the last execution may take after that.
+const LAST_BATCH: Duration = Duration::from_secs(1);
 /// The name of the device that needs no care.
 const CPU: &str = "cpu";
 /// How long bodies may take to arrive whose requests began before nothing was accepted any more.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
-use model_server::app::{self, AppError};
+use model_server::app::{self, AppError, Ended};
 use model_server::args::{Command, CommandLine};
 use model_server::config::{Config, LogFormat};
 use model_server::contain;
@@ -45,9 +45,17 @@ fn main() -> ExitCode {
         }
     };
     log(config.log_format);
-    let outcome = if checking { app::check(&config).map(|text| println!("{text}")) } else { serve(config) };
+    let outcome = if checking {
+        app::check(&config).map(|text| {
+            println!("{text}");
+            Ended::Whole
+        })
+    } else {
+        serve(config)
+    };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(Ended::Whole) => ExitCode::SUCCESS,
+        Ok(Ended::Computing) => leave(),
         Err(error) => {
             tracing::error!(%error, "ended");
             // A model that cannot be used is a configuration that cannot be used.
@@ -61,7 +69,14 @@ fn print(text: &str) -> ExitCode {
     std::io::stdout().write_all(text.as_bytes()).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
 }
 
-fn serve(config: Config) -> Result<(), AppError> {
+/// Ends at once: destructors of libraries would run under the thread that still computes with them.
+#[allow(unsafe_code, reason = "the standard library has no exit without them")]
+fn leave() -> ! {
+    // SAFETY: it ends the process, whatever else is under way.
+    unsafe { libc::_exit(0) }
+}
+
+fn serve(config: Config) -> Result<Ended, AppError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

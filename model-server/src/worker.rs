@@ -6,7 +6,7 @@ mod health;
 mod vitals;
 mod warmup;
 
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -30,6 +30,8 @@ pub struct WorkerSettings {
     pub unhealthy_after: Option<u32>,
     /// A worker that shows no sign of life for so long is stuck.
     pub stall_timeout: Duration,
+    /// Each thread executes the warm-up input once before it serves: libraries for GPUs keep state for each of them.
+    pub threads_prepare: bool,
     /// Executions that take less than this are done by whoever brings a request, if a model is free. Zero: none.
     pub inline_below: Duration,
 }
@@ -42,6 +44,8 @@ pub struct Pool {
     health: Arc<Health>,
     executors: Vec<Arc<Mutex<Executor>>>,
     inline_below: Duration,
+    /// Closed when the last worker ended.
+    working: Mutex<Receiver<()>>,
     _watching: Sender<()>,
 }
 
@@ -61,7 +65,8 @@ impl Pool {
         queue: &Arc<Queue>,
         telemetry: &Arc<Telemetry>,
     ) -> Result<Pool, ModelError> {
-        let WorkerSettings { warmup, unhealthy_after, stall_timeout, inline_below } = settings;
+        let WorkerSettings { warmup, unhealthy_after, stall_timeout, threads_prepare, inline_below } =
+            settings;
         let workers = warmup.workers;
         let began = Instant::now();
         let mut models = Vec::with_capacity(workers);
@@ -110,6 +115,8 @@ impl Pool {
             probe,
             warmed_finite,
         };
+        let (at_work, working) = channel();
+        let (preparing, prepared) = channel();
         let mut executors = Vec::with_capacity(workers);
         for (number, model) in models.into_iter().enumerate() {
             let executor = Arc::new(Mutex::new(Executor::new(number, model, shared.clone())));
@@ -120,6 +127,8 @@ impl Pool {
                 vitals: Arc::clone(&vitals),
                 telemetry: Arc::clone(telemetry),
                 executor,
+                preparing: threads_prepare.then(|| preparing.clone()),
+                _at_work: at_work.clone(),
             };
             spawn(format!("inference-{number}"), move || worker.run())?;
         }
@@ -131,7 +140,20 @@ impl Pool {
                 watch.look();
             }
         })?;
-        Ok(Pool { signature, max_batch_size, vitals, health, executors, inline_below, _watching: watching })
+        drop((at_work, preparing));
+        // Nothing is sent: it ends when every worker let go of its end.
+        let _ = prepared.recv();
+        let working = Mutex::new(working);
+        Ok(Pool {
+            signature,
+            max_batch_size,
+            vitals,
+            health,
+            executors,
+            inline_below,
+            working,
+            _watching: watching,
+        })
     }
 
     /// Has what was just admitted computed: here and now, if the model is quick and free, else by a worker. To call a worker
@@ -204,6 +226,12 @@ impl Pool {
         self.health.trouble()
     }
 
+    /// Waits until every worker ended, which they do when the queue is closed and empty; whether they did in this time.
+    pub fn ends_within(&self, time: Duration) -> bool {
+        let working = self.working.lock().unwrap_or_else(PoisonError::into_inner);
+        working.recv_timeout(time) == Err(RecvTimeoutError::Disconnected)
+    }
+
     /// Whether every worker shows signs of life.
     pub fn is_alive(&self) -> bool {
         self.vitals.all_alive(Instant::now())
@@ -232,11 +260,23 @@ struct Worker {
     vitals: Arc<Vitals>,
     telemetry: Arc<Telemetry>,
     executor: Arc<Mutex<Executor>>,
+    /// Let go of when the thread has executed once.
+    preparing: Option<Sender<()>>,
+    /// Let go of when the worker ends.
+    _at_work: Sender<()>,
 }
 
 impl Worker {
-    fn run(self) {
+    fn run(mut self) {
         let patience = self.vitals.beat_period();
+        if let Some(preparing) = self.preparing.take() {
+            let beat = || self.vitals.beat(self.number, Instant::now());
+            let mut executor = self.executor.lock().unwrap_or_else(PoisonError::into_inner);
+            if executor.prepare(&beat).is_err() {
+                return;
+            }
+            drop((executor, preparing));
+        }
         loop {
             self.vitals.beat(self.number, Instant::now());
             match self.queue.work(self.number, patience) {

@@ -105,6 +105,7 @@ impl TorchLoader {
 impl Loader for TorchLoader {
     fn load(&self) -> Result<Box<dyn Model>, ModelError> {
         let named = |error: tch::TchError| self.named(error);
+        select(self.device).map_err(|error| self.named(error))?;
         let mut module = CModule::load_on_device(&self.path, self.device).map_err(named)?;
         module.f_set_eval().map_err(named)?;
         let Declared { inputs, outputs } = match &self.declared {
@@ -175,6 +176,7 @@ impl Torch {
     }
 
     fn execute(&self, inputs: &[Option<Tensor>]) -> Result<Vec<(String, Tensor)>, InferError> {
+        select(self.device)?;
         let _no_grad = tch::no_grad_guard();
         let mut values = Vec::with_capacity(inputs.len());
         for (input, spec) in inputs.iter().zip(&self.signature.inputs) {
@@ -193,6 +195,14 @@ impl Torch {
             return Err(ModelError("expected tensors as outputs, found none".to_owned()).into());
         }
         Ok(outputs)
+    }
+}
+
+/// Makes the device the one of this thread, where it is not already.
+fn select(device: Device) -> Result<(), InferError> {
+    match device {
+        Device::Cuda(number) if number > 0 => cuda::select(number).map_err(InferError::Device),
+        _ => Ok(()),
     }
 }
 

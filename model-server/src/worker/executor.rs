@@ -111,6 +111,18 @@ impl Executor {
         self.judge(beat)
     }
 
+    /// Executes the warm-up input for the first time on this thread.
+    ///
+    /// # Errors
+    /// The model is lost.
+    pub(super) fn prepare(&mut self, beat: &dyn Fn()) -> Result<(), Lost> {
+        if let Err(error) = self.probe(beat)? {
+            tracing::warn!(error, worker = self.worker, "the model fails on what it was warmed with");
+        }
+        self.probed = None;
+        Ok(())
+    }
+
     /// Sees whether a model that was in trouble is well again; not more often than [`PROBE_INTERVAL`].
     ///
     /// # Errors

@@ -21,6 +21,8 @@ pub struct WarmupSettings {
     pub workers: usize,
     /// What the process may take; not limited when `None`.
     pub memory: Option<MemoryBudget>,
+    /// Most sizes of batches are executed, not every second one: a GPU prepares itself for each of them.
+    pub every_size: bool,
 }
 
 /// What became of it.
@@ -69,7 +71,8 @@ pub fn warm(
     let mut previous = 0;
     let mut inner_size = None;
     let one = if joins { 1 } else { largest };
-    for rows in sizes(if joins { largest } else { 1 }).map(|rows| rows * one) {
+    let all_up_to = if settings.every_size { EVERY_SIZE } else { 0 };
+    for rows in sizes(if joins { largest } else { 1 }, all_up_to).map(|rows| rows * one) {
         let expected_bytes = growth.predict(rows);
         if let (Some(expected), Some(budget)) = (expected_bytes, &settings.memory)
             && expected > budget.bytes
@@ -191,11 +194,15 @@ fn find_size(
 /// Sizes that are tried: a step of a sequence, some, and images.
 const SIZES: [usize; 5] = [1, 16, 64, 224, 640];
 
-/// 1, 2, 4 ... and the largest.
-fn sizes(largest: usize) -> impl Iterator<Item = usize> {
-    let powers = std::iter::successors(Some(1_usize), |rows| rows.checked_mul(2));
-    powers.take_while(move |rows| *rows < largest).chain(std::iter::once(largest))
+/// All up to a size, then twice as many each time, and the largest.
+fn sizes(largest: usize, all_up_to: usize) -> impl Iterator<Item = usize> {
+    let next = move |rows: &usize| if *rows < all_up_to { rows.checked_add(1) } else { rows.checked_mul(2) };
+    let sizes = std::iter::successors(Some(1_usize), next);
+    sizes.take_while(move |rows| *rows < largest).chain(std::iter::once(largest))
 }
+
+/// Rows of batches up to which every size is executed where that is worth it.
+const EVERY_SIZE: usize = 64;
 
 enum Trouble {
     OutOfMemory { text: String, panicked: bool },
@@ -272,10 +279,13 @@ mod tests {
 
     #[test]
     fn sizes_double_up_to_the_largest() {
-        assert_eq!(sizes(1).collect::<Vec<_>>(), [1]);
-        assert_eq!(sizes(2).collect::<Vec<_>>(), [1, 2]);
-        assert_eq!(sizes(32).collect::<Vec<_>>(), [1, 2, 4, 8, 16, 32]);
-        assert_eq!(sizes(6).collect::<Vec<_>>(), [1, 2, 4, 6]);
+        let sizes = |largest, all_up_to| super::sizes(largest, all_up_to).collect::<Vec<_>>();
+        assert_eq!(sizes(1, 0), [1]);
+        assert_eq!(sizes(2, 0), [1, 2]);
+        assert_eq!(sizes(32, 0), [1, 2, 4, 8, 16, 32]);
+        assert_eq!(sizes(6, 0), [1, 2, 4, 6]);
+        assert_eq!(sizes(4, 64), [1, 2, 3, 4]);
+        assert_eq!(sizes(20, 3), [1, 2, 3, 6, 12, 20]);
     }
 
     #[test]
@@ -377,7 +387,8 @@ mod tests {
     ) -> (Result<Warm, ModelError>, Vec<usize>) {
         let ran = Arc::clone(&loader.ran);
         let loader: Arc<dyn Loader> = Arc::new(loader);
-        let settings = WarmupSettings { iterations: 2, max_batch_size: 16, workers: 1, memory };
+        let settings =
+            WarmupSettings { iterations: 2, max_batch_size: 16, workers: 1, memory, every_size: false };
         let mut model = loader.load().expect("it loads");
         let warm = warm(&mut model, &loader, &settings);
         let ran = ran.lock().expect("not poisoned").clone();

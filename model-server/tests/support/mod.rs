@@ -297,10 +297,12 @@ impl Loading {
                 max_batch_size: options.max_batch_size,
                 workers: options.workers,
                 memory: None,
+                every_size: false,
             },
             unhealthy_after: options.unhealthy_after,
             stall_timeout: options.stall_timeout,
             inline_below: options.inline_below,
+            threads_prepare: false,
         };
         let served = &self.server.served;
         let pool = Pool::start(loader, settings, &served.queue, &served.telemetry);

@@ -26,4 +26,17 @@ pub(super) fn devices() -> Result<usize, String> {
         .ok_or_else(|| "no GPU".to_owned())
 }
 
+/// Makes a GPU the one of this thread: what a program makes without naming a device lies there.
+pub(super) fn select(number: usize) -> Result<(), String> {
+    type SetDevice = unsafe extern "C" fn(i32) -> i32;
+    let number = i32::try_from(number).map_err(|_| format!("expected a number of a GPU, found {number}"))?;
+    // SAFETY: the function of CUDA's runtime, which libtorch's CUDA part has loaded, has this type.
+    let status = unsafe {
+        let set_device =
+            Library::this().get::<SetDevice>(b"cudaSetDevice\0").map_err(|error| error.to_string())?;
+        set_device(number)
+    };
+    if status == 0 { Ok(()) } else { Err(format!("CUDA error: {status} from cudaSetDevice({number})")) }
+}
+
 const LIBRARY: &str = "libtorch_cuda.so";

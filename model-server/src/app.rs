@@ -1,6 +1,7 @@
 //! Joins the parts: listens first, then loads the model, serves until told to end, and drains.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -83,6 +84,7 @@ pub async fn run(config: Config) -> Result<Ended, AppError> {
         max_batch_size,
         max_batch_delay,
         queue_limit,
+        queue_row_limit,
         overload_status,
         timeouts,
         metrics,
@@ -122,8 +124,12 @@ pub async fn run(config: Config) -> Result<Ended, AppError> {
     let identity = Identity { model: model.name, version: found.version, backend, device };
     let capacity = Capacity { workers, queue_limit: queue_limit.get(), max_batch_size, window };
     let telemetry = Arc::new(Telemetry::new(capacity, &identity, &latency_buckets));
-    let limits =
-        Limits { requests: queue_limit.get(), batch_rows: max_batch_size, batch_delay: max_batch_delay };
+    let limits = Limits {
+        requests: queue_limit.get(),
+        rows: queue_row_limit.map_or(usize::MAX, NonZeroUsize::get),
+        batch_rows: max_batch_size,
+        batch_delay: max_batch_delay,
+    };
     let queue = Arc::new(Queue::new(limits, worker::places(workers), Arc::clone(&telemetry)));
     let served = Arc::new(Served {
         queue: Arc::clone(&queue),

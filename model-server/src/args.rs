@@ -269,6 +269,15 @@ pub struct Flags {
         value_name = "COUNT"
     )]
     pub queue_limit: String,
+    /// Rows of requests that may wait; one request may, however many it has. Refused as by --queue-limit [default: no
+    /// other limit than that].
+    #[arg(
+        long,
+        help_heading = "Queue and batches",
+        env = "MODEL_SERVER_QUEUE_ROW_LIMIT",
+        value_name = "ROWS"
+    )]
+    pub queue_row_limit: Option<String>,
     /// What a request is answered with that finds the queue full: 503 or 429.
     #[arg(
         long,

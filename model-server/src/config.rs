@@ -43,6 +43,8 @@ pub struct Config {
     pub max_batch_delay: Duration,
     /// Requests that may wait.
     pub queue_limit: NonZeroUsize,
+    /// Rows of requests that may wait; as many as the requests have when `None`.
+    pub queue_row_limit: Option<NonZeroUsize>,
     /// What a request is answered with that finds the queue full.
     pub overload_status: StatusCode,
     /// How long requests may wait for their execution.
@@ -166,6 +168,7 @@ impl Config {
             max_batch_size,
             max_batch_delay,
             queue_limit,
+            queue_row_limit,
             overload_status,
             default_timeout,
             max_timeout,
@@ -202,6 +205,7 @@ impl Config {
                  compressed and decompressed, found {memory}"
             ));
         }
+        let queue_row_limit = queue_row_limit.map(|text| f.check("--queue-row-limit", &text, at_least_one));
         let max_memory = max_memory.map(|text| f.check("--max-memory", &text, bytes));
         let input_width = input_width.map(|text| f.check("--input-width", &text, at_least_one));
         let tensors = (
@@ -357,6 +361,7 @@ impl Config {
             max_batch_size,
             max_batch_delay,
             queue_limit,
+            queue_row_limit: queue_row_limit.flatten(),
             overload_status,
             timeouts: Timeouts { default, max },
             metrics: MetricsConfig { latency_buckets, window, gpu_poll_interval, gpu_unknown_is_zero },

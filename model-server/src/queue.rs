@@ -55,10 +55,10 @@ impl Shared {
         }
     }
 
-    fn room(&mut self) -> Result<(), Refused> {
+    fn room(&mut self, rows: usize) -> Result<(), Refused> {
         match self.closed {
             Some(why) => Err(Refused::Closed(why)),
-            None if self.waiting.has_room() => Ok(()),
+            None if self.waiting.has_room(rows) => Ok(()),
             None => Err(Refused::Full),
         }
     }
@@ -67,7 +67,7 @@ impl Shared {
 /// Why a request is not admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
-    /// As many wait as may.
+    /// As many requests or rows wait as may.
     Full,
     /// Nothing is admitted any more, for this reason.
     Closed(Failure),
@@ -99,22 +99,23 @@ impl Queue {
     /// # Errors
     /// The queue is full or closed.
     pub fn admit(&self, ask: Ask, now: Instant) -> Result<Ticket, Refused> {
+        let rows = ask.rows;
         let (job, answer) = Job::new(ask, now);
         let job = Arc::new(job);
         let mut shared = self.lock();
-        shared.room()?;
-        self.telemetry.admitted(now);
+        shared.room(rows)?;
+        self.telemetry.admitted(now, rows);
         shared.waiting.push(Arc::clone(&job));
         drop(shared);
         Ok(Ticket::new(job, answer, Arc::clone(&self.telemetry)))
     }
 
-    /// Whether a request would be refused now: known before it is worth reading.
+    /// Whether a request of one row would be refused now: known before it is worth reading.
     ///
     /// # Errors
     /// The queue is full or closed.
     pub fn has_room(&self) -> Result<(), Refused> {
-        self.lock().room()
+        self.lock().room(1)
     }
 
     /// Waits, but not longer than `patience`, for requests, and takes a batch of them for whom works at this place.

@@ -48,6 +48,8 @@ pub struct Telemetry {
     depth: IntGauge,
     waiting: IntGauge,
     running: IntGauge,
+    rows_waiting: IntGauge,
+    rows_running: IntGauge,
     depth_peak: IntGauge,
     busy_seconds: Counter,
     duty_cycle: Gauge,
@@ -63,6 +65,7 @@ pub struct Telemetry {
     gpu: GpuMetrics,
     connections: Connections,
     requests: Depth,
+    rows: Depth,
     peak: Peak,
     /// One for each worker, which writes it; a scrape reads them.
     workers: Vec<Mutex<Busy>>,
@@ -171,6 +174,11 @@ impl Telemetry {
                 .gauge("request_queue_depth", "Requests admitted and not finished: waiting or in flight."),
             waiting: r.gauge("inference_requests_waiting", "Requests admitted and not executing yet."),
             running: r.gauge("inference_requests_running", "Requests executing."),
+            rows_waiting: r.gauge(
+                "inference_rows_waiting",
+                "Rows of requests admitted and not executing yet; a request of a model that joins no rows is one.",
+            ),
+            rows_running: r.gauge("inference_rows_running", "Rows of requests executing."),
             depth_peak: r.gauge(
                 "request_queue_depth_peak",
                 "Largest request_queue_depth of the last seconds, for what happens between two scrapes.",
@@ -209,6 +217,7 @@ impl Telemetry {
             gpu: GpuMetrics::new(&r),
             connections: Connections::new(&r),
             requests: Depth::default(),
+            rows: Depth::default(),
             peak: Peak::new(capacity.window, origin),
             workers: (0..capacity.workers).map(|_| Mutex::new(Busy::new(capacity.window, origin))).collect(),
             origin,
@@ -297,13 +306,13 @@ impl Telemetry {
     /// When a request that finds no room should come again: in the time that the workers need for what is there.
     pub fn time_to_empty(&self, now: Instant) -> Duration {
         let time = self.time(now);
-        let (busy, requests) = if time.recent_requests > 0 {
-            (time.recent, time.recent_requests)
+        let (busy, rows) = if time.recent_rows > 0 {
+            (time.recent, time.recent_rows)
         } else {
-            (time.total, time.requests.max(1))
+            (time.total, time.rows.max(1))
         };
-        let mean = busy.as_secs_f64() / requests as f64;
-        let seconds = f64::from(self.depth()) * mean / self.workers.len().max(1) as f64;
+        let mean = busy.as_secs_f64() / rows as f64;
+        let seconds = f64::from(self.rows.now().all()) * mean / self.workers.len().max(1) as f64;
         Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
     }
 
@@ -324,20 +333,29 @@ impl Telemetry {
         }
     }
 
-    /// A request is admitted: it waits.
-    pub(crate) fn admitted(&self, now: Instant) {
-        self.peak.see(now, self.requests.arrives().all());
+    /// A request of so many rows is admitted: it waits.
+    pub(crate) fn admitted(&self, now: Instant, rows: usize) {
+        self.rows.arrive(count(rows));
+        self.peak.see(now, self.requests.arrive(1).all());
     }
 
-    /// A request that waited so long executes.
-    pub(crate) fn started(&self, waited: Duration) {
-        self.requests.starts();
+    /// A request of so many rows that waited so long executes.
+    pub(crate) fn started(&self, waited: Duration, rows: usize) {
+        self.rows.start(count(rows));
+        self.requests.start(1);
         self.tallies.mine().queue_seconds.observe(waited.as_secs_f64());
     }
 
-    /// An admitted request is over.
-    pub(crate) fn left(&self, now: Instant, was_running: bool) {
-        let with_it = if was_running { self.requests.stops_running() } else { self.requests.stops_waiting() };
+    /// An admitted request of so many rows is over.
+    pub(crate) fn left(&self, now: Instant, was_running: bool, rows: usize) {
+        let rows = count(rows);
+        let with_it = if was_running {
+            self.rows.stop_running(rows);
+            self.requests.stop_running(1)
+        } else {
+            self.rows.stop_waiting(rows);
+            self.requests.stop_waiting(1)
+        };
         self.peak.see(now, with_it.all());
     }
 
@@ -349,7 +367,7 @@ impl Telemetry {
     /// A worker executed so many requests of so many rows, also when the model failed.
     pub(crate) fn executed(&self, worker: usize, times: (Instant, Instant), requests: usize, rows: usize) {
         let (began, ended) = times;
-        lock(&self.workers[worker]).end(ended, requests);
+        lock(&self.workers[worker]).end(ended, rows);
         let took = ended.saturating_duration_since(began).as_secs_f64();
         let tally = self.tallies.mine();
         tally.batch_size.observe(rows as f64);
@@ -392,6 +410,9 @@ impl Telemetry {
         self.depth.set(i64::from(requests.all()));
         self.waiting.set(i64::from(requests.waiting));
         self.running.set(i64::from(requests.running()));
+        let rows = self.rows.now();
+        self.rows_waiting.set(i64::from(rows.waiting));
+        self.rows_running.set(i64::from(rows.running()));
         self.depth_peak.set(i64::from(self.peak.over_window(now, requests.all())));
         let time = self.time(now);
         // A computation that ended between two looks is counted by its end; the counter never goes back.
@@ -407,11 +428,16 @@ impl Telemetry {
             BusyTime {
                 total: sum.total + one.total,
                 recent: sum.recent + one.recent,
-                recent_requests: sum.recent_requests + one.recent_requests,
-                requests: sum.requests + one.requests,
+                recent_rows: sum.recent_rows + one.recent_rows,
+                rows: sum.rows + one.rows,
             }
         })
     }
+}
+
+/// No request has more rows than a batch may have, and that is a number of 32 bits wherever memory is.
+fn count(rows: usize) -> u32 {
+    u32::try_from(rows).unwrap_or(u32::MAX)
 }
 
 const BATCHES: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
@@ -438,16 +464,19 @@ mod tests {
         let at = |seconds| telemetry.origin + Duration::from_secs(seconds);
         assert_eq!(telemetry.time_to_empty(at(0)), Duration::ZERO);
         for _ in 0..6 {
-            telemetry.admitted(at(0));
+            telemetry.admitted(at(0), 1);
         }
         for (worker, from, to) in [(0, 1, 3), (1, 1, 5)] {
             telemetry.execution_begins(worker, at(from));
             telemetry.executed(worker, (at(from), at(to)), 1, 1);
         }
-        // 3 s for a request, 6 of them, 2 workers.
+        // 3 s for a row, 6 of them, 2 workers.
         assert_eq!(telemetry.time_to_empty(at(6)), Duration::from_secs(9));
         // Long after, all that was ever measured says as much.
         assert_eq!(telemetry.time_to_empty(at(600)), Duration::from_secs(9));
+        // One more request with as many rows as all others together.
+        telemetry.admitted(at(600), 6);
+        assert_eq!(telemetry.time_to_empty(at(600)), Duration::from_secs(18));
     }
 
     #[test]

@@ -4,7 +4,8 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use axum::http::StatusCode;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
 use model_server::config::Timeouts;
 
 use support::{Options, PATIENCE, Server, Step};
@@ -301,6 +302,36 @@ async fn an_output_that_is_not_a_number_is_answered_as_a_text() {
     let answer = server.send("POST", "/v1/models/m:predict", r#"{"instances":[[-1,2],[1,2]]}"#).await;
     assert_eq!((answer.code, answer.text()), (200, r#"{"predictions":[["NaN"],[21.0]]}"#));
     assert_eq!(server.ended("ok"), 5.0);
+}
+
+#[tokio::test]
+async fn rows_are_counted_and_limited_as_requests_are() {
+    let server = Server::start(Options { max_batch_size: 4, queue_row_limit: 5, ..Options::default() });
+    let infer = |rows: usize| {
+        let input = serde_json::json!({"name": "x", "shape": [rows, 2], "datatype": "FP32", "data": vec![1; 2 * rows]});
+        let body = serde_json::json!({"inputs": [input]}).to_string();
+        let request = Request::post("/v2/models/m/infer").body(Body::from(body)).expect("valid");
+        let router = server.router.clone();
+        tokio::spawn(async move { support::ask(router, request).await.code })
+    };
+    let mut clients = vec![infer(3)];
+    server.until("inference_rows_running", 3.0).await;
+    clients.push(infer(4));
+    server.until("inference_rows_waiting", 4.0).await;
+    assert_eq!(infer(2).await.expect("no panic"), 503, "six rows would wait");
+    clients.push(infer(1));
+    server.until("inference_rows_waiting", 5.0).await;
+    assert_eq!(
+        (server.metric("inference_requests_waiting"), server.metric("request_queue_depth")),
+        (2.0, 3.0)
+    );
+    for _ in 0..3 {
+        server.next(Step::Answer);
+    }
+    for client in clients {
+        assert_eq!(client.await.expect("no panic"), 200);
+    }
+    server.assert_empty();
 }
 
 #[tokio::test]

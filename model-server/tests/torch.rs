@@ -4,11 +4,11 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use model_server::config::{Backend, Device, ModelConfig, ModelSource};
+use model_server::config::{Backend, DeclaredTensors, Device, ModelConfig, ModelSource};
 use model_server::model::backend::{self, Chosen};
 use model_server::model::{InferError, Model, ModelError};
 use model_server::repository::Found;
-use model_server::tensor::Tensor as Numbers;
+use model_server::tensor::{BatchAxis, DataType, Dim, Tensor as Numbers, TensorSpec};
 use tch::{CModule, Kind, Tensor};
 
 fn config(backend: Backend, device: Device) -> ModelConfig {
@@ -110,6 +110,69 @@ fn predictions_are_those_of_libtorch_to_the_bit() {
             "{rows} rows"
         );
     }
+}
+
+#[test]
+fn a_configuration_beside_the_file_says_what_it_takes_and_gives() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("model.pt");
+    std::fs::copy(pytorch("named.pt"), &path).expect("writable");
+    std::fs::write(
+        dir.path().join("config.pbtxt"),
+        r#"
+            max_batch_size: 8
+            input [
+              { name: "ids" data_type: TYPE_INT64 dims: [ -1 ] },
+              { name: "mask" data_type: TYPE_BOOL dims: [ -1 ] optional: true }
+            ]
+            output [
+              { name: "chosen" data_type: TYPE_BOOL dims: [ -1 ] },
+              { name: "half" data_type: TYPE_FP16 dims: [ -1 ] }
+            ]
+        "#,
+    )
+    .expect("writable");
+    let mut model = load(&path, &config(Backend::Auto, Device::Cpu));
+    assert_eq!(
+        tensors(&*model),
+        r#""ids" INT64 [-1, -1], "mask" BOOL [-1, -1] (optional), "chosen" BOOL [-1, -1], "half" FP16 [-1, -1]"#
+    );
+    let ids = Numbers::of(vec![1, 3], &[2_i64, -4, 6]).expect("a tensor");
+    let truths = |bytes: [u8; 3]| Numbers::new(DataType::Bool, vec![1, 3], bytes.to_vec()).expect("a tensor");
+    // Of 1, 2 and 3 in half precision, and 0.
+    let half = |words: [u16; 3]| {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        Numbers::new(DataType::Fp16, vec![1, 3], bytes).expect("a tensor")
+    };
+    let outputs = model.infer(&[Some(ids.clone()), None]).expect("it computes");
+    assert_eq!(outputs, [truths([1, 0, 1]), half([0x3c00, 0, 0x4200])]);
+    let outputs = model.infer(&[Some(ids), Some(truths([0, 1, 0]))]).expect("it computes");
+    assert_eq!(outputs, [truths([0, 1, 0]), half([0, 0xc000, 0])]);
+}
+
+#[test]
+fn flags_declare_inputs_and_executions_show_outputs() {
+    let double = TensorSpec {
+        name: "x".to_owned(),
+        datatype: DataType::Fp64,
+        shape: Some(vec![Dim::Dynamic, Dim::Fixed(2)]),
+        optional: false,
+    };
+    let mut config = config(Backend::Auto, Device::Cpu);
+    let declared = |outputs| Some(DeclaredTensors { inputs: vec![double.clone()], outputs });
+    config.signature = declared(Vec::new());
+    let mut model = load(&pytorch("pairs.pt"), &config);
+    let outputs = r#""output__0" FP64 [-1, 2], "output__1" INT64 [-1, 2], "output__2" INT32 [-1]"#;
+    assert_eq!(tensors(&*model), format!(r#""x" FP64 [-1, 2], {outputs}"#));
+    assert_eq!(model.signature().batch, BatchAxis::Dynamic);
+    let input = Numbers::of(vec![2, 2], &[0.5, 1.0, -3.0, 7.5]).expect("a tensor");
+    let outputs = model.infer(&[Some(input.clone())]).expect("it computes");
+    assert_eq!(outputs[0].numbers(), Some(vec![1.0, 2.0, -6.0, 15.0]));
+    assert_eq!(outputs[1].numbers(), Some(vec![0_i64, 1, -3, 7]));
+    assert_eq!(outputs[2].numbers(), Some(vec![1_i32, 4]));
+    config.signature = declared(vec![double.clone()]);
+    let error = load(&pytorch("pairs.pt"), &config).infer(&[Some(input)]).expect_err("three outputs");
+    assert!(error.to_string().starts_with("expected 1 outputs, found 3"), "{error}");
 }
 
 #[test]

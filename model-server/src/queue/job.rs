@@ -100,7 +100,7 @@ impl Job {
     pub(super) fn start(&self, now: Instant, telemetry: &Telemetry) -> bool {
         let starts = self.move_on(WAITING, RUNNING);
         if starts {
-            telemetry.started(now.saturating_duration_since(self.admitted));
+            telemetry.started(now.saturating_duration_since(self.admitted), self.ask.rows);
         }
         starts
     }
@@ -186,7 +186,7 @@ impl Counts {
     fn ends_waiting(&self) -> bool {
         let waited = self.job.move_on(WAITING, OVER);
         if waited {
-            self.telemetry.left(Instant::now(), false);
+            self.telemetry.left(Instant::now(), false, self.job.ask.rows);
         }
         waited
     }
@@ -203,7 +203,7 @@ impl Deref for Counts {
 impl Drop for Counts {
     fn drop(&mut self) {
         if !self.ends_waiting() && self.job.move_on(RUNNING, OVER) {
-            self.telemetry.left(Instant::now(), true);
+            self.telemetry.left(Instant::now(), true, self.job.ask.rows);
         }
     }
 }

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 pub struct Limits {
     /// Requests that may wait.
     pub requests: usize,
+    /// Rows of these that may wait; one request may, however many it has.
+    pub rows: usize,
     /// Rows of a batch at most; a request has no more.
     pub batch_rows: usize,
     /// How long the oldest request may wait for others to fill its batch. Zero: not at all.
@@ -39,6 +41,8 @@ pub trait Entry {
 /// A bounded queue, first come, first served.
 pub struct Waiting<E> {
     entries: VecDeque<E>,
+    /// Of all entries.
+    rows: usize,
     limits: Limits,
     batches: BatchRows,
 }
@@ -75,7 +79,7 @@ where
     /// Nothing waits.
     pub fn new(limits: Limits) -> Waiting<P> {
         let batches = BatchRows { now: limits.batch_rows, raise_at: None, changed: false };
-        Waiting { entries: VecDeque::new(), limits, batches }
+        Waiting { entries: VecDeque::new(), rows: 0, limits, batches }
     }
 
     /// Makes batches of so many rows at most.
@@ -105,18 +109,39 @@ where
         }
     }
 
-    /// Whether one more may wait. What was abandoned takes no room.
-    pub fn has_room(&mut self) -> bool {
-        if self.entries.len() >= self.limits.requests {
+    /// Whether one more with so many rows may wait. What was abandoned takes no room.
+    pub fn has_room(&mut self, rows: usize) -> bool {
+        if !self.fits(rows) {
+            let count = self.entries.len();
             self.entries.retain(|entry| !entry.is_abandoned());
+            if self.entries.len() < count {
+                self.rows = self.entries.iter().map(|entry| entry.rows()).sum();
+            }
         }
-        self.entries.len() < self.limits.requests
+        self.fits(rows)
+    }
+
+    fn fits(&self, rows: usize) -> bool {
+        let fits = self.entries.is_empty() || self.rows.saturating_add(rows) <= self.limits.rows;
+        fits && self.entries.len() < self.limits.requests
     }
 
     /// Lets one more wait; whoever calls this asked [`has_room`](Waiting::has_room) first.
     pub fn push(&mut self, entry: P) {
-        debug_assert!(self.entries.len() < self.limits.requests, "a queue with room");
+        debug_assert!(self.fits(entry.rows()), "a queue with room");
+        self.rows += entry.rows();
         self.entries.push_back(entry);
+    }
+
+    fn pop(&mut self) -> Option<P> {
+        let entry = self.entries.pop_front()?;
+        self.rows -= entry.rows();
+        Some(entry)
+    }
+
+    fn put_back(&mut self, entry: P) {
+        self.rows += entry.rows();
+        self.entries.push_front(entry);
     }
 
     /// Takes the next batch, if one is due: at once without a delay, else when it is full, when its oldest request waited as
@@ -131,7 +156,7 @@ where
         let mut looked = Vec::new();
         while !full
             && passed_over < LOOKAHEAD
-            && let Some(entry) = self.entries.pop_front()
+            && let Some(entry) = self.pop()
         {
             if entry.is_abandoned() {
                 continue;
@@ -150,7 +175,7 @@ where
                 }
                 if rows + entry.rows() > batch_rows {
                     // First come, first served: nobody smaller overtakes it.
-                    self.entries.push_front(entry);
+                    self.put_back(entry);
                     full = true;
                     continue;
                 }
@@ -165,7 +190,7 @@ where
             if chosen && taken.look_again.is_none() {
                 taken.batch.push(entry);
             } else {
-                self.entries.push_front(entry);
+                self.put_back(entry);
             }
         }
         taken.batch.reverse();
@@ -174,6 +199,7 @@ where
 
     /// Takes everything.
     pub fn drain(&mut self) -> Vec<P> {
+        self.rows = 0;
         self.entries.drain(..).collect()
     }
 
@@ -240,7 +266,7 @@ mod tests {
 
     impl Bench {
         fn new(requests: usize, batch_rows: usize, batch_delay: Duration) -> Bench {
-            let waiting = Waiting::new(Limits { requests, batch_rows, batch_delay });
+            let waiting = Waiting::new(Limits { requests, rows: usize::MAX, batch_rows, batch_delay });
             Bench { waiting, start: Instant::now(), names: 0 }
         }
 
@@ -253,7 +279,7 @@ mod tests {
         }
 
         fn push_kind(&mut self, kind: u32, rows: usize, admitted: u64, deadline: Option<u64>) -> Rc<Fake> {
-            assert!(self.waiting.has_room());
+            assert!(self.waiting.has_room(rows));
             self.names += 1;
             let entry = Rc::new(Fake {
                 name: self.names,
@@ -325,14 +351,34 @@ mod tests {
         let mut bench = Bench::new(2, 1, Duration::ZERO);
         let first = bench.push(1, 0, None);
         bench.push(1, 0, None);
-        assert!(!bench.waiting.has_room());
+        assert!(!bench.waiting.has_room(1));
         first.abandoned.set(true);
-        assert!(bench.waiting.has_room());
+        assert!(bench.waiting.has_room(1));
         assert_eq!(bench.waiting.len(), 1);
         bench.push(1, 0, None);
-        assert!(!bench.waiting.has_room());
+        assert!(!bench.waiting.has_room(1));
         assert_eq!(bench.take(0).0, [2]);
-        assert!(bench.waiting.has_room());
+        assert!(bench.waiting.has_room(1));
+    }
+
+    #[test]
+    fn rows_take_room_as_well() {
+        let mut bench = Bench::new(8, 4, Duration::ZERO);
+        bench.waiting.limits.rows = 5;
+        let first = bench.push(4, 0, None);
+        assert!(bench.waiting.has_room(1) && !bench.waiting.has_room(2));
+        first.abandoned.set(true);
+        bench.push(3, 0, None);
+        bench.push(2, 0, None);
+        assert!(!bench.waiting.has_room(1));
+        assert_eq!(bench.take(0).0, [2]);
+        assert!(bench.waiting.has_room(3) && !bench.waiting.has_room(4));
+        assert_eq!(bench.take(0).0, [3]);
+        // One alone finds room, however many rows it has.
+        assert!(bench.waiting.has_room(6));
+        bench.push(6, 0, None);
+        assert_eq!(bench.waiting.drain().len(), 1);
+        assert!(bench.waiting.has_room(6));
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub(super) struct Busy {
     origin: Instant,
     since: Option<Instant>,
     total: Duration,
-    requests: u64,
+    rows: u64,
     slots: VecDeque<Slot>,
 }
 
@@ -20,7 +20,7 @@ pub(super) struct Busy {
 struct Slot {
     number: u64,
     busy: Duration,
-    requests: u64,
+    rows: u64,
 }
 
 /// A worker's time up to a moment.
@@ -30,10 +30,10 @@ pub(super) struct BusyTime {
     pub(super) total: Duration,
     /// Of it, what lies within the window.
     pub(super) recent: Duration,
-    /// Requests computed within the window.
-    pub(super) recent_requests: u64,
-    /// Requests computed since the start.
-    pub(super) requests: u64,
+    /// Rows computed within the window.
+    pub(super) recent_rows: u64,
+    /// Rows computed since the start.
+    pub(super) rows: u64,
 }
 
 impl Busy {
@@ -45,7 +45,7 @@ impl Busy {
             origin,
             since: None,
             total: Duration::ZERO,
-            requests: 0,
+            rows: 0,
             slots: VecDeque::with_capacity(SLOTS as usize + 2),
         }
     }
@@ -54,11 +54,11 @@ impl Busy {
         self.since = Some(now);
     }
 
-    /// The computation under way is over; it was part of so many requests' answers.
-    pub(super) fn end(&mut self, now: Instant, requests: usize) {
+    /// The computation under way is over; it was of so many rows.
+    pub(super) fn end(&mut self, now: Instant, rows: usize) {
         let Some(since) = self.since.take() else { return };
         self.total += now.saturating_duration_since(since);
-        self.requests += requests as u64;
+        self.rows += rows as u64;
         // What lies before the window is of no interest any more.
         let mut from = since.max(self.window_start(now));
         loop {
@@ -67,7 +67,7 @@ impl Busy {
             let slot = self.slot_mut(number);
             slot.busy += until.saturating_duration_since(from);
             if until >= now {
-                slot.requests += requests as u64;
+                slot.rows += rows as u64;
                 break;
             }
             from = until;
@@ -87,21 +87,21 @@ impl Busy {
         let mut time = BusyTime {
             total: self.total + under_way(self.origin),
             recent: under_way(start),
-            recent_requests: 0,
-            requests: self.requests,
+            recent_rows: 0,
+            rows: self.rows,
         };
         for slot in self.slots.iter().filter(|slot| slot.number >= oldest) {
             // Of the slot that the window begins in, the part inside.
             let inside = self.start_of(slot.number + 1).saturating_duration_since(start).min(self.slot);
             time.recent += slot.busy.mul_f64(inside.as_secs_f64() / self.slot.as_secs_f64());
-            time.recent_requests += slot.requests;
+            time.recent_rows += slot.rows;
         }
         time
     }
 
     fn slot_mut(&mut self, number: u64) -> &mut Slot {
         if self.slots.back().is_none_or(|last| last.number < number) {
-            self.slots.push_back(Slot { number, busy: Duration::ZERO, requests: 0 });
+            self.slots.push_back(Slot { number, busy: Duration::ZERO, rows: 0 });
         }
         // Time only goes on, so the newest slot is the one.
         self.slots.back_mut().expect("a slot was just pushed if there was none")
@@ -145,9 +145,9 @@ mod tests {
         let time = busy.until(origin + seconds(30.0));
         near(time.total, 7.5);
         near(time.recent, 2.5);
-        assert_eq!((time.recent_requests, time.requests), (20, 60));
+        assert_eq!((time.recent_rows, time.rows), (20, 60));
         let later = busy.until(origin + seconds(100.0));
-        assert_eq!((later.recent, later.recent_requests), (Duration::ZERO, 0));
+        assert_eq!((later.recent, later.recent_rows), (Duration::ZERO, 0));
         near(later.total, 7.5);
     }
 

@@ -6,6 +6,8 @@
     weights.pt        its weights without a program, as torch.save writes them
     weights-1.5.pt    the same as PyTorch before 1.6 wrote them, a bare pickle
     program.pt2       its program, as torch.export.save writes it
+    named.pt          ids and an optional mask in, a dictionary of a half-precision and a truth value tensor out
+    pairs.pt          doubles in, a tuple of them and a list of whole numbers out
 
 The vectors are numbers from 0 to 1 of the generator of models/generate.py, seed VECTORS_SEED; parity.rs makes the same.
 
@@ -15,6 +17,7 @@ The vectors are numbers from 0 to 1 of the generator of models/generate.py, seed
 import pathlib
 import sys
 import zipfile
+from typing import Dict, List, Optional, Tuple
 
 import torch
 
@@ -40,11 +43,25 @@ def main():
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)
     torch.export.save(program, HERE / "program.pt2")
+    for module, name in ((Named(), "named.pt"), (Pairs(), "pairs.pt")):
+        torch.jit.save(torch.jit.script(module.eval()), HERE / name)
+        without_places(HERE / name)
     random = models.Random(VECTORS_SEED)
     with open(HERE / "predictions.f32", "wb") as file, torch.inference_mode():
         for _ in range(VECTORS):
             vector = torch.tensor([random.uniform(0.5) + 0.5 for _ in range(models.FEATURES)])
             file.write(linear(vector).numpy().astype("<f4").tobytes())
+
+
+class Named(torch.nn.Module):
+    def forward(self, ids: torch.Tensor, mask: Optional[torch.Tensor]) -> Dict[str, torch.Tensor]:
+        chosen = ids > 0 if mask is None else mask
+        return {"half": (ids * chosen).to(torch.float16) / 2, "chosen": chosen}
+
+
+class Pairs(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> Tuple[torch.Tensor, List[torch.Tensor]]:
+        return x * 2, [x.to(torch.int64), x.sum(1).to(torch.int32)]
 
 
 def without_places(path):

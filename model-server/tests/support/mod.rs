@@ -115,6 +115,7 @@ pub struct Options {
     pub max_batch_size: usize,
     pub max_batch_delay: Duration,
     pub queue_limit: usize,
+    pub queue_row_limit: usize,
     pub timeouts: Timeouts,
     pub stall_timeout: Duration,
     pub inline_below: Duration,
@@ -130,6 +131,7 @@ impl Default for Options {
             max_batch_size: 1,
             max_batch_delay: Duration::ZERO,
             queue_limit: 16,
+            queue_row_limit: usize::MAX,
             timeouts: Timeouts { default: None, max: None },
             stall_timeout: Duration::from_secs(30),
             inline_below: Duration::ZERO,
@@ -178,7 +180,14 @@ impl Server {
     /// A server whose model is not loaded yet.
     pub fn loading(options: Options) -> Loading {
         let Options {
-            workers, max_batch_size, max_batch_delay, queue_limit, timeouts, overload_status, ..
+            workers,
+            max_batch_size,
+            max_batch_delay,
+            queue_limit,
+            queue_row_limit,
+            timeouts,
+            overload_status,
+            ..
         } = options;
         let window = Duration::from_secs(15);
         let capacity = Capacity { workers, queue_limit, max_batch_size, window };
@@ -189,8 +198,12 @@ impl Server {
             device: "cpu".to_owned(),
         };
         let telemetry = Arc::new(Telemetry::new(capacity, &identity, &LATENCY_BUCKETS));
-        let limits =
-            Limits { requests: queue_limit, batch_rows: max_batch_size, batch_delay: max_batch_delay };
+        let limits = Limits {
+            requests: queue_limit,
+            rows: queue_row_limit,
+            batch_rows: max_batch_size,
+            batch_delay: max_batch_delay,
+        };
         let queue = Arc::new(Queue::new(limits, worker::places(workers), Arc::clone(&telemetry)));
         let bodies = BodyLimits { bytes: 4096, memory: 1 << 20, time: Duration::from_secs(20) };
         let served = Arc::new(Served {
@@ -266,7 +279,8 @@ impl Server {
 
     /// No request is counted anywhere.
     pub fn assert_empty(&self) {
-        for gauge in ["request_queue_depth", "inference_requests_waiting", "inference_requests_running"] {
+        let gauges = ["request_queue_depth", "inference_requests_waiting", "inference_requests_running"];
+        for gauge in gauges.into_iter().chain(["inference_rows_waiting", "inference_rows_running"]) {
             assert_eq!(self.metric(gauge), 0.0, "{gauge}");
         }
     }

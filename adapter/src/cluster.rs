@@ -238,6 +238,7 @@ mod tests {
     use apiservice::health::Endpoint;
     use apiservice::query::QueryParameters;
     use rules::resource::GroupResource;
+    use testkit::rows::each_row;
 
     use super::*;
     use crate::objects::watched::{Forbidden, Verb};
@@ -249,7 +250,7 @@ mod tests {
             State::Forbidden(Forbidden { verb, resource, answer: "403: of User x".into() })
         };
         let pods = || forbidden(Verb::List, "pods");
-        for (states, expected) in [
+        let rows = [
             (vec![State::Known, State::Listing], "[-]objects-listed failed: reason withheld"),
             // The Kubernetes API is away, which passes.
             (vec![pods(), State::Failed("no answer".into())], "[-]objects-listed failed: reason withheld"),
@@ -262,12 +263,13 @@ mod tests {
                 vec![State::Known, forbidden(Verb::Watch, "nodes")],
                 "[+]objects-listed ok: cannot watch nodes: listing them every 15s instead; grant watch on nodes",
             ),
-        ] {
+        ];
+        each_row(rows, |(states, expected)| {
             let health = Health::default();
             let listed = health.check("objects-listed", Scope::Ready);
             report(&states, &listed);
             let shown = health.report(Endpoint::Readyz, &QueryParameters::parse("verbose")).body;
             assert_eq!(shown.lines().next(), Some(expected), "{states:?}");
-        }
+        });
     }
 }

@@ -109,6 +109,8 @@ const MOST_FROM_ALIASES: usize = 10_000;
 
 #[cfg(test)]
 mod tests {
+    use testkit::rows::each_row;
+
     use super::*;
 
     #[test]
@@ -135,10 +137,10 @@ mod tests {
             format!("a{level}: &a{level} [{}]\n", vec![alias; 10].join(", "))
         };
         let bomb = (0..9).map(level).collect::<Vec<_>>().concat();
-        for text in [bomb.clone(), format!("extensions:\n{bomb}"), format!("---\n{{}}\n---\n{bomb}")] {
+        each_row([bomb.clone(), format!("extensions:\n{bomb}"), format!("---\n{{}}\n---\n{bomb}")], |text| {
             let error = parse(&text).expect_err("a bomb").to_string();
             assert!(error.contains("10000") && error.contains("line"), "{error}");
-        }
+        });
     }
 
     #[test]

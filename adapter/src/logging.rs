@@ -70,13 +70,14 @@ const OURS: [&str; 5] = ["adapter", "apiservice", "engine", "rules", "serve"];
 mod tests {
     use std::sync::{Arc, Mutex};
 
+    use testkit::rows::each_row;
     use tracing::Level;
 
     use super::*;
 
     #[test]
     fn levels() {
-        for (verbosity, requests, ours, debug, trace) in [
+        let rows = [
             (-1, false, true, false, false),
             (0, false, true, false, false),
             (2, false, true, false, false),
@@ -84,7 +85,8 @@ mod tests {
             (4, true, true, true, false),
             (6, true, true, true, true),
             (10, true, true, true, true),
-        ] {
+        ];
+        each_row(rows, |(verbosity, requests, ours, debug, trace)| {
             let filter = filter(verbosity);
             assert_eq!(filter.would_enable(REQUESTS, &Level::INFO), requests, "{verbosity}");
             assert_eq!(filter.would_enable("adapter::app", &Level::INFO), ours, "{verbosity}");
@@ -92,7 +94,7 @@ mod tests {
             assert_eq!(filter.would_enable("engine", &Level::TRACE), trace, "{verbosity}");
             assert!(!filter.would_enable("reqwest::connect", &Level::DEBUG), "{verbosity}");
             assert!(!filter.would_enable("h2::codec", &Level::INFO), "{verbosity}");
-        }
+        });
     }
 
     /// The line that is written for an event whose message, error and field hold commands.
@@ -127,7 +129,7 @@ mod tests {
 
     #[test]
     fn an_event_is_one_line_without_commands_whatever_others_say() {
-        for format in [Format::Text, Format::Json] {
+        each_row([Format::Text, Format::Json], |format| {
             let written = written(format);
             let line = written.strip_suffix('\n').expect("a line");
             assert!(!line.contains(char::is_control), "{line:?}");
@@ -136,6 +138,6 @@ mod tests {
                 let event: serde_json::Value = serde_json::from_str(line).expect("JSON");
                 assert_eq!(event["fields"]["error"], "boom\nFORGED INFO all is well\u{1b}[31m\u{9b}2J");
             }
-        }
+        });
     }
 }

@@ -162,6 +162,7 @@ mod tests {
     use std::os::unix::fs::chown;
 
     use serve::error_chain;
+    use testkit::rows::each_row;
 
     use super::*;
 
@@ -184,11 +185,11 @@ mod tests {
         let dir = parent.path().join("new/deep");
         drop(Standalone::prepare(Some(&dir)).expect("a new folder"));
         assert_eq!(mode(&dir), 0o700);
-        for bad in [0o777, 0o770, 0o702, 0o1777] {
+        each_row([0o777, 0o770, 0o702, 0o1777], |bad| {
             fs::set_permissions(&dir, Permissions::from_mode(bad)).expect("ours");
             let error = error_chain(&Standalone::prepare(Some(&dir)).err().expect("writable by others"));
             assert!(error.contains("expected a folder that others cannot write to"), "{error}");
-        }
+        });
         fs::set_permissions(&dir, Permissions::from_mode(0o755)).expect("ours");
         drop(Standalone::prepare(Some(&dir)).expect("others may read"));
         // Only root can give a folder away.

@@ -1,12 +1,13 @@
 //! `adapter check`, seen from outside: what it prints, and how it ends.
 
 use std::process::Command;
+use testkit::rows::each_row;
 
 #[test]
 fn check_ends_by_what_the_rules_are_worth() {
     let folder = tempfile::tempdir().expect("a folder");
     let resources = "resources: {template: <<.Resource>>}";
-    for (name, rules, status, printed) in [
+    let rows = [
         (
             "good",
             format!("rules: [{{seriesQuery: x, {resources}, metricsQuery: 'x{{<<.LabelMatchers>>}}'}}]"),
@@ -32,7 +33,8 @@ fn check_ends_by_what_the_rules_are_worth() {
             64,
             "rules[0] (line 1, column 10): unknown field \"seriesQuerry\"",
         ),
-    ] {
+    ];
+    each_row(rows, |(name, rules, status, printed)| {
         let file = folder.path().join(format!("{name}.yaml"));
         std::fs::write(&file, rules).expect("writable");
         let output = Command::new(env!("CARGO_BIN_EXE_adapter"))
@@ -44,5 +46,5 @@ fn check_ends_by_what_the_rules_are_worth() {
         let text = String::from_utf8(text).expect("UTF-8");
         assert_eq!(output.status.code(), Some(status), "{text}");
         assert!(text.contains(printed), "{text}");
-    }
+    });
 }

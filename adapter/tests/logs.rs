@@ -14,6 +14,7 @@ use serde_json::Value;
 use testkit::kubeconfig::Kubeconfig;
 use testkit::process::Process;
 use testkit::router::{self, closed_address};
+use testkit::rows::{each_row, each_row_async};
 use testkit::wait::PATIENCE;
 
 const RULES: &str = "
@@ -153,16 +154,16 @@ async fn what_an_answer_lacks_is_said_once() {
         assert_eq!(program.get(METRIC).await, code);
     }
     let lines = program.end();
-    for text in ["the sample of a is +Inf", "a store did not answer"] {
+    each_row(["the sample of a is +Inf", "a store did not answer"], |text| {
         let said: Vec<_> = lines.iter().filter(|line| line.contains("WARN") && line.contains(text)).collect();
         assert_eq!(said.len(), 1, "{text}: {lines:#?}");
-    }
+    });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_and_causes_show_and_secrets_do_not() {
     let port = prometheus(FAILURE).await;
-    for format in ["text", "json"] {
+    each_row_async(["text", "json"], async |format| {
         let dir = tempfile::tempdir().expect("a folder");
         let format_flag = format!("--logging-format={format}");
         let program = Program::start(dir.path(), &[&prometheus_at(port), &format_flag, "-v=10"]).await;
@@ -204,7 +205,8 @@ async fn requests_and_causes_show_and_secrets_do_not() {
         for part in parts {
             assert!(request.contains(part), "{part} is not in {request}");
         }
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -226,7 +228,7 @@ async fn secrets_do_not_show_when_nobody_answers() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_show_from_level_three_on() {
     let port = prometheus(FAILURE).await;
-    for (flag, shown) in [("-v=2", false), ("--v=3", true)] {
+    each_row_async([("-v=2", false), ("--v=3", true)], async |(flag, shown)| {
         let dir = tempfile::tempdir().expect("a folder");
         let program = Program::start(dir.path(), &[&prometheus_at(port), flag]).await;
         // The line is written before the answer is.
@@ -234,7 +236,8 @@ async fn requests_show_from_level_three_on() {
         let lines = program.end();
         let line = lines.iter().any(|line| line.contains("HTTP verb=GET URI=\"/version\""));
         assert_eq!(line, shown, "{flag}: {lines:#?}");
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

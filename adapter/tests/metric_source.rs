@@ -15,6 +15,7 @@ use engine::scrape::{ScrapeConfig, Target};
 use rules::catalog::Series;
 use serde_json::{Value, json};
 use testkit::router;
+use testkit::rows::each_row_async;
 
 /// What the target of every peer exposes.
 const EXPOSED: &str = "depth{pod=\"a\"} 3\ndepth{pod=\"b\"} +Inf\ndepth{pod=\"c\",zone=\"x\"} NaN\nother 1\n";
@@ -69,15 +70,17 @@ async fn suite(source: &dyn MetricSource, now: SystemTime) {
         "{scalar:?}"
     );
 
-    for (promql, class) in [
+    let rows = [
         (MATRIX, SourceErrorClass::WrongType),
         (STRING, SourceErrorClass::WrongType),
         (BROKEN, SourceErrorClass::BadQuery),
-    ] {
+    ];
+    each_row_async(rows, async |(promql, class)| {
         let error = query(promql).await.expect_err(promql);
         assert_eq!(error.class, class, "{promql}: {error}");
         assert!(!error.message.contains(promql), "the query stays out of the message: {error}");
-    }
+    })
+    .await;
 }
 
 fn unix_ms(time: SystemTime) -> i64 {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use adapter::source::prometheus::{AnswerLimits, Prometheus, PrometheusSettings, Verb};
 use adapter::source::{MetricSource as _, Samples, SourceErrorClass};
 use http::{HeaderName, HeaderValue};
+use testkit::rows::{each_row, each_row_async};
 use testkit::scripted::{Reply, Request, Server, answer};
 
 const GOOD: &str = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"pod":"a"},"value":[1435781451.781,"7.5"]}]}}"#;
@@ -121,7 +122,7 @@ async fn garbage_has_a_class_and_a_message() {
     let source = fake.source(Verb::Get);
     let error = |kind: &str| format!(r#"{{"status":"error","errorType":"{kind}","error":"boom"}}"#);
     let page = |code| answer(code, &[("content-type", "text/html")], "<html>proxy</html>");
-    for (answer, class, message) in [
+    let rows = [
         (page(502), Unavailable, "Prometheus answered 502 Bad Gateway: proxy"),
         (page(503), Unavailable, "Prometheus answered 503 Service Unavailable: proxy"),
         (page(429), Unavailable, "Prometheus answered 429 Too Many Requests: proxy (requests are limited"),
@@ -150,7 +151,8 @@ async fn garbage_has_a_class_and_a_message() {
         ),
         (truncated(&GOOD[..60]), Unavailable, "the answer of Prometheus broke off"),
         (Reply::Close, Unavailable, "Prometheus at http://127.0.0.1:"),
-    ] {
+    ];
+    each_row_async(rows, async |(answer, class, message)| {
         fake.answers(answer);
         let found = source.query("m", SystemTime::now(), soon()).await.expect_err(message);
         assert_eq!(found.class, class, "{message}: {found}");
@@ -164,7 +166,8 @@ async fn garbage_has_a_class_and_a_message() {
         }
         fake.json(200, GOOD);
         source.query("m", SystemTime::now(), soon()).await.expect("the next good answer works");
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -185,11 +188,12 @@ async fn a_partial_answer_says_so() {
     let result = source.query("m", SystemTime::now(), soon()).await.expect("a good answer");
     assert_eq!((result.value, result.histograms_dropped), (Samples::Vector(Vec::new()), 0));
     assert_eq!(result.warnings, ["samples without a value were left out"]);
-    for odd in ["false", "null", "\"true\"", "[true]"] {
+    each_row_async(["false", "null", "\"true\"", "[true]"], async |odd| {
         fake.json(200, &GOOD.replacen('{', &format!("{{\"isPartial\":{odd},"), 1));
         let result = source.query("m", SystemTime::now(), soon()).await.expect("a good answer");
         assert_eq!(result.warnings, Vec::<String>::new(), "{odd}");
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -216,7 +220,7 @@ async fn compressed_answers_are_read_and_bounded() {
     let query = || source.query("m", SystemTime::now(), soon());
     let list = || source.series("m", SystemTime::now(), soon());
     let listing = gzip(br#"{"status":"success","data":[{"__name__":"m","pod":"a"}]}"#);
-    for coding in ["gzip", "GZIP", "x-gzip"] {
+    each_row_async(["gzip", "GZIP", "x-gzip"], async |coding| {
         fake.answers(coded(coding, gzip(GOOD.as_bytes())));
         let Samples::Vector(samples) = query().await.expect("a good answer").value else {
             panic!("no vector")
@@ -229,7 +233,8 @@ async fn compressed_answers_are_read_and_bounded() {
             fake.last_asked().header("accept-encoding").is_empty(),
             "listings do not, and are read all the same"
         );
-    }
+    })
+    .await;
     fake.answers(coded("identity", GOOD));
     query().await.expect("a good answer");
     // More comes out than is taken: 65 MiB of blanks in 64 KiB.
@@ -241,19 +246,21 @@ async fn compressed_answers_are_read_and_bounded() {
         "the answer of Prometheus is larger than 6291456 bytes: expected a query of fewer series, or a larger \
          --prometheus-max-answer-bytes"
     );
-    for (answer, message) in [
+    let rows = [
         (coded("gzip", &gzip(GOOD.as_bytes())[..40]), "the compressed answer of Prometheus broke off"),
         (coded("gzip", GOOD), "the answer of Prometheus is not gzip as it says: "),
         (
             coded("br", vec![1]),
             "the answer of Prometheus has the Content-Encoding \"br\", expected gzip or none",
         ),
-    ] {
+    ];
+    each_row_async(rows, async |(answer, message)| {
         fake.answers(answer);
         let found = query().await.expect_err(message);
         assert_eq!(found.class, SourceErrorClass::Unavailable);
         assert!(found.message.starts_with(message), "expected {message}, found {found}");
-    }
+    })
+    .await;
     fake.answers(coded("gzip", &listing[..listing.len() - 9]));
     let found = list().await.expect_err("cut off");
     assert!(found.message.starts_with("the compressed answer of Prometheus broke off ("), "{found}");
@@ -304,14 +311,15 @@ async fn a_deadline_is_kept() {
     let fake = Fake::start().await;
     let source = fake.source(Verb::Get);
     let deadline = Instant::now() + Duration::from_millis(50);
-    for found in [
+    let rows = [
         source.query("m", SystemTime::now(), deadline).await.expect_err("too late"),
         source.series("m", SystemTime::now(), deadline).await.expect_err("too late"),
-    ] {
+    ];
+    each_row(rows, |found| {
         assert_eq!(found.class, SourceErrorClass::Timeout);
         let address = fake.url.split_once("/base").expect("a path").0;
         assert_eq!(found.message, format!("Prometheus did not answer in time ({address})"));
-    }
+    });
 }
 
 #[tokio::test]

@@ -137,6 +137,8 @@ fn resource(mut rest: &[&str]) -> ResourceAttributes {
 
 #[cfg(test)]
 mod tests {
+    use testkit::rows::each_row;
+
     use super::*;
     use crate::query::QueryParameters;
 
@@ -153,7 +155,7 @@ mod tests {
     #[test]
     fn the_table_of_the_contract() {
         let custom = "/apis/custom.metrics.k8s.io/v1beta2";
-        for (method, path, verb, namespace, resource, subresource, name) in [
+        let rows = [
             ("GET", "/namespaces/d/pods/web-1/m", "get", "d", "pods", "m", "web-1"),
             ("GET", "/namespaces/d/pods/%2A/m", "get", "d", "pods", "m", "*"),
             ("GET", "/namespaces/d/deployments.apps/web/m", "get", "d", "deployments.apps", "m", "web"),
@@ -178,7 +180,8 @@ mod tests {
             ("PATCH", "/namespaces/d/pods/w/m", "patch", "d", "pods", "m", "w"),
             ("DELETE", "/namespaces/d/pods/w/m", "delete", "d", "pods", "m", "w"),
             ("DELETE", "/namespaces/d/m", "deletecollection", "d", "m", "", ""),
-        ] {
+        ];
+        each_row(rows, |(method, path, verb, namespace, resource, subresource, name)| {
             let method = method.parse().expect("a method");
             let (got, fields) = of(&method, &format!("{custom}{path}"));
             let fields = fields.expect("a resource path");
@@ -188,7 +191,7 @@ mod tests {
                 ["v1beta2", namespace, resource, subresource, name],
                 "{path}"
             );
-        }
+        });
     }
 
     #[test]
@@ -203,18 +206,19 @@ mod tests {
 
     #[test]
     fn what_a_second_parser_could_misread_is_refused() {
-        for path in [
+        let rows = [
             "/apis/g/v/./m",
             "/apis/g/v/%2E%2e/m",
             "/apis/g/v//m",
             "/apis/g/v/a%00/m",
             "/apis/g/v/%zz",
             "/apis/g/%ff",
-        ] {
+        ];
+        each_row(rows, |path| {
             let error = segments(path).expect_err(path);
             assert_eq!(error.code(), 400, "{path}");
             assert!(error.to_string().starts_with("invalid request path: "), "{error}");
-        }
+        });
         // A slash inside a segment stays inside it.
         assert_eq!(segments("/a/b%2Fc/").expect("valid"), ["a", "b/c"]);
     }

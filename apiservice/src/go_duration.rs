@@ -120,11 +120,13 @@ const UNITS: [(&str, u128); 8] = [
 
 #[cfg(test)]
 mod tests {
+    use testkit::rows::each_row;
+
     use super::*;
 
     #[test]
     fn reads_and_writes_as_go_does() {
-        for (text, written) in [
+        let rows = [
             ("0", "0s"),
             ("0s", "0s"),
             ("1m", "1m0s"),
@@ -138,14 +140,15 @@ mod tests {
             ("1.s", "1s"),
             ("+2h", "2h0m0s"),
             ("100ns", "100ns"),
-        ] {
+        ];
+        each_row(rows, |(text, written)| {
             assert_eq!(format(parse(text).expect(text)), written, "{text}");
-        }
+        });
     }
 
     #[test]
     fn errors_are_gos() {
-        for (text, message) in [
+        let rows = [
             ("", "time: invalid duration \"\""),
             ("abc", "time: invalid duration \"abc\""),
             ("5", "time: missing unit in duration \"5\""),
@@ -153,9 +156,10 @@ mod tests {
             (".s", "time: invalid duration \".s\""),
             ("9999999h", "time: invalid duration \"9999999h\""),
             ("-1s", "time: negative duration \"-1s\", expected zero or more"),
-        ] {
+        ];
+        each_row(rows, |(text, message)| {
             assert_eq!(parse(text).expect_err(text).to_string(), message);
-        }
+        });
         assert_eq!(parse_signed("-1s"), Ok(-1_000_000_000));
     }
 }

@@ -71,11 +71,13 @@ pub const NAMESPACE: &str = "metadata.namespace";
 
 #[cfg(test)]
 mod tests {
+    use testkit::rows::each_row;
+
     use super::*;
 
     #[test]
     fn the_name_of_a_list_is_read_as_upstream_reads_it() {
-        for (query, name) in [
+        let rows = [
             ("", None),
             ("fieldSelector=metadata.name%3Dn1", Some("n1")),
             ("fieldSelector=metadata.name%3D%3Dn1,metadata.name!%3Dzz", Some("n1")),
@@ -89,14 +91,15 @@ mod tests {
             ("fieldSelector=metadata.name%3Dn1&labelSelector=!!", None),
             ("fieldSelector=metadata.name%3Dn1&limit=x", None),
             ("fieldSelector=&fieldSelector=metadata.name%3Dn1", None),
-        ] {
+        ];
+        each_row(rows, |(query, name)| {
             assert_eq!(ListOptions::of(&QueryParameters::parse(query)).name(), name, "{query}");
-        }
+        });
     }
 
     #[test]
     fn whatever_is_not_false_watches() {
-        for (query, watch) in [
+        let rows = [
             ("", false),
             ("watch=0", false),
             ("watch=false", false),
@@ -106,8 +109,9 @@ mod tests {
             ("watch=1", true),
             ("watch=no", true),
             ("watch=0&watch=1", false),
-        ] {
+        ];
+        each_row(rows, |(query, watch)| {
             assert_eq!(ListOptions::of(&QueryParameters::parse(query)).watch, watch, "{query}");
-        }
+        });
     }
 }

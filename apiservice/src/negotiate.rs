@@ -276,6 +276,8 @@ const MOST_CLAUSES: usize = 64;
 
 #[cfg(test)]
 mod tests {
+    use testkit::rows::each_row;
+
     use super::*;
 
     /// A request with these headers, and its query.
@@ -291,7 +293,7 @@ mod tests {
 
     #[test]
     fn the_form_of_an_object() {
-        for (accept, agent, query, expected) in [
+        let rows = [
             ("", "", "", Some(PLAIN)),
             ("*/*", "", "", Some(PLAIN)),
             ("*", "", "", Some(PLAIN)),
@@ -331,15 +333,16 @@ mod tests {
             ("text/html", "", "", None),
             ("application/cbor", "", "", None),
             ("application/json/x", "", "", None),
-        ] {
+        ];
+        each_row(rows, |(accept, agent, query, expected)| {
             let (parts, parameters) = request(accept, agent, query);
             assert_eq!(Accept::of(&parts, &parameters).form(), expected, "{accept:?} {agent:?} {query:?}");
-        }
+        });
     }
 
     #[test]
     fn what_a_route_admits() {
-        for (accept, admits) in [
+        let rows = [
             ("", true),
             ("*/*", true),
             (TABLE, true),
@@ -350,10 +353,11 @@ mod tests {
             ("APPLICATION/JSON", false),
             ("application/cbor", false),
             ("text/html", false),
-        ] {
+        ];
+        each_row(rows, |(accept, admits)| {
             let (parts, query) = request(accept, "", "");
             assert_eq!(Accept::of(&parts, &query).admits(LISTS), admits, "{accept:?}");
-        }
+        });
         let (parts, query) = request("application/yaml", "", "");
         assert!(!Accept::of(&parts, &query).admits(JSON_ONLY));
     }
@@ -364,7 +368,7 @@ mod tests {
         let beta = Some(Transform::Table(MetaVersion::V1Beta1));
         let list = Some(Transform::PartialObjectMetadataList(MetaVersion::V1));
         let one = Some(Transform::PartialObjectMetadata(MetaVersion::V1Beta1));
-        for (accept, expected) in [
+        let rows = [
             ("application/json", Some((PLAIN, None))),
             (TABLE, Some((PLAIN, table))),
             (&format!("{TABLE},application/json"), Some((PLAIN, table))),
@@ -381,10 +385,11 @@ mod tests {
                 "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;v=v1beta1;g=meta.k8s.io",
                 Some((Form::Protobuf, one)),
             ),
-        ] {
+        ];
+        each_row(rows, |(accept, expected)| {
             let (parts, query) = request(accept, "", "");
             assert_eq!(Accept::of(&parts, &query).transformed(), expected, "{accept:?}");
-        }
+        });
     }
 
     #[test]
@@ -392,7 +397,7 @@ mod tests {
         let [v2, v2beta1] = ["v2", "v2beta1"].map(|version| {
             format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList")
         });
-        for (accept, expected) in [
+        let rows = [
             (format!("{v2},{v2beta1}"), Some((PLAIN, AggregatedVersion::V2))),
             (v2beta1.clone(), Some((PLAIN, AggregatedVersion::V2Beta1))),
             (format!("{v2};profile=nopeer,application/json"), Some((PLAIN, AggregatedVersion::V2))),
@@ -402,15 +407,16 @@ mod tests {
             ("application/json".to_owned(), None),
             (String::new(), None),
             (TABLE.to_owned(), None),
-        ] {
+        ];
+        each_row(rows, |(accept, expected)| {
             let (parts, query) = request(&accept, "", "");
             assert_eq!(Accept::of(&parts, &query).aggregated(), expected, "{accept}");
-        }
+        });
     }
 
     #[test]
     fn openapi_is_json() {
-        for (accept, admits) in [
+        let rows = [
             ("", true),
             ("*/*", true),
             ("application/*", true),
@@ -418,27 +424,29 @@ mod tests {
             ("application/com.github.proto-openapi.spec.v2.v1.0+protobuf", false),
             ("application/com.github.proto-openapi.spec.v2.v1.0+protobuf,application/json", true),
             ("text/html", false),
-        ] {
+        ];
+        each_row(rows, |(accept, admits)| {
             let (parts, query) = request(accept, "", "");
             assert_eq!(Accept::of(&parts, &query).admits_openapi(), admits, "{accept:?}");
-        }
+        });
     }
 
     /// Bytes that are not text are not the absence of a header.
     #[test]
     fn a_clause_that_is_no_text_names_nothing() {
-        for (accept, expected) in [
+        let rows = [
             (b"application/\xf7".as_slice(), None),
             (b"\xf7", None),
             (b"\xf7/json, application/yaml", Some(Form::Yaml)),
-        ] {
+        ];
+        each_row(rows, |(accept, expected)| {
             let request =
                 http::Request::builder().header(header::ACCEPT, accept).body(()).expect("a request");
             let (parts, ()) = request.into_parts();
             let accept = Accept::of(&parts, &QueryParameters::parse(""));
             assert_eq!(accept.form(), expected);
             assert!(!accept.admits(&["application/json"]));
-        }
+        });
     }
 
     #[test]

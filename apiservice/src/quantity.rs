@@ -176,11 +176,13 @@ const BINARY: &[(&str, i64)] =
 
 #[cfg(test)]
 mod tests {
+    use testkit::rows::each_row;
+
     use super::*;
 
     #[test]
     fn numbers_become_canonical_text() {
-        for (value, expected) in [
+        let rows = [
             (10.0, "10"),
             (0.2, "200m"),
             (1.5, "1500m"),
@@ -206,22 +208,23 @@ mod tests {
             (1.001, "1001m"),
             (1.005, "1005m"),
             (1_234_567.891_2, "1234567891m"),
-        ] {
+        ];
+        each_row(rows, |(value, expected)| {
             assert_eq!(Quantity::from_f64(value).expect("in range").to_string(), expected, "{value}");
-        }
+        });
     }
 
     #[test]
     fn what_clients_would_misread_is_refused() {
-        for value in [f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 1e18, 9.3e15, -1e15, 1e300] {
+        each_row([f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 1e18, 9.3e15, -1e15, 1e300], |value| {
             assert!(Quantity::from_f64(value).is_err(), "{value}");
-        }
+        });
         assert_eq!(Quantity::from_f64(9.2e15).expect("in range").to_string(), "9200T");
     }
 
     #[test]
     fn memory_is_binary() {
-        for (bytes, expected) in [
+        let rows = [
             (0, "0"),
             (1000, "1k"),
             (1024, "1Ki"),
@@ -229,18 +232,19 @@ mod tests {
             (1_048_576, "1Mi"),
             (123_456_789, "123456789"),
             (5 << 30, "5Gi"),
-        ] {
+        ];
+        each_row(rows, |(bytes, expected)| {
             assert_eq!(
                 Quantity::from_milli(bytes * 1000).with_format(Format::BinarySi).to_string(),
                 expected
             );
-        }
+        });
         assert_eq!(Quantity::from_milli(1_024_500).with_format(Format::BinarySi).to_string(), "1024500m");
     }
 
     #[test]
     fn texts_are_read_back() {
-        for (text, milli) in [
+        let rows = [
             ("10", 10_000),
             ("200m", 200),
             ("-350m", -350),
@@ -254,12 +258,13 @@ mod tests {
             ("0.0001", 1),
             (".5", 500),
             ("9223372036854775807m", i64::MAX),
-        ] {
+        ];
+        each_row(rows, |(text, milli)| {
             assert_eq!(Quantity::parse(text).expect(text).milli(), milli, "{text}");
-        }
-        for text in ["", "k", "1x", "1.2.3", "--1", "1 k", "1E", "10E", "e3", "1e", "0x10"] {
+        });
+        each_row(["", "k", "1x", "1.2.3", "--1", "1 k", "1E", "10E", "e3", "1e", "0x10"], |text| {
             let refused = Quantity::parse(text);
             assert!(refused.is_err(), "{text}: {refused:?}");
-        }
+        });
     }
 }

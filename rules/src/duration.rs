@@ -40,11 +40,13 @@ const UNITS: [(&str, u64); 7] = [
 
 #[cfg(test)]
 mod tests {
+    use testkit::rows::each_row;
+
     use super::*;
 
     #[test]
     fn durations() {
-        for (text, expected) in [
+        let rows = [
             ("5m", Some(300_000)),
             ("1h30m", Some(5_400_000)),
             ("250ms", Some(250)),
@@ -57,8 +59,9 @@ mod tests {
             ("-5m", None),
             ("5 m", None),
             ("99999999999y", None),
-        ] {
+        ];
+        each_row(rows, |(text, expected)| {
             assert_eq!(parse(text), expected.map(Duration::from_millis), "{text}");
-        }
+        });
     }
 }

@@ -69,6 +69,8 @@ pub(crate) fn can_be_asked_for(metric: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use testkit::rows::each_row;
+
     use super::*;
 
     fn rule(matches: Option<&str>, r#as: &str) -> Result<NameRule, NameRuleError> {
@@ -77,7 +79,7 @@ mod tests {
 
     #[test]
     fn names_as_upstream() {
-        for (matches, r#as, series, expected) in [
+        let rows = [
             (None, "", "queue_depth", Some("queue_depth")),
             (None, "depth", "queue_depth", Some("depth")),
             (Some("^(.*)_total$"), "", "http_total", Some("http")),
@@ -90,15 +92,16 @@ mod tests {
             (Some("x"), "{$1} seconds", "x", Some("{} seconds")),
             (Some("x"), "$$1 $ ${ ${1 ${-}", "x", Some("$1 $ ${ ${1 ${-}")),
             (Some("x"), "$9", "x", Some("")),
-        ] {
+        ];
+        each_row(rows, |(matches, r#as, series, expected)| {
             let rule = rule(matches, r#as).expect("a valid mapping");
             assert_eq!(rule.metric(series).as_deref(), expected, "{matches:?} {as}");
-        }
+        });
     }
 
     #[test]
     fn patterns_mean_what_go_makes_of_them() {
-        for (matches, r#as, series, expected) in [
+        let rows = [
             (r"\Qx.y\E", "a", "x.y", Some("a")),
             (r"\Qx.y\E", "a", "x_y", None),
             ("^x{", "a", "x{", Some("a")),
@@ -109,10 +112,11 @@ mod tests {
             (r"^\<(.*)\>$", "", "<x>", Some("x")),
             (r"^[\w-.]+$", "", "x-y.z", Some("x-y.z")),
             (r"^(\w+)$", "", "é", None),
-        ] {
+        ];
+        each_row(rows, |(matches, r#as, series, expected)| {
             let rule = rule(Some(matches), r#as).expect("a valid mapping");
             assert_eq!(rule.metric(series).as_deref(), expected, "{matches:?} on {series:?}");
-        }
+        });
     }
 
     #[test]

@@ -57,12 +57,14 @@ const NO_METRIC_NAMES: [&str; 8] =
 
 #[cfg(test)]
 mod tests {
+    use testkit::rows::each_row;
+
     use super::*;
     use promql_parser::parser::Expr;
 
     #[test]
     fn quoted_names_are_read_back() {
-        for name in [
+        let rows = [
             "k8s.pod.name",
             "a\"b",
             "a\\",
@@ -74,14 +76,15 @@ mod tests {
             "le'",
             "`",
             "\u{85}",
-        ] {
+        ];
+        each_row(rows, |name| {
             let Expr::VectorSelector(selector) = promql::parse(&format!("{{{}=\"x\"}}", label(name)))
                 .unwrap_or_else(|error| panic!("{name:?}: {error}"))
             else {
                 panic!("{name:?}: not a selector");
             };
             assert_eq!(selector.matchers.matchers[0].name, name);
-        }
+        });
     }
 
     #[test]
@@ -125,9 +128,9 @@ mod tests {
 
     #[test]
     fn only_names_that_need_quotes_have_them() {
-        for name in ["pod", "_a", "A0", "__name__", "by"] {
+        each_row(["pod", "_a", "A0", "__name__", "by"], |name| {
             assert_eq!(label(name), name);
-        }
+        });
         assert_eq!(label("a:b"), "\"a:b\"");
         assert_eq!(label("0a"), "\"0a\"");
     }

@@ -68,12 +68,14 @@ impl ResourceMapper for StaticMapper {
 
 #[cfg(test)]
 mod tests {
+    use testkit::rows::each_row;
+
     use super::*;
 
     #[test]
     fn resolves_as_a_rest_mapper() {
         let mapper = StaticMapper::built_in();
-        for (resource, group, expected) in [
+        let rows = [
             ("pods", "", Some("pods")),
             ("Pod", "", Some("pods")),
             ("deployment", "", Some("deployments.apps")),
@@ -85,10 +87,11 @@ mod tests {
             ("deployments", "v1.apps", None),
             ("widgets", "", None),
             ("", "", None),
-        ] {
+        ];
+        each_row(rows, |(resource, group, expected)| {
             let found = mapper.kind_for(resource, group).map(|kind| kind.group_resource().to_string());
             assert_eq!(found.as_deref(), expected, "{resource} {group}");
-        }
+        });
         assert!(!mapper.kind_for("node", "").expect("nodes").namespaced);
         assert_eq!(mapper.kind_for("deployment", "").expect("deployments").api_version(), "apps/v1");
     }

@@ -152,11 +152,13 @@ const ONE_BY_ONE: [&str; 44] = [
 
 #[cfg(test)]
 mod tests {
+    use testkit::rows::each_row;
+
     use super::*;
 
     #[test]
     fn what_may_leave_out_names() {
-        for (template, separable) in [
+        let rows = [
             ("depth{M}", true),
             ("sum(rate(a_total{M}[2m])) by (pod)", true),
             ("sum by (pod) (rate(a_sum{M}[2m])) / sum by (pod) (rate(a_count{M}[2m]))", true),
@@ -182,12 +184,13 @@ mod tests {
             ("label_replace(a{M}, \"pod\", \"x\", \"\", \"\")", false),
             ("a{namespace=\"d\"}", false),
             ("a{M", false),
-        ] {
+        ];
+        each_row(rows, |(template, separable)| {
             let limited = template.replace('M', r#"namespace="d",pod=~"x|y""#);
             let unlimited = template.replace('M', r#"namespace="d""#);
             let found = is_limited_only_by_names(&limited, &unlimited, "pod", "x|y");
             assert_eq!(found, separable, "{template}");
-        }
+        });
     }
 
     #[test]

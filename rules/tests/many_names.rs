@@ -6,6 +6,7 @@ use rules::catalog::{Catalog, Objects, Series};
 use rules::plan::PlanError;
 use rules::resource::{GroupResource, StaticMapper};
 use selector::labels::Selector;
+use testkit::rows::each_row;
 
 const RULES: &str = r#"
 rules:
@@ -65,10 +66,10 @@ fn few_names_are_asked_for() {
 
 #[test]
 fn names_that_the_answer_depends_on_stay() {
-    for metric in ["share", "pasted"] {
+    each_row(["share", "pasted"], |metric| {
         let query = promql(metric, "pods", Some("d"), &names(300)).expect("a plan");
         assert!(query.contains(r"web-299\\.x"), "{metric}: {query}");
-    }
+    });
 }
 
 #[test]

@@ -8,6 +8,7 @@ use rules::policy::{OnEmpty, OnNan};
 use rules::resource::{GroupResource, StaticMapper};
 use rules::{RuleSet, load, load_valid};
 use selector::labels::Selector;
+use testkit::rows::each_row;
 
 const GOOD: &str = "
 - seriesQuery: depth
@@ -26,7 +27,7 @@ fn custom(rules: &RuleSet) -> Vec<String> {
 
 #[test]
 fn a_rule_with_a_fault_is_left_out_and_the_others_keep_their_place() {
-    for (bad, fault) in [
+    let rows = [
         ("- {seriesQuery: a, metricsQuery: a, name: {matches: '('}}\n", "rules[1].name.matches"),
         ("- {seriesQuery: a, metricsQuery: 'x<<'}\n", "rules[1].metricsQuery"),
         ("- {seriesQuery: a, metricsQuery: a, colour: blue}\n", "rules[1]"),
@@ -35,7 +36,8 @@ fn a_rule_with_a_fault_is_left_out_and_the_others_keep_their_place() {
         ("- {seriesQuery: a, metricsQuery: a, onNaN: one}\n", "rules[1].onNaN"),
         ("- {seriesQuery: a, metricsQuery: a, seriesFilters: [{}]}\n", "rules[1].seriesFilters[0]"),
         ("- no rule\n", "rules[1]"),
-    ] {
+    ];
+    each_row(rows, |(bad, fault)| {
         let text = around(bad);
         let faults = load(&text).expect_err(bad);
         assert!(faults.iter().all(|fault_found| fault_found.path == fault), "{bad}: {faults}");
@@ -44,7 +46,7 @@ fn a_rule_with_a_fault_is_left_out_and_the_others_keep_their_place() {
         assert_eq!(rules.external.len(), 1, "{bad}");
         let [(id, refused)] = rules.refused.as_slice() else { panic!("{bad}: {:?}", rules.refused) };
         assert_eq!((id.to_string().as_str(), refused), ("rules[1]", &faults), "{bad}");
-    }
+    });
 }
 
 #[test]
@@ -57,16 +59,17 @@ fn a_fault_of_resource_rules_leaves_them_out_whole() {
 
 #[test]
 fn a_fault_of_the_file_refuses_it_whole() {
-    for text in [
+    let rows = [
         format!("rules:{GOOD}extra: 1\n"),
         format!("rules:{GOOD}externalRules: 3\n"),
         format!("rules:{GOOD}  seriesQuery: again\n"),
         "rules: [".to_owned(),
         "- seriesQuery: a\n".to_owned(),
-    ] {
+    ];
+    each_row(rows, |text| {
         let faults = load_valid(&text).expect_err(&text);
         assert_eq!(faults, load(&text).expect_err(&text), "{text}");
-    }
+    });
 }
 
 #[test]
@@ -91,14 +94,15 @@ fn catalog(rules: &str) -> Catalog {
 fn what_a_query_does_not_depend_on_is_known() {
     let objects = Objects { namespace: Some("default"), names: &["a", "b"] };
     let selector = Selector::parse("topic=x").expect("valid");
-    for (query, expected) in [
+    let rows = [
         ("max(depth{<<.LabelMatchers>>}) by (pod)", Ignored::default()),
         ("max(depth) by (pod)", Ignored { namespace: true, selector: true }),
         (
             "max(depth{namespace=\"<<index .LabelValuesByName \"namespace\">>\"}) by (pod)",
             Ignored { namespace: false, selector: true },
         ),
-    ] {
+    ];
+    each_row(rows, |(query, expected)| {
         let file = format!(
             "rules:\n- &rule\n  seriesQuery: depth\n  resources: {{overrides: {{namespace: {{resource: namespace}}, pod: \
              {{resource: pod}}}}}}\n  metricsQuery: '{query}'\nexternalRules: [*rule]\n"
@@ -110,7 +114,7 @@ fn what_a_query_does_not_depend_on_is_known() {
         assert_eq!(external.ignored("default", &selector), expected, "{query}");
         let nothing = Selector::everything();
         assert!(!external.ignored("default", &nothing).selector, "{query}");
-    }
+    });
 }
 
 #[test]
@@ -118,9 +122,9 @@ fn a_match_knows_every_label_of_its_series() {
     let catalog = catalog(&format!("rules:{GOOD}externalRules:{GOOD}"));
     let custom = catalog.custom(&GroupResource::new("", "pods"), "depth").expect("a metric of pods");
     let external = catalog.external("depth").expect("an external metric");
-    for labels in [custom.origin().labels(), external.origin().labels()] {
+    each_row([custom.origin().labels(), external.origin().labels()], |labels| {
         assert_eq!(labels.iter().map(|label| &**label).collect::<Vec<_>>(), ["namespace", "pod", "topic"]);
-    }
+    });
     assert_eq!(external.namespace_label(), Some("namespace"));
 }
 

@@ -1,5 +1,7 @@
 //! YAML beyond a single plain document: objects that hold the rule file, several documents, aliases that stand for much.
 
+use testkit::rows::each_row;
+
 fn warnings(text: &str) -> Vec<String> {
     let rules = rules::load(text).unwrap_or_else(|faults| panic!("{faults}\n{text}"));
     rules.warnings.iter().map(ToString::to_string).collect()
@@ -30,7 +32,7 @@ fn documents_behind_the_first_are_warned_of() {
 #[test]
 fn values_of_the_chart_are_found_in_the_objects_that_install_it() {
     let values = "{rules: {custom: [{seriesQuery: x, metricsQuery: 'x{<<.LabelMatchers>>}', resources: {template: <<.Resource>>}}]}}";
-    for (kind, spec, path) in [
+    let rows = [
         ("HelmRelease", format!("values: {values}"), "spec.values"),
         ("HelmChart", format!("valuesContent: |\n    {values}"), "spec.valuesContent"),
         ("HelmChartConfig", format!("valuesContent: |-\n    {values}"), "spec.valuesContent"),
@@ -44,7 +46,8 @@ fn values_of_the_chart_are_found_in_the_objects_that_install_it() {
             format!("source:\n    helm:\n      values: |\n        {values}"),
             "spec.source.helm.values",
         ),
-    ] {
+    ];
+    each_row(rows, |(kind, spec, path)| {
         let text = format!("apiVersion: v1\nkind: {kind}\nspec:\n  {spec}\n");
         let rules = rules::load(&text).unwrap_or_else(|faults| panic!("{faults}\n{text}"));
         assert_eq!(rules.custom.len(), 1, "{text}");
@@ -53,7 +56,7 @@ fn values_of_the_chart_are_found_in_the_objects_that_install_it() {
             format!("line 1, column 1: this is a {kind}; its {path} is read as the rule file")
         );
         assert!(rules.helm_values, "{text}");
-    }
+    });
 }
 
 #[test]

@@ -50,6 +50,7 @@ impl Exchange {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use testkit::rows::each_row;
 
     use super::*;
     use crate::api::Answer;
@@ -106,7 +107,7 @@ mod tests {
     #[test]
     fn anything_else_is_a_difference() {
         let upstream = || seen(200, &list("v1", "1", ""), "x");
-        for ours in [
+        let rows = [
             seen(200, &list("v1", "2", ""), "x"),
             seen(200, &list("v1", "999m", ""), "x"),
             seen(200, &list("/v1", "1", ""), "x"),
@@ -119,9 +120,10 @@ mod tests {
                 "x",
             ),
             seen(200, &list("v1", "1", ""), "y"),
-        ] {
+        ];
+        each_row(rows, |ours| {
             let exchange = exchange(upstream(), ours);
             assert!(matches!(exchange.verdict(), Verdict::Unexplained { .. }), "{exchange}");
-        }
+        });
     }
 }

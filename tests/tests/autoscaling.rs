@@ -14,6 +14,7 @@ use e2e::prometheus::Prometheus;
 use e2e::signals::Signals;
 use e2e::{Failure, free_port, stack, until};
 use serde_json::{Value, json};
+use testkit::rows::each_row;
 
 const MINUTE: Duration = Duration::from_mins(1);
 /// As long as the tutorial's window of two minutes takes to forget a load, and some time for the autoscaler.
@@ -87,9 +88,9 @@ async fn the_tutorials_autoscaler_follows_real_load() -> Result<(), Failure> {
     load.set(60);
     until_replicas(&cluster, "model-server", 2 * MINUTE, |replicas| replicas >= 4).await?;
     let described = cluster.kubectl(&["describe", "hpa", "model-server-hpa"])?;
-    for metric in ["\"inference_latency_seconds_avg\" on pods:", "\"request_queue_depth\" on pods:"] {
+    each_row(["\"inference_latency_seconds_avg\" on pods:", "\"request_queue_depth\" on pods:"], |metric| {
         assert!(described.contains(metric), "{described}");
-    }
+    });
 
     // Hold: without Prometheus nothing is known, and the reason is told.
     prometheus.stop();

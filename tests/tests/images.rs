@@ -15,6 +15,7 @@ use e2e::process::Process;
 use e2e::prometheus::{Prometheus, SERVICE, ScrapeTarget};
 use e2e::signals::Signals;
 use e2e::{Failure, free_port, until};
+use testkit::rows::each_row;
 
 #[test]
 fn images_name_their_entry_point_user_and_origin() -> Result<(), Failure> {
@@ -31,9 +32,9 @@ fn images_name_their_entry_point_user_and_origin() -> Result<(), Failure> {
         assert_eq!(label("title"), Some(title));
         assert_eq!(label("version"), Some(env!("CARGO_PKG_VERSION")), "{name}");
         assert_eq!(label("licenses"), Some("Apache-2.0"), "{name}");
-        for given in ["description", "revision", "created", "source"] {
+        each_row(["description", "revision", "created", "source"], |given| {
             assert!(label(given).is_some_and(|text| !text.is_empty()), "{name}: {given} in {config}");
-        }
+        });
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use e2e::component::{component, left_out};
 use e2e::{Failure, stack};
+use testkit::rows::each_row;
 
 const REQUESTS: usize = 5000;
 
@@ -23,8 +24,11 @@ async fn hey_is_answered_and_each_of_its_requests_counted() -> Result<(), Failur
     assert!(summary.contains(&format!("[200]\t{REQUESTS} responses")), "{summary}");
     assert!(!summary.contains("Error distribution"), "{summary}");
     let metrics = reqwest::get(format!("{server}/metrics")).await?.text().await?;
-    for line in [format!("inference_latency_seconds_count {REQUESTS}"), "request_queue_depth 0".to_owned()] {
-        assert!(metrics.lines().any(|found| found == line), "no {line:?} in\n{metrics}");
-    }
+    each_row(
+        [format!("inference_latency_seconds_count {REQUESTS}"), "request_queue_depth 0".to_owned()],
+        |line| {
+            assert!(metrics.lines().any(|found| found == line), "no {line:?} in\n{metrics}");
+        },
+    );
     Ok(())
 }

@@ -11,6 +11,7 @@ use e2e::prometheus::Prometheus;
 use e2e::stack::{self, Pod};
 use e2e::{Failure, api, kubelet};
 use serde_json::Value;
+use testkit::rows::each_row;
 
 const C1: &str = "/apis/custom.metrics.k8s.io/v1beta1";
 const C2: &str = "/apis/custom.metrics.k8s.io/v1beta2";
@@ -153,13 +154,14 @@ async fn a_broken_rule_file_is_refused_with_every_fault() -> Result<(), Failure>
         .output()?;
     assert_eq!(output.status.code(), Some(64));
     let text = String::from_utf8(output.stderr)?;
-    for fault in [
+    let rows = [
         "rules[0] (line 3, column 3): unknown field \"mericsQuery\"",
         "rules[1] (line 4, column 3): expected a series selector in seriesQuery, found nothing",
         "rules[1].name.matches (line 4, column 19): expected a regular expression, found \"(\": missing )",
-    ] {
+    ];
+    each_row(rows, |fault| {
         assert!(text.contains(fault), "{fault} is not in {text}");
-    }
+    });
     Ok(())
 }
 

@@ -268,6 +268,8 @@ fn shorten(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use testkit::rows::each_row;
+
     use super::*;
 
     fn all(text: &str, format: Format) -> Result<Vec<Exposed<'_>>, ExpositionError> {
@@ -290,7 +292,7 @@ mod tests {
 
     #[test]
     fn errors_have_a_place() {
-        for (text, format, expected) in [
+        let rows = [
             ("a 1\n1b 2\n", Format::Text, "line 2, column 1: expected a metric's name, found \"1b 2\""),
             ("a\n", Format::Text, "line 1, column 2: expected a number, found \"\""),
             ("a x\n", Format::Text, "line 1, column 3: expected a number, found \"x\""),
@@ -319,9 +321,10 @@ mod tests {
                 "line 1, column 1: expected \"# EOF\" at the end, found the end of the text",
             ),
             ("# EOF\na 1\n", Format::OpenMetrics, "line 2, column 1: expected nothing after \"# EOF\""),
-        ] {
+        ];
+        each_row(rows, |(text, format, expected)| {
             assert_eq!(all(text, format).expect_err(text).to_string(), expected, "{text:?}");
-        }
+        });
     }
 
     #[test]

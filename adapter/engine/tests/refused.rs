@@ -1,6 +1,7 @@
 //! Queries that are not evaluated: not PromQL, the wrong types, or something that the engine lacks and says so.
 
 use engine::{Engine, EngineConfig, QueryError};
+use testkit::rows::each_row;
 
 fn refusal(query: &str) -> QueryError {
     Engine::new(EngineConfig::default()).query(query, 0).expect_err(query)
@@ -8,7 +9,7 @@ fn refusal(query: &str) -> QueryError {
 
 #[test]
 fn no_promql() {
-    for query in [
+    let rows = [
         "",
         "sum(1)",
         "1 > 2",
@@ -23,29 +24,31 @@ fn no_promql() {
         "-m[1m]",
         "sum(m[1m])",
         "custom_metric::pod::m::x=\"y\"::pod",
-    ] {
+    ];
+    each_row(rows, |query| {
         let error = refusal(query);
         let QueryError::Parse { query: named, message } = &error else { panic!("{query}: {error:?}") };
         assert_eq!(named, query);
         assert!(!message.is_empty(), "{query}");
-    }
+    });
 }
 
 #[test]
 fn what_is_lacking_is_named() {
-    for (query, name) in [
+    let rows = [
         ("histogram_count(m)", "the function histogram_count()"),
         ("histogram_fraction(0, 1, m)", "the function histogram_fraction()"),
         ("rate(m[5m] smoothed)", "the modifier smoothed"),
         ("rate(m[5m + step()])", "an expression of durations"),
         ("m </ 1", "an operator of native histograms"),
         ("vector(step())", "the function step()"),
-    ] {
+    ];
+    each_row(rows, |(query, name)| {
         assert_eq!(
             refusal(query).to_string(),
             format!("{name} is not supported by the embedded engine; ask a Prometheus instead"),
         );
-    }
+    });
 }
 
 #[test]
@@ -64,7 +67,7 @@ fn limits() {
 #[test]
 fn extreme_times_have_a_value_or_an_error() {
     let engine = Engine::new(EngineConfig::default());
-    for query in [
+    let rows = [
         "rate(m[1e30])",
         "m[5m:1e30]",
         "m offset Inf",
@@ -72,19 +75,21 @@ fn extreme_times_have_a_value_or_an_error() {
         "m @ 1e30",
         "m[400y]",
         "m[0]",
-    ] {
+    ];
+    each_row(rows, |query| {
         assert!(matches!(refusal(query), QueryError::Parse { .. }), "{query}");
-    }
-    for query in [
+    });
+    let rows = [
         "m offset 292y",
         "m offset -292y",
         "m @ 1e18 offset 292y",
         "m @ -9e18",
         "rate(m[292y] @ -9e18)",
         "m offset NaN",
-    ] {
+    ];
+    each_row(rows, |query| {
         assert!(engine.query(query, 0).is_ok(), "{query}");
-    }
+    });
     let endless = "max_over_time(m[292y:1ms])";
     assert_eq!(
         engine.query(endless, 0).expect_err(endless).to_string(),
@@ -99,7 +104,7 @@ fn deepest_tree_is_evaluated_on_a_small_stack() {
         format!("{}vector(1){}", before.repeat(levels), after.repeat(levels))
     };
     // 150 levels, of which `vector(1)` has two.
-    for query in [
+    let rows = [
         wrapped("(", 148, ")"),
         wrapped("-", 148, ""),
         wrapped("abs(", 148, ")"),
@@ -109,7 +114,8 @@ fn deepest_tree_is_evaluated_on_a_small_stack() {
         wrapped("topk(1, ", 148, ")"),
         wrapped("max_over_time(", 74, "[1m:1m])"),
         wrapped("label_replace(", 148, r#", "a", "$1", "b", "(.*)")"#),
-    ] {
+    ];
+    each_row(rows, |query| {
         let evaluated = std::thread::scope(|scope| {
             let evaluate = || engine.query(&query, 0).map(drop);
             let thread = std::thread::Builder::new().stack_size(2 << 20).spawn_scoped(scope, evaluate);
@@ -117,5 +123,5 @@ fn deepest_tree_is_evaluated_on_a_small_stack() {
         });
         assert_eq!(evaluated.expect("no panic"), Ok(()), "{query:.40}");
         assert!(matches!(refusal(&format!("({query})")), QueryError::Unsupported(_)), "{query:.40}");
-    }
+    });
 }

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use apiservice::accept::Limits;
 use apiservice::server::RequestLimits;
+use testkit::rows::each_row;
 
 use super::*;
 use crate::config::{Command, HostChoice, Serve, SourceConfig};
@@ -88,15 +89,16 @@ fn every_flag_without_effect_is_taken_and_said() {
 #[test]
 fn faults_are_reported_together() {
     let text = faults("--standalone --bind-address 0.0.0.0 --metrics-max-age 1m --tls-min-version x");
-    for part in [
+    let rows = [
         "--bind-address: expected a loopback address with --standalone, found 0.0.0.0",
         "expected --config FILE",
         "--metrics-max-age: expected at least the relist interval of 10m0s, found 1m0s",
         "expected --prometheus-url URL, or --scrape-target LABELS@URL",
         "--tls-min-version: expected one of",
-    ] {
+    ];
+    each_row(rows, |part| {
         assert!(text.contains(part), "{part} is not in {text}");
-    }
+    });
     let text = faults("--config r.yaml --prometheus-url http://p --tls-cert-file a");
     assert!(text.contains("expected --tls-cert-file and --tls-private-key-file together"), "{text}");
     assert!(faults(&format!("{LEAST} --serving-service x")).contains("expected NAMESPACE/NAME"));
@@ -138,9 +140,9 @@ fn certificates_by_name() {
     assert!(given.server.tls.only_tls13);
     let text = faults(&format!("{LEAST} --tls-sni-cert-key a.crt"));
     assert!(text.contains("expected CERTIFICATE,KEY"), "{text}");
-    for version in ["VersionTLS10", "VersionTLS11", "VersionTLS12"] {
+    each_row(["VersionTLS10", "VersionTLS11", "VersionTLS12"], |version| {
         assert!(!serve(&format!("{LEAST} --tls-min-version={version}")).0.server.tls.only_tls13, "{version}");
-    }
+    });
 }
 
 #[test]
@@ -166,28 +168,30 @@ fn the_audit_log() {
     let (given, _) = audit("--audit-policy-file p.yaml --audit-log-path -");
     assert_eq!(given.expect("both flags").target, Target::Stdout);
     // One without the other records nothing, as upstream, and it is said.
-    for (flag, part) in [
+    let rows = [
         ("--audit-log-path -", "--audit-log-path has no effect without --audit-policy-file"),
         ("--audit-policy-file p", "--audit-policy-file has no effect without --audit-log-path"),
-    ] {
+    ];
+    each_row(rows, |(flag, part)| {
         assert_eq!(audit(flag), (None, vec![part.to_owned()]));
-    }
+    });
     assert!(faults(&format!("{LEAST} --audit-log-format legacy")).contains("json"));
 }
 
 #[test]
 fn credentials_are_not_repeated() {
-    for (flag, part) in [
+    let rows = [
         ("--prometheus-header=Authorization:hidden", "expected NAME=VALUE"),
         ("--prometheus-header=Authorization:hidden=x", "expected a header's name before ="),
         ("--prometheus-url=user:hidden@host:port", "expected an http or https URL"),
         ("--prometheus-url=http://user:hidden@host:port", "invalid port number"),
         ("--scrape-target=http://user:hidden/", "expected LABELS@URL"),
         ("--scrape-target=hidden@http://host/", "expected LABELS@URL"),
-    ] {
+    ];
+    each_row(rows, |(flag, part)| {
         let text = faults(&format!("--standalone --config r.yaml {flag}"));
         assert!(text.contains(part) && !text.contains("hidden"), "{flag}: {text}");
-    }
+    });
 }
 
 #[test]
@@ -199,11 +203,11 @@ fn of_a_flag_given_twice_the_last_counts() {
 
 #[test]
 fn logging_flags() {
-    for flag in ["--log-format=json", "--logging-format json", "--logging_format=json"] {
+    each_row(["--log-format=json", "--logging-format json", "--logging_format=json"], |flag| {
         let config =
             parse(arguments(&format!("{LEAST} {flag} --v=3"))).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!((config.logging.format, config.logging.verbosity), (logging::Format::Json, 3), "{flag}");
-    }
+    });
 }
 
 #[test]
@@ -221,9 +225,9 @@ fn targets_have_labels() {
 #[test]
 fn help_is_an_answer() {
     let Err(UsageError::Asked(text)) = parse(arguments("--help")) else { panic!("no help") };
-    for part in ["--prometheus-url", "--standalone", "--scrape-target", "[default: 10m]"] {
+    each_row(["--prometheus-url", "--standalone", "--scrape-target", "[default: 10m]"], |part| {
         assert!(text.contains(part), "{part}");
-    }
+    });
 }
 
 #[test]
@@ -249,12 +253,12 @@ fn in_a_cluster() {
 fn a_clusters_flags_mean_nothing_without_one() {
     let (_, notices) = serve(&format!("{LEAST} --lister-kubeconfig k --tls-cert-file c --review-qps 5"));
     assert_eq!(notices.len(), 3, "{notices:?}");
-    for name in ["lister-kubeconfig", "tls-cert-file", "review-qps"] {
+    each_row(["lister-kubeconfig", "tls-cert-file", "review-qps"], |name| {
         assert!(
             notices.iter().any(|notice| notice.starts_with(&format!("--{name} has no effect"))),
             "{name}"
         );
-    }
+    });
     // A default is not given.
     assert_eq!(serve(LEAST).1, Vec::<String>::new());
 }
@@ -427,11 +431,11 @@ fn kubernetes_access_to_prometheus_is_one_or_the_other_and_gives_way_to_a_ca_fil
     {
         assert_eq!(auth(flag), (Some(account.clone()), vec![]), "{flag}");
     }
-    for flag in ["--prometheus-auth-config=k", "--prometheus-auth-incluster"] {
+    each_row(["--prometheus-auth-config=k", "--prometheus-auth-incluster"], |flag| {
         let (auth, notices) = auth(&format!("{flag} --prometheus-ca-file=ca"));
         assert_eq!((auth, notices.len()), (None, 1), "{flag}");
         assert!(notices[0].contains("has no effect beside --prometheus-ca-file"), "{notices:?}");
-    }
+    });
     let text = faults(&format!("{LEAST} --prometheus-auth-config=k --prometheus-auth-incluster"));
     assert!(
         text.contains("expected --prometheus-auth-config or --prometheus-auth-incluster, found both"),
@@ -441,7 +445,7 @@ fn kubernetes_access_to_prometheus_is_one_or_the_other_and_gives_way_to_a_ca_fil
 
 #[test]
 fn words_that_belong_to_no_flag_are_ignored_and_said() {
-    for (given, part) in [
+    let rows = [
         ("--disable-http2 false", "false after a switch; write --disable-http2=false"),
         ("--logtostderr true", "true after a switch; write --logtostderr=true"),
         ("hidden", "it follows --prometheus-url, and is neither a flag nor the value of one"),
@@ -449,13 +453,14 @@ fn words_that_belong_to_no_flag_are_ignored_and_said() {
         ("check", "the command check must be the first argument"),
         ("-- --config=other.yaml", "it follows --prometheus-url"),
         ("-", "it follows --prometheus-url"),
-    ] {
+    ];
+    each_row(rows, |(given, part)| {
         let (given_serve, notices) = serve(&format!("{LEAST} {given}"));
         assert_eq!(given_serve.rules, PathBuf::from("r.yaml"), "{given}");
         let notice = notices.last().unwrap_or_else(|| panic!("{given}: no notice"));
         assert!(notice.starts_with("argument ") && notice.contains(" is ignored: "), "{notice}");
         assert!(notice.contains(part) && !notice.contains("hidden"), "{given}: {notice}");
-    }
+    });
     // It is on, as in upstream, which ignores the word too.
     assert!(serve(&format!("{LEAST} --disable-http2 false")).0.server.tls.http1_only);
     assert!(!serve(&format!("{LEAST} --disable-http2=false")).0.server.tls.http1_only);
@@ -469,22 +474,22 @@ fn words_that_belong_to_no_flag_are_ignored_and_said() {
 
 #[test]
 fn a_first_word_is_a_command_or_an_error() {
-    for first in ["chekc", "chekc --config r.yaml", "/adapter chekc"] {
+    each_row(["chekc", "chekc --config r.yaml", "/adapter chekc"], |first| {
         let text = faults(first);
         assert!(text.contains("unrecognized subcommand 'chekc'") && text.contains("'check'"), "{text}");
-    }
-    for given in ["check a.yaml b.yaml", "/adapter check a.yaml b.yaml", "check -- a.yaml b.yaml"] {
+    });
+    each_row(["check a.yaml b.yaml", "/adapter check a.yaml b.yaml", "check -- a.yaml b.yaml"], |given| {
         let config = parse(arguments(given)).unwrap_or_else(|error| panic!("{given}: {error}"));
         let Command::Check(files) = config.command else { panic!("{given}: not check") };
         assert_eq!(files, ["a.yaml", "b.yaml"].map(PathBuf::from), "{given}");
-    }
+    });
     assert!(faults("check").contains("<FILES>"));
     assert!(faults("check --nosuch a.yaml").contains("--nosuch"));
 }
 
 #[test]
 fn times_of_nothing_are_refused() {
-    for (flag, expected) in [
+    let rows = [
         ("--metrics-relist-interval=0s", "--metrics-relist-interval: expected 1s or more, found 0s"),
         ("--metrics-relist-interval=1ms", "--metrics-relist-interval: expected 1s or more, found 1ms"),
         ("--scrape-interval=0", "--scrape-interval: expected more than 0s, found 0s"),
@@ -492,30 +497,34 @@ fn times_of_nothing_are_refused() {
         ("--prometheus-timeout=0s", "--prometheus-timeout: expected more than 0s, found 0s"),
         ("--request-timeout=0s", "--request-timeout: expected more than 0s, found 0s"),
         ("--embedded-retention=0s", "--embedded-retention: expected more than 0s, found 0s"),
-    ] {
+    ];
+    each_row(rows, |(flag, expected)| {
         let text = faults(&format!("{LEAST} {flag}"));
         assert!(text.contains(expected), "{flag}: {text}");
-    }
+    });
     let text = faults("--config=r.yaml --prometheus-url=http://p --discovery-interval=0s");
     assert!(text.contains("--discovery-interval: expected more than 0s, found 0s"), "{text}");
 }
 
 #[test]
 fn where_help_is_found_is_said_once() {
-    for wrong in ["chekc", "--nosuch", "--standalone --bind-address=0.0.0.0", "--config", "--secure-port=x"] {
-        let text = faults(wrong);
-        assert_eq!(text.matches("--help").count(), 1, "{text}");
-        assert!(text.ends_with("--help explains every flag\n"), "{text}");
-    }
+    each_row(
+        ["chekc", "--nosuch", "--standalone --bind-address=0.0.0.0", "--config", "--secure-port=x"],
+        |wrong| {
+            let text = faults(wrong);
+            assert_eq!(text.matches("--help").count(), 1, "{text}");
+            assert!(text.ends_with("--help explains every flag\n"), "{text}");
+        },
+    );
 }
 
 #[test]
 fn completion_and_manual_are_printed_and_hold_the_flags() {
-    for given in ["completion bash", "man", "/adapter man"] {
+    each_row(["completion bash", "man", "/adapter man"], |given| {
         let config = parse(arguments(given)).unwrap_or_else(|error| panic!("{given}: {error}"));
         let Command::Print(text) = config.command else { panic!("{given}: not print") };
         assert!(text.replace('\\', "").contains("--prometheus-url"), "{given}: {text}");
-    }
+    });
     assert!(faults("completion csh").contains("[possible values: bash, zsh, fish]"));
     assert!(faults("man chekc").contains("expected one of the commands check, completion, man"));
 }

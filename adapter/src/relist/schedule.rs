@@ -106,6 +106,8 @@ const EMPTY_RETRIES: u32 = 5;
 
 #[cfg(test)]
 mod tests {
+    use testkit::rows::each_row;
+
     use super::*;
 
     /// The seconds at which a query is listed within an hour, by what each listing comes to.
@@ -164,8 +166,8 @@ mod tests {
     #[test]
     fn retries_never_come_more_often_than_the_interval() {
         let second = Duration::from_secs(1);
-        for outcome in [Outcome::Found, Outcome::Empty, Outcome::Failed] {
+        each_row([Outcome::Found, Outcome::Empty, Outcome::Failed], |outcome| {
             assert_eq!(listed_at(second, |_| outcome), (0..=3600).collect::<Vec<_>>(), "{outcome:?}");
-        }
+        });
     }
 }

@@ -8,6 +8,7 @@ use apiservice::server::{Authentication, Exchange, Kind, Observer as _};
 use http::Method;
 
 use ::rules::Section;
+use testkit::rows::each_row;
 
 use super::*;
 use crate::source::SourceErrorClass;
@@ -155,9 +156,9 @@ fn names_types_and_labels() {
             "histogram" => assert!(name.ends_with("_seconds"), "{name}"),
             _ => assert!(!name.ends_with("_total"), "{name}"),
         }
-        for unit in ["_ms", "_milliseconds", "_minutes", "_kilobytes", "_megabytes"] {
+        each_row(["_ms", "_milliseconds", "_minutes", "_kilobytes", "_megabytes"], |unit| {
             assert!(!name.contains(unit), "{name} is not in base units");
-        }
+        });
     }
 }
 

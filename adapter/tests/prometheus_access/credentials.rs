@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use adapter::source::prometheus::{KubernetesAuth, Prometheus, PrometheusSettings};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use testkit::rows::{each_row, each_row_async};
 use testkit::scripted::{Request, Server, answer};
 use testkit::wait::until_async;
 
@@ -32,7 +33,7 @@ async fn one_credential_is_sent_in_upstreams_order() {
     fs::write(&token, "file\n").expect("writable");
     let auth = kubeconfig(dir.path(), "", "token: kube");
     let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
-    for (header, user, file, kube, expected) in [
+    let rows = [
         (true, true, true, true, Some("Custom header".to_owned())),
         (false, true, true, true, Some(basic("us er:p@ss"))),
         (false, false, true, true, Some("Bearer file".to_owned())),
@@ -41,7 +42,8 @@ async fn one_credential_is_sent_in_upstreams_order() {
         (true, false, true, false, Some("Custom header".to_owned())),
         (false, true, false, false, Some(basic("us er:p@ss"))),
         (false, false, false, false, None),
-    ] {
+    ];
+    each_row_async(rows, async |(header, user, file, kube, expected)| {
         let user = if user { "us%20er:p%40ss@" } else { "" };
         let mut settings = to(&format!("http://{user}127.0.0.1:{}", server.port()));
         if header {
@@ -59,7 +61,8 @@ async fn one_credential_is_sent_in_upstreams_order() {
         assert_eq!(request.header("x-scope-orgid"), if header { vec!["team"] } else { vec![] });
         let agent = format!("gpu-serving-autoscaler/{} (adapter)", env!("CARGO_PKG_VERSION"));
         assert_eq!(request.header("user-agent"), [agent.as_str()]);
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -68,7 +71,7 @@ async fn a_kubeconfigs_user_is_who_asks() {
     let dir = tempfile::tempdir().expect("a folder");
     fs::write(dir.path().join("token"), "from-file\n").expect("writable");
     let basic = format!("Basic {}", STANDARD.encode("u:p:q"));
-    for (user, authorization) in [
+    let rows = [
         ("token: plain", Some("Bearer plain")),
         ("tokenFile: token", Some("Bearer from-file")),
         ("token: plain, tokenFile: token", Some("Bearer from-file")),
@@ -76,26 +79,29 @@ async fn a_kubeconfigs_user_is_who_asks() {
         ("username: u, password: 'p:q'", Some(basic.as_str())),
         ("", None),
         ("token: ''", None),
-    ] {
+    ];
+    each_row_async(rows, async |(user, authorization)| {
         let mut settings = to(&format!("http://127.0.0.1:{}", server.port()));
         settings.auth = Some(kubeconfig(dir.path(), "", user));
         ask(settings).await.expect("an answer");
         assert_eq!(server.take_one().header("authorization"), Vec::from_iter(authorization), "{user}");
-    }
+    })
+    .await;
     let mut settings = to(&format!("http://127.0.0.1:{}", server.port()));
     let user = "token: t, as: jane, as-uid: '7', as-groups: [a, b], as-user-extra: {example.org/x: [y]}";
     settings.auth = Some(kubeconfig(dir.path(), "", user));
     ask(settings).await.expect("an answer");
     let request = server.take_one();
-    for (name, values) in [
+    let rows = [
         ("authorization", &["Bearer t"][..]),
         ("impersonate-user", &["jane"]),
         ("impersonate-uid", &["7"]),
         ("impersonate-group", &["a", "b"]),
         ("impersonate-extra-example%2eorg%2fx", &["y"]),
-    ] {
+    ];
+    each_row(rows, |(name, values)| {
         assert_eq!(request.header(name), values, "{name}");
-    }
+    });
 }
 
 #[tokio::test]
@@ -118,7 +124,7 @@ fn a_kubeconfig_that_cannot_be_used_is_refused_with_the_reason() {
     let dir = tempfile::tempdir().expect("a folder");
     fs::write(dir.path().join("ca.crt"), "nothing").expect("writable");
     let secret = "hunter2";
-    for (cluster, user, expected) in [
+    let rows = [
         ("", "exec: {command: aws, apiVersion: v1}", "found exec (aws): commands are not run here"),
         ("", "auth-provider: {name: oidc}", "found auth-provider (oidc)"),
         ("", "token: hunter2, username: u", "expected a token or a password, found both"),
@@ -161,15 +167,16 @@ fn a_kubeconfig_that_cannot_be_used_is_refused_with_the_reason() {
             "expected an http, https, socks5 or socks5h proxy in proxy-url",
         ),
         ("insecure-skip-tls-verify: hunter2", "", "invalid boolean at line 7, column "),
-    ] {
+    ];
+    each_row(rows, |(cluster, user, expected)| {
         let mut settings = to("https://127.0.0.1:9");
         settings.auth = Some(kubeconfig(dir.path(), cluster, user));
         let text = refusal(settings);
         assert!(text.contains(expected), "{expected} is not in {text}");
         assert!(!text.contains(secret), "{text}");
-    }
+    });
     let path = dir.path().join("kubeconfig");
-    for (text, expected) in [
+    let rows = [
         ("", "expected a current-context, found none"),
         ("current-context: c", "expected the context \"c\" of current-context, found none"),
         (
@@ -186,14 +193,15 @@ fn a_kubeconfig_that_cannot_be_used_is_refused_with_the_reason() {
         ),
         ("users: [{name: b, user: hunter2}]", "expected mapping start at line 1, column 25"),
         ("token: [hunter2", "cannot read the kubeconfig of --prometheus-auth-config ("),
-    ] {
+    ];
+    each_row(rows, |(text, expected)| {
         fs::write(&path, text).expect("writable");
         let mut settings = to("http://127.0.0.1:9");
         settings.auth = Some(KubernetesAuth::Kubeconfig(path.clone()));
         let found = refusal(settings);
         assert!(found.contains(expected), "{expected} is not in {found}");
         assert!(!found.contains(secret), "{found}");
-    }
+    });
     fs::remove_file(&path).expect("it is there");
     let mut settings = to("http://127.0.0.1:9");
     settings.auth = Some(KubernetesAuth::Kubeconfig(path));
@@ -229,7 +237,7 @@ async fn a_token_that_changes_is_read_again_when_the_old_one_is_refused() {
     };
     let url = format!("http://127.0.0.1:{}", server.port());
     let sources = [source(by_file(to(&url))), source(by_kubeconfig(to(&url)))];
-    for token in ["one", "two"] {
+    each_row_async(["one", "two"], async |token| {
         *accepted.lock().expect("not poisoned") = token.to_owned();
         for source in &sources {
             fs::write(&file, "stale").expect("writable");
@@ -240,7 +248,8 @@ async fn a_token_that_changes_is_read_again_when_the_old_one_is_refused() {
                 [format!("Bearer {token}")]
             );
         }
-    }
+    })
+    .await;
     // The kubeconfig itself changes; what is broken meanwhile leaves the one before in use.
     let [_, source] = sources;
     let source = &source;
@@ -276,17 +285,18 @@ async fn refused_credentials_are_named_and_not_shown() {
 fn token_files_hold_a_token() {
     let dir = tempfile::tempdir().expect("a folder");
     let file = dir.path().join("token");
-    for (bytes, expected) in [
+    let rows = [
         (&b" \n"[..], "expected a token in --prometheus-token-file ("),
         (b"a\nb", "found characters that a header cannot hold"),
         (b"\xff\xfe", "found bytes that are not text"),
-    ] {
+    ];
+    each_row(rows, |(bytes, expected)| {
         fs::write(&file, bytes).expect("writable");
         let mut settings = to("http://127.0.0.1:9");
         settings.token_file = Some(file.clone());
         let text = refusal(settings);
         assert!(text.contains(expected), "{expected} is not in {text}");
-    }
+    });
     let mut settings = to("http://127.0.0.1:9");
     settings.token_file = Some(dir.path().join("absent"));
     assert!(refusal(settings).contains("No such file or directory"));

@@ -3,6 +3,7 @@
 use adapter::source::SourceErrorClass;
 use adapter::source::prometheus::{PrometheusSettings, Verb};
 use testkit::router::closed_address;
+use testkit::rows::each_row_async;
 use testkit::scripted::{Reply, Request, Server, answer};
 
 use crate::{ask, failure, good, query, source, to};
@@ -19,7 +20,7 @@ fn moved(request: &Request) -> String {
 
 #[tokio::test]
 async fn redirects_on_the_same_host_keep_method_body_and_credentials() {
-    for code in [301, 302, 303, 307, 308] {
+    each_row_async([301, 302, 303, 307, 308], async |code| {
         let server = Server::plain(move |request| {
             if request.path().starts_with("/prometheus/") { good() } else { redirect(code, &moved(request)) }
         })
@@ -39,7 +40,8 @@ async fn redirects_on_the_same_host_keep_method_body_and_credentials() {
                 Verb::Post => assert!(second.body.starts_with("query=up&time="), "{}", second.body),
             }
         }
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -86,7 +88,7 @@ fn long(bytes: usize) -> String {
 async fn long_queries_go_by_post() {
     let server = Server::plain(|_| good()).await;
     let source = source(to(&format!("http://127.0.0.1:{}/?tenant=x", server.port())));
-    for (length, method) in [(7_000, "GET"), (9_000, "POST"), (1_000_000, "POST")] {
+    each_row_async([(7_000, "GET"), (9_000, "POST"), (1_000_000, "POST")], async |(length, method)| {
         let text = long(length);
         query(&source, &text).await.expect("an answer");
         let request = server.take_one();
@@ -94,12 +96,13 @@ async fn long_queries_go_by_post() {
         let parameters = if method == "GET" { &request.target } else { &request.body };
         assert!(parameters.contains(&format!("query={text}&time=")), "{length}");
         assert!(request.target.starts_with("/api/v1/query?tenant=x"), "{}", request.target);
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn where_post_is_refused_long_queries_go_by_get() {
-    for code in [403, 405] {
+    each_row_async([403, 405], async |code| {
         let server = Server::plain(
             move |request| if request.method == "POST" { answer(code, &[], "no") } else { good() },
         )
@@ -118,7 +121,8 @@ async fn where_post_is_refused_long_queries_go_by_get() {
             "{text}"
         );
         assert!(text.contains("which may be taken for the verb create"), "{text}");
-    }
+    })
+    .await;
 }
 
 #[tokio::test]

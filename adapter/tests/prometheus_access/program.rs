@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use testkit::process::Process;
+use testkit::rows::each_row_async;
 use testkit::scripted::{Reply, Server, answer};
 use testkit::wait::{PATIENCE, until};
 
@@ -78,7 +79,7 @@ async fn what_gives_no_access_to_prometheus_is_refused_as_wrong_usage() {
     let dir = tempfile::tempdir().expect("a folder");
     let ca = dir.path().join("ca.crt");
     std::fs::write(&ca, "no certificate").expect("writable");
-    for (flag, expected) in [
+    let rows = [
         (
             format!("--prometheus-ca-file={}", ca.display()),
             "expected PEM certificates in --prometheus-ca-file (",
@@ -88,9 +89,11 @@ async fn what_gives_no_access_to_prometheus_is_refused_as_wrong_usage() {
             "cannot read --prometheus-token-file (/absent): No such file",
         ),
         ("--prometheus-auth-config=/absent".to_owned(), "--prometheus-auth-config (/absent): No such file"),
-    ] {
+    ];
+    each_row_async(rows, async |(flag, expected)| {
         let mut program = start(dir.path(), &["--prometheus-url=http://127.0.0.1:1", &flag], &[]);
         logged(&mut program, expected).await;
         assert_eq!(program.wait(PATIENCE).await.expect("it ends").code(), Some(64), "{flag}");
-    }
+    })
+    .await;
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use adapter::source::prometheus::{PrometheusSettings, Proxies};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use testkit::rows::each_row_async;
 use testkit::scripted::{Reply, Server, answer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -44,7 +45,7 @@ async fn requests_go_through_the_proxy_of_the_environment() {
 #[tokio::test]
 async fn what_is_on_this_machine_is_asked_directly() {
     let server = Server::plain(|_| good()).await;
-    for host in ["localhost", "127.0.0.1"] {
+    each_row_async(["localhost", "127.0.0.1"], async |host| {
         for variables in [
             &[("HTTP_PROXY", "http://127.0.0.1:1")][..],
             &[("HTTP_PROXY", "http://127.0.0.1:1"), ("NO_PROXY", "*")],
@@ -55,7 +56,8 @@ async fn what_is_on_this_machine_is_asked_directly() {
             ask(settings).await.expect("an answer");
             assert_eq!(server.take_one().path(), "/api/v1/query");
         }
-    }
+    })
+    .await;
 }
 
 #[tokio::test]

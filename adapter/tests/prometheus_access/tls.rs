@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
+use testkit::rows::each_row_async;
 use testkit::scripted::{Server, answer};
 use testkit::wire::tls::{self, Identity};
 
@@ -73,7 +74,7 @@ fn with_ca(url: &str, ca: &Path) -> PrometheusSettings {
 async fn a_certificate_that_is_in_the_bundle_is_believed_as_it_is() {
     let dir = tempfile::tempdir().expect("a folder");
     let signed_elsewhere = Issuer::new().server("localhost");
-    for (what, issued) in [
+    let rows = [
         ("its own authority", self_signed(|_| {})),
         ("signs itself, no authority", self_signed(|params| params.is_ca = IsCa::ExplicitNoCa)),
         (
@@ -81,7 +82,8 @@ async fn a_certificate_that_is_in_the_bundle_is_believed_as_it_is() {
             self_signed(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]),
         ),
         ("by an authority that is not given", signed_elsewhere),
-    ] {
+    ];
+    each_row_async(rows, async |(what, issued)| {
         let server = Server::tls(server_config(&issued), |_| good()).await;
         let url = format!("https://localhost:{}", server.port());
         let ca = write(dir.path(), "ca.crt", &issued.certificate);
@@ -91,7 +93,8 @@ async fn a_certificate_that_is_in_the_bundle_is_believed_as_it_is() {
         settings.auth = Some(kubeconfig(dir.path(), &data, "token: t"));
         ask(settings).await.unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_eq!(server.take().len(), 2);
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -111,7 +114,7 @@ async fn names_dates_and_purposes_are_always_checked() {
             )
         })
     };
-    for (expected, certificates) in [
+    let rows = [
         (
             "has expired at 2001-02-03T00:00:00Z",
             both(|params| {
@@ -147,7 +150,8 @@ async fn names_dates_and_purposes_are_always_checked() {
                 params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
             }),
         ),
-    ] {
+    ];
+    each_row_async(rows, async |(expected, certificates)| {
         for (is_ca, issued) in certificates {
             let server = Server::tls(server_config(&issued), |_| good()).await;
             let url = format!("https://localhost:{}", server.port());
@@ -159,7 +163,8 @@ async fn names_dates_and_purposes_are_always_checked() {
             assert!(text.starts_with(&expected), "expected {expected}, found {text} (CA: {is_ca})");
             assert!(server.take().is_empty());
         }
-    }
+    })
+    .await;
     // One that is signed properly too.
     let server = Server::tls(server_config(&issuer.server("other.example")), |_| good()).await;
     let text =
@@ -280,15 +285,19 @@ async fn tls_asks_for_the_name_of_the_kubeconfig() {
     let issuer = Issuer::new();
     issuer.file(dir.path());
     let server = Server::tls(server_config(&issuer.server("prometheus.example")), |_| good()).await;
-    for (name, asked) in [("prometheus.example", "prometheus.example"), ("127.0.0.1", "localhost")] {
-        let mut settings = to(&format!("https://localhost:{}", server.port()));
-        let cluster = format!("certificate-authority: ca.crt, tls-server-name: {name}");
-        settings.auth = Some(kubeconfig(dir.path(), &cluster, "token: t"));
-        ask(settings).await.expect("an answer");
-        let request = server.take_one();
-        assert_eq!(request.tls_name.as_deref(), Some(asked));
-        assert_eq!(request.header("host"), [format!("localhost:{}", server.port())]);
-    }
+    each_row_async(
+        [("prometheus.example", "prometheus.example"), ("127.0.0.1", "localhost")],
+        async |(name, asked)| {
+            let mut settings = to(&format!("https://localhost:{}", server.port()));
+            let cluster = format!("certificate-authority: ca.crt, tls-server-name: {name}");
+            settings.auth = Some(kubeconfig(dir.path(), &cluster, "token: t"));
+            ask(settings).await.expect("an answer");
+            let request = server.take_one();
+            assert_eq!(request.tls_name.as_deref(), Some(asked));
+            assert_eq!(request.header("host"), [format!("localhost:{}", server.port())]);
+        },
+    )
+    .await;
     let mut settings = to(&format!("https://localhost:{}", server.port()));
     let cluster = "certificate-authority: ca.crt, tls-server-name: other.example";
     settings.auth = Some(kubeconfig(dir.path(), cluster, "token: t"));

@@ -14,6 +14,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http::Method;
 use testkit::router::{self, Response};
+use testkit::rows::each_row_async;
 
 use crate::harness::{Listed, listing};
 
@@ -249,7 +250,7 @@ async fn a_namespace_and_a_node() {
 async fn what_is_not_there() {
     let adapter = Adapter::started().await;
     adapter.source.answers(r#"max(depth{namespace="default",pod="ghost"}) by (pod)"#, Ok(vector([], AT)));
-    for (path, code, message) in [
+    let rows = [
         ("/namespaces/default/pods/*/nosuch", 404, "the server could not find the metric nosuch for pods"),
         (
             "/namespaces/default/pods/ghost/depth",
@@ -299,9 +300,11 @@ async fn what_is_not_there() {
         ("/nodes/n1", 404, "the server could not find the requested resource"),
         ("/namespaces/default/pods/../depth", 400, "invalid request path: found a . or .. segment"),
         ("/namespaces/default/pods//depth", 400, "invalid request path: found an empty segment"),
-    ] {
+    ];
+    each_row_async(rows, async |(path, code, message)| {
         assert_eq!(adapter.error(&format!("{C1}{path}")).await, (code, message.to_owned()), "{path}");
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -328,7 +331,7 @@ async fn the_step_that_finds_nothing_is_counted() {
         r#"max(depth{namespace="default",pod="nope"}) by (pod)"#,
         Ok(vector([(&[("pod", "another")] as &[_], 1.0)], AT)),
     );
-    for path in [
+    let rows = [
         // No such resource; one that is not in a namespace; one that is.
         format!("{C1}/namespaces/default/nonsense/x/depth"),
         format!("{C1}/namespaces/default/nodes/n1/depth"),
@@ -340,9 +343,11 @@ async fn the_step_that_finds_nothing_is_counted() {
         format!("{C1}/namespaces/default/pods/*/depth?labelSelector=app%3Dnope"),
         format!("{C1}/namespaces/default/pods/nope/depth"),
         format!("{C1}/namespaces/default/pods/No!Name/depth"),
-    ] {
+    ];
+    each_row_async(rows, async |path| {
         assert_eq!(adapter.error(&path).await.0, 404, "{path}");
-    }
+    })
+    .await;
     assert_eq!(
         counts().await,
         [
@@ -359,7 +364,7 @@ async fn the_step_that_finds_nothing_is_counted() {
 async fn bad_parameters() {
     let adapter = Adapter::started().await;
     let one = format!("{C1}/namespaces/default/pods/model-b/depth");
-    for (query, code, message) in [
+    let rows = [
         ("labelSelector=bad%3D%3D%3D", 400, "unable to parse requirement: found '=', expected: identifier"),
         ("metricLabelSelector=((", 400, "found '(', expected: !, identifier, or 'end of string'"),
         (
@@ -388,9 +393,11 @@ async fn bad_parameters() {
             400,
             "\"foo\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"",
         ),
-    ] {
+    ];
+    each_row_async(rows, async |(query, code, message)| {
         assert_eq!(adapter.error(&format!("{one}?{query}")).await, (code, message.to_owned()), "{query}");
-    }
+    })
+    .await;
     for query in ["fieldSelector=metadata.name%3Dmodel-b", "limit=1", "watch=true", "bogus=1", "pretty=0", ""]
     {
         assert_eq!(adapter.get(&format!("{one}?{query}")).await.code, 200, "{query}");
@@ -401,17 +408,19 @@ async fn bad_parameters() {
 async fn what_no_quantity_can_hold_is_missing_and_never_zero() {
     let adapter = Adapter::started().await;
     let one = format!("{C1}/namespaces/default/pods/model-b/depth");
-    for (value, why) in [
+    let rows = [
         (f64::INFINITY, "the sample of model-b is +Inf, which no quantity can hold"),
         (f64::NEG_INFINITY, "the sample of model-b is -Inf, which no quantity can hold"),
         (1e300, "the sample of model-b is 1e300, beyond what a quantity can hold"),
         (1e18, "the sample of model-b is 1e18, beyond what a quantity can hold"),
-    ] {
+    ];
+    each_row_async(rows, async |(value, why)| {
         adapter.source.answers(ONE, Ok(single(value)));
         let expected =
             format!("Internal error occurred: the metric depth of pods by rules[0] has no value: {why}");
         assert_eq!(adapter.error(&one).await, (500, expected));
-    }
+    })
+    .await;
     adapter.source.answers(ONE, Ok(single(f64::NAN)));
     assert!(adapter.get(&one).await.text().contains(r#""value":"0""#));
     // In a list the others are shown.
@@ -467,12 +476,13 @@ async fn odd_samples() {
 async fn an_outage_is_an_error_with_its_cause() {
     let adapter = Adapter::started().await;
     let one = format!("{C1}/namespaces/default/pods/model-b/depth");
-    for (class, code, reason) in [
+    let rows = [
         (SourceErrorClass::Unavailable, 503, "ServiceUnavailable"),
         (SourceErrorClass::Timeout, 504, "Timeout"),
         (SourceErrorClass::BadQuery, 500, "InternalError"),
         (SourceErrorClass::WrongType, 500, "InternalError"),
-    ] {
+    ];
+    each_row_async(rows, async |(class, code, reason)| {
         adapter.source.answers(ONE, Err(SourceError::new(class, "Prometheus answered boom")));
         let response = adapter.get(&one).await;
         assert_eq!(response.code, code);
@@ -482,7 +492,8 @@ async fn an_outage_is_an_error_with_its_cause() {
             "{}",
             response.text()
         );
-    }
+    })
+    .await;
     // Listing objects needs the source too.
     adapter.source.answers("up", Err(SourceError::new(SourceErrorClass::Unavailable, "gone")));
     assert_eq!(adapter.get(&format!("{C1}/namespaces/default/pods/*/depth")).await.code, 503);
@@ -557,7 +568,7 @@ async fn external_metrics() {
     let asked = adapter.source.asked();
     let response = adapter.get(&format!("{E}/namespaces/*/queue_length")).await;
     assert!(response.code == 200 && response.text().contains(r#""items":[]"#), "{}", response.text());
-    for (path, code, message) in [
+    let rows = [
         (
             "/namespaces/default/nosuch",
             404,
@@ -585,9 +596,11 @@ async fn external_metrics() {
             405,
             "watch is not supported on resources of kind \"*.external.metrics.k8s.io\"",
         ),
-    ] {
+    ];
+    each_row_async(rows, async |(path, code, message)| {
         assert_eq!(adapter.error(&format!("{E}{path}")).await, (code, message.to_owned()), "{path}");
-    }
+    })
+    .await;
     assert_eq!(adapter.source.asked(), asked, "none of these reaches the source");
     // Alone, a sample that no quantity can hold is an error that names it: an empty list would hide it.
     let infinite: [(&[(&str, &str)], f64); 1] = [(&[], f64::INFINITY)];
@@ -658,7 +671,7 @@ async fn use_of_cpu_and_memory() {
     ));
     let response = adapter.get(&format!("{M}/namespaces/nosuch/pods")).await;
     assert!(response.code == 200 && response.text().contains(r#""items":[]"#), "{}", response.text());
-    for (path, code, message) in [
+    let rows = [
         ("/namespaces/default/pods/ghost", 404, "pods \"ghost\" not found"),
         ("/nodes/nx", 404, "node \"nx\" not found"),
         ("/namespaces/default/pods/model-b", 404, "podmetrics.metrics.k8s.io \"default/model-b\" not found"),
@@ -669,9 +682,11 @@ async fn use_of_cpu_and_memory() {
             405,
             "watch is not supported on resources of kind \"pods.metrics.k8s.io\"",
         ),
-    ] {
+    ];
+    each_row_async(rows, async |(path, code, message)| {
         assert_eq!(adapter.error(&format!("{M}{path}")).await, (code, message.to_owned()), "{path}");
-    }
+    })
+    .await;
     // An outage is an error, never an empty list (D13).
     let away = SourceError::new(SourceErrorClass::Unavailable, "Prometheus did not answer");
     adapter.source.answers(r#"node_cpu{instance="n1"} by (instance)"#, Err(away));

@@ -11,6 +11,7 @@ use std::cell::Cell;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::Value;
+use testkit::rows::{each_row, each_row_async};
 
 use self::world::World;
 
@@ -18,7 +19,7 @@ use self::world::World;
 #[tokio::test]
 async fn every_term_of_a_field_selector_holds() {
     let world = World::start().await;
-    for (path, name, expected) in [
+    let rows = [
         ("nodes", None, &["n1", "n2", "n3"][..]),
         ("nodes?fieldSelector=metadata.name%3Dn1", Some("n1"), &["n1"]),
         ("nodes?fieldSelector=metadata.name%3D%3Dn1", Some("n1"), &["n1"]),
@@ -39,7 +40,8 @@ async fn every_term_of_a_field_selector_holds() {
         ("namespaces/a/pods?fieldSelector=metadata.namespace%3Db", None, &[]),
         ("namespaces/a/pods?fieldSelector=metadata.namespace!%3Da", None, &[]),
         ("namespaces/a/pods?fieldSelector=metadata.name!%3Dweb-0", None, &["web-1"]),
-    ] {
+    ];
+    each_row_async(rows, async |(path, name, expected)| {
         let (code, answer, review) = world.ask(&format!("/apis/metrics.k8s.io/v1beta1/{path}")).await;
         let is_refused = path.contains('\\');
         assert_eq!(code, if is_refused { 400 } else { 200 }, "{path}: {answer}");
@@ -48,13 +50,14 @@ async fn every_term_of_a_field_selector_holds() {
         let items = answer["items"].as_array().map_or(&[][..], Vec::as_slice);
         let names: Vec<&str> = items.iter().filter_map(|item| item["metadata"]["name"].as_str()).collect();
         assert_eq!(names, expected, "{path}");
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_field_selector_on_a_metric_holds_or_is_refused() {
     let world = World::start().await;
-    for (path, code) in [
+    let rows = [
         (
             "custom.metrics.k8s.io/v1beta1/namespaces/a/pods/web-0/load?fieldSelector=metadata.name%3Dweb-0",
             200,
@@ -81,10 +84,12 @@ async fn a_field_selector_on_a_metric_holds_or_is_refused() {
             "custom.metrics.k8s.io/v1beta1/namespaces/a/pods/*/load?fieldSelector=metadata.name%3D*,metadata.name!%3Dweb-0",
             400,
         ),
-    ] {
+    ];
+    each_row_async(rows, async |(path, code)| {
         let (got, answer, _) = world.ask(&format!("/apis/{path}")).await;
         assert_eq!(got, code, "{path}: {answer}");
-    }
+    })
+    .await;
     let external = async |query: &str| {
         let path = format!("/apis/external.metrics.k8s.io/v1beta1/namespaces/a/queue?fieldSelector={query}");
         let (code, answer, _) = world.ask(&path).await;
@@ -133,9 +138,9 @@ fn what_is_answered_is_part_of_what_was_reviewed() {
         started.elapsed()
     );
     // What the generator makes is worth something.
-    for count in [shown, empty, refused] {
+    each_row([shown, empty, refused], |count| {
         assert!(count > cases / 50, "{shown} showed objects, {empty} none, {refused} were refused");
-    }
+    });
 }
 
 /// The objects of an answer: of a list, or the one.

@@ -20,6 +20,7 @@ use apiservice::query::QueryParameters;
 use apiservice::server::{Answer, ApiRequest, Handler as _, Holding};
 use apiservice::status::ApiError;
 use http::Method;
+use testkit::rows::{each_row, each_row_async};
 use testkit::wait::until;
 use tokio::sync::watch;
 use tracing::subscriber::DefaultGuard;
@@ -212,12 +213,12 @@ async fn an_answer_of_native_histograms_alone_is_told_from_none() {
     adapter.answers_with_histograms("latency{}", 2);
     assert!(adapter.ask("custom/namespaces/default/pods/a/latency").await.is_err());
     assert!(is_empty(adapter.ask("external/namespaces/default/latency").await));
-    for (rule, count) in [("rules[0]", 1), ("externalRules[0]", 2)] {
+    each_row([("rules[0]", 1), ("externalRules[0]", 2)], |(rule, count)| {
         let hint = "histogram_quantile, histogram_count or histogram_sum";
         adapter
             .log
             .one(&format!("the query of {rule} found {count} native histograms and no number"), &[hint]);
-    }
+    });
     adapter.counts(r#"adapter_samples_dropped_total{reason="histogram"}"#, 3);
 }
 
@@ -228,9 +229,10 @@ async fn a_query_without_a_place_for_selectors_is_warned_of_once() {
     let adapter = Adapter::started(&rules, &[("x", &["namespace", "pod"]), ("lag", &["topic"])]).await;
     adapter.answers("sum(x) by (pod)", &[(&[("pod", "a")], 1.0)]);
     adapter.answers("avg by (topic) (avg_over_time(lag[1m]))", &[(&[("topic", "prices")], 1.0)]);
-    for topic in ["", "?labelSelector=topic%3Dprices", "?labelSelector=topic%3Dother"] {
+    each_row_async(["", "?labelSelector=topic%3Dprices", "?labelSelector=topic%3Dother"], async |topic| {
         assert!(!is_empty(adapter.ask(&format!("external/namespaces/default/lag{topic}")).await));
-    }
+    })
+    .await;
     adapter.log.one(
         "ignoring the selector of a request",
         &["WARN", "rule=externalRules[0]", "selector=topic=prices"],
@@ -284,12 +286,13 @@ async fn a_sample_of_another_namespace_is_of_no_object_and_the_log_says_so() {
     adapter.answers(promql, &[(&other, 77.0)]);
     let error = adapter.ask("custom/namespaces/default/pods/a/depth").await.expect_err("no value");
     assert_eq!(error.code(), 404);
-    for unnamed in [&[("pod", "a")][..], &[("namespace", ""), ("pod", "a")]] {
+    each_row_async([&[("pod", "a")][..], &[("namespace", ""), ("pod", "a")]], async |unnamed| {
         adapter.answers(promql, &[(unnamed, 5.0)]);
         let answer = adapter.ask("custom/namespaces/default/pods/a/depth").await;
         let Ok(Answer::MetricValues(list)) = answer else { panic!("{answer:?}") };
         assert_eq!(list.items[0].value.to_string(), "5");
-    }
+    })
+    .await;
     let parts = ["rule=rules[0]", "object=a", "namespace=other", "limit the query by <<.LabelMatchers>>"];
     adapter.log.one("samples of a namespace that was not requested", &parts);
     adapter.log.one("metric has no value", &["every sample that the query of rules[0] found is of another"]);
@@ -426,7 +429,7 @@ async fn names_are_near_whatever_their_case_and_groups_are_known_by_their_new_na
         + &rule("externalRules", "AWS_SQS", "{namespaced: false}", query);
     let series: &[(&str, &[&str])] = &[("depth", &["namespace", "pod"]), ("AWS_SQS", &[])];
     let adapter = Adapter::started(&rules, series).await;
-    for (path, asked, why) in [
+    let rows = [
         ("external/namespaces/default/aws_sqs", "namespaces/default/aws_sqs", "did you mean AWS_SQS"),
         ("custom/namespaces/default/pods/a/Depth", "pods/a/Depth", "did you mean depth"),
         (
@@ -445,10 +448,12 @@ async fn names_are_near_whatever_their_case_and_groups_are_known_by_their_new_na
             "pods are in the core group",
         ),
         ("custom/namespaces/default/Podz/a/depth", "Podz/a", "did you mean pods"),
-    ] {
+    ];
+    each_row_async(rows, async |(path, asked, why)| {
         assert!(adapter.ask(path).await.is_err(), "{path}");
         adapter.log.one(asked, &[why, "metric not found"]);
-    }
+    })
+    .await;
     // Whatever is sent, a line stays one, and short.
     assert!(adapter.ask("custom/namespaces/default/pods/a/y\nERROR forged").await.is_err());
     adapter.log.one(
@@ -485,7 +490,7 @@ async fn each_rule_says_once_what_it_makes_or_why_nothing() {
     let adapter = Adapter::started(&rules, series).await;
     // The queries that are not recorded fail; this one is listed, and the relister comes back to it.
     adapter.source.lists("nothing", Ok(nothing));
-    for (rule, parts) in [
+    let rows = [
         ("rules[0]", &["rule produces metrics", "series=1 metrics=2"][..]),
         ("rules[2]", &["rule produces no metric", "1 kinds of series have no label that maps to a resource"]),
         ("rules[3]", &["rule produces no metric", "an earlier rule produces all of its metrics"]),
@@ -494,9 +499,10 @@ async fn each_rule_says_once_what_it_makes_or_why_nothing() {
             &["rule produces no metric yet", "cannot list its series", "nothing is recorded for broken"],
         ),
         ("\"resourceRules\"", &["rules loaded"]),
-    ] {
+    ];
+    each_row(rows, |(rule, parts)| {
         adapter.log.one(&format!("rule={rule}"), parts);
-    }
+    });
     while adapter.log.lines("its series query finds no series").is_empty() {
         tokio::task::yield_now().await;
     }

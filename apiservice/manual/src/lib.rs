@@ -101,6 +101,8 @@ pub fn page(mut program: Command, command: Option<&str>) -> Result<String, Unkno
 
 #[cfg(test)]
 mod tests {
+    use testkit::rows::each_row;
+
     use super::*;
 
     fn program() -> Command {
@@ -120,9 +122,9 @@ mod tests {
     #[test]
     fn the_programs_page_explains_its_flags_and_names_the_page_of_each_command() {
         let page = page(program(), None).unwrap();
-        for part in [r"\fB\-\-rate\-limit\fR", "Requests a second.", r"server\-check(1)"] {
+        each_row([r"\fB\-\-rate\-limit\fR", "Requests a second.", r"server\-check(1)"], |part| {
             assert!(page.contains(part), "{part}: {page}");
-        }
+        });
     }
 
     #[test]
@@ -145,14 +147,15 @@ mod tests {
             )
             .arg(Arg::new("tls").long("tls").help("Speak TLS.").help_heading("Serving").num_args(0..=1));
         let text = flags(program);
-        for part in [
+        let rows = [
             "### General\n\n| Flag | Default | Meaning |\n|---|---|---|\n",
             "| `--file FILE`, `-f FILE` | `x` | A\\|B C. |\n",
             "\n### Serving\n\n",
             "| `--tls` |  | Speak TLS. |\n",
-        ] {
+        ];
+        each_row(rows, |part| {
             assert!(text.contains(part), "{part}: {text}");
-        }
+        });
     }
 
     #[test]

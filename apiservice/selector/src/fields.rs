@@ -171,6 +171,8 @@ impl fmt::Display for FieldSelector {
 
 #[cfg(test)]
 mod tests {
+    use testkit::rows::each_row;
+
     use super::Operator::{Equals, NotEquals};
     use super::*;
 
@@ -209,16 +211,17 @@ mod tests {
 
     #[test]
     fn errors_are_apimachinerys_too() {
-        for (text, expected) in [
+        let rows = [
             ("a", "invalid selector: 'a'; can't understand 'a'"),
             ("a=b,c", "invalid selector: 'a=b,c'; can't understand 'c'"),
             ("a=b=c", "invalid field selector: unescaped character in value: 61"),
             ("a===b", "invalid field selector: unescaped character in value: 61"),
             (r"a=\b", r"invalid field selector: invalid escape sequence: \b"),
             (r"a=b\", r"invalid field selector: invalid escape sequence: \"),
-        ] {
+        ];
+        each_row(rows, |(text, expected)| {
             assert_eq!(FieldSelector::parse(text).expect_err(text).to_string(), expected, "{text}");
-        }
+        });
     }
 
     #[test]
@@ -228,7 +231,7 @@ mod tests {
             "metadata.namespace" => "d",
             _ => "",
         };
-        for (text, expected) in [
+        let rows = [
             ("", true),
             ("metadata.name=n1", true),
             ("metadata.name=n1,metadata.name!=zz", true),
@@ -239,9 +242,10 @@ mod tests {
             ("metadata.name=n1,metadata.namespace=e", false),
             ("spec.nodeName=", true),
             ("spec.nodeName=x", false),
-        ] {
+        ];
+        each_row(rows, |(text, expected)| {
             assert_eq!(FieldSelector::parse(text).expect(text).matches(field), expected, "{text}");
-        }
+        });
     }
 
     #[test]
@@ -259,8 +263,8 @@ mod tests {
 
     #[test]
     fn a_field_selector_is_written_as_it_is_read() {
-        for text in ["", "a=b", "a!=b,c=d", r"a=b\,c\=d\\", "a="] {
+        each_row(["", "a=b", "a!=b,c=d", r"a=b\,c\=d\\", "a="], |text| {
             assert_eq!(FieldSelector::parse(text).expect(text).to_string(), text, "{text}");
-        }
+        });
     }
 }

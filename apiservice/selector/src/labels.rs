@@ -68,6 +68,8 @@ impl fmt::Display for Selector {
 
 #[cfg(test)]
 mod tests {
+    use testkit::rows::each_row;
+
     use super::*;
 
     fn labels<'a>(pairs: &'a [(&'a str, &'a str)]) -> impl Fn(&str) -> Option<&'a str> {
@@ -77,7 +79,7 @@ mod tests {
     #[test]
     fn matches_as_kubernetes_does() {
         let pod = labels(&[("app", "web"), ("tier", "5")]);
-        for (text, expected) in [
+        let rows = [
             ("", true),
             ("app=web", true),
             ("app==web", true),
@@ -98,10 +100,11 @@ mod tests {
             ("app=web,tier=5", true),
             ("app=web,tier=6", false),
             ("zone=", false),
-        ] {
+        ];
+        each_row(rows, |(text, expected)| {
             let selector = Selector::parse(text).expect(text);
             assert_eq!(selector.matches(&pod), expected, "{text}");
-        }
+        });
     }
 
     #[test]
@@ -117,14 +120,14 @@ mod tests {
 
     #[test]
     fn is_written_as_it_is_read() {
-        for text in ["", "app=web", "a in (x,y),b notin (z),!c,d,e!=f,g>5,h<6", "zone="] {
+        each_row(["", "app=web", "a in (x,y),b notin (z),!c,d,e!=f,g>5,h<6", "zone="], |text| {
             assert_eq!(Selector::parse(text).expect(text).to_string(), text, "{text}");
-        }
+        });
     }
 
     #[test]
     fn errors_are_apimachinerys() {
-        for (text, expected) in [
+        let rows = [
             ("bad===", "unable to parse requirement: found '=', expected: identifier"),
             ("((", "found '(', expected: !, identifier, or 'end of string'"),
             ("!!", "unable to parse requirement: found '!', expected: identifier"),
@@ -141,10 +144,11 @@ mod tests {
                 "a in ()",
                 "unable to parse requirement: values: Invalid value: []: for 'in', 'notin' operators, values set can't be empty",
             ),
-        ] {
+        ];
+        each_row(rows, |(text, expected)| {
             let error = Selector::parse(text).expect_err(text);
             assert_eq!(error.to_string(), expected, "{text}");
-        }
+        });
         let long = format!("a={}", "x".repeat(64));
         assert!(
             Selector::parse(&long)

@@ -32,26 +32,28 @@ const LONGEST_SUBDOMAIN: usize = 253;
 
 #[cfg(test)]
 mod tests {
+    use testkit::rows::each_row;
+
     use super::*;
 
     #[test]
     fn a_path_segment_holds_nothing_that_a_path_reads_otherwise() {
-        for good in ["", "a", "A b", "...", "*"] {
+        each_row(["", "a", "A b", "...", "*"], |good| {
             assert!(is_path_segment(good), "{good}");
-        }
-        for bad in [".", "..", "a/b", "a%2fb"] {
+        });
+        each_row([".", "..", "a/b", "a%2fb"], |bad| {
             assert!(!is_path_segment(bad), "{bad}");
-        }
+        });
     }
 
     #[test]
     fn names() {
-        for good in ["a", "web-1", "0", "a--b"] {
+        each_row(["a", "web-1", "0", "a--b"], |good| {
             assert!(is_dns_label(good) && is_dns_subdomain(good), "{good}");
-        }
-        for bad in ["", "-a", "a-", "A", "a_b", "a\"b", "a b", "*", "..", "a\n", &"a".repeat(254)] {
+        });
+        each_row(["", "-a", "a-", "A", "a_b", "a\"b", "a b", "*", "..", "a\n", &"a".repeat(254)], |bad| {
             assert!(!is_dns_label(bad) && !is_dns_subdomain(bad), "{bad}");
-        }
+        });
         assert!(is_dns_subdomain("a.b") && !is_dns_label("a.b"));
         assert!(!is_dns_subdomain("a..b") && !is_dns_subdomain(".a"));
         assert!(!is_dns_label(&"a".repeat(64)));

@@ -234,6 +234,7 @@ fn millis_now() -> u64 {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use testkit::rows::each_row_async;
 
     use super::*;
     use crate::files;
@@ -269,7 +270,7 @@ mod tests {
         let stats = file.stats();
         assert_eq!((value, stats.is_valid()), (1, true));
         // The content; the value that a look finds; whether the file is valid then; contents parsed so far.
-        for (text, found, is_valid, times) in [
+        let rows = [
             (Some("1"), None, true, 1),
             (Some("2"), Some(2), true, 2),
             (Some("x"), None, false, 3),
@@ -278,14 +279,16 @@ mod tests {
             (None, None, false, 3),
             (Some("12345678901234567"), None, false, 3),
             (Some("3"), Some(3), true, 4),
-        ] {
+        ];
+        each_row_async(rows, async |(text, found, is_valid, times)| {
             match text {
                 Some(text) => write(text),
                 None => std::fs::remove_file(&path).expect("it is there"),
             }
             assert_eq!(file.look().await, found, "{text:?}");
             assert_eq!((stats.is_valid(), parsed.load(Ordering::Relaxed)), (is_valid, times), "{text:?}");
-        }
+        })
+        .await;
         let counts = (stats.reloaded.load(Ordering::Relaxed), stats.refused.load(Ordering::Relaxed));
         assert_eq!(counts, (2, 3));
     }

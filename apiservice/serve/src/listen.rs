@@ -57,6 +57,7 @@ const BACKLOG: i32 = 4096;
 #[cfg(test)]
 mod tests {
     use std::net::TcpStream;
+    use testkit::rows::each_row;
 
     use super::*;
 
@@ -69,10 +70,10 @@ mod tests {
                 println!("not run: this kernel has no IPv6");
                 continue;
             }
-            for loopback in [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)] {
+            each_row([IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)], |loopback| {
                 let connected = TcpStream::connect((loopback, bound.port()));
                 assert!(connected.is_ok(), "{address} does not take {loopback}: {connected:?}");
-            }
+            });
         }
     }
 

@@ -22,6 +22,8 @@ pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 #[cfg(test)]
 mod tests {
+    use testkit::rows::each_row_async;
+
     use super::*;
 
     #[tokio::test]
@@ -41,9 +43,10 @@ mod tests {
 
     #[tokio::test]
     async fn an_early_end_is_an_error() {
-        for sent in [&b""[..], b"PRI"] {
+        each_row_async([&b""[..], b"PRI"], async |sent| {
             assert!(super::read(&mut &*sent).await.is_err());
-        }
+        })
+        .await;
     }
 
     /// Gives a few bytes at a time.

@@ -33,18 +33,21 @@ pub fn is_command(character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use testkit::rows::each_row;
+
     use super::*;
 
     #[test]
     fn lines_and_commands_are_escaped_and_all_else_stays() {
-        for (text, expected) in [
+        let rows = [
             ("plain \"quoted\" \\ é 日本", "plain \"quoted\" \\ é 日本"),
             ("two\nlines\r\n\tand", "two\\nlines\\r\\n\\tand"),
             ("\u{1b}[31mred\u{7}\u{0}\u{7f}", "\\u001b[31mred\\u0007\\u0000\\u007f"),
             ("\u{9b}2J \u{2028}", "\\u009b2J \\u2028"),
             ("user\u{202e}txt.exe\u{2066}", "user\\u202etxt.exe\\u2066"),
-        ] {
+        ];
+        each_row(rows, |(text, expected)| {
             assert_eq!(printable(text), expected, "{text:?}");
-        }
+        });
     }
 }

@@ -212,6 +212,7 @@ const MOST_FROM_ALIASES: usize = 10_000;
 #[cfg(test)]
 mod tests {
     use http::Method;
+    use testkit::rows::each_row;
 
     use super::*;
     use crate::attributes::segments;
@@ -261,7 +262,7 @@ rules:
     #[test]
     fn the_first_rule_that_matches_decides() {
         let custom = "/apis/custom.metrics.k8s.io/v1beta1";
-        for (name, groups, path, expected) in [
+        let rows = [
             ("system:kube-probe", &[][..], "/metrics".to_owned(), Level::None),
             ("a", &[], "/healthz/ping".to_owned(), Level::None),
             ("a", &[], "/metrics".to_owned(), Level::None),
@@ -284,9 +285,10 @@ rules:
                 "/apis/external.metrics.k8s.io/v1beta1/namespaces/d/q".to_owned(),
                 Level::None,
             ),
-        ] {
+        ];
+        each_row(rows, |(name, groups, path, expected)| {
             assert_eq!(level(name, groups, &Method::GET, &path), expected, "{name} {path}");
-        }
+        });
         assert_eq!(level("a", &[], &Method::POST, &format!("{custom}/nodes/n2/load")), Level::Metadata);
     }
 
@@ -306,7 +308,7 @@ rules:
     #[test]
     fn faults_are_named() {
         let policy = |rule: &str| format!("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- {rule}\n");
-        for (text, part) in [
+        let rows = [
             (policy("{level: Everything}"), "Everything"),
             (policy("{level: None, user: [a]}"), "user"),
             (policy("{level: None, nonResourceURLs: [healthz]}"), "rules[0]: expected / in front"),
@@ -315,10 +317,11 @@ rules:
             (policy("{level: None, resources: [{group: a, resourceNames: [b]}]}"), "beside resourceNames"),
             ("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: []\n".to_owned(), "at least one rule"),
             ("apiVersion: v1\nkind: Policy\nrules: []\n".to_owned(), "expected apiVersion audit.k8s.io/v1"),
-        ] {
+        ];
+        each_row(rows, |(text, part)| {
             let error = Policy::parse(&text).expect_err(&text);
             assert!(error.contains(part), "{part} is not in {error}");
-        }
+        });
     }
 
     #[test]

@@ -52,6 +52,7 @@ fn gzip(body: &[u8]) -> std::io::Result<Bytes> {
 #[cfg(test)]
 mod tests {
     use std::io::Read as _;
+    use testkit::rows::each_row_async;
 
     use super::*;
 
@@ -64,13 +65,14 @@ mod tests {
     #[tokio::test]
     async fn only_large_bodies_for_those_who_ask() {
         let large = Bytes::from("depth ".repeat(LARGE / 6 + 1));
-        for (accept, compresses) in [
+        let rows = [
             ("gzip", true),
             ("deflate, gzip", true),
             ("gzip;q=1.0", false),
             ("identity", false),
             ("x-gzip", false),
-        ] {
+        ];
+        each_row_async(rows, async |(accept, compresses)| {
             let response = compressed(accept, Response::new(large.clone())).await;
             assert_eq!(response.headers().contains_key("content-encoding"), compresses, "{accept}");
             if compresses {
@@ -82,7 +84,8 @@ mod tests {
             } else {
                 assert_eq!(response.body(), &large);
             }
-        }
+        })
+        .await;
         let limit = large.slice(..LARGE);
         assert_eq!(compressed("gzip", Response::new(limit.clone())).await.body(), &limit, "at the limit");
         let mut small = Response::new(Bytes::from_static(b"{}"));

@@ -179,6 +179,8 @@ const MOST_OTHERS: usize = 100;
 
 #[cfg(test)]
 mod tests {
+    use testkit::rows::each_row_async;
+
     use super::*;
 
     const LIMITS: ReviewLimits = ReviewLimits { per_second: 200, burst: 400 };
@@ -224,10 +226,11 @@ mod tests {
         assert_eq!(strangers.len(), MOST_OTHERS);
         assert_eq!(strangers[0].turn().await, Ok(()));
         assert_eq!(strangers[1].turn().await, Err(Busy), "a second is longer than they may wait");
-        for caller in [Caller::Certificate, Caller::Token] {
+        each_row_async([Caller::Certificate, Caller::Token], async |caller| {
             let asking = buckets.enter(caller).unwrap_or_else(|_| panic!("{caller:?}"));
             assert_eq!(asking.turn().await, Ok(()));
-        }
+        })
+        .await;
         let stats = buckets.stats();
         assert_eq!(stats.of(Caller::Other), [("immediate", 1), ("delayed", 0), ("refused", 2)]);
         assert_eq!(stats.of(Caller::Token), [("immediate", 1), ("delayed", 0), ("refused", 0)]);

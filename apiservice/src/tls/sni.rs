@@ -118,6 +118,8 @@ impl ResolvesServerCert for NamedCertificates {
 
 #[cfg(test)]
 mod tests {
+    use testkit::rows::each_row;
+
     use super::*;
     use crate::authority::Authority;
 
@@ -140,7 +142,7 @@ mod tests {
             (given(&["a.example.org"]), serving(&authority, &["y"])),
         ];
         let all = NamedCertificates { otherwise, named };
-        for (name, expected) in [
+        let rows = [
             ("a.example.org", Some(1)),
             ("A.EXAMPLE.org.", Some(1)),
             ("b.example.org", Some(0)),
@@ -154,13 +156,14 @@ mod tests {
             ("given.org", None),
             ("elsewhere.net", None),
             ("localhost", None),
-        ] {
+        ];
+        each_row(rows, |(name, expected)| {
             let found = all.find(name);
             let position = found.map(|found| {
                 all.named.iter().position(|(_, serving)| Arc::ptr_eq(serving, found)).expect("one of them")
             });
             assert_eq!(position, expected, "{name}");
-        }
+        });
         assert_eq!(all.all().count(), 6);
     }
 
@@ -174,7 +177,7 @@ mod tests {
         );
         assert_eq!(named.patterns, ["a.example.org", "*.b.org"]);
         assert!(parse("a.crt,a.key").expect("no names").patterns.is_empty());
-        for (text, part) in [
+        let rows = [
             ("a.crt", "found \"a.crt\" where two files belong"),
             ("a,b,c", "where two files belong"),
             (",b", "an empty file name"),
@@ -182,9 +185,10 @@ mod tests {
             ("a,b:", "found the name \"\""),
             ("a,b:*", "found the name \"*\""),
             ("a,b:x..y", "found the name \"x..y\""),
-        ] {
+        ];
+        each_row(rows, |(text, part)| {
             let error = parse(text).expect_err(text).to_string();
             assert!(error.starts_with("expected CERTIFICATE,KEY") && error.contains(part), "{error}");
-        }
+        });
     }
 }

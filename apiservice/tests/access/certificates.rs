@@ -8,6 +8,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, SerialNumber, string,
 };
+use testkit::rows::each_row_async;
 
 use super::{POD, Server, Settings, anonymous, authorities, proxy_settings, user};
 
@@ -70,14 +71,15 @@ async fn a_chain_is_verified_once_for_each_generation_of_authorities() {
     server.front_proxy.store(Some(Arc::new(settings(proxies.clone()))));
     server.client_authorities.store(Some(Arc::new(clients.clone())));
     let client = server.certified("by-certificate", &["o"]);
-    for peer in [bush("clients", 7), bush("proxies", 7)] {
+    each_row_async([bush("clients", 7), bush("proxies", 7)], async |peer| {
         let before = (proxies.verifications(), clients.verifications());
         // Together and one after the other.
         let codes = join_all((0..20).map(|_| server.send(http::Method::GET, POD, &[], &peer))).await;
         assert!(codes.iter().all(|response| response.code == 401));
         assert_eq!(server.user(&[], &peer).await, Err(401));
         assert_eq!((proxies.verifications(), clients.verifications()), (before.0 + 1, before.1 + 1));
-    }
+    })
+    .await;
     let certified = user("by-certificate", &["o", "system:authenticated"]);
     for _ in 0..3 {
         assert_eq!(server.user(&[], &client).await, Ok(certified.clone()));
@@ -147,15 +149,17 @@ async fn the_last_common_name_counts() {
 async fn a_subject_that_is_not_text_names_nobody() {
     let server = Server::start(&Settings::default());
     let odd = || DnValue::UniversalString(string::UniversalString::try_from("odd").expect("text"));
-    for attributes in [
+    let rows = [
         vec![(DnType::CommonName, odd())],
         // Beside one that is text: others might read the other one.
         vec![(DnType::CommonName, odd()), (again(COMMON_NAME), "bob".into())],
         vec![(DnType::CommonName, "bob".into()), (DnType::OrganizationName, odd())],
-    ] {
+    ];
+    each_row_async(rows, async |attributes| {
         let what = format!("{attributes:?}");
         assert_eq!(server.user(&[], &with_subject(&server, attributes)).await, Err(401), "{what}");
-    }
+    })
+    .await;
     let wide = DnValue::BmpString(string::BmpString::try_from("böb").expect("text"));
     let peer = with_subject(&server, vec![(DnType::CommonName, wide)]);
     assert_eq!(

@@ -5,6 +5,7 @@ use std::time::Duration;
 use apiservice::authn::ClusterAuthentication;
 use apiservice::health::{Endpoint, Health, Scope};
 use serde_json::{Value, json};
+use testkit::rows::each_row_async;
 use testkit::wait::until_async;
 use tokio::time::Instant;
 
@@ -112,13 +113,14 @@ async fn a_value_that_makes_no_sense_leaves_what_was_in_force() {
     let (proxy, certified) = (server.proxy("front-proxy-client"), server.certified("bob", &[]));
     let marker = Authority::new("marker").expect("a key");
     let marked = super::peer(&marker, "marker", &[]);
-    for (key, value) in [
+    let rows = [
         ("requestheader-client-ca-file", "no certificate"),
         ("requestheader-client-ca-file", ""),
         ("requestheader-allowed-names", "front-proxy-client"),
         ("requestheader-username-headers", r#"["not a header"]"#),
         ("requestheader-group-headers", r#"{"a":1}"#),
-    ] {
+    ];
+    each_row_async(rows, async |(key, value)| {
         let mut broken = good.clone();
         broken[key] = value.into();
         // The other part shows that the change was seen: what is good of it applies.
@@ -128,7 +130,8 @@ async fn a_value_that_makes_no_sense_leaves_what_was_in_force() {
         assert!(server.user(&REMOTE, &proxy).await.is_ok(), "{key}={value}");
         server.api.config_map(&good);
         until_known(server, &marked, None).await;
-    }
+    })
+    .await;
     let mut broken = good.clone();
     broken["client-ca-file"] = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".into();
     broken["requestheader-allowed-names"] = "[]".into();

@@ -7,6 +7,7 @@ use apiservice::server::RequestLimits;
 use futures_util::future::join;
 use http::Method;
 use serde_json::json;
+use testkit::rows::each_row_async;
 use tokio::time::Instant;
 
 use super::fake::{ACCESS_REVIEWS, Reply, TOKEN_REVIEWS, allowed, failure, refused, token_of, unknown_token};
@@ -18,11 +19,12 @@ async fn masters_may_everything_without_a_review() {
     server.api.always(ACCESS_REVIEWS, failure(500));
     let proxy = server.proxy("front-proxy-client");
     let through_proxy = [("x-remote-user", "system:kube-aggregator"), ("x-remote-group", MASTERS)];
-    for path in [POD, C1, "/metrics", "/readyz/ping"] {
+    each_row_async([POD, C1, "/metrics", "/readyz/ping"], async |path| {
         assert_ne!(server.send(Method::GET, path, &through_proxy, &proxy).await.code, 500, "{path}");
         let admin = server.certified("admin", &[MASTERS]);
         assert_ne!(server.send(Method::GET, path, &[], &admin).await.code, 500, "{path}");
-    }
+    })
+    .await;
     assert_eq!(server.api.count(ACCESS_REVIEWS), 0);
 }
 
@@ -32,7 +34,7 @@ async fn open_paths_need_no_review() {
         Settings { always_allow: vec!["/healthz", "/livez", "/debug/*", "/apis/*"], ..Settings::default() };
     let server = Server::start(&settings);
     server.api.always(ACCESS_REVIEWS, refused(""));
-    for (method, path, code) in [
+    let rows = [
         ("GET", "/healthz", 200),
         ("GET", "/healthz?verbose", 200),
         ("POST", "/healthz", 200),
@@ -46,10 +48,12 @@ async fn open_paths_need_no_review() {
         ("GET", C1, 200),
         // A pattern of paths opens no resource.
         ("GET", POD, 403),
-    ] {
+    ];
+    each_row_async(rows, async |(method, path, code)| {
         let method: Method = method.parse().expect("a method");
         assert_eq!(server.send(method.clone(), path, &[], &nobody()).await.code, code, "{method} {path}");
-    }
+    })
+    .await;
 }
 
 /// D37: nothing of a profiler answers, and metrics cannot be reset.
@@ -57,15 +61,17 @@ async fn open_paths_need_no_review() {
 async fn there_is_no_profiler_and_nothing_to_reset() {
     let server = Server::start(&Settings::default());
     let admin = server.certified("admin", &[MASTERS]);
-    for (method, path, code) in [
+    let rows = [
         (Method::GET, "/debug/pprof/", 404),
         (Method::GET, "/debug/pprof/heap", 404),
         (Method::PUT, "/debug/flags/v", 404),
         (Method::GET, "/metrics/slis", 404),
         (Method::DELETE, "/metrics", 405),
-    ] {
+    ];
+    each_row_async(rows, async |(method, path, code)| {
         assert_eq!(server.send(method.clone(), path, &[], &admin).await.code, code, "{method} {path}");
-    }
+    })
+    .await;
     let index = server.send(Method::GET, "/", &[], &admin).await;
     let index = index.text();
     assert!(!index.contains("debug") && !index.contains("slis"), "{index}");
@@ -75,19 +81,23 @@ async fn there_is_no_profiler_and_nothing_to_reset() {
 async fn nobody_impersonates() {
     let server = Server::start(&Settings::default());
     let admin = server.certified("admin", &[MASTERS]);
-    for header in ["Impersonate-User", "impersonate-group", "Impersonate-Uid", "Impersonate-Extra-scopes"] {
-        for (path, peer) in [(POD, &admin), ("/healthz", &nobody())] {
-            let response = server.send(Method::GET, path, &[(header, "bob")], peer).await;
-            assert_eq!(response.code, 403, "{header} {path}");
-            assert_eq!(
-                response.message(),
-                format!(
-                    "the header {} is not accepted here: impersonate through kube-apiserver",
-                    header.to_lowercase()
-                )
-            );
-        }
-    }
+    each_row_async(
+        ["Impersonate-User", "impersonate-group", "Impersonate-Uid", "Impersonate-Extra-scopes"],
+        async |header| {
+            for (path, peer) in [(POD, &admin), ("/healthz", &nobody())] {
+                let response = server.send(Method::GET, path, &[(header, "bob")], peer).await;
+                assert_eq!(response.code, 403, "{header} {path}");
+                assert_eq!(
+                    response.message(),
+                    format!(
+                        "the header {} is not accepted here: impersonate through kube-apiserver",
+                        header.to_lowercase()
+                    )
+                );
+            }
+        },
+    )
+    .await;
     // Whoever is not known is told that first.
     server.api.always(TOKEN_REVIEWS, unknown_token());
     let unknown = server.get(POD, &[("impersonate-user", "bob"), ("authorization", "Bearer x")]).await;
@@ -107,12 +117,13 @@ async fn a_full_server_refuses_all_but_masters() {
     let full = async {
         entered.wait_for(|count| *count == 3).await.expect("the server lives");
         let reviews = server.api.count(ACCESS_REVIEWS);
-        for path in [POD, C1] {
+        each_row_async([POD, C1], async |path| {
             let refused = server.get(path, &[]).await;
             assert_eq!(refused.code, 429, "{path}");
             assert_eq!(refused.headers["retry-after"], "1");
             assert_eq!(refused.message(), "Too many requests, please try again later.");
-        }
+        })
+        .await;
         assert_eq!(server.api.count(ACCESS_REVIEWS), reviews, "who is refused costs the cluster nothing");
         assert_eq!(server.send(Method::GET, POD, &[], &admin).await.code, 200);
         server.handler.go.add_permits(3);

@@ -2,6 +2,7 @@
 //! The first success wins; what failed is remembered; nothing shown is anonymous.
 
 use serde_json::json;
+use testkit::rows::{each_row, each_row_async};
 
 use super::fake::{TOKEN_REVIEWS, token_of};
 use super::{Authority, POD, Server, Settings, anonymous, nobody, peer, user};
@@ -32,17 +33,19 @@ async fn what_failed_is_remembered() {
     let server = Server::start(&Settings::default());
     let stranger = peer(&Authority::new("strangers").expect("a key"), "stranger", &[]);
     let (proxy, other) = (server.proxy("front-proxy-client"), server.proxy("another-proxy"));
-    for (what, headers, peer) in [
+    let rows = [
         ("a certificate of strangers", &[] as &[_], &stranger),
         ("a certificate of strangers and a bad token", &[TOKEN], &stranger),
         ("a bad token", &[TOKEN], &nobody()),
         ("a proxy that names nobody", &[], &proxy),
         ("a proxy that is not among the allowed", &REMOTE, &other),
-    ] {
+    ];
+    each_row_async(rows, async |(what, headers, peer)| {
         assert_eq!(server.user(headers, peer).await, Err(401), "{what}");
         // On every path, even those that everybody may use.
         assert_eq!(server.send(http::Method::GET, "/healthz", headers, peer).await.code, 401, "{what}");
-    }
+    })
+    .await;
     let response = server.get(POD, &[TOKEN]).await;
     assert_eq!(
         response.text(),
@@ -52,22 +55,24 @@ async fn what_failed_is_remembered() {
             "\n"
         )
     );
-    for header in ["www-authenticate", "x-content-type-options"] {
+    each_row(["www-authenticate", "x-content-type-options"], |header| {
         assert!(!response.headers.contains_key(header), "{header}");
-    }
+    });
 }
 
 #[tokio::test]
 async fn nothing_shown_is_anonymous() {
     let server = Server::start(&Settings::default());
     let nameless = server.certified("", &["o1"]);
-    for (what, headers, peer) in [
+    let rows = [
         ("nothing", &[] as &[_], &nobody()),
         ("headers of a proxy, without its certificate", &REMOTE, &nobody()),
         ("another scheme", &[("authorization", "Basic YTpi")], &nobody()),
-    ] {
+    ];
+    each_row_async(rows, async |(what, headers, peer)| {
         assert_eq!(server.user(headers, peer).await, Ok(anonymous()), "{what}");
-    }
+    })
+    .await;
     // Without authorities a certificate means nothing, and a good one without a name has no opinion.
     server.front_proxy.store(None);
     assert_eq!(server.user(&[], &nameless).await, Ok(anonymous()));
@@ -82,14 +87,16 @@ async fn nothing_shown_is_anonymous() {
 async fn who_is_anonymous_stays_so_behind_a_proxy() {
     let server = Server::start(&Settings::default());
     let proxy = server.proxy("front-proxy-client");
-    for (name, groups) in [
+    let rows = [
         ("system:anonymous", vec!["system:unauthenticated"]),
         ("system:anonymous", vec![]),
         ("someone", vec!["system:unauthenticated"]),
         ("someone", vec!["system:authenticated", "g"]),
-    ] {
+    ];
+    each_row_async(rows, async |(name, groups)| {
         let mut headers = vec![("x-remote-user", name)];
         headers.extend(groups.iter().map(|group| ("x-remote-group", *group)));
         assert_eq!(server.user(&headers, &proxy).await, Ok(user(name, &groups)));
-    }
+    })
+    .await;
 }

@@ -3,6 +3,7 @@
 use super::fake::{ACCESS_REVIEWS, access_review, refused};
 use super::{C1, E, M, POD, Server, Settings};
 use serde_json::json;
+use testkit::rows::each_row_async;
 
 fn forbidden(message: &str, details: &str) -> String {
     format!(
@@ -15,7 +16,7 @@ fn forbidden(message: &str, details: &str) -> String {
 async fn a_refusal_says_who_may_not_do_what() {
     let server = Server::start(&Settings::default());
     server.api.always(ACCESS_REVIEWS, refused(""));
-    for (path, message, details) in [
+    let rows = [
         (
             POD.to_owned(),
             r#"pods.custom.metrics.k8s.io "web-1" is forbidden: User "system:anonymous" cannot get resource "pods/m" in API group "custom.metrics.k8s.io" in the namespace "default""#,
@@ -52,12 +53,14 @@ async fn a_refusal_says_who_may_not_do_what() {
             r#"forbidden: User "system:anonymous" cannot get path "/apis/custom.metrics.k8s.io/v1beta1""#,
             "{}",
         ),
-    ] {
+    ];
+    each_row_async(rows, async |(path, message, details)| {
         let response = server.get(&path, &[]).await;
         assert_eq!((response.code, response.text()), (403, forbidden(message, details).as_str()), "{path}");
         assert_eq!(response.headers["x-content-type-options"], "nosniff", "{path}");
         assert_eq!(response.headers["content-type"], "application/json", "{path}");
-    }
+    })
+    .await;
     assert!(server.handler.requests.lock().expect("nobody panics holding it").is_empty());
 }
 

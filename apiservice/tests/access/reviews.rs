@@ -6,6 +6,7 @@ use apiservice::authn::PeerCertificates;
 use futures_util::future::{join, join_all};
 use http::Method;
 use serde_json::{Value, json};
+use testkit::rows::each_row_async;
 use testkit::wait::until_async;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -58,7 +59,7 @@ async fn what_is_asked_for_each_kind_of_request() {
     let custom = |path: &str| format!("{C2}{path}");
     let external = |path: &str| format!("{E}{path}");
     let metrics = |path: &str| format!("{M}{path}");
-    for (method, path, [verb, resource, subresource, name, namespace]) in [
+    let rows = [
         ("GET", custom("/namespaces/d/pods/web-1/m"), ["get", "pods", "m", "web-1", "d"]),
         ("GET", custom("/namespaces/d/pods/*/m"), ["get", "pods", "m", "*", "d"]),
         ("GET", custom("/namespaces/d/pods/%2A/m?labelSelector=a"), ["get", "pods", "m", "*", "d"]),
@@ -88,7 +89,8 @@ async fn what_is_asked_for_each_kind_of_request() {
         ("DELETE", metrics("/nodes"), ["deletecollection", "nodes", "", "", ""]),
         ("GET", custom("/watch/namespaces/d/m"), ["watch", "m", "", "", "d"]),
         ("GET", custom("/proxy/nodes/n1/m"), ["proxy", "nodes", "", "n1", ""]),
-    ] {
+    ];
+    each_row_async(rows, async |(method, path, [verb, resource, subresource, name, namespace])| {
         let group_version: Vec<&str> = path.split('/').skip(2).take(2).collect();
         let given = [
             ("verb", verb),
@@ -113,8 +115,8 @@ async fn what_is_asked_for_each_kind_of_request() {
             "resourceAttributes": attributes, "user": "system:anonymous", "groups": ["system:unauthenticated"],
         });
         assert_eq!(spec, expected, "{method} {path}");
-    }
-    for (method, path, verb) in [
+    }).await;
+    let rows = [
         ("GET", "/", "get"),
         ("GET", "/apis", "get"),
         ("GET", "/apis/custom.metrics.k8s.io", "get"),
@@ -128,14 +130,16 @@ async fn what_is_asked_for_each_kind_of_request() {
         ("HEAD", "/version", "head"),
         ("OPTIONS", "/apis", "options"),
         ("GET", "/debug/pprof/heap", "get"),
-    ] {
+    ];
+    each_row_async(rows, async |(method, path, verb)| {
         let spec = asked(&server, method, path).await;
         let expected = json!({
             "nonResourceAttributes": {"path": path, "verb": verb},
             "user": "system:anonymous", "groups": ["system:unauthenticated"],
         });
         assert_eq!(spec, expected, "{method} {path}");
-    }
+    })
+    .await;
 }
 
 /// As upstream since 1.31: the requirements of lists, as far as they can be read and have a form in a review.
@@ -149,7 +153,7 @@ async fn a_question_about_a_list_holds_its_selectors() {
         }
         requirement
     };
-    for (path, name, fields, labels) in [
+    let rows = [
         (format!("{M}/nodes?fieldSelector="), None, vec![], vec![]),
         (
             format!(r"{M}/nodes?fieldSelector=metadata.name!%3Dzz,metadata.name%3Dn1,spec.a%3D%3Db\,c"),
@@ -197,7 +201,8 @@ async fn a_question_about_a_list_holds_its_selectors() {
         ),
         (format!("{C1}/namespaces/d/pods/*/m?labelSelector=a"), Some("*"), vec![], vec![]),
         (format!("{M}/watch/pods?fieldSelector=metadata.name%3Dw"), None, vec![], vec![]),
-    ] {
+    ];
+    each_row_async(rows, async |(path, name, fields, labels)| {
         let spec = asked(&server, "GET", &path).await;
         let of = |selector: &str| {
             let requirements = &spec["resourceAttributes"][selector]["requirements"];
@@ -205,7 +210,8 @@ async fn a_question_about_a_list_holds_its_selectors() {
         };
         assert_eq!(spec["resourceAttributes"]["name"].as_str(), name, "{path}");
         assert_eq!((of("fieldSelector"), of("labelSelector")), (fields, labels), "{path}");
-    }
+    })
+    .await;
 }
 
 /// The question that a request leads to.
@@ -223,24 +229,26 @@ async fn asked(server: &Server, method: &str, path: &str) -> Value {
 #[tokio::test]
 async fn decisions_are_kept() {
     let server = Server::start(&Settings::default());
-    for (path, reply, code) in [
+    let rows = [
         (format!("{C1}/nodes/a/m"), allowed(), 200),
         (format!("{C1}/nodes/b/m"), refused(""), 403),
         (format!("{C1}/nodes/c/m"), access_review(&json!({"allowed": false, "denied": true})), 403),
-    ] {
+    ];
+    each_row_async(rows, async |(path, reply, code)| {
         let before = server.api.count(ACCESS_REVIEWS);
         server.api.always(ACCESS_REVIEWS, reply);
         for _ in 0..3 {
             assert_eq!(server.get(&path, &[]).await.code, code, "{path}");
         }
         assert_eq!(server.api.count(ACCESS_REVIEWS), before + 1, "{path}");
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn decisions_are_kept_no_longer_than_said() {
     const TTL: Duration = Duration::from_millis(200);
-    for (short, long) in [(allowed(), refused("")), (refused(""), allowed())] {
+    each_row_async([(allowed(), refused("")), (refused(""), allowed())], async |(short, long)| {
         let is_allowed_short =
             matches!(&short, Reply::Object(_, review) if review["status"]["allowed"] == true);
         let (allowed_ttl, denied_ttl) =
@@ -259,7 +267,8 @@ async fn decisions_are_kept_no_longer_than_said() {
         // The other outcome has its own time.
         server.get("/metrics", &[]).await;
         assert_eq!(server.api.count(ACCESS_REVIEWS), 3);
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -333,14 +342,15 @@ async fn equal_questions_share_one_call() {
 #[tokio::test(start_paused = true)]
 async fn failures_refuse_and_are_not_remembered() {
     let server = Server::start(&Settings::default());
-    for (reply, what) in [
+    let rows = [
         (failure(500), "the Kubernetes API answered 500: boom"),
         (failure(429), "the Kubernetes API answered 429: boom"),
         (Reply::Text(502, "bad gateway"), "the Kubernetes API answered 502: bad gateway"),
         (failure(403), "the Kubernetes API answered 403: boom"),
         (Reply::Reset, "the Kubernetes API could not be asked"),
         (Reply::Text(200, "<html>"), "the Kubernetes API could not be asked"),
-    ] {
+    ];
+    each_row_async(rows, async |(reply, what)| {
         server.api.always(ACCESS_REVIEWS, reply);
         let response = server.get(POD, &[]).await;
         let message = response.message();
@@ -352,7 +362,8 @@ async fn failures_refuse_and_are_not_remembered() {
         assert_eq!(response.headers["content-type"], "application/json");
         assert!(!response.headers.contains_key("retry-after"), "the Go client would retry ten times");
         assert!(response.text().contains(r#""reason":"InternalError""#), "{}", response.text());
-    }
+    })
+    .await;
     server.api.always(ACCESS_REVIEWS, allowed());
     assert_eq!(server.get(POD, &[]).await.code, 200);
     assert_eq!(server.handler.requests.lock().expect("nobody panics holding it").len(), 1);
@@ -360,7 +371,7 @@ async fn failures_refuse_and_are_not_remembered() {
 
 #[tokio::test(start_paused = true)]
 async fn a_decision_takes_three_seconds_at_most() {
-    for reply in [Reply::Held(Box::new(allowed())), failure(500)] {
+    each_row_async([Reply::Held(Box::new(allowed())), failure(500)], async |reply| {
         let server = Server::start(&Settings::default());
         server.api.always(ACCESS_REVIEWS, reply);
         let started = Instant::now();
@@ -375,7 +386,8 @@ async fn a_decision_takes_three_seconds_at_most() {
         server.api.release();
         server.api.always(ACCESS_REVIEWS, allowed());
         assert_eq!(server.get(POD, &[]).await.code, 200);
-    }
+    })
+    .await;
 }
 
 #[tokio::test]

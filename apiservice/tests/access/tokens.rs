@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::{join, join_all};
 use serde_json::json;
+use testkit::rows::each_row_async;
 use testkit::wait::until_async;
 use tokio::time::Instant;
 
@@ -43,14 +44,23 @@ async fn a_token_is_reviewed_without_audiences() {
 async fn what_is_a_bearer_token() {
     let server = Server::start(&Settings::default());
     server.api.always(TOKEN_REVIEWS, token_of(&json!({"username": "alice"})));
-    for header in ["Bearer secret", "bearer secret", "BEARER secret"] {
+    each_row_async(["Bearer secret", "bearer secret", "BEARER secret"], async |header| {
         let user = server.user(&[("authorization", header)], &nobody()).await.expect(header);
         assert_eq!(user.name, "alice", "{header}");
-    }
+    })
+    .await;
     assert_eq!(server.api.count(TOKEN_REVIEWS), 1);
-    for header in ["", "Bearer", "Bearer ", "Basic YWxpY2U6c2VjcmV0", "secret", "Bearersecret x"] {
-        assert_eq!(server.user(&[("authorization", header)], &nobody()).await, Ok(anonymous()), "{header}");
-    }
+    each_row_async(
+        ["", "Bearer", "Bearer ", "Basic YWxpY2U6c2VjcmV0", "secret", "Bearersecret x"],
+        async |header| {
+            assert_eq!(
+                server.user(&[("authorization", header)], &nobody()).await,
+                Ok(anonymous()),
+                "{header}"
+            );
+        },
+    )
+    .await;
     assert_eq!(server.api.count(TOKEN_REVIEWS), 1, "nothing of that is a token");
 }
 
@@ -59,13 +69,14 @@ async fn judgements_are_kept() {
     let server = Server::start(&Settings::default());
     let without_user = Reply::Object(201, json!({"spec": {}, "status": {"authenticated": true}}));
     let without_status = Reply::Object(201, json!({"spec": {}}));
-    for (token, reply, code) in [
+    let rows = [
         ("good", alice(), None),
         // D34: kube-apiserver gives an error with every bad token, and upstream keeps no answer with an error.
         ("bad", unknown_token(), Some(401)),
         ("nobody's", without_user, Some(401)),
         ("unjudged", without_status, Some(401)),
-    ] {
+    ];
+    each_row_async(rows, async |(token, reply, code)| {
         let before = server.api.count(TOKEN_REVIEWS);
         server.api.always(TOKEN_REVIEWS, reply);
         for _ in 0..3 {
@@ -74,13 +85,14 @@ async fn judgements_are_kept() {
             assert_eq!(outcome.err(), code, "{token}");
         }
         assert_eq!(server.api.count(TOKEN_REVIEWS), before + 1, "{token}");
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn judgements_are_kept_no_longer_than_said() {
     const TTL: Duration = Duration::from_millis(200);
-    for reply in [alice(), unknown_token()] {
+    each_row_async([alice(), unknown_token()], async |reply| {
         let server = Server::start(&Settings { token_ttl: TTL, ..Settings::default() });
         server.api.always(TOKEN_REVIEWS, reply);
         let started = Instant::now();
@@ -90,7 +102,8 @@ async fn judgements_are_kept_no_longer_than_said() {
         };
         until_async("the token is judged again", asked_again).await;
         assert!(started.elapsed() >= TTL, "asked again after {:?}", started.elapsed());
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -145,12 +158,13 @@ async fn a_connection_that_breaks_is_made_again() {
 #[tokio::test(start_paused = true)]
 async fn what_does_not_pass_is_asked_once() {
     let server = Server::start(&Settings::default());
-    for code in [400, 401, 403, 404, 422] {
+    each_row_async([400, 401, 403, 404, 422], async |code| {
         let before = server.api.count(TOKEN_REVIEWS);
         server.api.always(TOKEN_REVIEWS, failure(code));
         assert_eq!(server.user(&TOKEN, &nobody()).await, Err(401), "{code}");
         assert_eq!(server.api.count(TOKEN_REVIEWS), before + 1, "{code}");
-    }
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,6 +11,7 @@ use apiservice::types::{
     ExternalMetricValue, ExternalMetricValueList, LabelSelector, LabelSelectorRequirement, MetricValue,
     MetricValueList, ObjectReference, Timestamp,
 };
+use testkit::rows::each_row_async;
 
 use super::{Api, C1, C2, E, JSON, M, PROTOBUF, TABLE, YAML, groups};
 
@@ -372,9 +373,10 @@ async fn what_is_not_acceptable() {
     };
     // What the route refuses and the writer of errors accepts is answered as usual.
     assert_eq!(api.text(&path, "application/*", 406, JSON).await, compact(&five) + "\n");
-    for accept in ["text/html", "application/cbor", "APPLICATION/JSON"] {
+    each_row_async(["text/html", "application/cbor", "APPLICATION/JSON"], async |accept| {
         assert_eq!(api.text(&path, accept, 406, JSON).await, indented(&five), "{accept}");
-    }
+    })
+    .await;
     // Each route names what it makes.
     assert_eq!(api.text("/apis", "text/html", 406, JSON).await, indented(three));
     assert_eq!(api.text(C1, "text/html", 406, JSON).await, indented(three));
@@ -477,7 +479,7 @@ versions:
 ";
     assert_eq!(api.text(group, YAML, 200, YAML).await, yaml);
     // Every form has a tag of its own.
-    for accept in [JSON, YAML, PROTOBUF, "application/json;pretty=1"] {
+    each_row_async([JSON, YAML, PROTOBUF, "application/json;pretty=1"], async |accept| {
         let response = api.get(C1, &[("accept", accept)]).await;
         let etag = response.header("etag").expect("a tag").to_owned();
         for other in [JSON, YAML, PROTOBUF, "application/json;pretty=1"] {
@@ -487,7 +489,8 @@ versions:
         }
         let weak = api.get(C1, &[("accept", accept), ("if-none-match", &format!("W/{etag}"))]).await;
         assert_eq!(weak.code, 200);
-    }
+    })
+    .await;
     let aggregated = |form: &str| format!("{form};g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
     let accept = aggregated(PROTOBUF);
     assert_eq!(

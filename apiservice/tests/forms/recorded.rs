@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use testkit::protobuf;
+use testkit::rows::each_row;
 
 use super::{Api, C1, C2, E, JSON, M, PROTOBUF, Response, YAML, decode, groups};
 
@@ -98,13 +99,13 @@ async fn ask(api: &Api, request: &Request) -> Response {
 fn assert_same(request: &Request, ours: &Response, recorded: &Recorded, expected: &[u8]) {
     let what = format!("{} {:?}", request.path, request.headers);
     assert_eq!(ours.code, recorded.status, "{what}");
-    for header in ["content-type", "content-encoding", "cache-control"] {
+    each_row(["content-type", "content-encoding", "cache-control"], |header| {
         assert_eq!(
             ours.header(header),
             recorded.headers.get(header).map(String::as_str),
             "{header} of {what}"
         );
-    }
+    });
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert_eq!(text(&ours.body), text(expected), "{what}");
     assert!(*ours.body == *expected, "{what}");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use apiservice::audit::{Audit, AuditLog, Policy, Rotation, Target};
 use apiservice::authority::Authority;
 use serde_json::{Value, json};
+use testkit::rows::each_row;
 use testkit::wait::{in_time, until};
 
 use crate::served::{C1, Options, Server};
@@ -50,11 +51,11 @@ async fn events(server: &Server, count: usize) -> Vec<Value> {
     assert_eq!(events.len(), count, "{events:#?}");
     for event in &mut events {
         let fields = event.as_object_mut().expect("an object");
-        for name in ["requestReceivedTimestamp", "stageTimestamp"] {
+        each_row(["requestReceivedTimestamp", "stageTimestamp"], |name| {
             let time = fields.remove(name).expect("a time");
             let time = time.as_str().expect("a text");
             assert!(time.len() == "2026-11-24T22:15:30.123456Z".len() && time.ends_with('Z'), "{time}");
-        }
+        });
     }
     events
 }

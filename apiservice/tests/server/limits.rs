@@ -3,6 +3,7 @@
 use apiservice::accept::Limits;
 use apiservice::tls::TlsSettings;
 use futures_util::future::join_all;
+use testkit::rows::each_row_async;
 use testkit::wait::in_time;
 use testkit::wire::frame;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -112,14 +113,18 @@ async fn long_headers_over_http2_are_refused() {
 async fn a_caller_in_many_groups_is_let_in() {
     let server = Server::start();
     let reader = server.reader();
-    for builder in [server.builder(Some(&reader)), server.builder(Some(&reader)).http1_only()] {
-        let mut request = builder.build().expect("a client").get(format!("{}{C1}", server.url));
-        for group in 0..2000 {
-            request =
-                request.header("x-remote-group", format!("a-group-with-a-name-of-a-usual-length-{group}"));
-        }
-        assert_eq!(request.send().await.expect("an answer").status(), 200);
-    }
+    each_row_async(
+        [server.builder(Some(&reader)), server.builder(Some(&reader)).http1_only()],
+        async |builder| {
+            let mut request = builder.build().expect("a client").get(format!("{}{C1}", server.url));
+            for group in 0..2000 {
+                request = request
+                    .header("x-remote-group", format!("a-group-with-a-name-of-a-usual-length-{group}"));
+            }
+            assert_eq!(request.send().await.expect("an answer").status(), 200);
+        },
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -201,11 +206,12 @@ async fn over_http2_strangers_are_answered_and_sent_away() {
     // Nobody, and somebody whose certificate is not good.
     let stranger = apiservice::authority::Authority::new("another-ca").expect("a key");
     let stranger = stranger.issue_client("admin", &[]).expect("a key");
-    for (identity, code) in [(None, 200), (Some(&stranger), 401)] {
+    each_row_async([(None, 200), (Some(&stranger), 401)], async |(identity, code)| {
         let (mut sender, connection) = http2(&server, identity).await;
         assert_eq!(get(&mut sender, &server, "/healthz").await.expect("an answer"), code);
         in_time("the end of the connection", connection).await.expect("no panic").expect("an orderly end");
-    }
+    })
+    .await;
     // A known caller keeps the connection, until the server drains.
     let (mut sender, connection) = http2(&server, Some(&server.reader())).await;
     for _ in 0..3 {
@@ -223,7 +229,7 @@ async fn over_http1_strangers_are_answered_and_sent_away() {
     let request = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
     let stranger = apiservice::authority::Authority::new("another-ca").expect("a key");
     let stranger = stranger.issue_client("admin", &[]).expect("a key");
-    for (identity, code) in [(None, "200"), (Some(&stranger), "401")] {
+    each_row_async([(None, "200"), (Some(&stranger), "401")], async |(identity, code)| {
         let mut raw = open(&server, &["http/1.1"], identity).await;
         raw.send(request("/healthz")).await;
         let answer = raw.rest_text().await;
@@ -231,7 +237,8 @@ async fn over_http1_strangers_are_answered_and_sent_away() {
             answer.starts_with(&format!("HTTP/1.1 {code} ")) && answer.contains("connection: close"),
             "{answer}"
         );
-    }
+    })
+    .await;
     // A known caller keeps the connection.
     let mut raw = open(&server, &["http/1.1"], Some(&server.reader())).await;
     for _ in 0..3 {

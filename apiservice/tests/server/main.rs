@@ -15,6 +15,7 @@ use apiservice::lifecycle::Phase;
 use reqwest::{Method, StatusCode};
 
 use served::{C1, Server};
+use testkit::rows::each_row_async;
 
 #[tokio::test]
 async fn certificates_say_who_is_asking() {
@@ -35,10 +36,11 @@ async fn certificates_say_who_is_asking() {
     );
     // A certificate that no known authority signed is a 401, on every path, and no broken connection.
     let stranger = Authority::new("another-ca").expect("a key");
-    for path in [C1, "/healthz"] {
+    each_row_async([C1, "/healthz"], async |path| {
         let refused = server.client(Some(&stranger)).get(format!("{}{path}", server.url)).send().await;
         assert_eq!(refused.expect("an answer").status(), StatusCode::UNAUTHORIZED, "{path}");
-    }
+    })
+    .await;
     assert_eq!(
         server.client(None).get(format!("{}/healthz", server.url)).send().await.expect("ok").status(),
         200
@@ -90,7 +92,7 @@ async fn discovery_is_rendered_once_and_sorted() {
     {
         assert!(body.contains(part), "{part} is not in {body}");
     }
-    for (path, code) in [
+    let rows = [
         ("/apis/custom.metrics.k8s.io/v1beta3", 404),
         ("/apis/custom.metrics.k8s.io", 200),
         ("/apis/nope", 404),
@@ -98,13 +100,15 @@ async fn discovery_is_rendered_once_and_sorted() {
         ("/", 200),
         ("/version", 200),
         ("/apis/", 200),
-    ] {
+    ];
+    each_row_async(rows, async |(path, code)| {
         assert_eq!(
             admin.get(format!("{}{path}", server.url)).send().await.expect("ok").status(),
             code,
             "{path}"
         );
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -112,11 +116,15 @@ async fn what_is_refused() {
     let server = Server::start();
     let admin = server.admin();
     let path = format!("{}{C1}/namespaces/d/pods/x/a", server.url);
-    for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD, Method::OPTIONS] {
-        let response = admin.request(method.clone(), &path).send().await.expect("an answer");
-        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{method}");
-        assert!(!response.headers().contains_key("allow"));
-    }
+    each_row_async(
+        [Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD, Method::OPTIONS],
+        async |method| {
+            let response = admin.request(method.clone(), &path).send().await.expect("an answer");
+            assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{method}");
+            assert!(!response.headers().contains_key("allow"));
+        },
+    )
+    .await;
     let impersonated = admin.get(&path).header("Impersonate-User", "bob").send().await.expect("an answer");
     assert_eq!(impersonated.status(), StatusCode::FORBIDDEN);
     let pretty = admin.get(&path).header("accept", "text/plain").send().await.expect("an answer");

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use apiservice::accept::Limits;
+use testkit::rows::each_row_async;
 use testkit::wait::{in_time, until};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
@@ -105,7 +106,7 @@ async fn an_answer_that_is_not_taken_is_given_up() {
 async fn a_request_without_an_end_is_cut() {
     let server = started(Limits { exchange: Some(Duration::from_millis(200)), ..patient() });
     let reader = server.reader();
-    for alpn in [true, false] {
+    each_row_async([true, false], async |alpn| {
         let mut builder = server.builder(Some(&reader));
         if !alpn {
             builder = builder.http1_only();
@@ -113,6 +114,7 @@ async fn a_request_without_an_end_is_cut() {
         let client = builder.build().expect("a client");
         let url = format!("{}{C1}/namespaces/d/pods/slow/a", server.url);
         assert!(in_time("an answer", client.get(url).send()).await.is_err(), "cut");
-    }
+    })
+    .await;
     until("slow >= 2", || server.stats.slow.load(Relaxed) >= 2).await;
 }

@@ -7,6 +7,7 @@ use rustls::CipherSuite;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::version::{TLS12, TLS13};
+use testkit::rows::each_row_async;
 use testkit::wait::{in_time, until};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -38,9 +39,10 @@ async fn http_without_tls_is_answered_with_a_sentence() {
         assert_eq!(said_to(&server, request.as_bytes()).await, sentence, "{request:.30}");
     }
     // Go answers these five methods only; the rest is a failed handshake, as ever.
-    for other in ["SSH-2.0-OpenSSH_9.2\r\n", "get / HTTP/1.1\r\n\r\n"] {
+    each_row_async(["SSH-2.0-OpenSSH_9.2\r\n", "get / HTTP/1.1\r\n\r\n"], async |other| {
         assert!(!said_to(&server, other.as_bytes()).await.contains("400"), "{other}");
-    }
+    })
+    .await;
     let client = reqwest::Client::new();
     let plain = client.get(format!("http://{}/healthz", server.address)).send().await.expect("an answer");
     assert_eq!(plain.status(), 400);

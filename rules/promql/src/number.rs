@@ -188,11 +188,13 @@ pub(crate) fn length(seconds: f64) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use testkit::rows::each_row;
+
     use super::*;
 
     #[test]
     fn numbers_have_the_value_that_go_gives_them() {
-        for (text, expected) in [
+        let rows = [
             ("1_000", 1000.),
             ("1_000.5", 1000.5),
             ("1.", 1.),
@@ -207,12 +209,13 @@ mod tests {
             ("9223372036854775808", 9_223_372_036_854_775_808.),
             ("1e-400", 0.),
             ("inF", f64::INFINITY),
-        ] {
+        ];
+        each_row(rows, |(text, expected)| {
             assert_eq!(value(text), Ok(expected), "{text}");
-        }
-        for text in ["1e400", "0xffffffffffffffff", "0x", "1_", "_1", "1e5_", "0x1e+5", ".5.5"] {
+        });
+        each_row(["1e400", "0xffffffffffffffff", "0x", "1_", "_1", "1e5_", "0x1e+5", ".5.5"], |text| {
             assert!(value(text).is_err(), "{text} has a value");
-        }
+        });
     }
 
     #[test]
@@ -222,9 +225,12 @@ mod tests {
         {
             assert_eq!(duration(text), Ok(expected), "{text}");
         }
-        for text in ["1m1h", "1m1m", "1.5h", "5hs", "1e5m", "400y", "99999999999999999999s", "292y200d"] {
-            assert!(duration(text).is_err(), "{text} is a duration");
-        }
+        each_row(
+            ["1m1h", "1m1m", "1.5h", "5hs", "1e5m", "400y", "99999999999999999999s", "292y200d"],
+            |text| {
+                assert!(duration(text).is_err(), "{text} is a duration");
+            },
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `expressions.txt`: what Prometheus accepts and refuses, and what we do.
 
 use promql::{ParseError, parse};
+use testkit::rows::each_row;
 
 /// What becomes of an expression, with words that the error has.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +63,7 @@ fn expressions_are_accepted_and_refused_as_listed() {
 
 #[test]
 fn errors_name_line_and_column() {
-    for (text, expected) in [
+    let rows = [
         ("sum(m", "1:6: parse error: unclosed left parenthesis"),
         ("sum(\n  m[0]\n)", "2:5: parse error: duration must be greater than 0"),
         ("é{a=\"b\"}", "1:1: parse error: unexpected character 'é'"),
@@ -71,8 +72,9 @@ fn errors_name_line_and_column() {
             "1:18: parse error: expected type range vector in a call of \"rate\", got instant vector",
         ),
         ("rate(m[5m] anchored)", "1:12: the modifier anchored"),
-    ] {
+    ];
+    each_row(rows, |(text, expected)| {
         let error = parse(text).expect_err(text);
         assert_eq!(error.to_string(), expected);
-    }
+    });
 }

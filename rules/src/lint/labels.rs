@@ -124,11 +124,13 @@ fn is_text(expr: &Expr, text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use testkit::rows::each_row;
+
     use super::*;
 
     #[test]
     fn labels_are_kept_or_lost_as_in_prometheus() {
-        for (query, fate) in [
+        let rows = [
             ("x", Fate::Kept),
             ("rate(x[1m])", Fate::Kept),
             ("max_over_time(sum(x) by (pod)[5m:1m])", Fate::Kept),
@@ -162,9 +164,10 @@ mod tests {
             ("vector(1)", Fate::Lost),
             ("absent(x{pod=\"a\"})", Fate::Unknown),
             ("time()", Fate::Lost),
-        ] {
+        ];
+        each_row(rows, |(query, fate)| {
             let tree = promql::parse(query).unwrap_or_else(|error| panic!("{query}: {error}"));
             assert_eq!(Fate::of("pod", &tree), fate, "{query}");
-        }
+        });
     }
 }

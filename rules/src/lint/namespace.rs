@@ -57,11 +57,13 @@ fn names(selector: &VectorSelector, namespace: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use testkit::rows::each_row;
+
     use super::*;
 
     #[test]
     fn every_operand_of_or_must_be_limited() {
-        for (query, expected) in [
+        let rows = [
             (r#"a{namespace="n"}"#, None),
             ("a", None),
             (r#"a{namespace="n"} or b"#, Some("b")),
@@ -75,10 +77,11 @@ mod tests {
                 Some(r#"-(b unless c{namespace="n"})"#),
             ),
             ("vector(1)", None),
-        ] {
+        ];
+        each_row(rows, |(query, expected)| {
             let tree = promql::parse(query).unwrap_or_else(|error| panic!("{query}: {error}"));
             let found = unlimited(&tree, "n").map(ToString::to_string);
             assert_eq!(found.as_deref(), expected, "{query}");
-        }
+        });
     }
 }

@@ -248,11 +248,13 @@ fn underscores_stand_between_digits(unsigned: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use testkit::rows::each_row;
+
     use super::*;
 
     #[test]
     fn hexadecimal_floats_are_rounded_to_even() {
-        for (text, expected) in [
+        let rows = [
             ("0x1p-1074", f64::from_bits(1)),
             ("0x1p-1075", 0.0),
             ("0x1.8p-1075", f64::from_bits(1)),
@@ -262,11 +264,15 @@ mod tests {
             ("0x1.00000000000018p0", 1.0 + 2.0 * f64::EPSILON),
             ("-0x.8p1", -1.0),
             ("0x0p99999999999999999999", 0.0),
-        ] {
+        ];
+        each_row(rows, |(text, expected)| {
             assert_eq!(float(text), Some(expected), "{text}");
-        }
-        for text in ["0x1p1024", "0x1.fffffffffffff8p1023", "0x1.8", "0x1p", "0xp1", "1e400", "inf", "nan"] {
-            assert_eq!(float(text), None, "{text}");
-        }
+        });
+        each_row(
+            ["0x1p1024", "0x1.fffffffffffff8p1023", "0x1.8", "0x1p", "0xp1", "1e400", "inf", "nan"],
+            |text| {
+                assert_eq!(float(text), None, "{text}");
+            },
+        );
     }
 }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use testkit::rows::each_row;
 
 use super::*;
 
@@ -140,7 +141,7 @@ impl Template {
 
 #[test]
 fn faults_name_place_expected_and_found() {
-    for (text, expected) in [
+    let rows = [
         (
             "a<<end>>",
             r#"line 1, column 4: unexpected "end": no "if", "with", "range", "block" or "define" is open"#,
@@ -194,10 +195,11 @@ fn faults_name_place_expected_and_found() {
         ("<<if>>a<<end>>", "line 1, column 5: expected a value in this if, found none"),
         ("<<.Series + 1>>", r#"line 1, column 11: invalid number "+""#),
         ("<<print \"a>>", r#"line 1, column 9: expected " at the end of the string"#),
-    ] {
+    ];
+    each_row(rows, |(text, expected)| {
         let found = Template::query(text).map_err(|error| error.to_string());
         assert_eq!(found.err().as_deref(), Some(expected), "{text}");
-    }
+    });
 }
 
 #[test]
@@ -209,7 +211,7 @@ fn failures_name_place_expected_and_found() {
         label_values_by_name: &values,
         group_by: &["pod".into()],
     };
-    for (text, expected) in [
+    let rows = [
         (
             "a\n<<index .GroupBySlice 1>>",
             "line 2, column 3: expected an index within a length of 1, found one outside",
@@ -220,17 +222,18 @@ fn failures_name_place_expected_and_found() {
             "<<slice \"é\" 1>>",
             "line 1, column 1: expected UTF-8, found a broken character at byte 0 of what it renders",
         ),
-    ] {
+    ];
+    each_row(rows, |(text, expected)| {
         let found = Template::query(text).expect(text).fill_query(&fields).map_err(|error| error.to_string());
         assert_eq!(found, Err(expected.to_owned()), "{text}");
-    }
+    });
 }
 
 #[test]
 fn hostile_templates_end_soon_with_an_error() {
     let nested = |open: &str, close: &str, count: usize| open.repeat(count) + &close.repeat(count);
     let long = "a".repeat(200_000);
-    for text in [
+    let rows = [
         nested("<<if true>>", "<<end>>", 101),
         nested("<<if true>>", "<<end>>", 20_000),
         format!("<<{}>>", nested("(", ")", 20_000).replace("()", "(1)")),
@@ -250,11 +253,16 @@ fn hostile_templates_end_soon_with_an_error() {
         "<<$x := printf \"%1000000d\" 1>><<range 90000>><<$y := printf \"%.1q\" $x>><<end>>".to_owned(),
         "<<$x := printf \"%1000000d\" 1>><<range 90000>><<$y := html $x>><<end>>".to_owned(),
         format!("<<range 90000>>{long}<<end>>"),
-    ] {
-        let fields =
-            QueryFields { series: "s", label_matchers: "", label_values_by_name: &[], group_by: &["pod".into()] };
+    ];
+    each_row(rows, |text| {
+        let fields = QueryFields {
+            series: "s",
+            label_matchers: "",
+            label_values_by_name: &[],
+            group_by: &["pod".into()],
+        };
         let outcome = Template::query(&text).and_then(|template| template.fill_query(&fields));
         let error = outcome.expect_err(&text[..text.len().min(80)]).to_string();
         assert!(error.len() < 600, "{error}");
-    }
+    });
 }

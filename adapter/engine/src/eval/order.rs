@@ -39,6 +39,8 @@ pub(super) fn go_min(left: f64, right: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use testkit::rows::each_row;
+
     use super::*;
 
     #[test]
@@ -53,16 +55,17 @@ mod tests {
     #[test]
     fn the_larger_and_the_smaller_are_gos() {
         let (inf, nan) = (f64::INFINITY, f64::NAN);
-        for (left, right, max, min) in [
+        let rows = [
             (1.0, 2.0, "2.0", "1.0"),
             (nan, 1.0, "NaN", "NaN"),
             (nan, inf, "inf", "NaN"),
             (-inf, nan, "NaN", "-inf"),
             (-0.0, 0.0, "0.0", "-0.0"),
             (0.0, -0.0, "0.0", "-0.0"),
-        ] {
+        ];
+        each_row(rows, |(left, right, max, min)| {
             assert_eq!(format!("{:?}", go_max(left, right)), max, "max of {left:?} and {right:?}");
             assert_eq!(format!("{:?}", go_min(left, right)), min, "min of {left:?} and {right:?}");
-        }
+        });
     }
 }

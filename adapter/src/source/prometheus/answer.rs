@@ -278,6 +278,8 @@ const LONG: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {
+    use testkit::rows::each_row;
+
     use super::*;
     use crate::source::Sample;
 
@@ -293,23 +295,27 @@ mod tests {
     #[test]
     fn the_type_may_come_behind_the_result() {
         let result = r#"[{"value":[1.5,"2"],"metric":{"a":"b"}}]"#;
-        for data in [
+        let rows = [
             format!(r#"{{"resultType":"vector","result":{result}}}"#),
             format!(r#"{{"result":{result},"explanation":{{}},"resultType":"vector"}}"#),
-        ] {
+        ];
+        each_row(rows, |data| {
             let read = read(&format!(r#"{{"status":"success","data":{data}}}"#)).expect("a vector");
             assert_eq!(read.value, Samples::Vector(vec![sample(&[("a", "b")], 1500, 2.0)]));
-        }
+        });
         let scalar = read(r#"{"status":"success","data":{"result":[1,"2"],"resultType":"scalar"}}"#);
         assert_eq!(scalar.expect("a scalar").value, Samples::Scalar { timestamp_ms: 1000, value: 2.0 });
-        for data in [r#"{"resultType":"matrix","result":[]}"#, r#"{"result":[],"resultType":"matrix"}"#] {
-            let error = read(&format!(r#"{{"status":"success","data":{data}}}"#)).expect_err("no value");
-            assert_eq!(error.class, SourceErrorClass::WrongType);
-        }
-        for data in ["{}", r#"{"resultType":"vector"}"#, r#"{"result":[]}"#, "[]"] {
+        each_row(
+            [r#"{"resultType":"matrix","result":[]}"#, r#"{"result":[],"resultType":"matrix"}"#],
+            |data| {
+                let error = read(&format!(r#"{{"status":"success","data":{data}}}"#)).expect_err("no value");
+                assert_eq!(error.class, SourceErrorClass::WrongType);
+            },
+        );
+        each_row(["{}", r#"{"resultType":"vector"}"#, r#"{"result":[]}"#, "[]"], |data| {
             let error = read(&format!(r#"{{"status":"success","data":{data}}}"#)).expect_err("no result");
             assert_eq!(error.class, SourceErrorClass::Unavailable, "{error}");
-        }
+        });
     }
 
     #[test]

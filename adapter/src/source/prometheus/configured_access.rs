@@ -135,6 +135,7 @@ fn service_account(folder: &Path) -> Access {
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use testkit::rows::each_row;
 
     use super::super::Proxies;
     use super::*;
@@ -153,7 +154,7 @@ mod tests {
     #[test]
     fn credentials_in_plain_http_are_warned_of() {
         let token = Some(("authorization", "Bearer t0p"));
-        for (url, header, warned) in [
+        let rows = [
             ("http://prometheus:9090", token, true),
             ("http://user:pass@prometheus:9090", None, true),
             ("http://192.0.2.1:9090", Some(("x-api-key", "t0p")), true),
@@ -163,11 +164,12 @@ mod tests {
             ("http://127.0.0.1:9090", token, false),
             ("http://[::1]:9090", token, false),
             ("http://localhost:9090", token, false),
-        ] {
+        ];
+        each_row(rows, |(url, header, warned)| {
             let said = said(url, header, Proxies::default());
             assert_eq!(said.len(), usize::from(warned), "{url} {header:?}: {said:?}");
             assert!(!said.concat().contains("t0p") && !said.concat().contains("pass@"), "{said:?}");
-        }
+        });
     }
 
     #[test]
@@ -180,7 +182,7 @@ mod tests {
                 _ => None,
             })
         };
-        for (url, no_proxy, named) in [
+        let rows = [
             ("http://prometheus:9090", "", true),
             // Inside TLS the proxy sees nothing.
             ("https://prometheus:9090", "", false),
@@ -188,9 +190,10 @@ mod tests {
             // Never asked for this machine, as in Go.
             ("http://127.0.0.1:9090", "", false),
             ("http://localhost:9090", "", false),
-        ] {
+        ];
+        each_row(rows, |(url, no_proxy, named)| {
             let said = said(url, token, proxies(no_proxy)).concat();
             assert_eq!(said.contains("proxy http://proxy.corp:3128"), named, "{url}: {said}");
-        }
+        });
     }
 }

@@ -206,6 +206,8 @@ const LONGEST_PAGE: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {
+    use testkit::rows::each_row;
+
     use super::SourceErrorClass::{BadQuery, Timeout, Unavailable};
     use super::*;
 
@@ -217,7 +219,7 @@ mod tests {
     #[test]
     fn errors_in_every_form_say_what_their_body_says() {
         let prometheus = |kind: &str| format!(r#"{{"status":"error","errorType":"{kind}","error":"boom"}}"#);
-        for (code, body, class, message) in [
+        let rows = [
             // Prometheus, Thanos and Mimir.
             (400, prometheus("bad_data"), BadQuery, "bad_data: boom"),
             (422, prometheus("execution"), BadQuery, "execution: boom"),
@@ -304,9 +306,10 @@ mod tests {
             (408, String::new(), Timeout, "408 Request Timeout"),
             (414, String::new(), Unavailable, "414 URI Too Long (is the query too long for what stands before Prometheus?)"),
             (599, "odd".to_owned(), Unavailable, "599: odd"),
-        ] {
+        ];
+        each_row(rows, |(code, body, class, message)| {
             assert_eq!(of(code, &body), (class, format!("Prometheus answered {message}")), "{body}");
-        }
+        });
     }
 
     #[test]

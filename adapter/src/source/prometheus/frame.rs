@@ -244,15 +244,17 @@ const PARTIAL: &str = "the source says that its answer is partial (isPartial)";
 
 #[cfg(test)]
 mod tests {
+    use testkit::rows::each_row;
+
     use super::*;
 
     #[test]
     fn names_of_fields_match_in_any_case() {
-        for name in ["isPartial", "ispartial", "ISPARTIAL", "i\u{17f}Partial"] {
+        each_row(["isPartial", "ispartial", "ISPARTIAL", "i\u{17f}Partial"], |name| {
             assert!(same_letters("isPartial", name.as_bytes()), "{name}");
-        }
-        for name in ["is_partial", "isPartia", "isPartial ", "\u{131}sPartial"] {
+        });
+        each_row(["is_partial", "isPartia", "isPartial ", "\u{131}sPartial"], |name| {
             assert!(!same_letters("isPartial", name.as_bytes()), "{name}");
-        }
+        });
     }
 }

@@ -90,11 +90,13 @@ const FURTHEST: i32 = 1 << 20;
 
 #[cfg(test)]
 mod tests {
+    use testkit::rows::each_row;
+
     use super::*;
 
     #[test]
     fn numbers_are_read_as_go_reads_them() {
-        for (text, value) in [
+        let rows = [
             ("1", 1.0),
             ("+1.5e3", 1500.0),
             (".5", 0.5),
@@ -113,19 +115,21 @@ mod tests {
             ("0x1fffffffffffff8p0", 144_115_188_075_855_868.0),
             ("1_0", 10.0),
             ("1_23.50_0e+1_2", 1.235e14),
-        ] {
+        ];
+        each_row(rows, |(text, value)| {
             let found = number(text).unwrap_or_else(|| panic!("{text} is a number"));
             assert_eq!(found.to_bits(), value.to_bits(), "{text}: {found}");
-        }
-        for text in ["NaN", "nan", "NAN"] {
+        });
+        each_row(["NaN", "nan", "NAN"], |text| {
             assert!(number(text).is_some_and(f64::is_nan), "{text}");
-        }
-        for text in [
+        });
+        let rows = [
             "", " 1", "1 ", "one", "1e", "0x1", "0xp1", "0x1p", "0x1p+-1", "+-1", "+NaN", "-nan", "1e999",
             "-1e309", "0x1p1024", "_1", "1_", "1__0", "1_.5", "1._5", "0x1_p1", "0b1", "1f", "infin", "i_nf",
             "0x-1p1",
-        ] {
+        ];
+        each_row(rows, |text| {
             assert_eq!(number(text), None, "{text}");
-        }
+        });
     }
 }

@@ -184,6 +184,8 @@ fn host_and_port(text: &str) -> Option<(&str, &str)> {
 
 #[cfg(test)]
 mod tests {
+    use testkit::rows::each_row;
+
     use super::*;
 
     fn proxies(variables: &[(&str, &str)]) -> Proxies {
@@ -205,7 +207,7 @@ mod tests {
         const HTTP: &str = "HTTP_PROXY";
         const HTTPS: &str = "HTTPS_PROXY";
         let both = [(HTTP, "plain.proxy"), (HTTPS, "https://secure.proxy")];
-        for (variables, url, expected) in [
+        let rows = [
             (&[][..], "http://p.org", "direct"),
             (&[(HTTP, "10.1.1.1:3128")], "http://p.org", "http://10.1.1.1:3128"),
             (&[(HTTP, "cache.corp:3128")], "http://p.org", "http://cache.corp:3128"),
@@ -242,9 +244,10 @@ mod tests {
                 "http://p.org",
                 "expected the URL of a proxy in HTTP_PROXY: invalid port number",
             ),
-        ] {
+        ];
+        each_row(rows, |(variables, url, expected)| {
             assert_eq!(proxy_for(variables, url), expected, "{variables:?} {url}");
-        }
+        });
     }
 
     #[test]
@@ -252,7 +255,7 @@ mod tests {
         const LIST: &str = "shop.com, .below.net ,*.star.io,10.1.1.1,10.1.1.2:81,10.1.1.3:80,10.2.0.0/30,\
                             2001:db8::1,[2001:db8::2]:443,[2001:db8::3]:80,2002:db8:a::45/64,UPPER.org,port.org:8080,\
                             xn--fsq092h.com,.\u{4f8b}.org,:1,,a:b:c,[2001:db8::4]";
-        for (url, direct) in [
+        let rows = [
             ("http://shop.com", true),
             ("http://www.shop.com", true),
             ("http://SHOP.com", true),
@@ -288,13 +291,14 @@ mod tests {
             ("http://www.\u{793a}\u{4f8b}.com", true),
             ("http://www.\u{4f8b}.org", true),
             ("http://\u{4f8b}.org", false),
-        ] {
+        ];
+        each_row(rows, |(url, direct)| {
             let found = proxy_for(&[("HTTP_PROXY", "proxy"), ("no_proxy", LIST)], url);
             assert_eq!(found, if direct { "direct" } else { "http://proxy:80" }, "{url}");
-        }
-        for url in ["http://10.9.9.9:9090", "http://p.org", "http://[2001:db8::9]"] {
+        });
+        each_row(["http://10.9.9.9:9090", "http://p.org", "http://[2001:db8::9]"], |url| {
             assert_eq!(proxy_for(&[("HTTP_PROXY", "proxy"), ("NO_PROXY", "a, *")], url), "direct", "{url}");
-        }
+        });
     }
 
     #[test]

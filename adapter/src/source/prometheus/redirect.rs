@@ -59,6 +59,8 @@ pub(super) const LONGEST_URL: usize = u16::MAX as usize - 1 - 512;
 
 #[cfg(test)]
 mod tests {
+    use testkit::rows::each_row;
+
     use super::*;
 
     #[test]
@@ -67,7 +69,7 @@ mod tests {
             format!("to {target}, {why}; give that address as --prometheus-url if it is the right one")
         };
         let other_port = "another port, to which credentials are not sent";
-        for (from, location, with_credentials, expected) in [
+        let rows = [
             ("http://p:9090/a?q=1", "/b?q=1", true, Ok("http://p:9090/b?q=1")),
             ("http://p:9090/a", "http://p:9090/b#c", true, Ok("http://p:9090/b")),
             ("http://p:9090/a", "//p:9090/b", true, Ok("http://p:9090/b")),
@@ -97,9 +99,10 @@ mod tests {
                 true,
                 Err("to something that is not a URL: invalid port number".to_owned()),
             ),
-        ] {
+        ];
+        each_row(rows, |(from, location, with_credentials, expected)| {
             let found = follow(&from.parse().expect("a URL"), location, with_credentials);
             assert_eq!(found.as_ref().map(Url::as_str), expected.as_ref().copied(), "{from} {location}");
-        }
+        });
     }
 }

@@ -239,11 +239,13 @@ const LONGEST_SHOWN: usize = 40;
 
 #[cfg(test)]
 mod tests {
+    use testkit::rows::each_row;
+
     use super::*;
 
     #[test]
     fn times_are_cut_to_milliseconds() {
-        for (text, expected) in [
+        let rows = [
             ("1435781451.781", 1_435_781_451_781),
             ("1795461859.629", 1_795_461_859_629),
             ("1700000000", 1_700_000_000_000),
@@ -251,8 +253,9 @@ mod tests {
             ("1.7e9", 1_700_000_000_000),
             ("0.001", 1),
             ("-0.1", -100),
-        ] {
+        ];
+        each_row(rows, |(text, expected)| {
             assert_eq!(milliseconds(text.parse().expect("a number")), expected, "{text}");
-        }
+        });
     }
 }

@@ -88,11 +88,13 @@ const LONGEST: usize = 300;
 
 #[cfg(test)]
 mod tests {
+    use testkit::rows::each_row;
+
     use super::*;
 
     #[test]
     fn what_is_not_unicode_becomes_replacement_characters() {
-        for (bytes, text) in [
+        let rows = [
             (&b"plain"[..], "plain"),
             (b"caf\xe9", "caf\u{fffd}"),
             (b"\xff\xfea", "\u{fffd}\u{fffd}a"),
@@ -100,9 +102,10 @@ mod tests {
             (b"\xed\xa0\x80\xed\xbf\xbf!", "\u{fffd}\u{fffd}!"),
             (b"\xed\xa0", "\u{fffd}\u{fffd}"),
             ("\u{20ac}".as_bytes(), "\u{20ac}"),
-        ] {
+        ];
+        each_row(rows, |(bytes, text)| {
             assert_eq!(repaired(bytes), text, "{bytes:?}");
-        }
+        });
     }
 
     #[test]

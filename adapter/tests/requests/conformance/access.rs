@@ -2,13 +2,14 @@
 
 use http::Method;
 use serde_json::json;
+use testkit::rows::each_row_async;
 
 use super::{Adapter, C1, E, M, NO_METHOD};
 
 #[tokio::test]
 async fn methods() {
     let adapter = Adapter::started().await;
-    for path in [
+    let rows = [
         format!("{C1}/namespaces/default/pods/web-1/known"),
         format!("{C1}/namespaces/default/m"),
         format!("{E}/namespaces/default/q"),
@@ -18,7 +19,8 @@ async fn methods() {
         "/apis/custom.metrics.k8s.io".to_owned(),
         C1.to_owned(),
         "/version".to_owned(),
-    ] {
+    ];
+    each_row_async(rows, async |path| {
         for method in
             [Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD, Method::OPTIONS]
         {
@@ -36,7 +38,8 @@ async fn methods() {
             // Access comes first.
             assert_eq!(adapter.send(method.clone(), &path, &[]).await.code, 403, "{method} {path}");
         }
-    }
+    })
+    .await;
     assert_eq!(adapter.source.asked(), [""; 0]);
 }
 
@@ -44,7 +47,7 @@ async fn methods() {
 async fn who_may_read_what() {
     let adapter = Adapter::started().await;
     let depth = format!("{C1}/namespaces/default/pods/*/known");
-    for (path, anonymous, known) in [
+    let rows = [
         ("/healthz", 200, 200),
         ("/livez", 200, 200),
         ("/readyz", 200, 200),
@@ -56,7 +59,8 @@ async fn who_may_read_what() {
         ("/openapi/v2", 403, 200),
         (C1, 403, 200),
         (&depth, 403, 403),
-    ] {
+    ];
+    each_row_async(rows, async |(path, anonymous, known)| {
         for (headers, user, code) in
             [(&[] as &[_], "system:anonymous", anonymous), (&[("caller", "alice")], "alice", known)]
         {
@@ -71,7 +75,8 @@ async fn who_may_read_what() {
                 );
             }
         }
-    }
+    })
+    .await;
     let refused = adapter.send(Method::GET, &depth, &[("caller", "alice")]).await;
     assert_eq!(
         refused.message(),

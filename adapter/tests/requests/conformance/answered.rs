@@ -4,6 +4,7 @@ use adapter::source::QueryResult;
 use adapter::source::recorded::vector;
 use http::Method;
 use serde_json::{Value, json};
+use testkit::rows::each_row_async;
 
 use super::{Adapter, C1, E, IN_2001, M, value_of};
 
@@ -11,7 +12,7 @@ use super::{Adapter, C1, E, IN_2001, M, value_of};
 async fn what_is_answered() {
     let adapter = Adapter::started().await;
     let pod = || json!([value_of("Pod", "web-1", "1500m")]);
-    for (case, path) in [
+    let rows = [
         ("one object", "/namespaces/default/pods/web-1/known"),
         (
             "a field selector that repeats the name",
@@ -22,9 +23,11 @@ async fn what_is_answered() {
         ("an empty group", "/namespaces/default/pods./web-1/known"),
         ("watch", "/namespaces/default/pods/web-1/known?watch=true"),
         ("a selector for a named object", "/namespaces/default/pods/web-1/known?labelSelector=app%3Dnosuch"),
-    ] {
+    ];
+    each_row_async(rows, async |(case, path)| {
         adapter.lists(case, &format!("{C1}{path}"), pod()).await;
-    }
+    })
+    .await;
     adapter
         .lists(
             "a singular",
@@ -45,29 +48,35 @@ async fn what_is_answered() {
         .await;
     let queue = json!([{"metricName": "q", "metricLabels": {"queue": "a"}, "value": "3"}]);
     adapter.lists("external", &format!("{E}/namespaces/default/q"), queue).await;
-    for (case, path) in [
+    let rows = [
         ("external, nothing matches", format!("{E}/namespaces/default/q?labelSelector=queue%3Dnone")),
         (
             "external, another namespace in the selector",
             format!("{E}/namespaces/default/q?labelSelector=namespace%3Dother"),
         ),
         ("pods of a namespace that is not there", format!("{M}/namespaces/nope/pods")),
-    ] {
+    ];
+    each_row_async(rows, async |(case, path)| {
         adapter.lists(case, &path, json!([])).await;
-    }
+    })
+    .await;
     let asked = adapter.source.asked();
     assert!(
         asked.iter().any(|query| query == r#"q{namespace="other",namespace="default"}"#),
         "both matchers are sent"
     );
     // The time is the sample's, however old.
-    for path in [format!("{C1}/namespaces/default/pods/web-1/known"), format!("{E}/namespaces/default/q")] {
-        assert_eq!(
-            adapter.get(&path).await.json()["items"][0]["timestamp"],
-            "2001-09-09T01:46:40Z",
-            "{path}"
-        );
-    }
+    each_row_async(
+        [format!("{C1}/namespaces/default/pods/web-1/known"), format!("{E}/namespaces/default/q")],
+        async |path| {
+            assert_eq!(
+                adapter.get(&path).await.json()["items"][0]["timestamp"],
+                "2001-09-09T01:46:40Z",
+                "{path}"
+            );
+        },
+    )
+    .await;
 }
 
 fn one_pod(value: f64) -> QueryResult {
@@ -78,11 +87,12 @@ fn one_pod(value: f64) -> QueryResult {
 async fn forms_that_are_not_made() {
     let adapter = Adapter::started().await;
     let list = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
-    for (case, accept, details, beginning) in [
+    let rows = [
         ("error-19, compact", "application/*", json!({}), r#"{"kind":"Status","apiVersion":"v1","#),
         ("error-19, indented", "text/plain", json!({}), "{\n  \"kind\": \"Status\",\n"),
         ("error-19, parameters", list, Value::Null, "{\n  \"kind\": \"Status\",\n"),
-    ] {
+    ];
+    each_row_async(rows, async |(case, accept, details, beginning)| {
         let headers = [("caller", "admin"), ("accept", accept)];
         let response =
             adapter.send(Method::GET, &format!("{C1}/namespaces/default/pods/*/known"), &headers).await;
@@ -93,13 +103,14 @@ async fn forms_that_are_not_made() {
             "{case}"
         );
         assert!(response.text().starts_with(beginning), "{case}: {}", response.text());
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn aggregated_discovery() {
     let adapter = Adapter::started().await;
-    for version in ["v2", "v2beta1"] {
+    each_row_async(["v2", "v2beta1"], async |version| {
         let accept = format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList");
         let headers = [("caller", "admin"), ("accept", accept.as_str())];
         let first = adapter.send(Method::GET, "/apis", &headers).await;
@@ -119,5 +130,6 @@ async fn aggregated_discovery() {
             let again = adapter.send(Method::GET, "/apis", &headers).await;
             assert_eq!((again.code, again.body.is_empty()), (code, code == 304), "{held}");
         }
-    }
+    })
+    .await;
 }

@@ -3,6 +3,7 @@
 use adapter::source::recorded::vector;
 use adapter::source::{SourceError, SourceErrorClass};
 use serde_json::{Value, json};
+use testkit::rows::each_row_async;
 
 use super::{Adapter, C1, C2, E, IN_2001, M, NO_ROUTE};
 
@@ -11,7 +12,7 @@ use super::{Adapter, C1, C2, E, IN_2001, M, NO_ROUTE};
 async fn what_is_refused() {
     let adapter = Adapter::started().await;
     let error_1 = |resource: &str| format!("the server could not find the metric known for {resource}");
-    for (case, path, resource) in [
+    let rows = [
         ("error-1, no object matches", "/namespaces/default/pods/*/known?labelSelector=app%3Dnosuch", "pods"),
         (
             "error-1, a comparison that nothing passes",
@@ -21,9 +22,11 @@ async fn what_is_refused() {
         ("error-1, a namespaced resource at the root", "/pods/web-1/known", "pods"),
         ("error-1, a cluster's resource in a namespace", "/namespaces/default/nodes/n1/known", "nodes"),
         ("error-1, an unknown resource (D28)", "/namespaces/default/widgets/*/known", "widgets"),
-    ] {
+    ];
+    each_row_async(rows, async |(case, path, resource)| {
         adapter.refuses(case, &format!("{C1}{path}"), 404, "NotFound", Value::Null, &error_1(resource)).await;
-    }
+    })
+    .await;
     // Though Deployments may not be listed: the metric is looked up first.
     let no_metric = "the server could not find the metric nosuch for deployments.apps";
     adapter
@@ -46,7 +49,7 @@ async fn what_is_refused() {
             &format!("{} nope", error_1("pods")),
         )
         .await;
-    for path in [
+    let rows = [
         format!("{C1}/namespaces/default"),
         format!("{C1}/namespaces"),
         format!("{C1}/pods"),
@@ -58,10 +61,12 @@ async fn what_is_refused() {
         format!("{M}/pods/web-1"),
         "/apis/custom.metrics.k8s.io/v1beta3".to_owned(),
         "/apis/custom.metrics.k8s.io/v1beta3/namespaces/default/pods/web-1/known".to_owned(),
-    ] {
+    ];
+    each_row_async(rows, async |path| {
         adapter.refuses("error-3", &path, 404, "NotFound", json!({}), NO_ROUTE).await;
-    }
-    for path in ["/namespaces/default/pods", "/namespaces/default/m"] {
+    })
+    .await;
+    each_row_async(["/namespaces/default/pods", "/namespaces/default/m"], async |path| {
         adapter
             .refuses(
                 "error-4",
@@ -72,9 +77,10 @@ async fn what_is_refused() {
                 "invalid request path",
             )
             .await;
-    }
+    })
+    .await;
     let pods = format!("{C1}/namespaces/default/pods/*/known");
-    for (case, path, message) in [
+    let rows = [
         (
             "error-5",
             format!("{pods}?labelSelector=bad%3D%3D%3D"),
@@ -110,9 +116,11 @@ async fn what_is_refused() {
             format!("{C1}/namespaces/default/pods/web-1/known?limit=abc"),
             r#"strconv.ParseInt: parsing "abc": invalid syntax"#,
         ),
-    ] {
+    ];
+    each_row_async(rows, async |(case, path, message)| {
         adapter.refuses(case, &path, 400, "BadRequest", Value::Null, message).await;
-    }
+    })
+    .await;
     let kind = |kind: &str, group: &str| json!({"group": group, "kind": kind});
     adapter
         .refuses(
@@ -176,12 +184,13 @@ async fn options_that_cannot_go_together() {
     let zero = r#"Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0""#;
     let unknown = r#"Unsupported value: "x": supported values: "Exact", "NotOlderThan", """#;
     let (forbidden, unsupported) = ("FieldValueForbidden", "FieldValueNotSupported");
-    for (query, causes) in [
+    let rows = [
         ("resourceVersionMatch=Exact", vec![(forbidden, unless)]),
         ("resourceVersionMatch=Exact&resourceVersion=0", vec![(forbidden, zero)]),
         ("resourceVersionMatch=NotOlderThan&resourceVersion=1&continue=c", vec![(forbidden, both)]),
         ("resourceVersionMatch=x", vec![(forbidden, unless), (unsupported, unknown)]),
-    ] {
+    ];
+    each_row_async(rows, async |(query, causes)| {
         let texts: Vec<String> =
             causes.iter().map(|(_, text)| format!("resourceVersionMatch: {text}")).collect();
         let text = if texts.len() == 1 { texts.concat() } else { format!("[{}]", texts.join(", ")) };
@@ -195,7 +204,8 @@ async fn options_that_cannot_go_together() {
             adapter.refuses("error-14", &path, 422, "Invalid", details.clone(), &message).await;
         }
         assert_eq!(adapter.get(&format!("{C1}/namespaces/default/pods/web-1/known?{query}")).await.code, 200);
-    }
+    })
+    .await;
     assert_eq!(
         adapter
             .get(&format!("{E}/namespaces/default/q?resourceVersionMatch=NotOlderThan&resourceVersion=0"))
@@ -247,12 +257,13 @@ async fn what_cannot_be_had() {
         (format!("{M}/nodes"), "resourceRules.cpu"),
         (format!("{M}/namespaces/default/pods/web-1"), "resourceRules.cpu"),
     ];
-    for (class, code, reason) in [
+    let rows = [
         (SourceErrorClass::Unavailable, 503, "ServiceUnavailable"),
         (SourceErrorClass::Timeout, 504, "Timeout"),
         (SourceErrorClass::BadQuery, 500, "InternalError"),
         (SourceErrorClass::WrongType, 500, "InternalError"),
-    ] {
+    ];
+    each_row_async(rows, async |(class, code, reason)| {
         fails(class, &queries);
         for (path, rule) in &paths {
             let response = adapter.get(path).await;
@@ -266,7 +277,8 @@ async fn what_cannot_be_had() {
             assert!(!response.headers.contains_key("retry-after"), "error-10: {path}");
         }
         assert_eq!(adapter.get("/readyz").await.text(), "ok");
-    }
+    })
+    .await;
     // Where one namespace fails, the pods of the others are shown (D13).
     let used: [(&[(&str, &str)], f64); 1] = [(&[("pod", "far"), ("container", "c")], 1.0)];
     for resource in ["cpu", "memory"] {

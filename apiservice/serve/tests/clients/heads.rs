@@ -6,6 +6,7 @@ use http_body_util::{BodyExt as _, Empty};
 use serve::Limits;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use testkit::rows::each_row_async;
 use testkit::wait::{in_time, until};
 use testkit::wire::frame;
 
@@ -20,13 +21,14 @@ fn fields(path: &str, count: usize, field: &str) -> String {
 #[tokio::test]
 async fn the_number_of_fields_is_bounded_in_both_versions() {
     let server = Server::start(Limits { header_fields: 300, ..patient() });
-    for (count, code) in [(300, "200"), (301, "431")] {
+    each_row_async([(300, "200"), (301, "431")], async |(count, code)| {
         let mut raw = server.raw().await;
         raw.send(fields("/", count, "a: b\r\n")).await;
         assert_eq!(raw.rest_text().await.get(9..12), Some(code), "{count} fields");
-    }
+    })
+    .await;
     let mut two = server.http2().await;
-    for (count, code) in [(300, 200), (301, 431)] {
+    each_row_async([(300, 200), (301, 431)], async |(count, code)| {
         let mut request = server.request("/");
         for _ in 0..count {
             request = request.header("a", "b");
@@ -34,14 +36,15 @@ async fn the_number_of_fields_is_bounded_in_both_versions() {
         let answer =
             in_time("an answer", two.send_request(request.body(Empty::new()).expect("a request"))).await;
         assert_eq!(answer.expect("an answer").status(), code, "{count} fields");
-    }
+    })
+    .await;
     assert_eq!(server.stats().refused_fields.load(Relaxed), 1);
 }
 
 #[tokio::test]
 async fn the_size_of_a_head_is_bounded_in_both_versions() {
     let server = Server::start(Limits { header_bytes: 64 << 10, ..patient() });
-    for (size, code) in [(50 << 10, "200"), (70 << 10, "431")] {
+    each_row_async([(50 << 10, "200"), (70 << 10, "431")], async |(size, code)| {
         let mut raw = server.raw().await;
         let head =
             format!("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Long: {}\r\n\r\n", "a".repeat(size));
@@ -49,25 +52,28 @@ async fn the_size_of_a_head_is_bounded_in_both_versions() {
         let answer = raw.rest_text().await;
         // The refusal is lost where the server closes with bytes unread.
         assert!(answer.get(9..12) == Some(code) || (code == "431" && answer.is_empty()), "{size}: {answer}");
-    }
+    })
+    .await;
     let mut two = server.http2().await;
-    for (size, code) in [(50 << 10, 200), (70 << 10, 431)] {
+    each_row_async([(50 << 10, 200), (70 << 10, 431)], async |(size, code)| {
         let request = server.request("/").header("x-long", "a".repeat(size)).body(Empty::new());
         let answer = in_time("an answer", two.send_request(request.expect("a request"))).await;
         assert_eq!(answer.expect("an answer").status(), code, "{size} bytes");
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_byte_that_stands_for_a_field_counts_as_the_field() {
     let server = Server::start(Limits { header_bytes: 64 << 10, ..patient() });
     // Defines a field and repeats it: each takes 34 bytes of the bound.
-    for (repeats, is_taken) in [(1000, true), (4000, false)] {
+    each_row_async([(1000, true), (4000, false)], async |(repeats, is_taken)| {
         let mut raw = server.raw().await;
         let block = [frame::get("/"), frame::FIELD.to_vec(), vec![frame::AGAIN; repeats]].concat();
         raw.send([frame::preface(), frame::request(1, &block)].concat()).await;
         assert_eq!(raw.is_ok().await, is_taken, "{repeats} repeats");
-    }
+    })
+    .await;
 }
 
 #[tokio::test]

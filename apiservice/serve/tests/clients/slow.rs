@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use serve::Limits;
 
+use testkit::rows::each_row_async;
 use testkit::wait::{in_time, until};
 use testkit::wire::frame;
 
@@ -12,11 +13,12 @@ use crate::server::{BRIEF, LARGE, Server, patient};
 #[tokio::test]
 async fn silent_clients_and_partial_prefaces_are_cut() {
     let server = Server::start(Limits { handshake: BRIEF, ..patient() });
-    for sent in ["", "P", "PRI * HT", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r"] {
+    each_row_async(["", "P", "PRI * HT", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r"], async |sent| {
         let mut raw = server.raw().await;
         raw.send(sent).await;
         assert_eq!(raw.rest().await, b"", "{sent:?}");
-    }
+    })
+    .await;
     assert_eq!(server.stats().handshakes_timed_out.load(Relaxed), 4);
     until("open == 0", || server.stats().open.load(Relaxed) == 0).await;
 }

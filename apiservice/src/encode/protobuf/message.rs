@@ -119,6 +119,8 @@ const DELIMITED: u32 = 2;
 
 #[cfg(test)]
 mod tests {
+    use testkit::rows::each_row;
+
     use super::*;
 
     fn bytes(write: impl FnOnce(&mut Message)) -> Vec<u8> {
@@ -141,7 +143,7 @@ mod tests {
 
     #[test]
     fn lengths_of_every_size_stand_before_what_they_count() {
-        for length in [0, 1, 126, 127, 128, 129, 16_383, 16_384, 70_000] {
+        each_row([0, 1, 126, 127, 128, 129, 16_383, 16_384, 70_000], |length| {
             let text = "x".repeat(length);
             let written = bytes(|m| m.nested(1, |m| m.display(2, &text)));
             // The same, made the other way round.
@@ -150,6 +152,6 @@ mod tests {
             expected.extend(bytes(|m| m.varint(inner.len() as u64)));
             expected.extend(inner);
             assert!(written == expected, "{length}");
-        }
+        });
     }
 }

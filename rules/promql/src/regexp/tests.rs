@@ -1,3 +1,5 @@
+use testkit::rows::each_row;
+
 use super::*;
 
 fn cause(pattern: &str) -> String {
@@ -6,7 +8,7 @@ fn cause(pattern: &str) -> String {
 
 #[test]
 fn plain_patterns_stay_as_written() {
-    for pattern in [
+    let rows = [
         "",
         "web-1|web-2|web-3",
         r"web\.example|db",
@@ -16,14 +18,15 @@ fn plain_patterns_stay_as_written() {
         r"a\-b\/\n\x41\x{1F600}\.",
         "[^a-z]+[-_][[:alpha:][:^digit:]_-]",
         "é|ß",
-    ] {
+    ];
+    each_row(rows, |pattern| {
         assert_eq!(translate(pattern).as_deref(), Ok(pattern));
-    }
+    });
 }
 
 #[test]
 fn what_the_regex_crate_reads_otherwise_is_rewritten() {
-    for (pattern, translated) in [
+    let rows = [
         (r"\Qx.y\E", r"x\.y"),
         ("^x{", r"^x\{"),
         ("[[a-z]_x", r"[\[a-z]_x"),
@@ -44,14 +47,15 @@ fn what_the_regex_crate_reads_otherwise_is_rewritten() {
         ("(?P<n>a)(?<n>b)(?<1>c)", "(?P<n>a)(b)(c)"),
         (r"\pL\P{^Greek}", r"\p{l}\p{greek}"),
         (r"[^\x{D800}-\x{DFFF}]", r"[^[^\x{0}-\x{10FFFF}]]"),
-    ] {
+    ];
+    each_row(rows, |(pattern, translated)| {
         assert_eq!(translate(pattern).unwrap_or_default(), translated, "{pattern}");
-    }
+    });
 }
 
 #[test]
 fn what_go_refuses_is_refused_with_the_reason_and_the_place() {
-    for (pattern, expected) in [
+    let rows = [
         ("a**", "expected one repetition, found \"*\" after another at byte 2"),
         ("a|*", "nothing to repeat before \"*\" at byte 2"),
         ("a{2,1}", "expected counts from low to high, up to 1000, found \"{2,1}\" at byte 1"),
@@ -71,9 +75,10 @@ fn what_go_refuses_is_refused_with_the_reason_and_the_place() {
         ("x[a", "missing ] for the [ at byte 1"),
         ("x(a", "missing ) for the ( at byte 1"),
         ("x)", "unexpected ) at byte 1"),
-    ] {
+    ];
+    each_row(rows, |(pattern, expected)| {
         assert_eq!(cause(pattern), expected, "{pattern}");
-    }
+    });
     let error = compile("x)").expect_err("refused");
     assert_eq!(error.to_string(), "expected a regular expression, found \"x)\": unexpected ) at byte 1");
 }
@@ -86,7 +91,7 @@ fn what_has_no_equal_here_is_refused() {
 
 #[test]
 fn a_matcher_matches_line_breaks_and_the_whole() {
-    for (pattern, text, expected) in [
+    let rows = [
         (".+", "x\ny", true),
         ("x.*", "x\ny", true),
         ("(?-s)x.*", "x\ny", false),
@@ -96,11 +101,12 @@ fn a_matcher_matches_line_breaks_and_the_whole() {
         ("", "", true),
         ("", "x", false),
         ("x$", "x\n", false),
-    ] {
+    ];
+    each_row(rows, |(pattern, text, expected)| {
         let matcher = compile_matcher(pattern).expect("a pattern");
         assert_eq!(matcher.is_match(text), expected, "{pattern} on {text:?}");
         assert_eq!(matcher.as_str(), pattern);
-    }
+    });
     // It is one pattern, not a part of a larger one.
     assert!(compile_matcher("a)|(b").is_err());
     assert!(!compile(".+").expect("a pattern").is_match("\n"));
@@ -108,10 +114,10 @@ fn a_matcher_matches_line_breaks_and_the_whole() {
 
 #[test]
 fn a_query_with_a_pattern_that_go_refuses_is_refused_at_its_place() {
-    for pattern in ["x**", "a)|(b", r"\C"] {
+    each_row(["x**", "a)|(b", r"\C"], |pattern| {
         let error = crate::parse(&format!("n{{a=~{pattern:?}}}")).expect_err(pattern).to_string();
         assert!(error.starts_with("1:6: parse error: expected a regular expression, found"), "{error}");
-    }
+    });
     for pattern in [r"[\d-z]", r"\Qa|b\E", "[[a]", r"\0", "x{,3}", ".+"] {
         crate::parse(&format!("n{{a=~{pattern:?}}}")).expect(pattern);
     }
@@ -119,7 +125,7 @@ fn a_query_with_a_pattern_that_go_refuses_is_refused_at_its_place() {
 
 #[test]
 fn templates_expand_as_in_go() {
-    for (pattern, template, expected) in [
+    let rows = [
         ("(x)", "$1_y", ""),
         ("(x)", "${1}_y", "x_y"),
         ("(?P<n>x)", "$n-${n}$$", "x-x$"),
@@ -128,23 +134,24 @@ fn templates_expand_as_in_go() {
         ("(x)", "$ ${ ${1 ${-} $9 $9999999999", "$ ${ ${1 ${-}  "),
         ("(x)", "$1é $1ⅷ", " xⅷ"),
         ("(x){0}x", "$1", ""),
-    ] {
+    ];
+    each_row(rows, |(pattern, template, expected)| {
         let captures = compile(pattern).expect("a pattern");
         let captures = captures.captures("x").expect("a match");
         assert_eq!(captures.expand(template), expected, "{pattern} {template}");
-    }
+    });
 }
 
 #[test]
 fn hostile_patterns_end_soon_and_never_the_process() {
     let deep = |count: usize, open: &str, close: &str| open.repeat(count) + "a" + &close.repeat(count);
     let depth = translate::MAX_NESTING;
-    for (open, close) in [("(", ")"), ("(?:", "|b)*"), ("(?i:x", "y)+"), ("(a|b", "){0,1}c")] {
+    each_row([("(", ")"), ("(?:", "|b)*"), ("(?i:x", "y)+"), ("(a|b", "){0,1}c")], |(open, close)| {
         compile(&deep(depth, open, close)).expect("as deep as may be");
         assert!(cause(&deep(depth + 1, open, close)).contains("groups in each other"));
         cause(&deep(100_000, open, close));
-    }
-    for (pattern, expected) in [
+    });
+    let rows = [
         ("a".repeat((1 << 20) + 1), "expected at most 1048576 bytes"),
         (r"\pL".repeat(100_000), "classes of Unicode"),
         (r"(?i)[\pL]".repeat(100_000), "classes of Unicode"),
@@ -157,10 +164,11 @@ fn hostile_patterns_end_soon_and_never_the_process() {
         ("[:".repeat(1 << 19), "missing ]"),
         ("[".to_owned() + &"[:".repeat((1 << 19) - 1), "missing ]"),
         ("(?P<a".repeat(200_000), "expected a name"),
-    ] {
+    ];
+    each_row(rows, |(pattern, expected)| {
         let cause = cause(&pattern);
         assert!(cause.contains(expected), "{pattern:.20}: {cause}");
-    }
+    });
     let error = compile(&"(".repeat(1000)).expect_err("unbalanced").to_string();
     assert!(error.len() < 400, "{error}");
 }

@@ -90,6 +90,8 @@ const SCRIPTS: [&str; 163] = [
 
 #[cfg(test)]
 mod tests {
+    use testkit::rows::each_row;
+
     use super::*;
 
     #[test]
@@ -102,7 +104,7 @@ mod tests {
 
     #[test]
     fn names_are_read_as_go_reads_them() {
-        for (text, written) in [
+        let rows = [
             (r"\pLx", Some((r"\p{l}", 3))),
             (r"\p{Old_Italic}", Some((r"\p{olditalic}", 14))),
             (r"\p{^Greek}", Some((r"\P{greek}", 10))),
@@ -115,9 +117,10 @@ mod tests {
             (r"\p{Grek}", None),
             (r"\p{Alphabetic}", None),
             (r"\p{^^L}", None),
-        ] {
+        ];
+        each_row(rows, |(text, written)| {
             let read = class(text).ok();
             assert_eq!(read.as_ref().map(|(text, length)| (text.as_str(), *length)), written, "{text}");
-        }
+        });
     }
 }

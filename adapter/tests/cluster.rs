@@ -105,7 +105,7 @@ impl Api {
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.0.lock().expect("nobody panics holding it")
+        self.0.lock().expect("no code panics while it holds the lock")
     }
 }
 
@@ -222,7 +222,7 @@ async fn a_kind_that_is_installed_later_is_found() {
     let kind = mapping.kind_for("widgets", "example.com").expect("it was found");
     assert_eq!((kind.api_version().as_str(), kind.namespaced), ("example.com/v1", true));
     assert_eq!(api.asked("/apis").len(), 2);
-    // Nobody asks for anything: the interval.
+    // Without requests: the interval.
     api.serves(false);
     told(&mut changes).await;
     assert!(started.elapsed() >= INTERVAL, "{:?}", started.elapsed());

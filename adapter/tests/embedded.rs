@@ -1,4 +1,4 @@
-//! The embedded engine beside a server: heavy queries stop at their deadline and keep nobody waiting meanwhile.
+//! The embedded engine beside a server: heavy queries stop at their deadline and do not delay others meanwhile.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -59,7 +59,7 @@ async fn queries_wait_for_a_thread_until_their_deadline() {
     let soon = Instant::now() + Duration::from_millis(50);
     let error = embedded.query("sum(depth)", SystemTime::now(), soon).await.expect_err("no thread is free");
     assert_eq!(error.class, SourceErrorClass::Busy, "{error}");
-    // Nobody waits for them any more: their threads are free long before their deadline.
+    // Their callers have gone: their threads are free long before their deadline.
     drop(heavy);
     embedded.query("sum(depth)", SystemTime::now(), later).await.expect("a value");
 }

@@ -1,5 +1,5 @@
-//! Odd answers of Prometheus are read as upstream reads them, or otherwise for a reason that the file of answers gives. What
-//! upstream makes of each was found out by its own client (tests/components/prometheus-adapter/answers_test.go).
+//! Odd answers of Prometheus are read as upstream reads them, or otherwise for a reason that the file of answers gives.
+//! What upstream makes of each was found out by its own client (tests/components/prometheus-adapter/answers_test.go).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! The Prometheus peer against a server that answers whatever a test says: garbage has a class and a message, and the next
-//! good answer works.
+//! The Prometheus peer against a server that answers whatever a test says: garbage has a class and a message, and the
+//! next good answer works.
 
 use std::io::Write as _;
 use std::sync::atomic::Ordering;

@@ -1,4 +1,5 @@
-//! What standalone mode leaves on disk, seen from outside: files for kubectl and for other clients, until the program ends.
+//! What standalone mode leaves on disk, seen from outside: files for kubectl and for other clients, until the program
+//! ends.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};

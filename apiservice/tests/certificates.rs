@@ -64,7 +64,7 @@ struct Asked(Mutex<Vec<usize>>);
 
 impl ResolvesClientCert for Asked {
     fn resolve(&self, authorities: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        self.0.lock().expect("nobody panics holding it").push(authorities.len());
+        self.0.lock().expect("no code panics while it holds the lock").push(authorities.len());
         None
     }
 
@@ -98,6 +98,6 @@ async fn a_client_certificate_is_asked_for_and_no_authority_named() {
         TlsAcceptor::from(config).accept(far),
         TlsConnector::from(Arc::new(client)).connect(name, near)
     );
-    assert!(accepted.is_ok() && connected.is_ok(), "and nobody has to have one");
-    assert_eq!(*asked.0.lock().expect("nobody panics holding it"), [0]);
+    assert!(accepted.is_ok() && connected.is_ok(), "and no client has to have one");
+    assert_eq!(*asked.0.lock().expect("no code panics while it holds the lock"), [0]);
 }

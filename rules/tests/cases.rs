@@ -1,5 +1,5 @@
-//! Behaviour as data: each file of `tests/cases` holds rules, series that exist, and requests with the PromQL or the error
-//! that they must yield. Upstream's own test tables are re-expressed there, their source cited beside them.
+//! Behaviour as data: each file of `tests/cases` holds rules, series that exist, and requests with the PromQL or the
+//! error that they must yield. Upstream's own test tables are re-expressed there, their source cited beside them.
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -138,8 +138,8 @@ fn compare_file(
     }
 }
 
-/// Upstream's query is known by its digest, so a query that differs by the escapes of D15 or the quotes of D42 is known by that
-/// of its text without them.
+/// Upstream's query is known by its digest, so a query that differs by the escapes of D15 or the quotes of D42 is known
+/// by that of its text without them.
 fn compare_resource_query(place: &str, rules: &ResourceRules, expected: &ResourceQuery, report: &mut Report) {
     let place = format!("{place}: {expected:?}");
     let queries = if expected.resource == "cpu" { &rules.cpu } else { &rules.memory };

@@ -1,5 +1,5 @@
-//! Whatever a caller sends, and whatever a rule does with it, a namespaced request selects its own namespace only: over rules
-//! of our own that use their fields wherever a rule could, and over every public rule file that is at hand.
+//! Whatever a caller sends, and whatever a rule does with it, a namespaced request selects its own namespace only: over
+//! rules of our own that use their fields wherever a rule could, and over every public rule file that is at hand.
 //!
 //! `ISOLATION_CASES` says how many requests are made of each; it takes a million in some minutes with optimisation.
 
@@ -137,7 +137,8 @@ fn public_matches(rules: &RuleSet, expected: &corpus::ExpectedFile) -> Vec<Custo
     rules.custom.iter().zip(&expected.rules).filter_map(of_rule).collect()
 }
 
-/// Which selectors of a rule's query are limited to the namespace; others are the rule's own, the same in every request.
+/// Which selectors of a rule's query are limited to the namespace; others are the rule's own, the same in every
+/// request.
 fn baseline(matched: &CustomMatch) -> Vec<bool> {
     let objects = Objects { namespace: Some("some-namespace"), names: &["some-name"] };
     let Ok(plan) = matched.plan(&objects, &Selector::everything()) else { return Vec::new() };
@@ -162,7 +163,7 @@ fn check(matches: &[CustomMatch], is_own_series: impl Fn(&VectorSelector) -> boo
         0..matches.len(),
         hostile(),
         prop::collection::vec(hostile(), 1..4),
-        // Now and then so many that a query may leave them out.
+        // Now and then enough for a query to leave them out.
         prop_oneof![9 => Just(0), 1 => 100..200usize],
         prop::collection::vec((hostile(), 0..6usize, hostile()), 0..3),
     );

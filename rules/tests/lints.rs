@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use testkit::corpus;
 
-/// Files with a rule that never answers, as prometheus-adapter's own code does not answer it either: custom rules without
-/// resources or whose sums keep no object's label, external rules without a label for namespaces.
+/// Files with a rule that never answers, as prometheus-adapter's own code does not answer it either: custom rules
+/// without resources or whose sums keep no object's label, external rules without a label for namespaces.
 const NEVER_ANSWER: [&str; 5] = ["018-", "047-", "093-", "101-", "111-"];
 
 #[test]

@@ -1,4 +1,5 @@
-//! D41: hundreds of names are left out of a query that gives each object the same samples without them, and only of that.
+//! D41: hundreds of names are left out of a query that gives each object the same samples without them, and only of
+//! that.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,5 @@
-//! `load_valid`: a rule with a fault is left out, and the others keep their place in the file. And what a match knows of its
-//! series and its template.
+//! `load_valid`: a rule with a fault is left out, and the others keep their place in the file. And what a match knows
+//! of its series and its template.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,5 @@
-//! YAML beyond a single plain document: objects that hold the rule file, several documents, aliases that stand for much.
+//! YAML beyond a single plain document: objects that hold the rule file, several documents, aliases that stand for
+//! much.
 
 use testkit::rows::each_row;
 

@@ -20,7 +20,7 @@ impl Api {
     /// Reads a kubeconfig as standalone mode writes it.
     ///
     /// # Errors
-    /// A file that is no such kubeconfig.
+    /// A file that is not such a kubeconfig.
     pub fn from_kubeconfig(path: &Path) -> Result<Api, Failure> {
         let Kubeconfig { server, authority, certificate, key } = Kubeconfig::read(path)?;
         Api::new(server, &authority, Some(&[certificate, key].concat()))
@@ -29,7 +29,7 @@ impl Api {
     /// A server whose certificate is signed by an authority; the identity is a certificate with its key. All in PEM.
     ///
     /// # Errors
-    /// What is no such certificate.
+    /// Texts that are not such certificates.
     pub fn new(server: String, authority: &[u8], identity: Option<&[u8]>) -> Result<Api, Failure> {
         let mut builder = Client::builder().tls_certs_only([Certificate::from_pem(authority)?]);
         if let Some(identity) = identity {
@@ -46,7 +46,7 @@ impl Api {
     /// The status and the body of a path.
     ///
     /// # Errors
-    /// No answer, or one that is no JSON.
+    /// No answer, or one that is not JSON.
     pub async fn get(&self, path: &str) -> Result<(u16, Value), Failure> {
         let (code, body) = self.text(path).await?;
         let value = serde_json::from_str(&body).map_err(|error| format!("{path}: {error}: {body}"))?;

@@ -1,11 +1,11 @@
-//! A cluster, and the adapter in it by the manifests as they are shipped: a control plane of our own on loopback, or a cluster
-//! that a person says is theirs.
+//! A cluster, and the adapter in it by the manifests as they are shipped: a control plane of our own on loopback, or a
+//! cluster that a person says is theirs.
 //!
-//! In both, tests stand for the nodes: what a kubelet would do, [`crate::kubelet`] does, and the adapter runs on this machine.
-//! `E2E_KUBECONFIG` names a cluster of a person (kind, k3d); it counts only with `E2E_I_OWN_THIS_CLUSTER=1`, for the tests
-//! register APIServices there, which concern the whole cluster. They run in namespaces that they create, and remove what they
-//! have put there. `E2E_HOST` is what that cluster's kube-apiserver calls this machine, by name or address
-//! (`host.k3d.internal`, `172.17.0.1`).
+//! In both, tests stand for the nodes: what a kubelet would do, [`crate::kubelet`] does, and the adapter runs on this
+//! machine. `E2E_KUBECONFIG` names a cluster of a person (kind, k3d); it counts only with `E2E_I_OWN_THIS_CLUSTER=1`,
+//! for the tests register APIServices there, which concern the whole cluster. They run in namespaces that they create,
+//! and remove what they have put there. `E2E_HOST` is what that cluster's kube-apiserver calls this machine, by name or
+//! address (`host.k3d.internal`, `172.17.0.1`).
 
 mod control_plane;
 mod deploy;
@@ -43,7 +43,8 @@ pub struct Cluster {
     stopped: bool,
 }
 
-/// Accounts in `default` that ask in tests: `reader` may read `pods/request_queue_depth` there, `nobody` may do nothing.
+/// Accounts in `default` that ask in tests: `reader` may read `pods/request_queue_depth` there, `nobody` may do
+/// nothing.
 pub const CALLERS: &str = include_str!("../manifests/callers.yaml");
 
 /// Where what is deployed goes.
@@ -53,11 +54,12 @@ struct Namespaces {
 }
 
 impl Cluster {
-    /// A person's cluster if there is one, else a control plane of our own; `None` where a component is neither there nor can
-    /// be built.
+    /// A person's cluster if there is one, else a control plane of our own; `None` where a component is neither there
+    /// nor can be built.
     ///
     /// # Errors
-    /// A component did not start; its log is part of the message. A person's cluster was named and not said to be theirs.
+    /// A component did not start; its log is part of the message. A person's cluster was named and not said to be
+    /// theirs.
     pub async fn start() -> Result<Option<Cluster>, Failure> {
         match std::env::var_os("E2E_KUBECONFIG") {
             None => Cluster::start_own().await,

@@ -1,5 +1,5 @@
-//! Images as `scripts/images` packs them, and containers of them as a kubelet would start them: by runc, without any file
-//! that the image does not bring.
+//! Images as `scripts/images` packs them, and containers of them as a kubelet would start them: by runc, without any
+//! file that the image does not bring.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -81,7 +81,8 @@ impl Image {
         self.dir.path().join("rootfs")
     }
 
-    /// Starts it as the user that it names, with a root that cannot be written, no capability, and this machine's network.
+    /// Starts it as the user that it names, with a root that cannot be written, no capability, and this machine's
+    /// network.
     ///
     /// # Errors
     /// There is no runc, or it refused.

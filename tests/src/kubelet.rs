@@ -1,5 +1,5 @@
-//! What a kubelet would do for the pods of a test: a model server for each of them on loopback, marked as running and ready,
-//! and named to Prometheus.
+//! What a kubelet would do for the pods of a test: a model server for each of them on loopback, marked as running and
+//! ready, and named to Prometheus.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! What the end-to-end tests and the demo share: processes that are always ended, the API as a kubeconfig opens it, load,
-//! and the autoscaler's formula.
+//! What the end-to-end tests and the demo share: processes that are always ended, the API as a kubeconfig opens it,
+//! load, and the autoscaler's formula.
 
 pub mod api;
 pub mod backend;
@@ -24,7 +24,7 @@ pub use testkit::{Failure, process};
 
 use std::time::{Duration, Instant};
 
-/// A port of loopback that nobody uses at the moment.
+/// A port of loopback that is free at the moment.
 ///
 /// # Errors
 /// None is free.

@@ -62,7 +62,7 @@ impl Load {
                     let count = if good { &answered } else { &failed };
                     count.fetch_add(1, Ordering::Relaxed);
                     if !good {
-                        // A server that is away answers at once: no client would hammer it.
+                        // A server that is away answers immediately: no client would hammer it.
                         tokio::time::sleep(PAUSE).await;
                     }
                 }

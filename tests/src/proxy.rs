@@ -1,5 +1,5 @@
-//! Stands between adapters and Prometheus: keeps what each of them asked, lets all of them ask of one moment, and fails as a
-//! test says.
+//! Stands between adapters and Prometheus: keeps what each of them asked, lets all of them ask of one moment, and fails
+//! as a test says.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -66,7 +66,7 @@ pub enum Fault {
     Reset,
     /// No answer ever comes.
     Hang,
-    /// Nobody listens.
+    /// Nothing listens.
     Refused,
 }
 
@@ -162,7 +162,7 @@ impl Shared {
     }
 }
 
-/// Tells a connection to end at once.
+/// Tells a connection to end immediately.
 type Cut = Arc<Notify>;
 
 async fn serve(
@@ -214,7 +214,7 @@ async fn connection(stream: TcpStream, router: Router) {
     let service = TowerToHyperService::new(router.layer(Extension(Arc::clone(&cut))));
     let serving = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     tokio::select! {
-        // An asker that went away is no concern of ours.
+        // The caller may have gone.
         _ = serving => {}
         () = cut.notified() => {}
     }

@@ -64,8 +64,8 @@ pub fn program(name: &str) -> Result<PathBuf, Failure> {
     })
 }
 
-/// Arguments of a model server with a model of about 20 ms of arithmetic a request, one request at a time: enough for a few
-/// dozen clients to cross the targets of the tutorial's autoscaler.
+/// Arguments of a model server with a model of about 20 ms of arithmetic a request, one request at a time: enough for a
+/// few dozen clients to cross the targets of the tutorial's autoscaler.
 ///
 /// # Errors
 /// The repository's path is not text.

@@ -26,8 +26,8 @@ pub struct Tutorial {
 }
 
 impl Tutorial {
-    /// Starts it, model servers with `arguments`, and waits until all of it is ready; `None` where a component is neither
-    /// there nor can be built.
+    /// Starts it, model servers with `arguments`, and waits until all of it is ready; `None` where a component is
+    /// neither there nor can be built.
     ///
     /// # Errors
     /// Something did not start.

@@ -51,8 +51,8 @@ struct Exposed {
 }
 
 impl Metrics {
-    /// Creates the objects and waits until Prometheus has scraped so often that rates are known. Besides the series of our own
-    /// rules there are three for each shape. From then on no counter grows.
+    /// Creates the objects and waits until Prometheus has scraped so often that rates are known. Besides the series of
+    /// our own rules there are three for each shape. From then on no counter grows.
     ///
     /// # Errors
     /// The cluster refused an object, or Prometheus did not start.

@@ -1,7 +1,8 @@
-//! The real autoscaler on a real control plane, reading our metrics: up under load, hold when nothing is known, down again.
+//! The real autoscaler on a real control plane, reading our metrics: up under load, hold when nothing is known, down
+//! again.
 //!
-//! The controller looks every 2 s instead of every 15, and the waiting times of the tutorial's `behavior` are shortened by a
-//! patch: what is tested is what the autoscaler reads, not how long it waits.
+//! The controller looks every 2 s instead of every 15, and the waiting times of the tutorial's `behavior` are shortened
+//! by a patch: what is tested is what the autoscaler reads, not how long it waits.
 
 use std::path::PathBuf;
 use std::time::Duration;

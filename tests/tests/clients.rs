@@ -62,7 +62,7 @@ fn run_go(world: &World, choice: &str) -> Result<(), Failure> {
         .env("ADAPTER_URL", format!("https://localhost:{port}"))
         .env("ADMIN_KUBECONFIG", cluster.kubeconfig())
         .env("READER_KUBECONFIG", cluster.account_kubeconfig("default", "reader")?)
-        .env("NOBODY_KUBECONFIG", cluster.account_kubeconfig("default", "nobody")?)
+        .env("UNOWNED_KUBECONFIG", cluster.account_kubeconfig("default", "nobody")?)
         .status()?;
     if status.success() {
         Ok(())

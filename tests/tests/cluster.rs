@@ -176,7 +176,7 @@ async fn callers_are_who_the_cluster_says_and_may_what_it_says() -> Result<(), F
     assert_eq!(stranger.refusal(&depth).await?, (401, "Unauthorized".to_owned()));
 
     let mut proxy = Caller::new(adapter, Some(&cluster.front_proxy_certificate()?))?;
-    assert_eq!(proxy.get(&depth).await?.0, 401, "a front proxy that names nobody");
+    assert_eq!(proxy.get(&depth).await?.0, 401, "a front proxy that names no user");
     proxy.headers = vec![("x-remote-user", "system:serviceaccount:default:reader")];
     assert_eq!(proxy.get(&depth).await?.0, 200);
     assert_eq!(proxy.refusal(&gpu).await?, forbidden(name, "gpu_utilization_percent"));
@@ -232,7 +232,8 @@ async fn outages_are_told_and_survived() -> Result<(), Failure> {
     until("values through kube-apiserver", MINUTE, || async { Ok(cluster.get(&depth).await?.0 == 200) })
         .await?;
 
-    // Another authority of front proxies: believed as soon as the cluster says so. The cluster names the old one beside it.
+    // Another authority of front proxies: believed as soon as the cluster says so. The cluster names the old one beside
+    // it.
     let before = deployed.cluster.front_proxy_certificate()?;
     deployed.cluster.rotate_front_proxy().await?;
     let cluster = &deployed.cluster;
@@ -247,7 +248,8 @@ async fn outages_are_told_and_survived() -> Result<(), Failure> {
     Ok(())
 }
 
-/// The APIService of the first version as a deployment of prometheus-adapter makes it, for a Service that leads to `port`.
+/// The APIService of the first version as a deployment of prometheus-adapter makes it, for a Service that leads to
+/// `port`.
 fn upstreams_api_service(labels: &Value, port: u16) -> Value {
     json!({
         "apiVersion": "apiregistration.k8s.io/v1",

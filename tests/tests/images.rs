@@ -206,7 +206,8 @@ impl World {
     }
 }
 
-/// Starts a DNS server and writes the `resolv.conf` of a pod, by which a Service is found with the last of the domains to search.
+/// Starts a DNS server and writes the `resolv.conf` of a pod, by which a Service is found with the last of the domains
+/// to search.
 fn start_dns(program: &Path, dir: &Path) -> Result<Process, Failure> {
     let address = free_address()?;
     let zone = format!("hosts {{\n    127.0.0.1 {SERVICE}.cluster.local\n  }}");

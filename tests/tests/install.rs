@@ -1,7 +1,9 @@
-//! The chart and the overlays on a real kube-apiserver: installed, upgraded in place, refused, removed, and certificates that
-//! are replaced while requests flow. No kubelet runs pods; the adapter runs here, as its Deployment has it.
+//! The chart and the overlays on a real kube-apiserver: installed, upgraded in place, refused, removed, and
+//! certificates that are replaced while requests flow. No kubelet runs pods; the adapter runs here, as in its
+//! Deployment.
 //!
-//! One control plane for all: the scenarios follow one another, since an API group has one server. Each leaves nothing behind.
+//! One control plane for all: the scenarios follow one another, since an API group has one server. Each leaves nothing
+//! behind.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -354,8 +356,8 @@ impl Site {
         self.uninstall("inline", "monitoring")
     }
 
-    /// cert-manager's part, which the test does: it issues the certificate, and puts the authority into the APIServices that
-    /// name the Certificate.
+    /// cert-manager's part, which the test does: it issues the certificate, and puts the authority into the APIServices
+    /// that name the Certificate.
     async fn cert_managers_secret_is_replaced(&self) -> Result<(), Failure> {
         let authority = Authority::new("cert-manager-ca")?;
         let values = ["--set", "certManager.enabled=true", "--set-json", CUSTOM_RULE];
@@ -450,7 +452,7 @@ impl Site {
         self.cluster.apply(&object.to_string())
     }
 
-    /// Waits until the adapter has logged so many times that it took a certificate.
+    /// Waits until the adapter has logged this number of times that it took a certificate.
     async fn serves_another_certificate(
         &self,
         installed: &Installed,

@@ -1,5 +1,5 @@
-//! What clients can do to the adapter: many requests at once, and everything that no well-behaved client does. It goes on
-//! answering, takes little memory and gives all of it back; the figures are in `target/reports/load.json`.
+//! What clients can do to the adapter: many concurrent requests, and everything that no well-behaved client does. It
+//! goes on answering, takes little memory and gives all of it back; the figures are in `target/reports/load.json`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -43,8 +43,8 @@ async fn whatever_clients_do_it_answers_on_and_stays_small() -> Result<(), Failu
         rows.push(row);
     };
     println!("{HEAD}");
-    add(measured("400 requests at once, HTTP/2", &adapter, many_http2(&adapter)).await?);
-    add(measured("400 requests at once, HTTP/1.1", &adapter, many_http1(&server)).await?);
+    add(measured("400 concurrent requests, HTTP/2", &adapter, many_http2(&adapter)).await?);
+    add(measured("400 concurrent requests, HTTP/1.1", &adapter, many_http1(&server)).await?);
     add(measured("400 heads that never end", &adapter, slow_heads(&server)).await?);
     add(measured("400 bodies that never end", &adapter, slow_bodies(&server)).await?);
     add(measured("100 clients that take no answer", &adapter, untaken(&server)).await?);
@@ -155,7 +155,7 @@ impl Row {
 struct Server {
     target: Target,
     identity: Identity,
-    /// Handshakes at once: more would take a small machine longer than the server gives them.
+    /// Concurrent handshakes: more would take a small machine longer than the server gives them.
     shaking_hands: Semaphore,
 }
 
@@ -187,7 +187,7 @@ async fn counted(
 }
 
 async fn many_http2(adapter: &Adapter) -> Result<Answers, Failure> {
-    // A client has one connection, of a hundred streams at once.
+    // A client has one connection, of a hundred concurrent streams.
     let clients: Vec<Api> =
         (0..4).map(|_| Api::from_kubeconfig(&adapter.kubeconfig)).collect::<Result<_, _>>()?;
     let answers = counted((0..400).map(|number| {
@@ -247,7 +247,7 @@ async fn untaken(server: &Server) -> Result<Answers, Failure> {
     let pipelined = request("/openapi/v2", "").repeat(1000);
     counted((0..100).map(|_| async {
         let mut raw = server.raw("http/1.1").await?;
-        // As many as the server takes while nobody takes its answers.
+        // As many as the server takes while no client reads its answers.
         let _ = tokio::time::timeout(SLOWLY * 10, raw.0.write_all(pipelined.as_bytes())).await;
         tokio::time::sleep(SLOWLY * 10).await;
         Ok("not taken".to_owned())
@@ -276,7 +276,7 @@ async fn long_heads(server: &Server) -> Result<Answers, Failure> {
     counted((0..400).map(|_| async {
         let mut raw = server.raw("http/1.1").await?;
         let mut open = raw.write(b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: ").await;
-        // Just less than is refused at once.
+        // Just less than is refused immediately.
         for _ in 0..15 {
             open = open && raw.write(&chunk).await;
         }
@@ -298,7 +298,7 @@ async fn packed_heads(server: &Server) -> Result<Answers, Failure> {
     .await
 }
 
-/// The same in one frame, which ends: a hundred times a connection, each with a token that nobody knows.
+/// The same in one frame, which ends: a hundred times a connection, each with an unknown token.
 async fn one_frame_heads(server: &Server) -> Result<Answers, Failure> {
     let request = |number: u32| {
         let named = if number == 0 { frame::FIELD } else { &[] };
@@ -382,7 +382,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// How long a slow client pauses: the pace itself is what the server must stand.
 const SLOWLY: Duration = Duration::from_millis(300);
 const MINUTE: Duration = Duration::from_mins(1);
-/// Connections of whoever goes on asking.
+/// Connections of clients that go on asking.
 const SPARE_FILES: usize = 2;
 const MIB: f64 = 1_048_576.0;
 /// What anything above may take, whatever the number of clients: the Deployment's limit is 128 MiB.

@@ -51,7 +51,7 @@ impl Guard {
                     let Ok(stream) = acceptor.accept(stream).await else { return };
                     let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
                     let service = TowerToHyperService::new(router);
-                    // A client that went away is no concern of ours.
+                    // The client may have gone.
                     let _ = builder.serve_connection(TokioIo::new(stream), service).await;
                 });
             }
@@ -148,7 +148,7 @@ async fn metrics_answer_by_a_kubeconfig_also_after_the_token_has_changed() -> Re
     })
     .await?;
     assert_eq!(api::values(&by_token.api.get(DEPTH).await?.1)?, expected);
-    // A token that has run out without a new one: the error says who refused whom.
+    // A token that has run out without a new one: the error says which server refused which credential.
     "third".clone_into(&mut token.lock().expect("not poisoned"));
     let (code, status) = by_token.api.get(DEPTH).await?;
     assert_eq!(code, 503, "{status}");

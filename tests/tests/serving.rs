@@ -15,7 +15,7 @@ async fn hey_is_answered_and_each_of_its_requests_counted() -> Result<(), Failur
     let dir = tempfile::tempdir()?;
     let pods = stack::start_pods(1, &[], dir.path()).await?;
     let server = format!("http://{}", pods[0].address);
-    // As in the tutorial, but for so many requests instead of so long.
+    // As in the tutorial, but for a number of requests instead of a time.
     let output = Command::new(hey)
         .args(["-n", &REQUESTS.to_string(), "-c", "50", "-m", "POST", "-H", "Content-Type: application/json"])
         .args(["-d", r#"{"features": [0.1, 0.2, 0.3, 0.4, 0.5]}"#, &format!("{server}/predict")])

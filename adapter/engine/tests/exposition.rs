@@ -1,5 +1,5 @@
-//! Properties of the exposition parser: what a client library writes is read back to the letter, and whatever else comes
-//! is an error with a place inside the text, never a panic.
+//! Properties of the exposition parser: what a client library writes is read back to the letter, and whatever else
+//! comes is an error with a place inside the text, never a panic.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! Evaluations that are stopped: at a deadline, and when nobody waits for them any more.
+//! Evaluations that are stopped: at a deadline, and when their caller has gone.
 
 use std::time::{Duration, Instant};
 
@@ -47,7 +47,7 @@ fn a_query_ends_at_its_deadline() {
 }
 
 #[test]
-fn a_query_ends_when_nobody_waits_for_it() {
+fn a_query_ends_when_its_caller_has_gone() {
     let engine = engine();
     let interrupt = Interrupt::never();
     let stop = interrupt.clone();

@@ -1,8 +1,9 @@
-//! Runs behaviour tests in the notation of Prometheus' promqltest: the files of `tests/promql`, and of every folder named
-//! in the environment variable `PROMQLTEST_DIRS`, separated by colons. Anybody can point it at Prometheus' own files.
+//! Runs behaviour tests in the notation of Prometheus' promqltest: the files of `tests/promql`, and of every folder
+//! named in the environment variable `PROMQLTEST_DIRS`, separated by colons. Anybody can point it at Prometheus' own
+//! files.
 //!
-//! Each file ends with how many evaluations passed, failed and were refused. Refused is what the engine says it does not
-//! support; that fails our own files, which the same engine must pass, and is only counted for others.
+//! Each file ends with how many evaluations passed, failed and were refused. Refused is what the engine says it does
+//! not support; that fails our own files, which the same engine must pass, and is only counted for others.
 
 #[path = "promqltest/file.rs"]
 mod file;

@@ -1,4 +1,5 @@
-//! Requests through the whole of the adapter but TLS, over a recorded source: exact bodies, and what was asked for them.
+//! Requests through the whole of the adapter but TLS, over a recorded source: exact bodies, and what was asked for
+//! them.
 
 use std::sync::Arc;
 
@@ -461,7 +462,7 @@ async fn odd_samples() {
     assert!(adapter.get(&list).await.text().contains(r#""items":[]"#));
     adapter.source.answers(ONE, Ok(vector(unlabelled, AT)));
     assert_eq!(adapter.error(&one).await.0, 404);
-    // A scalar is no answer for objects, and the rule is named.
+    // A scalar does not answer for objects, and the rule is named.
     let scalar = Samples::Scalar { timestamp_ms: AT, value: 1.0 };
     adapter.source.answers(
         ONE,

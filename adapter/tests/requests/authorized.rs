@@ -152,7 +152,7 @@ fn items(answer: &Value) -> Vec<Value> {
     }
 }
 
-/// Whether whoever may do what the review asks for may see this object.
+/// Whether a caller with what the review asks for may see this object.
 fn is_named(review: &Value, item: &Value) -> Result<(), String> {
     let text = |field: &str| review[field].as_str().unwrap_or_default();
     let expect = |what: &str, expected: &str, found: &str| {

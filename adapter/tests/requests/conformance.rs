@@ -85,7 +85,7 @@ impl Objects for Cluster {
     }
 }
 
-/// A header names the caller; `nobody` is not known.
+/// A header names the caller; `nobody` is unknown.
 struct ByHeader;
 
 impl Authenticator for ByHeader {
@@ -107,7 +107,7 @@ impl Authenticator for ByHeader {
     }
 }
 
-/// A cluster's default roles: everybody reads the version, whoever is known reads discovery too.
+/// A cluster's default roles: everybody reads the version, and authenticated callers read discovery too.
 struct DefaultRoles;
 
 impl Authorizer for DefaultRoles {

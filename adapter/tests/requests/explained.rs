@@ -1,5 +1,5 @@
-//! Why there is no value: what the log says of it, how often, and what is counted. Requests go to the answerer over a recorded
-//! source, and the log is read where it is written.
+//! Why there is no value: what the log says of it, how often, and what is counted. Requests go to the answerer over a
+//! recorded source, and the log is read where it is written.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -81,7 +81,8 @@ struct Adapter {
 }
 
 impl Adapter {
-    /// An adapter with `rules` that listed `series`, each under its own name, and knows the pods a and b and the node n1.
+    /// An adapter with `rules` that listed `series`, each under its own name, and knows the pods a and b and the node
+    /// n1.
     async fn started(rules: &str, series: &[(&str, &[&str])]) -> Adapter {
         let (log, logging) = Log::start();
         let source = Arc::new(Recorded::default());
@@ -405,7 +406,7 @@ async fn odd_samples_of_use_are_logged_and_counted_by_rule() {
         let Ok(Answer::Pod(pod)) = answer else { panic!("{answer:?}") };
         let cpu: Vec<String> =
             pod.containers.iter().map(|container| container.usage.cpu.to_string()).collect();
-        assert_eq!(cpu, ["500m", "500m"], "as prometheus-adapter has it, and NaN is no number");
+        assert_eq!(cpu, ["500m", "500m"], "as in prometheus-adapter, and NaN is not a number");
     }
     adapter.log.one("several samples for one object", &["rule=resourceRules.cpu", "object=a/web"]);
     adapter.log.one(

@@ -1,4 +1,4 @@
-//! Client certificates: how often a chain is verified, and whom it names.
+//! Client certificates: how often a chain is verified, and which user it names.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use testkit::rows::each_row_async;
 use super::{POD, Server, Settings, anonymous, authorities, proxy_settings, user};
 
 /// A leaf of its own maker's and intermediates that all have one authority's name and one key: each can have signed
-/// each, and the leaf. Whoever looks for a path tries thousands.
+/// each, and the leaf. A search for a path tries thousands.
 fn bush(name: &str, intermediates: u64) -> PeerCertificates {
     let key = KeyPair::generate().expect("a key");
     let named = |common_name: &str| {
@@ -102,7 +102,7 @@ async fn a_client_that_gives_up_does_not_have_its_chain_verified_again() {
     server.front_proxy.store(None);
     let peer = bush("clients", 7);
     for _ in 0..20 {
-        // Looked at once, which begins the verification, and dropped.
+        // Polled one time, which begins the verification, and dropped.
         let asking = server.send(http::Method::GET, POD, &[], &peer);
         let given_up = tokio::time::timeout(std::time::Duration::ZERO, asking).await.is_err();
         assert!(given_up || clients.verifications() == 1);
@@ -146,7 +146,7 @@ async fn the_last_common_name_counts() {
 }
 
 #[tokio::test]
-async fn a_subject_that_is_not_text_names_nobody() {
+async fn a_subject_that_is_not_text_names_no_user() {
     let server = Server::start(&Settings::default());
     let odd = || DnValue::UniversalString(string::UniversalString::try_from("odd").expect("text"));
     let rows = [

@@ -68,7 +68,7 @@ struct State {
 }
 
 impl FakeApi {
-    /// A server that knows nobody and allows everything.
+    /// A server that authenticates no token and allows everything.
     pub(crate) fn new() -> FakeApi {
         let fake = FakeApi {
             state: Arc::default(),
@@ -125,7 +125,7 @@ impl FakeApi {
         self.released.send_replace(true);
     }
 
-    /// Waits until so many questions came.
+    /// Waits until a number of questions came.
     pub(crate) async fn came(&self, count: usize) {
         self.count.subscribe().wait_for(|came| *came >= count).await.expect("the fake lives");
     }
@@ -228,11 +228,11 @@ impl FakeApi {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nobody panics holding it")
+        self.state.lock().expect("no code panics while it holds the lock")
     }
 }
 
-/// A client of the server at an address, as the adapter makes one: whoever asks retries by itself.
+/// A client of the server at an address, as the adapter makes one: callers retry by themselves.
 pub(crate) fn client_of(url: &str) -> kube::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut config = kube::Config::new(url.parse().expect("a URL"));
@@ -250,7 +250,7 @@ pub(crate) fn token_of(user: &Value) -> Reply {
     token_review(&json!({"authenticated": true, "user": user}))
 }
 
-/// The token stands for nobody, and it is said why.
+/// The token is not valid, with a reason.
 pub(crate) fn unknown_token() -> Reply {
     token_review(&json!({"user": {}, "error": "invalid bearer token"}))
 }

@@ -65,7 +65,7 @@ async fn which_headers_are_read_is_configured() {
     let mut expected = user("alice", &["b", "a", "system:authenticated"]);
     expected.extra.insert("k".to_owned(), vec!["1".to_owned(), "2".to_owned()]);
     assert_eq!(server.user(&headers, &proxy).await, Ok(expected));
-    // Nobody is named: no opinion, and the certificate is no client's.
+    // No user is named: no opinion, and the certificate is not a client's.
     assert_eq!(server.user(&[("x-first", ""), ("x-remote-user", "alice")], &proxy).await, Err(401));
 }
 

@@ -1,4 +1,5 @@
-//! What is decided before the cluster is asked, and around it: privileged callers, open paths, impersonation, room, time.
+//! What is decided before the cluster is asked, and around it: privileged callers, open paths, impersonation, room,
+//! time.
 
 use std::time::Duration;
 
@@ -78,7 +79,7 @@ async fn there_is_no_profiler_and_nothing_to_reset() {
 }
 
 #[tokio::test]
-async fn nobody_impersonates() {
+async fn impersonation_is_refused() {
     let server = Server::start(&Settings::default());
     let admin = server.certified("admin", &[MASTERS]);
     each_row_async(
@@ -103,7 +104,7 @@ async fn nobody_impersonates() {
     let unknown = server.get(POD, &[("impersonate-user", "bob"), ("authorization", "Bearer x")]).await;
     assert_eq!(unknown.code, 401);
     assert_eq!(server.api.count(ACCESS_REVIEWS), 0);
-    assert!(server.handler.requests.lock().expect("nobody panics holding it").is_empty());
+    assert!(server.handler.requests.lock().expect("no code panics while it holds the lock").is_empty());
 }
 
 #[tokio::test]
@@ -147,7 +148,7 @@ async fn a_client_that_leaves_gives_its_place_back() {
     assert_eq!(server.get(POD, &[]).await.code, 200);
 }
 
-/// All at once: a request's time is measured by a clock that does not stop.
+/// All concurrently: a request's time is measured by a clock that does not stop.
 #[tokio::test(start_paused = true)]
 async fn a_request_has_a_minute_or_what_it_asks_for() {
     let server = Server::start(&Settings::default());

@@ -97,7 +97,7 @@ impl Handler for Recorder {
         async move {
             let is_slow = request.segments.iter().any(|segment| segment == "slow");
             let group = request.group.clone();
-            self.requests.lock().expect("nobody panics holding it").push(request);
+            self.requests.lock().expect("no code panics while it holds the lock").push(request);
             self.entered.send_modify(|count| *count += 1);
             if is_slow {
                 self.go.acquire().await.expect("never closed").forget();
@@ -192,7 +192,7 @@ impl Server {
     async fn user(&self, headers: &[(&str, &str)], peer: &PeerCertificates) -> Result<User, u16> {
         let response = self.send(Method::GET, POD, headers, peer).await;
         if response.code == 200 {
-            let requests = self.handler.requests.lock().expect("nobody panics holding it");
+            let requests = self.handler.requests.lock().expect("no code panics while it holds the lock");
             let user = requests.last().expect("it was asked").user.clone();
             return Ok(User { credential: Credential::None, ..user });
         }

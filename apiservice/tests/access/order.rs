@@ -25,7 +25,7 @@ async fn the_first_success_wins() {
     assert_eq!(server.user(&all, &client).await, Ok(certified), "the headers of no proxy say nothing");
     assert_eq!(server.api.count(TOKEN_REVIEWS), 0, "neither needed the token");
     assert_eq!(server.user(&all, &stranger).await, Ok(by_token.clone()));
-    assert_eq!(server.user(&[TOKEN], &proxy).await, Ok(by_token), "a proxy that names nobody");
+    assert_eq!(server.user(&[TOKEN], &proxy).await, Ok(by_token), "a proxy that names no user");
 }
 
 #[tokio::test]
@@ -37,7 +37,7 @@ async fn what_failed_is_remembered() {
         ("a certificate of strangers", &[] as &[_], &stranger),
         ("a certificate of strangers and a bad token", &[TOKEN], &stranger),
         ("a bad token", &[TOKEN], &nobody()),
-        ("a proxy that names nobody", &[], &proxy),
+        ("a proxy that names no user", &[], &proxy),
         ("a proxy that is not among the allowed", &REMOTE, &other),
     ];
     each_row_async(rows, async |(what, headers, peer)| {

@@ -301,7 +301,7 @@ async fn whatever_differs_is_another_question() {
         assert_eq!(server.api.count(ACCESS_REVIEWS), count + 1, "{path} {headers:?}");
     }
     for (path, headers) in &questions {
-        // What does not change the question does not ask it anew.
+        // What does not change the question does not ask it again.
         server.send(Method::GET, &format!("{path}?x=y"), headers, &proxy).await;
     }
     assert_eq!(server.api.count(ACCESS_REVIEWS), questions.len());
@@ -366,7 +366,7 @@ async fn failures_refuse_and_are_not_remembered() {
     .await;
     server.api.always(ACCESS_REVIEWS, allowed());
     assert_eq!(server.get(POD, &[]).await.code, 200);
-    assert_eq!(server.handler.requests.lock().expect("nobody panics holding it").len(), 1);
+    assert_eq!(server.handler.requests.lock().expect("no code panics while it holds the lock").len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

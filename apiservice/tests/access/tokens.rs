@@ -73,7 +73,7 @@ async fn judgements_are_kept() {
         ("good", alice(), None),
         // D34: kube-apiserver gives an error with every bad token, and upstream keeps no answer with an error.
         ("bad", unknown_token(), Some(401)),
-        ("nobody's", without_user, Some(401)),
+        ("no user's", without_user, Some(401)),
         ("unjudged", without_status, Some(401)),
     ];
     each_row_async(rows, async |(token, reply, code)| {
@@ -178,7 +178,7 @@ async fn a_token_that_cannot_be_judged_is_refused_and_not_remembered() {
     }
     server.api.always(TOKEN_REVIEWS, alice());
     assert!(server.user(&TOKEN, &nobody()).await.is_ok());
-    assert_eq!(server.handler.requests.lock().expect("nobody panics holding it").len(), 1);
+    assert_eq!(server.handler.requests.lock().expect("no code panics while it holds the lock").len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,5 @@
-//! Bodies of our own in every form. The protobuf ones were made by `k8s.io/metrics` and `k8s.io/apimachinery` 0.36 from the
-//! same objects.
+//! Bodies of our own in every form. The protobuf ones were made by `k8s.io/metrics` and `k8s.io/apimachinery` 0.36 from
+//! the same objects.
 
 use std::time::Duration;
 
@@ -524,7 +524,10 @@ async fn openapi() {
     let v2 = api.get("/openapi/v2", &[("user-agent", "curl/8")]).await;
     assert_eq!((v2.code, v2.content_type(), v2.header("vary")), (200, JSON, Some("Accept")));
     assert_eq!(v2.header("cache-control"), Some("no-cache, private"));
-    assert!(v2.body.starts_with(b"{\"definitions\":{") && v2.body.ends_with(b"}"), "one line, whoever asks");
+    assert!(
+        v2.body.starts_with(b"{\"definitions\":{") && v2.body.ends_with(b"}"),
+        "one line for every client"
+    );
     let modified = v2.header("last-modified").expect("a date");
     assert!(modified.ends_with(" GMT") && jiff::fmt::rfc2822::parse(modified).is_ok(), "{modified}");
     let etag = v2.header("etag").expect("a tag");

@@ -1,5 +1,5 @@
-//! Answers of the real prometheus-adapter, recorded: each object is rebuilt through our types and must come out as it was
-//! recorded, byte for byte. Not run where the recordings are not beside the repository.
+//! Answers of the real prometheus-adapter, recorded: each object is rebuilt through our types and must come out as it
+//! was recorded, byte for byte. Not run where the recordings are not beside the repository.
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -44,7 +44,7 @@ fn recorded(server: &Server) -> Vec<Value> {
     whole.lines().map(|line| serde_json::from_str(line).expect("an object a line")).collect()
 }
 
-/// Waits for so many events; checks and takes out of the last what differs from run to run.
+/// Waits for a number of events; checks and takes out of the last what differs from run to run.
 async fn events(server: &Server, count: usize) -> Vec<Value> {
     until("so many events", || recorded(server).len() >= count).await;
     let mut events = recorded(server);
@@ -137,7 +137,7 @@ async fn refusals_and_failures_are_recorded_and_what_the_policy_leaves_out_is_no
         client.get(format!("{}{path}", server.url)).send().await.expect("an answer").status().as_u16()
     };
     assert_eq!(get(server.client(None), "/healthz").await, 200);
-    // Nobody may do this.
+    // No caller may do this.
     assert_eq!(get(server.client(None), &format!("{C1}/namespaces/d/m")).await, 403);
     let forbidden = &events(&server, 1).await[0];
     assert_eq!(forbidden["stage"], "ResponseComplete", "the rule for list leaves out the other stage");

@@ -36,7 +36,8 @@ fn roots(server: &Server) -> RootCertStore {
     tls::roots(server.authority.certificate().as_bytes()).expect("an authority")
 }
 
-/// A handshake that calls the server by a name, with given versions of TLS and cipher suites; the server's own certificate.
+/// A handshake that calls the server by a name, with given versions of TLS and cipher suites; the server's own
+/// certificate.
 pub(crate) async fn shake_hands(
     server: &Server,
     name: &str,

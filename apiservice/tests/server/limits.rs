@@ -1,4 +1,4 @@
-//! How much a server takes on: requests at once, bytes of headers, bytes of bodies, streams; and for how long.
+//! How much a server takes on: concurrent requests, bytes of headers, bytes of bodies, streams; and for how long.
 
 use apiservice::accept::Limits;
 use apiservice::tls::TlsSettings;
@@ -13,7 +13,8 @@ use crate::served::{C1, Options, Server};
 
 const SLOW: &str = "/apis/custom.metrics.k8s.io/v1beta1/namespaces/d/pods/slow/a";
 
-/// One request more than there is room for is refused at once, health shows all the same, and afterwards there is room.
+/// One request more than there is room for is refused immediately, health shows all the same, and afterwards there is
+/// room.
 async fn fills_up(server: &Server, clients: Vec<reqwest::Client>) {
     let waiting: Vec<_> = (0..400)
         .map(|number| {
@@ -181,7 +182,7 @@ async fn settings_of_http2() {
             .find(|entry| u16::from_be_bytes([entry[0], entry[1]]) == wanted)
             .map(|entry| u32::from_be_bytes([entry[2], entry[3], entry[4], entry[5]]))
     };
-    assert_eq!(setting(3), Some(7), "streams at once");
+    assert_eq!(setting(3), Some(7), "concurrent streams");
     assert_eq!(setting(6), Some(256 << 10), "bytes of headers");
     assert!(setting(4).is_none_or(|window| window <= 65_535), "bytes of a body");
 }
@@ -192,7 +193,7 @@ async fn http2_can_be_switched_off() {
     let server = Server::with(Options { tls, ..Options::default() });
     let mut raw = open(&server, &["h2", "http/1.1"], None).await;
     assert_eq!(raw.0.get_ref().1.alpn_protocol(), Some(b"http/1.1".as_slice()));
-    // Whoever speaks it unasked is not understood.
+    // A client that speaks it unasked is not understood.
     raw.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
     let answer = raw.rest_text().await;
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400 "), "{answer}");
@@ -203,7 +204,7 @@ async fn http2_can_be_switched_off() {
 #[tokio::test]
 async fn over_http2_strangers_are_answered_and_sent_away() {
     let server = Server::start();
-    // Nobody, and somebody whose certificate is not good.
+    // An anonymous caller, and one whose certificate is not valid.
     let stranger = apiservice::authority::Authority::new("another-ca").expect("a key");
     let stranger = stranger.issue_client("admin", &[]).expect("a key");
     each_row_async([(None, 200), (Some(&stranger), 401)], async |(identity, code)| {

@@ -72,7 +72,7 @@ fn value() -> MetricValue {
     }
 }
 
-/// Takes for ever over requests that say so, and knows nobody.
+/// Never answers requests that say so, and authenticates no caller.
 struct Hangs;
 
 impl Authenticator for Hangs {

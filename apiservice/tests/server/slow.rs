@@ -37,7 +37,7 @@ async fn half_open_handshakes_end_and_let_others_in() {
     for _ in 0..24 {
         silent.push(TcpStream::connect(server.address).await.expect("a connection"));
     }
-    // Three times as many as there are places: whoever shakes hands gets through all the same.
+    // Three times as many as there are places: a client that shakes hands gets through all the same.
     let answer = in_time("an answer", server.admin().get(format!("{}/healthz", server.url)).send()).await;
     assert_eq!(answer.expect("an answer").status(), 200);
     for mut stream in silent {
@@ -54,7 +54,7 @@ async fn half_open_handshakes_end_and_let_others_in() {
 }
 
 #[tokio::test]
-async fn whoever_says_nothing_is_sent_away() {
+async fn a_silent_client_is_sent_away() {
     let brief = Duration::from_millis(100);
     let server = started(Limits { idle: brief, headers: brief, linger: brief, ..patient() });
     for alpn in ["h2", "http/1.1"] {

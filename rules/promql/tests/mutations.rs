@@ -1,4 +1,5 @@
-//! Expressions that are nearly right. None may panic, and `scripts/test promql` shows each verdict to Prometheus' own parser.
+//! Expressions that are nearly right. None may panic, and `scripts/test promql` shows each verdict to Prometheus' own
+//! parser.
 //!
 //! More of them: `PROMQL_MUTATIONS=1000000 cargo test -p promql --test mutations`, or the fuzz target `promql`.
 

@@ -39,7 +39,8 @@ func eachCustomClient(t *testing.T, test func(*testing.T, custom.CustomMetricsCl
 			}
 			t.Run("chosen", func(t *testing.T) {
 				versions := custom.NewAvailableAPIsGetter(discovery.NewDiscoveryClientForConfigOrDie(route.as(t, "ADMIN_KUBECONFIG")))
-				// kube-apiserver prefers the version with the higher versionPriority, the adapter itself the one that upstream lists.
+				// kube-apiserver prefers the version with the higher versionPriority, the adapter itself the one that upstream
+				// lists.
 				want := v1beta2.SchemeGroupVersion
 				if route.host != "" {
 					want = v1beta1.SchemeGroupVersion

@@ -16,7 +16,7 @@ import (
 func TestWhoIsRefused(t *testing.T) {
 	for _, route := range routes(t) {
 		t.Run(route.name, func(t *testing.T) {
-			withoutRights := route.as(t, "NOBODY_KUBECONFIG")
+			withoutRights := route.as(t, "UNOWNED_KUBECONFIG")
 			badToken := rest.CopyConfig(withoutRights)
 			badToken.BearerToken = "no-such-token"
 			for _, caller := range []struct {

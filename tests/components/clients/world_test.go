@@ -1,7 +1,7 @@
 // Package clients drives the metrics APIs with the clients that autoscalers, kubectl and others are made of.
 //
-// The Rust test `goes_own_clients` starts the servers and the metrics that are asked for here (tests/src/world), and says in
-// the environment where they are. By hand, nothing is asked and every test is skipped.
+// The Rust test `goes_own_clients` starts the servers and the metrics that are asked for here (tests/src/world), and
+// says in the environment where they are. By hand, nothing is asked and every test is skipped.
 package clients
 
 import (
@@ -49,7 +49,7 @@ func (r route) admin(t *testing.T) *rest.Config {
 	return config
 }
 
-// Whoever a kubeconfig says, by this way.
+// The user of a kubeconfig, by this way.
 func (r route) as(t *testing.T, kubeconfig string) *rest.Config {
 	t.Helper()
 	config := load(t, kubeconfig)

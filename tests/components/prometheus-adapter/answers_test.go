@@ -1,7 +1,7 @@
-// Package adapter puts odd answers of Prometheus to upstream's own client. The same file of answers is read by a test of
-// ours (adapter/tests/odd_answers.rs), which also says what differs and why.
+// Package adapter puts odd answers of Prometheus to upstream's own client. The same file of answers is read by a test
+// of ours (adapter/tests/odd_answers.rs), which also says what differs and why.
 //
-// With UPDATE=1 what upstream makes of each answer is written anew.
+// With UPDATE=1 what upstream makes of each answer is written again.
 package adapter
 
 import (

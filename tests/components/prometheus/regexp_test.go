@@ -338,8 +338,8 @@ func (chance regexpChance) template() string {
 	return out.String()
 }
 
-// Whether it is the same to Go, which has Unicode 15, and to the regex crate, which has 16: that knows more characters, two of
-// which are the capitals of old ones.
+// Whether it is the same to Go, which has Unicode 15, and to the regex crate, which has 16: that knows more characters,
+// two of which are the capitals of old ones.
 func settled(r rune) bool {
 	return r < 0x3000 && r != 'ɤ' && r != 'ƛ' && (unicode.IsGraphic(r) || unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co))
 }

@@ -76,8 +76,8 @@ pub struct Query {
     pub promql: Option<String>,
 }
 
-/// What upstream would ask Prometheus for the use of pods or nodes, by `rules/tests/data/resource_rules.jsonl`, which the Go test in
-/// `tests/components/prometheus-adapter/resourcerules` holds to upstream's code.
+/// What upstream would ask Prometheus for the use of pods or nodes, by `rules/tests/data/resource_rules.jsonl`, which
+/// the Go test in `tests/components/prometheus-adapter/resourcerules` holds to upstream's code.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct ResourceQuery {

@@ -25,7 +25,7 @@ impl Kubeconfig {
     /// Reads a file.
     ///
     /// # Errors
-    /// A file that is no such kubeconfig.
+    /// A file that is not such a kubeconfig.
     pub fn read(path: &Path) -> Result<Kubeconfig, Failure> {
         let config: Value = serde_json::from_slice(&std::fs::read(path)?)?;
         let text = |pointer: &str| {

@@ -1,5 +1,5 @@
-//! What the tests of several crates share. A crate of the product has it as a dev-dependency; of those crates it knows only
-//! `serve`, so that none waits for another one's tests.
+//! What the tests of several crates share. Crates of the product depend on it as a dev-dependency; of those crates it
+//! knows only `serve`, so that none waits for another one's tests.
 
 pub mod corpus;
 pub mod exposition;

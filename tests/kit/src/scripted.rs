@@ -1,5 +1,5 @@
-//! A server on loopback that answers what a test says, with and without TLS, and keeps what it was asked. Each connection
-//! takes one request.
+//! A server on loopback that answers what a test says, with and without TLS, and keeps what it was asked. Each
+//! connection takes one request.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

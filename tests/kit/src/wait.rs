@@ -1,5 +1,5 @@
-//! Waiting for a condition. The limit only ends a test that would wait forever, so nothing depends on how fast a machine is.
-//! With a paused clock, each look lets time go on.
+//! Waiting for a condition. The limit only ends a test that would wait forever, so nothing depends on how fast a
+//! machine is. With a paused clock, each look lets time go on.
 
 use std::time::Duration;
 

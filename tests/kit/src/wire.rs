@@ -21,8 +21,8 @@ use crate::wait::in_time;
 /// A connection.
 pub struct Raw<S = TcpStream>(pub S);
 
-/// A TCP connection from an address of loopback. It takes in little: a client that reads nothing then holds up its server
-/// soon.
+/// A TCP connection from an address of loopback. It takes in little: a client that reads nothing then holds up its
+/// server soon.
 ///
 /// # Errors
 /// What the operating system refuses.

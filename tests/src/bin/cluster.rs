@@ -1,5 +1,5 @@
-//! `make cluster`: a control plane on loopback with the tutorial's stack in it, until it is interrupted; with `--empty` the
-//! control plane alone; with `--node`, inside `scripts/sandbox`, a whole node on which the stack runs.
+//! `make cluster`: a control plane on loopback with the tutorial's stack in it, until it is interrupted; with `--empty`
+//! the control plane alone; with `--node`, inside `scripts/sandbox`, a whole node on which the stack runs.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,5 @@
-//! A control plane of our own: etcd, kube-apiserver with RBAC and aggregation, and kube-controller-manager as processes, with
-//! keys made for the purpose.
+//! A control plane of our own: etcd, kube-apiserver with RBAC and aggregation, and kube-controller-manager as
+//! processes, with keys made for the purpose.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -47,8 +47,8 @@ impl Site {
         }
     }
 
-    /// The Service `kubernetes`: the first address of the Services' range. Without a node it is on loopback, so that a server of
-    /// this machine can listen where kube-apiserver looks for a Service.
+    /// The Service `kubernetes`: the first address of the Services' range. Without a node it is on loopback, so that a
+    /// server of this machine can listen where kube-apiserver looks for a Service.
     fn first_service(self) -> Ipv4Addr {
         match self {
             Site::Loopback => Ipv4Addr::new(127, 40, 0, 1),
@@ -179,7 +179,8 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// Another authority of front proxies and another certificate of the aggregator, which the next kube-apiserver reads.
+    /// Another authority of front proxies and another certificate of the aggregator, which the next kube-apiserver
+    /// reads.
     pub(super) fn replace_front_proxy(&mut self) -> Result<(), Failure> {
         self.front_proxy = Authority::new("another-front-proxy-ca")?;
         write_front_proxy(&self.dir, &self.front_proxy)

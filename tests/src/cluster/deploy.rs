@@ -1,5 +1,5 @@
-//! The manifests of `deploy/` as they are shipped, but for what a cluster without our images and without a way to a pod's
-//! network needs.
+//! The manifests of `deploy/` as they are shipped, but for what a cluster without our images and without a way to a
+//! pod's network needs.
 
 use serde_json::{Value, json};
 
@@ -7,9 +7,9 @@ use super::Cluster;
 use crate::{Failure, stack};
 
 impl Cluster {
-    /// Makes the adapter's namespace and applies a folder of `deploy/` as it is shipped, but for this: the Service leads to a
-    /// port of this machine, and what is in a namespace goes into the test's. In a cluster with nodes, nobody schedules the
-    /// pods: tests stand for the kubelet.
+    /// Makes the adapter's namespace and applies a folder of `deploy/` as it is shipped, but for this: the Service
+    /// leads to a port of this machine, and what is in a namespace goes into the test's. In a cluster with nodes, no
+    /// scheduler takes the pods: tests stand for the kubelet.
     ///
     /// # Errors
     /// kubectl refused it.

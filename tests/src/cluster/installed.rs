@@ -1,5 +1,5 @@
-//! An adapter that somebody has installed, run on this machine: by the arguments and volumes of its Deployment, where the
-//! aggregator looks for its Service.
+//! An adapter that somebody has installed, run on this machine: by the arguments and volumes of its Deployment, where
+//! the aggregator looks for its Service.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -29,8 +29,8 @@ pub struct Volumes {
 }
 
 impl Cluster {
-    /// Starts the adapter of a Deployment with a Service of the same name. Replaced is what leads to Prometheus and to the
-    /// pod's own address.
+    /// Starts the adapter of a Deployment with a Service of the same name. Replaced is what leads to Prometheus and to
+    /// the pod's own address.
     ///
     /// # Errors
     /// It is not there, or did not start.

@@ -1,4 +1,4 @@
-//! Servers of this machine in a cluster: the adapter as its Deployment has it, the real prometheus-adapter, and who may ask
+//! Servers of this machine in a cluster: the adapter as in its Deployment, the real prometheus-adapter, and who may ask
 //! them.
 
 use std::path::Path;
@@ -41,7 +41,7 @@ impl Cluster {
         Ok(self.control_plane()?.authority.issue_client(user, groups)?)
     }
 
-    /// A server of this machine as somebody with a client certificate asks it, or as nobody asks it. Its certificate is
+    /// A server of this machine as somebody with a client certificate asks it, or without one. Its certificate is
     /// that of [`Cluster::serving_certificate`].
     ///
     /// # Errors
@@ -122,8 +122,8 @@ impl Cluster {
         Ok(adapter)
     }
 
-    /// Starts the adapter with the arguments of its Deployment, as applied: only what leads to files and servers of this
-    /// machine is replaced, and `more` comes behind.
+    /// Starts the adapter with the arguments of its Deployment, as applied: only what leads to files and servers of
+    /// this machine is replaced, and `more` comes behind.
     ///
     /// # Errors
     /// It did not start.

@@ -1,7 +1,7 @@
 //! What upstream answered becomes, number by number of `docs/contract.md`, what it should have answered.
 //!
-//! Each number acts at its own place only. Where a text is ours alone (the cause of a failure, say) it is taken from our
-//! answer, after a look at whether it says what it must; nothing that is being compared is copied.
+//! Each number acts at its own place only. Where a text is ours alone (the cause of a failure, say) it is taken from
+//! our answer, after a look at whether it says what it must; nothing that is being compared is copied.
 
 use super::exchange::{Exchange, Sample};
 use super::json::Json;
@@ -30,7 +30,8 @@ pub(super) fn correct(expected: &mut Normal, exchange: &Exchange, ours: &Normal)
     numbers
 }
 
-/// In the order in which they act: texts of errors before what an error becomes, the shape of an item before its number.
+/// In the order in which they act: texts of errors before what an error becomes, the shape of an item before its
+/// number.
 const CORRECTIONS: [(&str, Correction); 23] = [
     ("D1", aggregated_discovery),
     ("D2", both_versions),
@@ -210,7 +211,8 @@ fn names_in_quotes(expected: &mut Normal, context: &Context<'_>) {
     }
 }
 
-/// Where the rule's query has a place for it, such a name is a matcher; upstream pastes it, and Prometheus refuses the query.
+/// Where the rule's query has a place for it, such a name is a matcher; upstream pastes it, and Prometheus refuses the
+/// query.
 fn names_as_matchers(expected: &mut Normal, context: &Context<'_>) {
     let ours = context.ours;
     if expected.code == 500
@@ -315,7 +317,8 @@ fn external_not_found(expected: &mut Normal, context: &Context<'_>) {
     }
 }
 
-/// Names and values are escaped in regular expressions, and a key that needs quotes is refused unless a series has it.
+/// Names and values are escaped in regular expressions, and a key that needs quotes is refused unless a series has such
+/// a label.
 fn escaped(expected: &mut Normal, context: &Context<'_>) {
     let selector = context.series_selector();
     if selector.contains('/')
@@ -465,7 +468,8 @@ fn round(expected: &mut Json, ours: &Json, context: &Context<'_>) {
     }
 }
 
-/// Takes our number where both are made of the same samples: one, or those of one pod's two containers, which a table adds.
+/// Takes our number where both are made of the same samples: one, or those of one pod's two containers, which a table
+/// adds.
 fn round_number(value: &mut Json, ours: &Json, context: &Context<'_>) {
     let (Some(theirs), Some(our_text)) = (value.as_text(), ours.as_text()) else { return };
     let (Some(theirs), Some(ours_milli)) = (milli(theirs), milli(our_text)) else { return };

@@ -137,8 +137,8 @@ fn of_protobuf(body: &[u8]) -> Option<Json> {
     Some(json)
 }
 
-/// Which checks of its health there are is each server's own: the lines of those that passed become one, and an index of
-/// paths has none of them.
+/// Which checks of its health there are is each server's own: the lines of those that passed become one, and an index
+/// of paths has none of them.
 fn without_checks(body: Body) -> Body {
     match body {
         Body::Text(text) if text.starts_with("[+]") => {

@@ -90,5 +90,5 @@ impl Report {
     }
 }
 
-/// So many differences are shown.
+/// The number of differences that are shown.
 const SHOWN: usize = 10;

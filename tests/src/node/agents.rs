@@ -98,8 +98,8 @@ fn start_kubelet(dir: &Path, cgroup: &str, runtime: &Runtime) -> Result<Process,
         "resolvConf": own.join("resolv.conf"),
         "podLogsDir": own.join("logs"),
         "volumePluginDir": own.join("plugins"),
-        // The machine's disk may be almost full for reasons of its own: no pod is evicted for it, and no image removed, which
-        // nothing could fetch again.
+        // The machine's disk may be almost full for reasons of its own: no pod is evicted for it, and no image removed,
+        // which nothing could fetch again.
         "imageGCHighThresholdPercent": 100,
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
         "maxPods": 110,

@@ -1,8 +1,8 @@
-//! A whole node: a control plane with a real scheduler, kubelet, containerd and kube-proxy, and `CoreDNS` on it. Pods run, and
-//! Services and names lead to them.
+//! A whole node: a control plane with a real scheduler, kubelet, containerd and kube-proxy, and `CoreDNS` on it. Pods
+//! run, and Services and names lead to them.
 //!
-//! It needs root and namespaces of its own, which `scripts/sandbox` makes: no address of it is reachable from outside, and
-//! nothing of it is left however the test ends.
+//! It needs root and namespaces of its own, which `scripts/sandbox` makes: no address of it is reachable from outside,
+//! and nothing of it is left however the test ends.
 
 mod agents;
 mod archive;
@@ -179,7 +179,8 @@ impl Node {
         let names =
             |arguments: &str| kubectl(&format!("get {arguments} -o=jsonpath={{.items[*].metadata.name}}"));
         self.installed = None;
-        // Those of kube-apiserver and of its custom resources have the label. While others answer nothing, no namespace ends.
+        // Those of kube-apiserver and of its custom resources have the label. While others answer nothing, no namespace
+        // ends.
         for service in names("apiservices -l=!kube-aggregator.kubernetes.io/automanaged")?.split_whitespace()
         {
             kubectl(&format!("delete apiservice {service}"))?;

@@ -6,8 +6,8 @@ use std::process::Command;
 use crate::Failure;
 use crate::process::run;
 
-/// Makes an interface with the node's address, as a machine in a network has it, and a default route, which kube-proxy looks
-/// for.
+/// Makes an interface with the node's address, as machines in a network have, and a default route, which kube-proxy
+/// looks for.
 pub(super) fn prepare() -> Result<(), Failure> {
     let address = format!("{ADDRESS}/24");
     for arguments in [

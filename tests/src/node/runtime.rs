@@ -120,7 +120,8 @@ fn search_path(programs: &Path) -> String {
 
 fn config(dir: &Path, programs: &Path) -> String {
     let (dir, plugins) = (dir.display(), programs.join("usr/lib/cni").display().to_string());
-    // restrict_oom_score_adj: runc ends without a word where the machine lets nobody lower the score of a process.
+    // restrict_oom_score_adj: runc ends without a word where the machine does not allow to lower the score of a
+    // process.
     format!(
         r#"
 version = 2
@@ -144,7 +145,8 @@ state = "{dir}/state"
     )
 }
 
-/// Every pod has an interface of its own whose other end is the node: no bridge, past which kube-proxy would not see answers.
+/// Every pod has an interface of its own whose other end is the node: no bridge, past which kube-proxy would not see
+/// answers.
 fn network(dir: &Path) -> String {
     let ipam = serde_json::json!({
         "type": "host-local",

@@ -3,7 +3,7 @@
 /// What is installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stack {
-    /// The Prometheus Operator, a Prometheus by the names of kube-prometheus-stack, and `deploy/overlays/tutorial-cpu` as
-    /// it is shipped.
+    /// The Prometheus Operator, a Prometheus by the names of kube-prometheus-stack, and `deploy/overlays/tutorial-cpu`
+    /// as it is shipped.
     TutorialCpu,
 }

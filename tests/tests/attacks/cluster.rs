@@ -191,7 +191,7 @@ impl Server<'_> {
     }
 }
 
-/// A leaf below authorities that are called as the cluster's, of which each is signed by another of them: whoever looks
+/// A leaf below authorities that are called as the cluster's, of which each is signed by another of them: a search
 /// for a way from the leaf to a trusted authority tries them all.
 fn bush(count: usize) -> Result<Identity, Failure> {
     let names: Vec<&str> = AUTHORITIES.into_iter().cycle().take(count).collect();

@@ -35,9 +35,10 @@ async fn the_adapter_withstands_what_it_reads() -> Result<(), Failure> {
         Ok(adapter.api.text(&format!("{EXTERNAL}/small")).await?.0 == 200)
     })
     .await?;
-    for (what, metric, clients) in
-        [("100,000 series for one request", "large", 1), ("400,000 series for 4 requests at once", "huge", 4)]
-    {
+    for (what, metric, clients) in [
+        ("100,000 series for one request", "large", 1),
+        ("400,000 series for 4 concurrent requests", "huge", 4),
+    ] {
         let mut answers = super::Answers::new();
         attacks.add(
             watched(what, &adapter, "small", async {

@@ -1,9 +1,9 @@
-//! The same requests to the real prometheus-adapter and to ours, side by side: the same cluster, the same Prometheus, the
-//! same moment, the same rules. Answers are equal but for what `docs/contract.md` lists by number.
+//! The same requests to the real prometheus-adapter and to ours, side by side: the same cluster, the same Prometheus,
+//! the same moment, the same rules. Answers are equal but for what `docs/contract.md` lists by number.
 //!
-//! Asked are every form of request over rules of our own, and some of everything that public rule files make. Those files
-//! are other people's, so they are not in this repository; where they are not at hand the test says so in one line.
-//! `DIFFERENTIAL_FILES` says how many of them are enough.
+//! Asked are every form of request over rules of our own, and some of everything that public rule files make. Those
+//! files are other people's, so they are not in this repository; where they are not at hand the test says so in one
+//! line. `DIFFERENTIAL_FILES` says how many of them are enough.
 
 mod requests;
 mod strata;

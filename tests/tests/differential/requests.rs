@@ -22,7 +22,7 @@ pub(crate) struct Asking {
 pub(crate) const ADMIN: &str = "admin";
 /// Somebody known who may do nothing.
 pub(crate) const STRANGER: &str = "stranger";
-/// Nobody known, but for the headers.
+/// An unauthenticated caller, but for the headers.
 pub(crate) const ANONYMOUS: &str = "anonymous";
 
 impl Asking {
@@ -342,7 +342,7 @@ fn listed(document: &Value) -> impl Iterator<Item = &str> {
 /// Of one file; the largest list hundreds.
 const MOST_METRICS: usize = 16;
 
-/// What is served, and by whom it may be read.
+/// What is served, and which callers may read it.
 pub(crate) fn of_discovery() -> Vec<Asking> {
     let groups = [C1, EXTERNAL, USAGE].map(|version| version.rsplit_once('/').map_or("", |(group, _)| group));
     let mut requests = Vec::new();

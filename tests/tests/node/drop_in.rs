@@ -1,7 +1,7 @@
 //! What runs prometheus-adapter elsewhere runs our image when one line is changed: the image's.
 //!
-//! Each file of `drop_in/` re-expresses one deployment: its arguments, mounts, probes and users, a rule file of its kind, and
-//! what is asked. All get the limits of kube-prometheus, 250m and 180 MiB.
+//! Each file of `drop_in/` re-expresses one deployment: its arguments, mounts, probes and users, a rule file of its
+//! kind, and what is asked. All get the limits of kube-prometheus, 250m and 180 MiB.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -111,7 +111,8 @@ fn each_deployment_of_prometheus_adapter_runs_our_image() -> Result<(), Failure>
     })
 }
 
-/// What all of them need: the objects that metrics are about, series, a Prometheus with TLS beside the one without, and who asks.
+/// What all of them need: the objects that metrics are about, series, a Prometheus with TLS beside the one without, and
+/// who asks.
 fn prepare(node: &Node, authority: &Authority) -> Result<(), Failure> {
     node.cluster.kubectl(&["create", "namespace", "shop"])?;
     node.cluster.kubectl(&["-n=shop", "create", "serviceaccount", "asker"])?;

@@ -65,7 +65,7 @@ async fn every_recorded_fault_is_an_error_with_its_cause() -> Result<(), Failure
         let path = upstream["path"].as_str().ok_or("no path")?;
         let ours = *expected.get(name).ok_or_else(|| format!("nothing is expected of the fault {name}"))?;
         stage.proxy.set_fault(Some(fault(&recording["faults"][name])?)).await?;
-        // Nobody waits a minute for an answer that never comes.
+        // Not a minute for an answer that never comes.
         let asked = if name == "hang" { format!("{path}?timeout=1s") } else { path.to_owned() };
         let request = Request {
             method: "GET".to_owned(),

@@ -1,8 +1,8 @@
-//! What the real prometheus-adapter was recorded to answer, and what ours answers to the same: 361 exchanges over the same
-//! rules, objects and values, and 24 faults of Prometheus.
+//! What the real prometheus-adapter was recorded to answer, and what ours answers to the same: 361 exchanges over the
+//! same rules, objects and values, and 24 faults of Prometheus.
 //!
-//! The recordings are not in this repository; where they are not at hand the tests say so in one line. What they teach is
-//! held by the tests of `adapter` and `apiservice`, case by case.
+//! The recordings are not in this repository; where they are not at hand the tests say so in one line. What they teach
+//! is held by the tests of `adapter` and `apiservice`, case by case.
 
 mod faults;
 mod recorded;

@@ -93,8 +93,8 @@ pub(crate) fn comparable(request: &Request, mut seen: Seen) -> Seen {
     seen
 }
 
-/// Of an OpenAPI document the paths of the metrics and the shapes of what they answer: descriptions were not recorded, and
-/// the rest is about paths that the aggregator keeps from clients.
+/// Of an OpenAPI document the paths of the metrics and the shapes of what they answer: descriptions were not recorded,
+/// and the rest is about paths that the aggregator keeps from clients.
 fn schemas(document: &Json) -> Json {
     let names = |json: Option<&Json>| -> Vec<String> {
         let Some(Json::Object(fields)) = json else { return Vec::new() };

@@ -136,7 +136,7 @@ impl World {
 
     /// The code, the answer, and what of resources access was asked for, if it was.
     pub(crate) async fn ask(&self, url: &str) -> (u16, Value, Option<Value>) {
-        let reviews = || self.reviews.lock().expect("nobody panics holding it");
+        let reviews = || self.reviews.lock().expect("no code panics while it holds the lock");
         reviews().clear();
         let response = router::ask(&self.router, router::request(Method::GET, url, &[])).await;
         let review =
@@ -152,7 +152,7 @@ fn client(reviews: Arc<Mutex<Vec<Value>>>) -> kube::Client {
         async move {
             let body = request.into_body().collect().await?.to_bytes();
             let review: Value = serde_json::from_slice(&body).expect("JSON");
-            reviews.lock().expect("nobody panics holding it").push(review["spec"].clone());
+            reviews.lock().expect("no code panics while it holds the lock").push(review["spec"].clone());
             let answer = json!({
                 "kind": "SubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "spec": {},
                 "status": {"allowed": true},

@@ -12,7 +12,7 @@ use testkit::wire::frame;
 
 use crate::server::{Server, patient};
 
-/// A head over HTTP/1.1 with so many fields.
+/// A head over HTTP/1.1 with a number of fields.
 fn fields(path: &str, count: usize, field: &str) -> String {
     // The first one is `Host`.
     format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{}\r\n", field.repeat(count - 2))

@@ -88,7 +88,7 @@ async fn a_connection_with_a_request_under_way_is_not_idle() {
 }
 
 #[tokio::test]
-async fn an_answer_that_nobody_takes_is_cut_in_both_versions() {
+async fn an_answer_that_is_not_read_is_cut_in_both_versions() {
     let server = Server::start(Limits { answer: BRIEF, ..patient() });
     let mut one = server.raw().await;
     one.send("GET /large HTTP/1.1\r\nHost: x\r\n\r\n").await;
@@ -102,12 +102,12 @@ async fn an_answer_that_nobody_takes_is_cut_in_both_versions() {
 }
 
 #[tokio::test]
-async fn many_answers_that_nobody_takes_end_too() {
+async fn many_answers_that_are_not_read_end_too() {
     let server =
         Server::start(Limits { answer: BRIEF, idle: BRIEF, linger: BRIEF, headers: BRIEF, ..patient() });
     let mut raw = server.raw().await;
     let pipelined = "GET / HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100_000);
-    // As many as the server takes while nobody takes its answers.
+    // As many as the server takes while no client reads its answers.
     let _ =
         tokio::time::timeout(BRIEF, tokio::io::AsyncWriteExt::write_all(&mut raw.0, pipelined.as_bytes()))
             .await;

@@ -1,4 +1,5 @@
-// Package resourcerules proves which queries prometheus-adapter's own code makes of the resourceRules in public rule files.
+// Package resourcerules proves which queries prometheus-adapter's own code makes of the resourceRules in public rule
+// files.
 package resourcerules
 
 import (

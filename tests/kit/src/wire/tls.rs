@@ -1,4 +1,5 @@
-//! TLS as clients and servers of tests speak it: without the machine's authorities, by the crypto provider of the product.
+//! TLS as clients and servers of tests speak it: without the machine's authorities, by the crypto provider of the
+//! product.
 
 use std::io;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! `make bench-adapter`: our adapter and the real prometheus-adapter in turn, on the same cluster and the same Prometheus,
-//! and Prometheus asked directly as the ceiling.
+//! `make bench-adapter`: our adapter and the real prometheus-adapter in turn, on the same cluster and the same
+//! Prometheus, and Prometheus asked directly as the ceiling.
 //!
 //! Every figure is the median of several rounds of the same run: machines are noisy, ratios within a run are less so.
 

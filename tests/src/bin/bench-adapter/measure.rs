@@ -72,7 +72,7 @@ pub(crate) async fn measure(
             wait = waits_of.recv() => waits.push(wait.ok_or("every client has stopped")??),
         }
     }
-    // Whoever still waits leaves: their answers would come after the time.
+    // Clients that still wait leave: their answers would come after the time.
     clients.shutdown().await;
     let took = started.elapsed().as_secs_f64();
     let after = Spent::so_far(world, target).await?;
@@ -92,7 +92,7 @@ pub(crate) async fn measure(
     })
 }
 
-/// Sends the next request when the last one is answered, for ever.
+/// Sends the next request when the last one is answered, without an end.
 async fn client(
     http: Client,
     request: reqwest::Request,

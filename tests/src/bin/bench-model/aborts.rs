@@ -18,7 +18,7 @@ use crate::wrk::features_json;
 
 const REQUESTS: u64 = 10_000;
 const CLIENTS: u64 = 64;
-/// One in so many waits for its answer.
+/// One client of this number waits for its answer.
 const PATIENT: u64 = 25;
 const LONGEST: Duration = Duration::from_millis(40);
 const SETTLING: Duration = Duration::from_secs(2);
@@ -74,8 +74,8 @@ async fn measure(servers: &Servers, model: Model, name: &str) -> Result<Value, F
     Ok(row)
 }
 
-/// Sends requests, each on a connection of its own, and leaves in the middle of the body, some time after it, or with the
-/// answer.
+/// Sends requests, each on a connection of its own, and leaves in the middle of the body, some time after it, or with
+/// the answer.
 async fn leave_often(
     address: String,
     mut random: fastrand::Rng,

@@ -53,7 +53,7 @@ impl Clients {
         *self.shared.urls.write().unwrap_or_else(PoisonError::into_inner) = urls;
     }
 
-    /// So many clients send the next request when the last one is answered: a closed loop.
+    /// A number of clients send the next request when the last one is answered: a closed loop.
     pub(crate) fn closed_loop(&mut self, clients: usize) {
         for _ in 0..clients {
             let shared = Arc::clone(&self.shared);
@@ -65,7 +65,7 @@ impl Clients {
         }
     }
 
-    /// So many requests a second for a while, however many are open: an open loop.
+    /// A number of requests a second for a while, however many are open: an open loop.
     pub(crate) async fn open_loop(&self, per_second: f64, time: Duration) {
         let started = Instant::now();
         let mut ticks = tokio::time::interval(Duration::from_secs_f64(1.0 / per_second));

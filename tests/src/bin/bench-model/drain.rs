@@ -1,5 +1,5 @@
-//! A rolling restart under load, as a Deployment does it: a new pod gets ready, the old one is told to end, and clients hear
-//! of that a little later. Also what a cold start takes.
+//! A rolling restart under load, as a Deployment does it: a new pod gets ready, the old one is told to end, and clients
+//! hear of that a little later. Also what a cold start takes.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

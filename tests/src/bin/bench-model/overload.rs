@@ -1,5 +1,5 @@
-//! Three times the load that a server can bear: what is still answered and how fast, how fast the rest is refused, and what
-//! memory does.
+//! Three times the load that a server can bear: what is still answered and how fast, how fast the rest is refused, and
+//! what memory does.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
-//! How long probes and scrapes wait while a server is saturated. Each comes on a connection of its own, as a kubelet's do.
+//! How long probes and scrapes wait while a server is saturated. Each comes on a connection of its own, as a kubelet's
+//! do.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

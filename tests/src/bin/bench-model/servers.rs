@@ -107,7 +107,7 @@ impl Servers {
             // What the tutorial installs: uvicorn without its optional packages.
             command.args(["--loop", "asyncio", "--http", "h11"]);
         } else {
-            // Without uvloop several workers answer without TCP_NODELAY, 40 ms late: nobody would leave it so.
+            // Without uvloop several workers answer without TCP_NODELAY, 40 ms late: an operator would not leave it so.
             command.args(["--loop", "uvloop", "--http", "httptools"]);
         }
         command.args(if kind == TUNED { &["--no-access-log", "tuned:app"][..] } else { &["tutorial:app"] });

@@ -1,5 +1,5 @@
-//! Whether a server's signals are true: the depth it exports against the requests that its clients have open, its latency
-//! against what they waited. A slow model, and as many clients all the time.
+//! Whether a server's signals are true: the depth it exports against the requests that its clients have open, its
+//! latency against what they waited. A slow model, and as many clients all the time.
 
 use std::path::Path;
 use std::time::Duration;

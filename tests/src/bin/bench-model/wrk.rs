@@ -1,4 +1,5 @@
-//! Load by wrk: one thread that no server shares, so that what a request costs the client is little and the same for all.
+//! Load by wrk: one thread that no server shares, so that what a request costs the client is little and the same for
+//! all.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -43,7 +44,7 @@ impl Wrk {
         Ok(Wrk { dir: dir.to_owned(), script })
     }
 
-    /// Posts a file to a server's `/predict` by so many connections for a while. Every request must succeed.
+    /// Posts a file to a server's `/predict` by a number of connections for a while. Every request must succeed.
     pub(crate) async fn run(
         &self,
         address: &str,
@@ -75,14 +76,14 @@ impl Wrk {
     }
 }
 
-/// A body with so many features, written to a file: the tutorial's for 5, six decimals each for more.
+/// A body with a number of features, written to a file: the tutorial's for 5, six decimals each for more.
 pub(crate) fn body(dir: &Path, features: usize) -> Result<PathBuf, Failure> {
     let path = dir.join(format!("{features}.json"));
     std::fs::write(&path, features_json(features))?;
     Ok(path)
 }
 
-/// So many features as the tutorial's JSON.
+/// A number of features as the tutorial's JSON.
 pub(crate) fn features_json(features: usize) -> String {
     if features == TUTORIAL_FEATURES {
         return r#"{"features": [0.1, 0.2, 0.3, 0.4, 0.5]}"#.to_owned();

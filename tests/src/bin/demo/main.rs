@@ -1,4 +1,5 @@
-//! `make demo`: model servers under a load that rises and ends, the adapter reading them, and what an autoscaler would do.
+//! `make demo`: model servers under a load that rises and ends, the adapter reading them, and what an autoscaler would
+//! do.
 
 mod observation;
 mod panel;

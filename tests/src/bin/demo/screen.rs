@@ -21,7 +21,8 @@ pub(crate) enum Screen {
 }
 
 impl Screen {
-    /// Charts if standard output is a terminal that has room for them, and neither `CI` nor `NO_COLOR` asks for plain text.
+    /// Charts if standard output is a terminal that has room for them, and neither `CI` nor `NO_COLOR` asks for plain
+    /// text.
     pub(crate) fn new() -> Screen {
         let asked = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         if io::stdout().is_terminal()

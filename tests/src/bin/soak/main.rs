@@ -1,6 +1,7 @@
-//! `make soak`: the adapter under steady load for a long time, while all that changes in a cluster changes: rules, its serving
-//! certificate, pods; and while Prometheus and kube-apiserver go and come back. At the end it says whether memory and open files
-//! stayed as they were, whether each change was seen, and whether any answer was another than the one expected.
+//! `make soak`: the adapter under steady load for a long time, while all that changes in a cluster changes: rules, its
+//! serving certificate, pods; and while Prometheus and kube-apiserver go and come back. At the end it says whether
+//! memory and open files stayed as they were, whether each change was seen, and whether any answer was another than the
+//! one expected.
 
 mod events;
 mod report;

@@ -180,5 +180,5 @@ const MIB: f64 = 1_048_576.0;
 const WARM_UP: Duration = Duration::from_mins(10);
 /// From one half to the other, as a share.
 const GROWTH: f64 = 0.05;
-/// From one half to the other: an idle connection more or less is no leak.
+/// From one half to the other: an idle connection more or less is not a leak.
 const FILES: u64 = 8;

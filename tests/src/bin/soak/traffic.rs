@@ -226,7 +226,7 @@ const QUESTIONS: [Question; 20] = [
         200,
     ),
     question(
-        "what nobody may",
+        "what no caller may",
         Who::Nobody,
         "/apis/custom.metrics.k8s.io/v1beta2/namespaces/default/pods/*/depth",
         403,

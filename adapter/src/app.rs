@@ -210,7 +210,7 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
     );
     tokio::select! {
         ended = serving => {
-            tracing::info!(?ended, "ended");
+            tracing::info!(?ended, "exiting");
             Ok(ended)
         }
         name = tasks.first_to_end() => Err(AppError::TaskEnded(name)),

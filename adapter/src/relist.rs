@@ -187,7 +187,12 @@ impl Relister {
                     self.listings.insert(query, Listing { series: series.into(), listed_at: now });
                 }
                 Err(error) => {
-                    tracing::warn!(series_query = %query, error = %error, "series query failed; keeping the series listed before, up to --metrics-max-age");
+                    let effect = if self.listings.contains_key(&query) {
+                        "keeping the series listed before, up to --metrics-max-age"
+                    } else {
+                        "its rules produce no metric until it succeeds"
+                    };
+                    tracing::warn!(series_query = %query, %error, "series query failed; {effect}");
                     self.schedule.listed(&query, Outcome::Failed, now);
                     self.failed.insert(query, error.to_string());
                 }

@@ -28,7 +28,7 @@ const FAILURE: (StatusCode, &str) = (
     StatusCode::UNPROCESSABLE_ENTITY,
     r#"{"status":"error","errorType":"execution","error":"the storage is on fire"}"#,
 );
-/// Everything that nobody may read in a log.
+/// Everything that must not be in a log.
 const SECRETS: [&str; 7] = [
     "metrics-user-secret",
     "metrics-password-secret",
@@ -109,13 +109,13 @@ fn without_secrets(lines: &[String]) {
         let found: Vec<_> = lines.iter().filter(|line| line.contains(secret)).collect();
         assert!(found.is_empty(), "{secret} is in {found:#?}");
     }
-    // What credentials look like in base64 is no better.
+    // Credentials in base64 must not show either.
     let basic =
         base64::engine::general_purpose::STANDARD.encode("metrics-user-secret:metrics-password-secret");
     assert!(!lines.iter().any(|line| line.contains(&basic) || line.to_lowercase().contains("bearer")));
 }
 
-/// Lists a series, and answers every query alike; only for whoever shows what it was given.
+/// Lists a series, and answers every query alike; only for a caller with the given credentials.
 async fn prometheus(answer: (StatusCode, &'static str)) -> u16 {
     let known = |headers: &HeaderMap| {
         // The user in the URL comes before the token file.
@@ -210,7 +210,7 @@ async fn requests_and_causes_show_and_secrets_do_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn secrets_do_not_show_when_nobody_answers() {
+async fn secrets_do_not_show_without_an_answer() {
     let port = closed_address().port();
     let dir = tempfile::tempdir().expect("a folder");
     let mut program = Program::start(dir.path(), &[&prometheus_at(port), "-v=10"]).await;

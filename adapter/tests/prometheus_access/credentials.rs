@@ -3,13 +3,14 @@
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use adapter::source::prometheus::{KubernetesAuth, Prometheus, PrometheusSettings};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use testkit::rows::{each_row, each_row_async};
 use testkit::scripted::{Request, Server, answer};
-use testkit::wait::until_async;
+use testkit::wait::{until, until_async};
 
 use crate::{ask, failure, good, query, refusal, source, to};
 
@@ -263,6 +264,31 @@ async fn a_token_that_changes_is_read_again_when_the_old_one_is_refused() {
 /// Files are not looked at twice within a second, however often a token is refused.
 async fn until_answered(source: &Prometheus) {
     until_async("the new token to be taken", async || query(source, "up").await.is_ok()).await;
+}
+
+#[tokio::test]
+async fn a_token_that_changes_is_sent_soon_though_the_old_one_is_accepted() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("token");
+    fs::write(&file, "one").expect("writable");
+    let server = Server::plain(|_| good()).await;
+    let settings = to(&format!("http://127.0.0.1:{}", server.port()));
+    let source = Arc::new(source(PrometheusSettings { token_file: Some(file.clone()), ..settings }));
+    let following = tokio::spawn(Arc::clone(&source).follow_files(Duration::from_millis(1)));
+    let sends = async |token: &str| {
+        query(&source, "up").await.expect("an answer");
+        server.take_one().header("authorization") == [format!("Bearer {token}")]
+    };
+    assert!(sends("one").await);
+    // A broken edit leaves the token in use, and shows.
+    fs::write(&file, "\n").expect("writable");
+    let is_refused = || source.file_stats().iter().any(|stats| !stats.is_valid());
+    until("the broken edit to be seen", is_refused).await;
+    assert!(sends("one").await);
+    fs::write(&file, "two").expect("writable");
+    until_async("the new token to be sent", async || sends("two").await).await;
+    assert!(!is_refused());
+    following.abort();
 }
 
 #[tokio::test]

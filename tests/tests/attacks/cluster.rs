@@ -135,7 +135,7 @@ impl Server<'_> {
         format!("https://127.0.0.1:{}{path}", self.port)
     }
 
-    /// Has many clients attack at once; how often each answer came.
+    /// Has many clients attack concurrently; how often each answer came.
     async fn attacked(
         &self,
         attacks: &mut Attacks,

@@ -54,7 +54,7 @@ impl Attacks {
 /// How often each answer came.
 type Answers = BTreeMap<String, usize>;
 
-/// Has many clients do the same at once. A client that fails counts by its failure.
+/// Has many clients do the same concurrently. A client that fails counts by its failure.
 async fn many(count: usize, client: impl AsyncFn(usize) -> Result<String, Failure>) -> Answers {
     let mut answers = Answers::new();
     for answer in join_all((0..count).map(|number| client(number))).await {

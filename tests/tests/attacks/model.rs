@@ -120,7 +120,7 @@ async fn the_model_server_withstands_its_clients() -> Result<(), Failure> {
     attacks.judge("attacks-model")
 }
 
-/// Has many clients attack at once; how often each answer came.
+/// Has many clients attack concurrently; how often each answer came.
 async fn attacked(
     attacks: &mut Attacks,
     what: &'static str,

@@ -23,10 +23,10 @@ use rules::catalog::Ignored;
 use rules::plan::{PlanError, Query};
 use selector::labels::Selector;
 
+use crate::discovery_documents::{CUSTOM_METRICS, EXTERNAL_METRICS, METRICS};
 use crate::log_throttle::LogThrottle;
 use crate::objects::{Object, Objects, ObjectsError, Wanted};
 use crate::relist::{CatalogHandle, Snapshot};
-use crate::served::{CUSTOM_METRICS, EXTERNAL_METRICS, METRICS};
 use crate::source::{MetricSource, QueryResult, Samples, SourceErrorClass};
 use crate::telemetry::{RuleFailure, Step, Telemetry};
 use crate::values::{Dropped, Duplicates, Foreign};

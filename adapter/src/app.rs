@@ -21,11 +21,11 @@ use crate::answer::Answerer;
 use crate::audit::{self, AuditError};
 use crate::cluster;
 use crate::config::{HostChoice, ServerConfig};
+use crate::discovery_documents;
 use crate::host::{Host, HostError};
 use crate::relist::{CatalogHandle, Changes, RelistSettings, Relister, Snapshot};
 use crate::rule_report::RuleReport;
 use crate::rules_file::{RulesFile, RulesFileError};
-use crate::served;
 use crate::source::observed::Observed;
 use crate::source::{MetricSource, SourceError};
 use crate::standalone::Standalone;
@@ -145,7 +145,8 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
     let address = listener.local_addr().map_err(|cause| AppError::Listen { address, cause })?;
     let certificates = NamedCertificates::load(certificate, &named_certificates)?;
     let tls_config = tls::server_config(Arc::clone(&certificates) as _, &tls_settings)?;
-    let discovery = DiscoveryHandle::new(served::discovery(&rules, &catalog.load().catalog, address.port()));
+    let discovery =
+        DiscoveryHandle::new(discovery_documents::discovery(&rules, &catalog.load().catalog, address.port()));
 
     tasks.spawn("rule file", file.follow(POLL, publish));
     tasks.spawn("files of the metric source", source_files);
@@ -228,7 +229,7 @@ struct DiscoveryPublisher {
 impl DiscoveryPublisher {
     fn publish(&mut self, snapshot: &Snapshot) {
         self.report.log(snapshot);
-        self.discovery.publish(served::discovery(&snapshot.rules, &snapshot.catalog, self.port));
+        self.discovery.publish(discovery_documents::discovery(&snapshot.rules, &snapshot.catalog, self.port));
         // One attempt is enough: from then on requests say themselves what is missing.
         self.listed.pass();
     }

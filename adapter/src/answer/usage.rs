@@ -17,9 +17,9 @@ use rules::{RuleId, Section};
 
 use super::empty::{self, Used};
 use super::{Answerer, unix_ms};
+use crate::discovery_documents::METRICS;
 use crate::objects::{Object, Wanted};
 use crate::routes::{self, UsageOf, UsageRequest};
-use crate::served::METRICS;
 use crate::source::{Sample, Samples};
 use crate::telemetry::Step;
 use crate::values::usage::{self, ObjectUsage, Oddities};

@@ -29,8 +29,8 @@ use serve::error_chain;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::discovery_documents;
 use crate::log_throttle::LogThrottle;
-use crate::served;
 
 /// Where the authority is kept and what it is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +113,7 @@ impl Identity {
         published: CheckHandle,
         mut rules: watch::Receiver<Arc<RuleSet>>,
     ) {
-        let mut names = served::api_services(&rules.borrow_and_update());
+        let mut names = discovery_documents::api_services(&rules.borrow_and_update());
         let mut changes = api_service_changes(&client, &names);
         let (mut signed_by, mut was_published) = (String::new(), false);
         let (mut retry, mut patches) = (FIRST_RETRY, Patches::default());
@@ -167,7 +167,7 @@ impl Identity {
             } else {
                 sleep.await;
             }
-            let served = served::api_services(&rules.borrow_and_update());
+            let served = discovery_documents::api_services(&rules.borrow_and_update());
             if served != names {
                 names = served;
                 changes = api_service_changes(&client, &names);

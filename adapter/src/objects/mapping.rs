@@ -14,7 +14,7 @@ use rules::resource::{Kind, ResourceMapper, StaticMapper};
 use serve::error_chain;
 use tokio::sync::{Notify, watch};
 
-use crate::served::{CUSTOM_METRICS, EXTERNAL_METRICS, METRICS};
+use crate::discovery_documents::{CUSTOM_METRICS, EXTERNAL_METRICS, METRICS};
 
 /// The kinds of a cluster. Empty until they were fetched once.
 pub struct RestMapping {

@@ -3,7 +3,7 @@
 
 use apiservice::server::Exchange;
 
-use crate::served::{CUSTOM_METRICS, EXTERNAL_METRICS, METRICS};
+use crate::discovery_documents::{CUSTOM_METRICS, EXTERNAL_METRICS, METRICS};
 
 /// Labels of the metrics of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

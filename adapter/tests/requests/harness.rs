@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adapter::answer::Answerer;
+use adapter::discovery_documents;
 use adapter::objects::Objects;
 use adapter::relist::{CatalogHandle, Changes, RelistSettings, Relister, Snapshot};
-use adapter::served;
 use adapter::source::{Listing, MetricSource};
 use adapter::telemetry::Telemetry;
 use apiservice::authn::Union;
@@ -68,7 +68,7 @@ impl Listed {
 
     pub(crate) fn server(&self, authentication: Union, authorization: Chain) -> ApiServer {
         let telemetry = Arc::clone(&self.telemetry);
-        let discovery = served::discovery(&self.rules, &self.catalog.load().catalog, 6443);
+        let discovery = discovery_documents::discovery(&self.rules, &self.catalog.load().catalog, 6443);
         ApiServer {
             handler: Arc::new(self.answerer()),
             discovery: DiscoveryHandle::new(discovery),

@@ -99,7 +99,7 @@ async fn impersonation_is_refused() {
         },
     )
     .await;
-    // Whoever is not known is told that first.
+    // Unauthenticated callers are told that first.
     server.api.always(TOKEN_REVIEWS, unknown_token());
     let unknown = server.get(POD, &[("impersonate-user", "bob"), ("authorization", "Bearer x")]).await;
     assert_eq!(unknown.code, 401);

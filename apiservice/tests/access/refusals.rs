@@ -61,7 +61,7 @@ async fn a_refusal_says_who_may_not_do_what() {
         assert_eq!(response.headers["content-type"], "application/json", "{path}");
     })
     .await;
-    assert!(server.handler.requests.lock().expect("nobody panics holding it").is_empty());
+    assert!(server.handler.requests.lock().expect("no code panics while it holds the lock").is_empty());
 }
 
 /// The reason is the cluster's, the names are the caller's: a browser that shows either must read no markup.

@@ -16,12 +16,12 @@ use crate::config::{Config, Device, DrainConfig, HttpConfig, MetricsConfig};
 use crate::gpu;
 use crate::gpu::nvml::NvmlDriver;
 use crate::gpu::visible::Surroundings;
-use crate::lifecycle::Lifecycle;
 use crate::memory::{self, Size};
 use crate::model::ModelError;
 use crate::model::backend::{self, Chosen};
-use crate::queue::waiting::Limits;
+use crate::queue::batching::Limits;
 use crate::queue::{Failure, Queue};
+use crate::readiness::Readiness;
 use crate::repository;
 use crate::routes::{self, Served, Settings};
 use crate::serve::{self, Connections};
@@ -134,7 +134,7 @@ pub async fn run(config: Config) -> Result<Ended, AppError> {
     let served = Arc::new(Served {
         queue: Arc::clone(&queue),
         telemetry: Arc::clone(&telemetry),
-        life: Lifecycle::new(Arc::clone(&telemetry)),
+        life: Readiness::new(Arc::clone(&telemetry)),
         bodies: Arc::new(BodyBudget::new(bodies, telemetry.bodies().clone())),
         settings: Settings { identity, workers, max_batch_size, max_batch_delay, overload_status, timeouts },
     });

@@ -1,17 +1,17 @@
 //! Requests that wait for a worker: a bounded queue, batches of whatever is waiting.
 //!
-//! What is decided here is [`waiting`]'s, which knows no clock, lock or thread; this module lends it all three. A request
+//! What is decided here is [`batching`]'s, which knows no clock, lock or thread; this module lends it all three. A request
 //! counts from admission to its end, however it ends: its [`Ticket`] keeps the gauges true when the client leaves while it
 //! waits or executes.
 
+pub mod batching;
 mod job;
-pub mod waiting;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use self::batching::{Limits, Taken, Waiting};
 pub use self::job::{Ask, Failure, Job, Reply, Ticket};
-use self::waiting::{Limits, Taken, Waiting};
 use crate::telemetry::Telemetry;
 
 /// Requests between the web server and the workers.

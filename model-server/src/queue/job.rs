@@ -8,7 +8,7 @@ use std::time::Instant;
 use futures_util::future::poll_immediate;
 use tokio::sync::oneshot;
 
-use super::waiting;
+use super::batching;
 use crate::bodies::InputShare;
 use crate::telemetry::Telemetry;
 use crate::tensor::Tensor;
@@ -110,7 +110,7 @@ impl Job {
     }
 }
 
-impl waiting::Entry for Job {
+impl batching::Entry for Job {
     fn rows(&self) -> usize {
         self.ask.rows
     }

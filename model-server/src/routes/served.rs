@@ -7,8 +7,8 @@ use axum::http::StatusCode;
 
 use crate::bodies::BodyBudget;
 use crate::config::Timeouts;
-use crate::lifecycle::Lifecycle;
 use crate::queue::Queue;
+use crate::readiness::Readiness;
 use crate::telemetry::{Identity, Telemetry};
 
 /// What the handlers share.
@@ -18,7 +18,7 @@ pub struct Served {
     /// The metrics.
     pub telemetry: Arc<Telemetry>,
     /// Where the server is in its life.
-    pub life: Lifecycle,
+    pub life: Readiness,
     /// What bodies may take.
     pub bodies: Arc<BodyBudget>,
     /// What it is told to do.

@@ -23,7 +23,7 @@ pub(super) use self::repository::router as repository;
 use super::problem::error;
 use super::respond::write;
 use super::served::Served;
-use crate::lifecycle::NotReady;
+use crate::readiness::NotReady;
 
 /// Everything but the probes.
 pub(super) fn router() -> Router<Arc<Served>> {

@@ -14,10 +14,10 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use model_server::bodies::{BodyBudget, BodyLimits};
 use model_server::config::Timeouts;
-use model_server::lifecycle::Lifecycle;
 use model_server::model::{InferError, Loader, Model, ModelError};
 use model_server::queue::Queue;
-use model_server::queue::waiting::Limits;
+use model_server::queue::batching::Limits;
+use model_server::readiness::Readiness;
 use model_server::routes::{self, Served, Settings};
 use model_server::telemetry::{Capacity, Format, Identity, LATENCY_BUCKETS, Telemetry};
 use model_server::tensor::{DataType, Dim, Signature, Tensor, TensorSpec};
@@ -210,7 +210,7 @@ impl Server {
             bodies: Arc::new(BodyBudget::new(bodies, telemetry.bodies().clone())),
             queue,
             telemetry: Arc::clone(&telemetry),
-            life: Lifecycle::new(telemetry),
+            life: Readiness::new(telemetry),
             settings: Settings {
                 identity,
                 workers,

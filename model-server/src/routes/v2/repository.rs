@@ -11,7 +11,7 @@ use axum::routing::post;
 use serde::{Deserialize, Serialize};
 
 use super::named::Named;
-use crate::lifecycle::NotReady;
+use crate::readiness::NotReady;
 use crate::routes::body;
 use crate::routes::inference::Unserved;
 use crate::routes::json::{Flag, Object, explain};

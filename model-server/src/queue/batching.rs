@@ -1,4 +1,5 @@
-//! The rules of waiting: who finds room, who is computed together, who waited too long. Pure: time is given.
+//! The rules of the queue: which requests are admitted, which of them make a batch, and which have waited too long.
+//! Pure: time is given.
 
 use std::collections::VecDeque;
 use std::ops::Deref;

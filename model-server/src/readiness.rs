@@ -1,4 +1,4 @@
-//! Where the server is in its life. [`crate::app`] writes it, everybody else reads.
+//! Whether the server is ready: from loading over serving to draining. [`crate::app`] writes it, other modules read it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock};
 use crate::telemetry::{ModelTrouble, Telemetry};
 use crate::worker::Pool;
 
-/// From loading over serving to draining.
-pub struct Lifecycle {
+/// Loading, serving or draining, and the workers.
+pub struct Readiness {
     pool: OnceLock<Pool>,
     draining: AtomicBool,
     telemetry: Arc<Telemetry>,
@@ -41,10 +41,10 @@ impl NotReady {
     }
 }
 
-impl Lifecycle {
+impl Readiness {
     /// Loading.
-    pub fn new(telemetry: Arc<Telemetry>) -> Lifecycle {
-        Lifecycle { pool: OnceLock::new(), draining: AtomicBool::new(false), telemetry }
+    pub fn new(telemetry: Arc<Telemetry>) -> Readiness {
+        Readiness { pool: OnceLock::new(), draining: AtomicBool::new(false), telemetry }
     }
 
     /// The model is loaded and warm, and these compute.

@@ -29,7 +29,8 @@ use crate::objects::{Object, Objects, ObjectsError, Wanted};
 use crate::relist::{CatalogHandle, Snapshot};
 use crate::source::{MetricSource, QueryResult, Samples, SourceErrorClass};
 use crate::telemetry::{RuleFailure, Step, Telemetry};
-use crate::values::{Dropped, Duplicates, Foreign};
+use crate::values::nan_and_infinity::Dropped;
+use crate::values::{Duplicates, Foreign};
 
 /// Answers the metrics APIs.
 pub struct Answerer {

@@ -35,7 +35,7 @@ use self::server::ServerMetrics;
 use self::source::SourceMetrics;
 use self::time::unix_seconds;
 use crate::source::prometheus::AnswerStats;
-use crate::values::DropReason;
+use crate::values::nan_and_infinity::DropReason;
 use ::rules::catalog::Catalog;
 use ::rules::{RuleId, RuleSet};
 

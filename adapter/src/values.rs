@@ -1,16 +1,18 @@
 //! Step 9 of a request: samples become one value per object, by the same plan that made the query.
 //!
-//! Every number takes one way: [`quantity`]. A number that no quantity can hold is missing, never a wrong zero
+//! Every number takes one way: [`nan_and_infinity`]. A number that no quantity can hold is missing, never a wrong zero
 //! (D25), and the caller learns what was dropped.
 
+pub mod nan_and_infinity;
 pub mod usage;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use apiservice::quantity::Quantity;
-use rules::policy::{OnEmpty, OnNan, Policy};
+use rules::policy::{OnEmpty, Policy};
 
+use self::nan_and_infinity::{Dropped, quantity};
 use crate::source::Sample;
 
 /// The value of one object.
@@ -62,28 +64,6 @@ pub struct Duplicates {
     pub count: usize,
     /// One of the objects.
     pub example: Option<String>,
-}
-
-/// A sample that cannot be shown.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Dropped {
-    /// The object's name.
-    pub object: String,
-    /// The sample's number.
-    pub value: f64,
-    /// Why it was dropped.
-    pub reason: DropReason,
-}
-
-/// Why a sample was not shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DropReason {
-    /// `+Inf` or `-Inf`.
-    Infinite,
-    /// A number beyond what the API's clients read correctly.
-    OutOfRange,
-    /// Not a number, and the rule says `onNaN: missing`.
-    NotANumber,
 }
 
 /// Picks the sample of each name by `join_label`, in the order of `names`.
@@ -180,39 +160,4 @@ pub fn each(samples: &[Sample], metric: &str, policy: Policy, now_ms: i64) -> Jo
         picked.values.push((0, ObjectValue { quantity: Quantity::from_milli(0), timestamp_ms: now_ms }));
     }
     picked
-}
-
-/// The API's form of a sample: rounded half away from zero to milli (D16), NaN by the rule's policy.
-pub fn quantity(value: f64, on_nan: OnNan) -> Result<Quantity, DropReason> {
-    if value.is_nan() {
-        return match on_nan {
-            OnNan::Zero => Ok(Quantity::from_milli(0)),
-            OnNan::Missing => Err(DropReason::NotANumber),
-        };
-    }
-    if value.is_infinite() {
-        return Err(DropReason::Infinite);
-    }
-    Quantity::from_f64(value).map_err(|_| DropReason::OutOfRange)
-}
-
-impl std::fmt::Display for Dropped {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Dropped { object, value, reason } = self;
-        match reason {
-            DropReason::Infinite => {
-                write!(f, "the sample of {object} is {}, which no quantity can hold", infinity(*value))
-            }
-            DropReason::OutOfRange => {
-                write!(f, "the sample of {object} is {value:e}, beyond what a quantity can hold")
-            }
-            DropReason::NotANumber => {
-                write!(f, "the sample of {object} is NaN and the rule says onNaN: missing")
-            }
-        }
-    }
-}
-
-fn infinity(value: f64) -> &'static str {
-    if value > 0.0 { "+Inf" } else { "-Inf" }
 }

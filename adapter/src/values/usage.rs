@@ -8,7 +8,8 @@ use apiservice::types::usage::Usage;
 use rules::policy::OnNan;
 use rules::usage::UsagePlan;
 
-use super::{Dropped, Duplicates, Foreign, InNamespace, quantity};
+use super::nan_and_infinity::{Dropped, quantity};
+use super::{Duplicates, Foreign, InNamespace};
 use crate::source::Sample;
 
 /// What one pod or node uses.

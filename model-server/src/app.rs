@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use ::serve::lifecycle::{Phase, Trigger, lifecycle};
 use ::serve::listen as listen_on;
+use ::serve::signals::Signals;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::{self, Admin, AdminError};
 use crate::bodies::{BodyBudget, SMALL};
@@ -318,27 +318,6 @@ async fn ended(admin: &mut Option<Admin>) {
     match admin {
         Some(admin) => admin.ended().await,
         None => std::future::pending().await,
-    }
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Signals> {
-        Ok(Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
     }
 }
 

@@ -24,6 +24,7 @@ pub mod printable;
 mod quality_list;
 mod sending;
 mod service;
+pub mod signals;
 mod stats;
 mod trust;
 mod watched;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+
+use crate::signals::Signals;
 
 /// How far a server is on its way out. Only ever grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,22 +68,15 @@ impl Trigger {
     /// # Errors
     /// When signals cannot be received.
     pub async fn follow_signals(self, delay: Duration) -> std::io::Result<()> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut next = async || {
-            tokio::select! {
-                _ = terminate.recv() => "SIGTERM",
-                _ = interrupt.recv() => "SIGINT",
-            }
-        };
-        let first = next().await;
+        let mut signals = Signals::new()?;
+        let first = signals.next().await;
         tracing::info!(
             signal = first,
             delay_seconds = delay.as_secs_f64(),
             "shutdown signal received; serving until the delay is over"
         );
         let second = tokio::select! {
-            second = next() => second,
+            second = signals.next() => second,
             () = async { self.leave(delay).await; std::future::pending().await } => return Ok(()),
         };
         tracing::warn!(signal = second, "second signal received; exiting immediately");

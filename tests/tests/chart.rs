@@ -8,6 +8,7 @@ use e2e::component::{component, left_out};
 use e2e::helm::{Helm, chart, files_of_values, objects};
 use e2e::{Failure, stack};
 use serde_json::{Value, json};
+use testkit::rows::each_row;
 
 #[test]
 fn helm_finds_no_fault_with_any_file_of_values() -> Result<(), Failure> {
@@ -32,7 +33,7 @@ fn a_value_that_is_misspelt_or_of_the_wrong_type_is_refused_with_its_path() -> R
     let dir = tempfile::tempdir()?;
     let Some(helm) = Helm::new(dir.path()) else { return left_out("helm") };
     let chart = chart().display().to_string();
-    for (set, path, why) in [
+    let rows = [
         ("replica=3", "''", "'replica' not allowed"),
         ("psp.create=true", "''", "'psp' not allowed"),
         ("prometheus.uri=http://prometheus", "'/prometheus'", "'uri' not allowed"),
@@ -46,11 +47,12 @@ fn a_value_that_is_misspelt_or_of_the_wrong_type_is_refused_with_its_path() -> R
         ("apiServices.external.create=maybe", "'/apiServices/external/create'", "'auto'"),
         ("rbac.useAuthReaderClusterRole=true", "'/rbac/useAuthReaderClusterRole'", "false"),
         ("metricsRelistInterval=60", "'/metricsRelistInterval'", "want string"),
-    ] {
-        let said = helm.refusal(&["template", &chart, "--set", set])?;
+    ];
+    each_row(rows, |(set, path, why)| {
+        let said = helm.refusal(&["template", &chart, "--set", set]).expect(set);
         let told = said.lines().any(|line| line.contains(path) && line.contains(why));
         assert!(told, "{set}: expected {path} and {why}, found:\n{said}");
-    }
+    });
     Ok(())
 }
 
@@ -59,7 +61,7 @@ fn values_that_contradict_each_other_are_refused_by_name() -> Result<(), Failure
     let dir = tempfile::tempdir()?;
     let Some(helm) = Helm::new(dir.path()) else { return left_out("helm") };
     let chart = chart().display().to_string();
-    for (set, expected) in [
+    let rows = [
         ("certManager.enabled=true,tls.method=existingSecret", "certManager.enabled: expected alone"),
         ("tls.enable=true,tls.method=certManager", "tls.enable: expected tls.method values"),
         ("tls.method=existingSecret", "tls.existingSecret: expected the name of a Secret"),
@@ -67,10 +69,12 @@ fn values_that_contradict_each_other_are_refused_by_name() -> Result<(), Failure
         ("tls.method=values", "tls.ca: expected the authority"),
         ("tls.method=values,tls.ca=pem", "tls.certificate: expected the serving certificate"),
         ("tls.method=values,tls.ca=pem,tls.certificate=pem", "tls.key: expected the key"),
-    ] {
-        let said = helm.refusal(&["template", &chart, "--set", "rules.default=true", "--set", set])?;
+    ];
+    each_row(rows, |(set, expected)| {
+        let refusal = helm.refusal(&["template", &chart, "--set", "rules.default=true", "--set", set]);
+        let said = refusal.expect(set);
         assert!(said.contains(expected), "{set}: expected {expected}, found:\n{said}");
-    }
+    });
     Ok(())
 }
 

@@ -1,11 +1,11 @@
 //! What a server exports, read as Prometheus reads it.
 
 use e2e::Failure;
+use testkit::exposition;
 
 /// The value of a series without labels, or of one with exactly these.
 pub(crate) fn value(text: &str, series: &str) -> Result<f64, Failure> {
-    let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-    line.and_then(|value| value.trim().parse().ok()).ok_or_else(|| format!("no {series} in\n{text}").into())
+    exposition::value(text, series).ok_or_else(|| format!("no {series} in\n{text}").into())
 }
 
 /// The sum of all series of a family.

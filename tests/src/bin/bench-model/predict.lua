@@ -1,8 +1,12 @@
--- Posts the content of a file again and again, and reports as one line of JSON.
+-- Posts the content of a file again and again, with headers NAME=VALUE, and reports as one line of JSON.
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
 
 function init(arguments)
+   for place = 2, #arguments do
+      local name, value = arguments[place]:match("([^=]+)=(.*)")
+      wrk.headers[name] = value
+   end
    local file = assert(io.open(arguments[1], "rb"))
    wrk.body = file:read("*a")
    file:close()

@@ -127,13 +127,20 @@ impl Servers {
 /// The environment of Python's servers, made if it is not there.
 fn venv() -> Result<PathBuf, Failure> {
     println!("looking for the packages of Python's servers; the first time they are downloaded, 2 GB");
+    environment("tests/peers/requirements.txt")
+}
+
+/// An environment of Python's with what a file of the repository names, made if it is not there.
+pub(crate) fn environment(requirements: &str) -> Result<PathBuf, Failure> {
     let repository = stack::repository();
     let output = Command::new(repository.join("scripts/venv"))
-        .arg(repository.join("tests/peers/requirements.txt"))
+        .arg(repository.join(requirements))
         .stderr(std::process::Stdio::inherit())
         .output()?;
     if !output.status.success() {
-        return Err("scripts/venv could not make the environment of Python's servers: see above".into());
+        return Err(
+            format!("scripts/venv could not make the environment of {requirements}: see above").into()
+        );
     }
     Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim()))
 }

@@ -6,11 +6,13 @@ use clap::Parser;
 use clap::builder::PossibleValuesParser;
 use e2e::Failure;
 
+use crate::models::PEERS;
 use crate::servers::{KINDS, Kind};
 
-const PARTS: [&str; 6] = ["throughput", "truth", "overload", "probes", "aborts", "drain"];
+const PARTS: [&str; 7] = ["throughput", "models", "truth", "overload", "probes", "aborts", "drain"];
 
-/// Measures the model server beside the tutorial's, a tuned one in Python and one that does nothing.
+/// Measures the model server beside the tutorial's, a tuned one in Python and one that does nothing; with other models,
+/// beside LitServe and MLServer.
 ///
 /// Prints a table for each part and writes it to target/reports/PART.json, throughput to model.json.
 #[derive(Debug, Parser)]
@@ -26,8 +28,11 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "SECONDS", value_parser = e2e::seconds)]
     pub(crate) seconds: Option<Duration>,
     /// Which servers are measured, where a part has them.
-    #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = PossibleValuesParser::new(KINDS.map(|kind| kind.name)))]
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = PossibleValuesParser::new(KINDS.map(|kind| kind.name).into_iter().chain(PEERS)))]
     pub(crate) servers: Option<Vec<String>>,
+    /// Measures models once, a second each, with 64 clients alone.
+    #[arg(long)]
+    pub(crate) quick: bool,
 }
 
 impl Settings {

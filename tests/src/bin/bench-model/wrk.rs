@@ -52,17 +52,31 @@ impl Wrk {
         connections: usize,
         time: Duration,
     ) -> Result<Measured, Failure> {
+        let url = format!("http://{address}/predict");
+        self.post(Command::new("wrk"), &url, &[], body, connections, time).await
+    }
+
+    /// As [`Wrk::run`], to any address with headers NAME=VALUE, by a command that becomes wrk.
+    pub(crate) async fn post(
+        &self,
+        mut command: Command,
+        url: &str,
+        headers: &[String],
+        body: &Path,
+        connections: usize,
+        time: Duration,
+    ) -> Result<Measured, Failure> {
         // wrk knows whole seconds only.
         let seconds = time.as_secs().max(1);
-        let mut command = Command::new("wrk");
         command
             .args(["--threads=1", "--timeout=60s"])
             .arg(format!("--connections={connections}"))
             .arg(format!("--duration={seconds}s"))
             .arg(format!("--script={}", self.script.display()))
-            .arg(format!("http://{address}/predict"))
+            .arg(url)
             .arg("--")
-            .arg(body);
+            .arg(body)
+            .args(headers);
         let mut process = Process::start_command("wrk", command, &self.dir)?;
         let status = process.wait(time + PATIENCE).await?;
         let text = process.log();

@@ -1,4 +1,4 @@
-# The model server's image: the program and the libraries that it is linked with, nothing else.
+# The model server's image: the program and the libraries that it is linked with or loads, nothing else.
 #
 #   docker build -f deploy/images/model-server.Dockerfile -t model-server:0.1.0 .
 #   docker build -f deploy/images/model-server.Dockerfile -t model-server-cuda:0.1.0 --build-arg FLAVOR=cuda .
@@ -8,8 +8,8 @@ ARG RUST_IMAGE=docker.io/library/rust:1.95-bookworm
 
 FROM ${RUST_IMAGE} AS build
 ARG FLAVOR=cpu
-# libtorch comes from PyPI.
-RUN if [ "${FLAVOR}" = cuda ]; then apt-get update && apt-get install --yes --no-install-recommends python3-pip; fi
+# ONNX Runtime and libtorch come from PyPI.
+RUN apt-get update && apt-get install --yes --no-install-recommends python3-pip
 WORKDIR /src
 COPY . .
 ARG COMMIT=unknown

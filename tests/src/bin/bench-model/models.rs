@@ -13,14 +13,10 @@ use e2e::{Failure, free_port, median, stack, until};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::servers::{OURS, environment};
+use crate::servers::{LITSERVE, LOOP, MLSERVER, OURS, environment};
 use crate::settings::Settings;
 use crate::wrk::Wrk;
 
-const LOOP: &str = "loop";
-const LITSERVE: &str = "litserve";
-const MLSERVER: &str = "mlserver";
-pub(crate) const PEERS: [&str; 3] = [LOOP, LITSERVE, MLSERVER];
 /// What is served, and its file of those that the exporters wrote.
 const MODELS: [(&str, &str); 5] = [
     ("linear", "torch-legacy-linear.onnx"),
@@ -146,7 +142,7 @@ impl Places {
         command
     }
 
-    /// The loop with as many rows a batch as so many clients can fill.
+    /// The loop with as many rows a batch as the clients of each concurrency can fill.
     fn bare_loop(&self, model: &Path, concurrencies: &[usize], time: Duration) -> Result<Vec<Row>, Failure> {
         let program = stack::repository().join("tests/peers/onnx-servers/loop.py");
         let rows = concurrencies.iter().map(|concurrency| {

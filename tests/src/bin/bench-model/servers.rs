@@ -27,6 +27,12 @@ pub(crate) const TUNED: Kind = Kind { name: "starlette", workers: 2 };
 pub(crate) const NOOP: Kind = Kind { name: "noop", workers: 1 };
 pub(crate) const KINDS: [Kind; 5] = [OURS, TUTORIAL, TUTORIAL_TWICE, TUNED, NOOP];
 
+/// Servers of ONNX, and a loop around their library without one.
+pub(crate) const PEERS: [&str; 3] = [LOOP, LITSERVE, MLSERVER];
+pub(crate) const LOOP: &str = "loop";
+pub(crate) const LITSERVE: &str = "litserve";
+pub(crate) const MLSERVER: &str = "mlserver";
+
 /// What is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Model {

@@ -6,8 +6,7 @@ use clap::Parser;
 use clap::builder::PossibleValuesParser;
 use e2e::Failure;
 
-use crate::models::PEERS;
-use crate::servers::{KINDS, Kind};
+use crate::servers::{KINDS, Kind, PEERS};
 
 const PARTS: [&str; 7] = ["throughput", "models", "truth", "overload", "probes", "aborts", "drain"];
 

@@ -1,11 +1,12 @@
 # Thin names for what cargo and the scripts do; each line can be run by hand.
-.PHONY: help programs images demo test test-gpu test-mixing test-node tutorial cluster bench bench-adapter bench-model soak
+.PHONY: help programs images models demo test test-gpu test-mixing test-node tutorial cluster bench bench-adapter bench-model soak
 
 help:
 	@echo "make demo           three model servers under load, read and judged as an autoscaler would (about 4 minutes)"
 	@echo "make test           every check and test that this machine can run"
 	@echo "make test-gpu       the model server on this machine's GPU against PyTorch on the same one (about 4 minutes)"
 	@echo "make test-mixing    a million rows of many clients, none of whom may get a part of another's answer"
+	@echo "make models         33 public ONNX files and today's exporters' served as they are and compared with onnxruntime (about 10 minutes)"
 	@echo "make images         container images, by Docker or buildah; LOAD=kind, k3d or minikube loads them into that cluster"
 	@echo "make test-node      what is shipped, installed on a real node in namespaces of its own (root, about 20 minutes)"
 	@echo "make tutorial       the tutorial's autoscaler with its own windows on a real node (root, about 35 minutes)"
@@ -20,6 +21,9 @@ programs:
 
 images:
 	scripts/images
+
+models: programs
+	scripts/models-table
 
 demo:
 	scripts/demo

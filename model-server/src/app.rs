@@ -113,10 +113,10 @@ pub async fn run(config: Config) -> Result<Ended, AppError> {
         tracing::warn!(
             backend,
             "cannot use the GPU: {}; computing on the CPU, and --device=cpu says that it is meant",
-            if cfg!(feature = "torch") {
-                "only TorchScript runs on it"
-            } else {
-                "this build is for the CPU only"
+            match backend {
+                "onnxruntime" => "ONNX Runtime cannot use it, or is a library for the CPU",
+                _ =>
+                    "ONNX runs on it by PyPI's onnxruntime-gpu, named by --onnxruntime, and TorchScript by builds for it",
             }
         );
     }

@@ -124,7 +124,8 @@ pub struct Flags {
     #[arg(long, help_heading = "Connections", env = "MODEL_SERVER_MAX_BODY_MEMORY", value_name = "BYTES")]
     pub max_body_memory: Option<String>,
 
-    /// An ONNX file, or a TorchScript file in builds with the feature torch [default: a built-in Linear(768, 2)].
+    /// An ONNX file, with weights in files beside it or without, or a TorchScript file in builds with the feature torch
+    /// [default: a built-in Linear(768, 2)].
     #[arg(long, help_heading = "Model", env = "MODEL_SERVER_MODEL", value_name = "FILE")]
     pub model: Option<String>,
     /// A folder of models, NAME/VERSION/model.onnx, to take the model named by --model-name from.
@@ -148,7 +149,8 @@ pub struct Flags {
         value_name = "VERSION"
     )]
     pub model_version_policy: String,
-    /// What computes: auto, by the file; onnx, on the CPU; or torch, in builds with that feature, TorchScript on CPU or GPU.
+    /// What computes: auto, by the file; onnx, by ONNX Runtime if its library is found and by tract if not; onnxruntime;
+    /// tract, which is part of the program; or torch, in builds with that feature, TorchScript on CPU or GPU.
     #[arg(
         long,
         help_heading = "Model",
@@ -166,7 +168,11 @@ pub struct Flags {
         value_name = "DEVICE"
     )]
     pub device: String,
-    /// Threads of one execution, for torch; onnx uses one.
+    /// ONNX Runtime's library, 1.20 or later, as in PyPI's package onnxruntime, or onnxruntime-gpu for GPUs: a file
+    /// libonnxruntime.so [default: what ORT_DYLIB_PATH names, else libonnxruntime.so beside the program, else none].
+    #[arg(long, help_heading = "Model", env = "MODEL_SERVER_ONNXRUNTIME", value_name = "FILE")]
+    pub onnxruntime: Option<String>,
+    /// Threads of one execution. Workers compute beside one another, each with so many.
     #[arg(
         long,
         help_heading = "Model",
@@ -186,7 +192,7 @@ pub struct Flags {
     /// gives for zeros].
     #[arg(long, help_heading = "Model", env = "MODEL_SERVER_OUTPUTS", value_name = "TENSORS")]
     pub outputs: Option<String>,
-    /// Threads that compute; with onnx they share the model's weights, with torch each has its own.
+    /// Threads that compute; with tract they share the model's weights, with ONNX Runtime and torch each has its own.
     #[arg(
         long,
         help_heading = "Model",

@@ -155,6 +155,7 @@ impl Config {
             model_version_policy,
             backend,
             device: device_text,
+            onnxruntime,
             intra_op_threads,
             input_width,
             inputs,
@@ -184,12 +185,17 @@ impl Config {
         let admin = admin_listen.map(|text| f.check("--admin-listen", &text, address));
         let version = f.check("--model-version-policy", &model_version_policy, version_policy);
         let mut backends = vec![("auto", Backend::Auto), ("onnx", Backend::Onnx)];
+        if cfg!(feature = "onnxruntime") {
+            backends.push(("onnxruntime", Backend::OnnxRuntime));
+        }
+        backends.push(("tract", Backend::Tract));
         if cfg!(feature = "torch") {
             backends.push(("torch", Backend::Torch));
         }
         let backend = f.check("--backend", &backend, |text| match text {
             "torch" if !cfg!(feature = "torch") => {
-                Err("auto or onnx in this build, or a build with --features torch".to_owned())
+                let names: Vec<&str> = backends.iter().map(|(name, _)| *name).collect();
+                Err(format!("one of {} in this build, or a build with --features torch", names.join(", ")))
             }
             _ => choice(text, &backends),
         });
@@ -256,7 +262,9 @@ impl Config {
             );
         }
         let device = f.check("--device", &device_text, device);
-        if let (Some(Device::Cuda(_)), false) = (device, cfg!(feature = "torch")) {
+        if let (Some(Device::Cuda(_)), false) =
+            (device, cfg!(any(feature = "torch", feature = "onnxruntime")))
+        {
             f.0.push(format!(
                 "--device: expected auto or cpu, found {device_text}: no backend of this build computes on a GPU"
             ));
@@ -348,6 +356,7 @@ impl Config {
                 name,
                 backend,
                 device,
+                onnxruntime: onnxruntime.map(PathBuf::from),
                 intra_op_threads,
                 signature,
                 input_width: input_width.flatten(),
@@ -467,15 +476,15 @@ mod tests {
         assert!(found[0].contains("expected --model-repository"), "{found:?}");
         // Whether there is such a GPU is known when the model is loaded.
         let cuda = parse(&["--device=cuda:1"]);
-        assert_eq!(cuda.is_ok(), cfg!(feature = "torch"), "{cuda:?}");
+        assert_eq!(cuda.is_ok(), cfg!(any(feature = "torch", feature = "onnxruntime")), "{cuda:?}");
         let torch = parse(&["--backend=torch"]);
         assert_eq!(torch.is_ok(), cfg!(feature = "torch"), "{torch:?}");
         if !cfg!(feature = "torch") {
             assert_eq!(
                 faults(&["--backend=torch"]),
                 [
-                    "--backend (MODEL_SERVER_BACKEND): expected auto or onnx in this build, or a build with --features torch, \
-                     found \"torch\""
+                    "--backend (MODEL_SERVER_BACKEND): expected one of auto, onnx, onnxruntime, tract in this build, or a build \
+                     with --features torch, found \"torch\""
                 ]
             );
         }

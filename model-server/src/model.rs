@@ -4,6 +4,8 @@ pub mod backend;
 pub mod cause;
 pub mod file;
 pub mod onnx;
+#[cfg(feature = "onnxruntime")]
+pub mod onnxruntime;
 #[cfg(feature = "torch")]
 pub mod torch;
 
@@ -35,6 +37,9 @@ pub enum InferError {
     /// It refuses these rows, alone or together.
     #[error(transparent)]
     Refused(#[from] ModelError),
+    /// It says what is wrong with these inputs, as an index that is out of range.
+    #[error(transparent)]
+    Invalid(ModelError),
     /// There is no memory for so many rows; fewer may do.
     #[error("out of memory: {0}")]
     OutOfMemory(String),
@@ -75,7 +80,7 @@ pub trait Loader: Send + Sync + 'static {
 pub struct Chosen {
     /// Makes models.
     pub loader: Arc<dyn Loader>,
-    /// The backend's name: `onnx` or `torch`.
+    /// The backend's name: `onnxruntime`, `tract` or `torch`.
     pub backend: &'static str,
     /// The device's name: `cpu`, or `cuda:N`.
     pub device: String,

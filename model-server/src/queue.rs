@@ -56,7 +56,7 @@ impl Shared {
     }
 
     fn room(&mut self, rows: usize) -> Result<(), Refused> {
-        match self.closed {
+        match self.closed.clone() {
             Some(why) => Err(Refused::Closed(why)),
             None if self.waiting.has_room(rows) => Ok(()),
             None => Err(Refused::Full),
@@ -65,7 +65,7 @@ impl Shared {
 }
 
 /// Why a request is not admitted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refused {
     /// As many requests or rows wait as may.
     Full,
@@ -170,10 +170,10 @@ impl Queue {
     /// Admits nothing more and lets go of all that waits or executes: its clients are told why at once.
     pub fn abandon(&self, why: Failure) {
         let mut shared = self.lock();
-        shared.closed.get_or_insert(why);
+        shared.closed.get_or_insert(why.clone());
         let executing = shared.executing.iter_mut().flat_map(std::mem::take).collect::<Vec<_>>();
         for job in shared.waiting.drain().into_iter().chain(executing) {
-            job.answer(Err(why));
+            job.answer(Err(why.clone()));
         }
         drop(shared);
         self.arrived.notify_all();
@@ -183,14 +183,14 @@ impl Queue {
     pub fn give_up_on(&self, place: usize, why: Failure) {
         let jobs = std::mem::take(&mut self.lock().executing[place]);
         for job in jobs {
-            job.answer(Err(why));
+            job.answer(Err(why.clone()));
         }
     }
 
     /// Lets go of what waits, and goes on: nobody takes it, but somebody may come back.
     pub fn turn_away(&self, why: Failure) {
         for job in self.lock().waiting.drain() {
-            job.answer(Err(why));
+            job.answer(Err(why.clone()));
         }
     }
 

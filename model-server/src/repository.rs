@@ -65,6 +65,7 @@ mod tests {
             name: "m".to_owned(),
             backend: Backend::Auto,
             device: Device::Auto,
+            onnxruntime: None,
             intra_op_threads: std::num::NonZeroUsize::MIN,
             signature: None,
             input_width: None,

@@ -450,7 +450,7 @@ fn check_says_what_would_be_served() {
         run(&["check", "--model-repository", repository, "--model-name=mlp", "--max-batch-size=2"]);
     assert_eq!(code, Some(0), "{errors}");
     assert!(
-        text.contains(r#"model "mlp", version 12, by onnx on cpu: input "features" FP32 [-1, 768]"#),
+        text.contains(r#"model "mlp", version 12, by tract on cpu: input "features" FP32 [-1, 768]"#),
         "{text}"
     );
     assert!(text.ends_with(": ok\n"), "{text}");

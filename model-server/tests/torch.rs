@@ -17,6 +17,7 @@ fn config(backend: Backend, device: Device) -> ModelConfig {
         name: "m".to_owned(),
         backend,
         device,
+        onnxruntime: None,
         intra_op_threads: NonZeroUsize::MIN,
         signature: None,
         input_width: None,

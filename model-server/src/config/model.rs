@@ -16,6 +16,8 @@ pub struct ModelConfig {
     pub backend: Backend,
     /// Where to compute.
     pub device: Device,
+    /// Where ONNX Runtime's library is; as the environment says or beside the program when `None`.
+    pub onnxruntime: Option<PathBuf>,
     /// Threads of one execution, for backends that have any.
     pub intra_op_threads: NonZeroUsize,
     /// What the model takes and gives, for files that do not say; what lies beside them says it when `None`.
@@ -38,8 +40,12 @@ pub struct DeclaredTensors {
 pub enum Backend {
     /// Whatever reads the file.
     Auto,
-    /// ONNX, on the CPU.
+    /// ONNX, by ONNX Runtime if its library is there, else by tract.
     Onnx,
+    /// ONNX, by ONNX Runtime; in builds with the feature `onnxruntime`.
+    OnnxRuntime,
+    /// ONNX, by tract, which is part of the program, on the CPU.
+    Tract,
     /// TorchScript, through libtorch; in builds with the feature `torch`.
     Torch,
 }

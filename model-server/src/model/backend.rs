@@ -24,7 +24,9 @@ pub fn choose(found: &Found, config: &ModelConfig) -> Result<Chosen, ModelError>
         }
     };
     match (config.backend, kind) {
-        (Backend::Auto | Backend::Onnx, Kind::MaybeOnnx) => onnx(found, config.device),
+        (Backend::Auto | Backend::Onnx | Backend::OnnxRuntime | Backend::Tract, Kind::MaybeOnnx) => {
+            onnx(found, config)
+        }
         (Backend::Auto | Backend::Torch, Kind::TorchScript) => {
             let chosen = torch(found, config)?;
             let file = found.path.as_deref().unwrap_or(Path::new("")).display();
@@ -37,7 +39,7 @@ pub fn choose(found: &Found, config: &ModelConfig) -> Result<Chosen, ModelError>
         (backend, _) => {
             let expected = match backend {
                 Backend::Auto if cfg!(feature = "torch") => "an ONNX or TorchScript file",
-                Backend::Auto | Backend::Onnx => "an ONNX file",
+                Backend::Auto | Backend::Onnx | Backend::OnnxRuntime | Backend::Tract => "an ONNX file",
                 Backend::Torch => "a TorchScript file",
             };
             let path = found.path.as_deref().unwrap_or(Path::new("the built-in model"));
@@ -46,16 +48,50 @@ pub fn choose(found: &Found, config: &ModelConfig) -> Result<Chosen, ModelError>
     }
 }
 
-fn onnx(found: &Found, device: Device) -> Result<Chosen, ModelError> {
-    match device {
+/// By ONNX Runtime if it is there, unless tract is asked for. A library that is named and cannot be used is an error: tract
+/// would serve the model slower, or not at all.
+fn onnx(found: &Found, config: &ModelConfig) -> Result<Chosen, ModelError> {
+    if config.backend != Backend::Tract
+        && let Some(chosen) = onnxruntime(found, config)?
+    {
+        return Ok(chosen);
+    }
+    let missing = "a library of ONNX Runtime, by --onnxruntime, ORT_DYLIB_PATH or beside the program";
+    if config.backend == Backend::OnnxRuntime {
+        return Err(ModelError(format!("expected {missing}, found none")));
+    }
+    match config.device {
         Device::Auto | Device::Cpu => {
+            if config.backend != Backend::Tract && found.path.is_some() {
+                tracing::info!(
+                    "serving by tract, which knows fewer operators and is often slower: there is not {missing}"
+                );
+            }
             let loader = Arc::new(OnnxLoader::new(found.path.clone()));
-            Ok(Chosen { loader, backend: "onnx", device: "cpu".to_owned() })
+            Ok(Chosen { loader, backend: "tract", device: "cpu".to_owned() })
         }
-        Device::Cuda(_) => Err(ModelError(
-            "expected a model that computes on a GPU, found ONNX, which this build computes on the CPU"
-                .to_owned(),
-        )),
+        Device::Cuda(_) if config.backend == Backend::Tract => {
+            Err(ModelError("expected a backend that computes on a GPU, found tract".to_owned()))
+        }
+        Device::Cuda(_) => Err(ModelError(format!("expected {missing}, for ONNX on a GPU, found none"))),
+    }
+}
+
+#[cfg(feature = "onnxruntime")]
+fn onnxruntime(found: &Found, config: &ModelConfig) -> Result<Option<Chosen>, ModelError> {
+    use super::onnxruntime::{Library, choose, locate};
+    let Some(path) = locate(config.onnxruntime.as_deref()) else { return Ok(None) };
+    choose(found, config, Library::load(&path)?).map(Some)
+}
+
+#[cfg(not(feature = "onnxruntime"))]
+fn onnxruntime(_found: &Found, config: &ModelConfig) -> Result<Option<Chosen>, ModelError> {
+    match &config.onnxruntime {
+        None => Ok(None),
+        Some(path) => Err(ModelError(format!(
+            "expected a build with --features onnxruntime for --onnxruntime={}, found one without",
+            path.display()
+        ))),
     }
 }
 

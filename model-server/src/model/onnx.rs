@@ -326,7 +326,7 @@ fn infer_error(text: String) -> InferError {
 const SMALL: usize = 1 << 20;
 
 /// `torch.nn.Linear(768, 2)`, what the tutorial serves.
-const LINEAR: &[u8] = include_bytes!("../../models/linear.onnx");
+pub(super) const LINEAR: &[u8] = include_bytes!("../../models/linear.onnx");
 
 #[cfg(test)]
 mod tests {

@@ -31,8 +31,10 @@ pub struct Ask {
 pub type Reply = Result<Vec<Tensor>, Failure>;
 
 /// Why a request that was admitted, or would have been, gets no outputs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
+    /// The model computes nothing from these inputs, for a reason that lies in them.
+    Invalid(Arc<str>),
     /// The model refused these inputs, or panicked; the log says which.
     Model,
     /// There was no memory to compute it, not even for half of its batch.

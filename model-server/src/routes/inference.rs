@@ -1,5 +1,6 @@
 //! What every way to ask for a computation has in common: a request is read before it is understood, and computed after.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -66,7 +67,7 @@ impl Unserved {
             }
             Unserved::Refused(refusal) => {
                 let status = refusal.status(served.settings.overload_status);
-                let mut response = error(status, refusal.message().to_owned());
+                let mut response = error(status, refusal.message().into_owned());
                 refusal.announce(&mut response);
                 response
             }
@@ -75,7 +76,7 @@ impl Unserved {
 }
 
 /// Why a request that can be understood is not answered with outputs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// The model is not loaded yet.
     Loading,
@@ -90,7 +91,7 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    pub(super) fn outcome(self) -> Outcome {
+    pub(super) fn outcome(&self) -> Outcome {
         match self {
             Refusal::Loading | Refusal::Full(_) | Refusal::NoMemory(_) => Outcome::Rejected,
             Refusal::Failed(Failure::Expired) => Outcome::Expired,
@@ -102,14 +103,15 @@ impl Refusal {
                 | Failure::NoWorker
                 | Failure::DeviceLost,
             ) => Outcome::Error,
-            Refusal::CrossSite => Outcome::Invalid,
+            Refusal::Failed(Failure::Invalid(_)) | Refusal::CrossSite => Outcome::Invalid,
         }
     }
 
-    pub(super) fn status(self, overload: StatusCode) -> StatusCode {
+    pub(super) fn status(&self, overload: StatusCode) -> StatusCode {
         match self {
             Refusal::Full(_) | Refusal::NoMemory(_) => overload,
             Refusal::Failed(Failure::Expired) => StatusCode::GATEWAY_TIMEOUT,
+            Refusal::Failed(Failure::Invalid(_)) => StatusCode::BAD_REQUEST,
             Refusal::Failed(Failure::Model) => StatusCode::INTERNAL_SERVER_ERROR,
             Refusal::CrossSite => StatusCode::FORBIDDEN,
             Refusal::Loading
@@ -123,8 +125,11 @@ impl Refusal {
         }
     }
 
-    pub(super) fn message(self) -> &'static str {
-        match self {
+    pub(super) fn message(&self) -> Cow<'static, str> {
+        let text = match self {
+            Refusal::Failed(Failure::Invalid(why)) => {
+                return format!("the model refuses the inputs: {why}").into();
+            }
             Refusal::Loading => "model not loaded",
             Refusal::Full(_) => "too many requests are waiting",
             Refusal::NoMemory(_) => "there is no memory for the request: those that are waiting take it",
@@ -136,11 +141,12 @@ impl Refusal {
             Refusal::Failed(Failure::DeviceLost) => "the model's device does not work any more",
             Refusal::Failed(Failure::Draining) => "the server is shutting down",
             Refusal::CrossSite => origin::REFUSED,
-        }
+        };
+        text.into()
     }
 
     /// Tells the client when to come again, where that helps.
-    pub(super) fn announce(self, response: &mut Response) {
+    pub(super) fn announce(&self, response: &mut Response) {
         let seconds = match self {
             Refusal::Loading => 1,
             Refusal::Full(time) | Refusal::NoMemory(time) => {
@@ -248,7 +254,9 @@ pub(super) async fn compute(
     })?;
     // Where a model looks at all rows together, as to scale them, one that is not finite would spoil the others.
     let odd = inputs.iter().flatten().any(|input| input.first_odd().is_some());
-    let alone = odd || signature.batch != BatchAxis::Dynamic;
+    // Rows of others would be computed with its constants.
+    let own = signature.inputs.iter().zip(&inputs).any(|(spec, input)| spec.optional && input.is_some());
+    let alone = odd || own || signature.batch != BatchAxis::Dynamic;
     let ticket = served
         .queue
         .admit(Ask { inputs, rows, alone, deadline, memory }, received)

@@ -50,6 +50,7 @@ pub(super) struct Lost;
 
 enum Trouble {
     Refused(ModelError),
+    Invalid(ModelError),
     OutOfMemory(String),
     Device(String),
     Lost,
@@ -96,7 +97,7 @@ impl Executor {
         }
         match self.attempt(batch, beat)? {
             Ok(replies) => self.answer(batch, replies),
-            Err(Trouble::Refused(_)) if batch.len() > 1 => {
+            Err(Trouble::Refused(_) | Trouble::Invalid(_)) if batch.len() > 1 => {
                 for job in batch.iter().filter(|job| !job.is_over()) {
                     beat();
                     let alone = std::slice::from_ref(job);
@@ -249,6 +250,7 @@ impl Executor {
                 ))));
             }
             Ok(Err(InferError::Refused(error))) => return Err(Trouble::Refused(error)),
+            Ok(Err(InferError::Invalid(error))) => return Err(Trouble::Invalid(error)),
             Ok(Err(InferError::OutOfMemory(text))) => return Err(Trouble::OutOfMemory(text)),
             Ok(Err(InferError::Device(text))) => return Err(Trouble::Device(text)),
             Err(panic) => panic,
@@ -281,7 +283,12 @@ impl Executor {
     fn fail(&mut self, batch: &[Arc<Job>], trouble: &Trouble) {
         for job in batch {
             match trouble {
-                Trouble::Refused(error) => self.refuse(job, &error.0),
+                // A model that computed the warm-up input can compute: what it does not is for the client to know.
+                Trouble::Invalid(error) if self.shared.probe.is_some() => {
+                    self.failures = self.failures.saturating_add(1);
+                    job.answer(Err(Failure::Invalid(error.0.as_str().into())));
+                }
+                Trouble::Refused(error) | Trouble::Invalid(error) => self.refuse(job, &error.0),
                 Trouble::OutOfMemory(_) => job.answer(Err(Failure::OutOfMemory)),
                 Trouble::Device(_) | Trouble::Lost => job.answer(Err(Failure::DeviceLost)),
             }
@@ -325,7 +332,7 @@ impl Executor {
         beat();
         match result {
             Err(Trouble::Lost) => Err(Lost),
-            Err(Trouble::Refused(error)) => Ok(Err(error.0)),
+            Err(Trouble::Refused(error) | Trouble::Invalid(error)) => Ok(Err(error.0)),
             Err(Trouble::Device(error)) => Ok(Err(error)),
             // There may be memory again; the model and its device are what they were.
             Err(Trouble::OutOfMemory(_)) => Ok(Ok(())),

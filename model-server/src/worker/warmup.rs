@@ -139,7 +139,7 @@ pub fn warm(
                 warm.rows = previous;
                 break;
             }
-            Err(Trouble::Failed(InferError::Refused(error)))
+            Err(Trouble::Failed(InferError::Refused(error) | InferError::Invalid(error)))
                 if previous == 0 && signature.row_width().is_none() =>
             {
                 tracing::warn!(%error, "cannot warm up: the model refuses zeros; the first requests are slower");
@@ -179,7 +179,7 @@ fn find_size(
         let zeros = signature.zeros(rows, *size)?;
         match execute(model, &zeros, times) {
             Ok(outputs) => return Ok(Ok((*size, zeros.into(), outputs))),
-            Err(Trouble::Failed(InferError::Refused(error))) => {
+            Err(Trouble::Failed(InferError::Refused(error) | InferError::Invalid(error))) => {
                 // It may have panicked, and be in any state.
                 *model = loader.load()?;
                 first_refusal.get_or_insert(error);

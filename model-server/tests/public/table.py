@@ -14,10 +14,13 @@ import exported
 import files
 import harness
 
+# The rest are the defaults. Batches of 32 rows of some of these models take minutes of warming.
+FLAGS = ("--max-batch-size=4",)
+
 
 def main() -> int:
     models = pathlib.Path(sys.argv[1])
-    rows = [("public", harness.compare(file.path, models / file.path, *file[1:])) for file in shown(files.SMALL + files.LARGE)]
+    rows = [("public", harness.compare(file.path, models / file.path, *file[1:], flags=FLAGS)) for file in shown(files.SMALL + files.LARGE)]
     if len(sys.argv) > 2:
         folder = pathlib.Path(sys.argv[2])
         rows += [("exported", exported.compare(folder, model)) for model in shown(exported.listed(folder))]

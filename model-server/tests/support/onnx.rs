@@ -64,8 +64,13 @@ pub fn inner(name: &str, kind: u64, sizes: &[Size]) -> Vec<u8> {
 
 /// A model of these inputs, outputs, nodes and weights.
 pub fn file(parts: &[Vec<u8>]) -> Vec<u8> {
+    of_opset(13, parts)
+}
+
+/// One of another version of ONNX's operators.
+pub fn of_opset(version: u64, parts: &[Vec<u8>]) -> Vec<u8> {
     let graph = [&parts.concat()[..], &message(2, &[b"test"])];
-    let opset = message(8, &[&message(1, &[b""]), &number(2, 13)]);
+    let opset = message(8, &[&message(1, &[b""]), &number(2, version)]);
     [number(1, 8), message(7, &graph), opset].concat()
 }
 

@@ -138,5 +138,9 @@ fn signature<'a>(served: &'a Served, named: &Named) -> Result<&'a Signature, (St
 
 /// As the protocol has it: `PROJECT_FORMAT`.
 fn platform(backend: &str) -> &'static str {
-    if backend == "torch" { "pytorch_torchscript" } else { "tract_onnx" }
+    match backend {
+        "torch" => "pytorch_torchscript",
+        "onnxruntime" => "onnxruntime_onnx",
+        _ => "tract_onnx",
+    }
 }

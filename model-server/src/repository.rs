@@ -1,4 +1,5 @@
-//! Finds the file of a model: `NAME/VERSION/model.onnx` or `model.pt`, as Triton and KServe lay their models out.
+//! Finds the file of a model: `NAME/VERSION/model.onnx` or `model.pt`, as Triton and KServe lay their models out. A model of
+//! several files is a folder `model.onnx` with a file of that name in it.
 
 use std::path::{Path, PathBuf};
 
@@ -21,7 +22,11 @@ pub struct Found {
 pub fn find(model: &ModelConfig) -> Result<Found, ModelError> {
     match &model.source {
         ModelSource::BuiltIn => Ok(Found { path: None, version: FIRST.to_owned() }),
-        ModelSource::File(path) => Ok(Found { path: Some(path.clone()), version: FIRST.to_owned() }),
+        ModelSource::File(path) => {
+            // A folder that holds a model is taken for it.
+            let path = in_folder(path).unwrap_or_else(|| path.clone());
+            Ok(Found { path: Some(path), version: FIRST.to_owned() })
+        }
         ModelSource::Repository(folder, policy) => in_repository(&folder.join(&model.name), *policy),
     }
 }
@@ -44,11 +49,16 @@ fn in_repository(model: &Path, policy: VersionPolicy) -> Result<Found, ModelErro
         return Err(ModelError(format!("expected {wanted} in {}, found none", model.display())));
     };
     let folder = model.join(version.to_string());
-    let file = FILES.iter().map(|name| folder.join(name)).find(|path| path.is_file());
     let names = FILES.join(" or ");
-    let path = file
+    let path = in_folder(&folder)
         .ok_or_else(|| ModelError(format!("expected a file {names} in {}, found none", folder.display())))?;
     Ok(Found { path: Some(path), version: version.to_string() })
+}
+
+/// The model in a folder: a file, or a folder of the same name with that file in it.
+fn in_folder(folder: &Path) -> Option<PathBuf> {
+    let places = FILES.iter().flat_map(|name| [folder.join(name), folder.join(name).join(name)]);
+    places.into_iter().find(|path| path.is_file())
 }
 
 const FIRST: &str = "1";
@@ -94,6 +104,23 @@ mod tests {
             error.contains("expected a file model.onnx or model.pt in") && error.ends_with("m/3, found none"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_model_of_several_files_is_a_folder_with_the_files_name() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let folder = dir.path().join("m/1/model.onnx");
+        std::fs::create_dir_all(&folder).expect("writable");
+        let error = find(&model(ModelSource::File(folder.clone()))).map(|found| found.path);
+        assert_eq!(error.expect("as it is named"), Some(folder.clone()));
+        std::fs::write(folder.join("model.onnx"), "").expect("writable");
+        std::fs::write(folder.join("model.onnx.data"), "").expect("writable");
+        let repository = ModelSource::Repository(dir.path().to_owned(), VersionPolicy::Latest);
+        for source in
+            [repository, ModelSource::File(folder.clone()), ModelSource::File(dir.path().join("m/1"))]
+        {
+            assert_eq!(find(&model(source)).expect("found").path, Some(folder.join("model.onnx")));
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Joins the parts: listens first, then loads the model, serves until told to end, and drains.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use crate::routes::{self, Served, Settings};
 use crate::serve::{self, Connections};
 use crate::telemetry::{Capacity, Identity, Telemetry};
 use crate::tensor::{BatchAxis, Signature, TensorSpec};
-use crate::worker::{self, Pool, WarmupSettings, WorkerSettings};
+use crate::worker::{self, Pool, WarmSize, WarmupSettings, WorkerSettings};
 
 /// Why the server could not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -207,7 +208,7 @@ pub async fn run(config: Config) -> Result<Ended, AppError> {
         () = end(drain, &trigger, &served, &mut serving) => tracing::info!("drained"),
         signal = signals.next() => {
             tracing::warn!(signal, "second signal: ending now");
-            served.queue.abandon(Failure::Draining);
+            served.queue.abandon(&Failure::Draining);
         }
     }
     let pool = Arc::clone(&served);
@@ -248,7 +249,7 @@ async fn end(
     served.bodies.drain_by(Instant::now() + LAST_BODIES.min(drain.timeout / 2));
     if tokio::time::timeout(drain.timeout, &mut *serving).await.is_err() {
         tracing::warn!(timeout_seconds = drain.timeout.as_secs_f64(), "requests did not end in time");
-        served.queue.abandon(Failure::Draining);
+        served.queue.abandon(&Failure::Draining);
         // They are answered now, unless their clients do not read.
         let _ = tokio::time::timeout(LAST_ANSWERS, serving).await;
     }
@@ -283,14 +284,20 @@ pub fn check(config: &Config) -> Result<String, AppError> {
     };
     let odd = warm.odd_output.map(|output| format!(", {output:?} is not finite for zeros"));
     let unknown = if warm.probe.is_none() { ", not executed: it refuses zeros" } else { "" };
-    Ok(format!(
+    let mut text = format!(
         "{name}: model {:?}, version {}, by {backend} on {device}: input {}, output {}, {batches}{}{unknown}: ok",
         config.model.name,
         found.version,
         list(&signature.inputs),
         list(&signature.outputs),
         odd.unwrap_or_default(),
-    ))
+    );
+    for WarmSize { rows, time, peak_bytes } in warm.sizes {
+        let unit = if rows == 1 { "row" } else { "rows" };
+        let memory = peak_bytes.map_or_else(|| "unknown".to_owned(), |bytes| Size(bytes).to_string());
+        let _ = write!(text, "\n  {rows} {unit}: {:.2} ms, memory {memory}", time.as_secs_f64() * 1e3);
+    }
+    Ok(text)
 }
 
 /// The number of a GPU, if a device is one.

@@ -168,7 +168,7 @@ impl Queue {
     }
 
     /// Admits nothing more and lets go of all that waits or executes: its clients are told why at once.
-    pub fn abandon(&self, why: Failure) {
+    pub fn abandon(&self, why: &Failure) {
         let mut shared = self.lock();
         shared.closed.get_or_insert(why.clone());
         let executing = shared.executing.iter_mut().flat_map(std::mem::take).collect::<Vec<_>>();
@@ -180,7 +180,7 @@ impl Queue {
     }
 
     /// Lets go of what executes at a place: whoever works there does not come back.
-    pub fn give_up_on(&self, place: usize, why: Failure) {
+    pub fn give_up_on(&self, place: usize, why: &Failure) {
         let jobs = std::mem::take(&mut self.lock().executing[place]);
         for job in jobs {
             job.answer(Err(why.clone()));
@@ -188,7 +188,7 @@ impl Queue {
     }
 
     /// Lets go of what waits, and goes on: nobody takes it, but somebody may come back.
-    pub fn turn_away(&self, why: Failure) {
+    pub fn turn_away(&self, why: &Failure) {
         for job in self.lock().waiting.drain() {
             job.answer(Err(why.clone()));
         }

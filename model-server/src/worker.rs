@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use self::executor::{Executor, Shared};
 pub use self::health::Health;
 pub use self::vitals::Vitals;
-pub use self::warmup::{Warm, WarmupSettings, warm};
+pub use self::warmup::{Warm, WarmSize, WarmupSettings, warm};
 use crate::memory::{self, Size};
 use crate::model::{Loader, ModelError};
 use crate::queue::{Failure, Queue, Work};
@@ -179,7 +179,7 @@ impl Pool {
             let batch = queue.take(place, now);
             if !batch.is_empty() && executor.execute(&batch, &beat).is_err() {
                 // The worker finds out by the next request.
-                queue.give_up_on(place, Failure::NoWorker);
+                queue.give_up_on(place, &Failure::NoWorker);
             }
             self.vitals.rest(place);
             // Whoever came meanwhile found nobody free and relies on a look at the queue after this.
@@ -304,10 +304,10 @@ impl Worker {
 /// When the last worker is gone nothing is admitted any more, and what waits is let go.
 impl Drop for Worker {
     fn drop(&mut self) {
-        self.queue.give_up_on(self.number, Failure::NoWorker);
+        self.queue.give_up_on(self.number, &Failure::NoWorker);
         if self.vitals.gone(self.number) {
             self.telemetry.model_is_gone();
-            self.queue.abandon(Failure::NoWorker);
+            self.queue.abandon(&Failure::NoWorker);
         }
     }
 }
@@ -324,10 +324,10 @@ impl Watch {
         let stuck = self.vitals.newly_stuck(now);
         for worker in &stuck {
             tracing::error!(worker, "a worker is stuck in the model; its requests are refused");
-            self.queue.give_up_on(*worker, Failure::Stalled);
+            self.queue.give_up_on(*worker, &Failure::Stalled);
         }
         if self.vitals.none_alive(now) {
-            self.queue.turn_away(Failure::Stalled);
+            self.queue.turn_away(&Failure::Stalled);
         }
     }
 }

@@ -453,7 +453,12 @@ fn check_says_what_would_be_served() {
         text.contains(r#"model "mlp", version 12, by tract on cpu: input "features" FP32 [-1, 768]"#),
         "{text}"
     );
-    assert!(text.ends_with(": ok\n"), "{text}");
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].ends_with(": ok"), "{text}");
+    for (line, rows) in lines[1..].iter().zip(["  1 row: ", "  2 rows: "]) {
+        assert!(line.starts_with(rows) && line.contains(" ms, memory ") && line.ends_with(" MiB"), "{text}");
+    }
+    assert_eq!(lines.len(), 3, "{text}");
 }
 
 #[test]

@@ -138,6 +138,11 @@ async fn errors_say_what_was_expected() {
         assert!(text.starts_with(expected), "{text}");
     }
     assert_eq!(server.ended("invalid"), 4.0);
+    server.next(Step::Invalid);
+    let answer = server.send("POST", "/v2/models/m/infer", &request(&rows(1)).to_string()).await;
+    let reason = r#"{"error":"the model refuses the inputs: index 7 of 5"}"#;
+    assert_eq!((answer.code, answer.text()), (400, reason));
+    assert_eq!(server.ended("invalid"), 5.0);
     server.next(Step::Fail);
     let answer = server.send("POST", "/v2/models/m/infer", &request(&rows(1)).to_string()).await;
     assert_eq!((answer.code, answer.text()), (500, r#"{"error":"the model failed on this request"}"#));

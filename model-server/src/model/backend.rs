@@ -67,6 +67,7 @@ fn onnx(found: &Found, config: &ModelConfig) -> Result<Chosen, ModelError> {
                     "serving by tract, which knows fewer operators and is often slower: there is not {missing}"
                 );
             }
+            super::onnx::use_threads(config.intra_op_threads.get())?;
             let loader = Arc::new(OnnxLoader::new(found.path.clone()));
             Ok(Chosen { loader, backend: "tract", device: "cpu".to_owned() })
         }

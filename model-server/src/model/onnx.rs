@@ -7,8 +7,11 @@ use tract_onnx::prelude::Framework as _;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid as _;
 
+use tract_linalg::multithread::{Executor, set_default_executor};
+
 use super::cause::{Cause, cause_of};
 use super::{InferError, Loader, Model, ModelError};
+use crate::contain::contained;
 use crate::tensor::{self, BatchAxis, DataType, Dim, Signature, TensorSpec};
 
 /// Loads ONNX files. The file is read once; all that is loaded shares its weights.
@@ -23,6 +26,21 @@ struct Onnx {
     /// For one row alone, if it is worth a second copy of the weights.
     plan_of_one: Option<Arc<TypedRunnableModel>>,
     signature: Arc<Signature>,
+}
+
+/// Has each execution use so many threads, in all models of the process.
+///
+/// # Errors
+/// The operating system has not so many.
+pub(super) fn use_threads(threads: usize) -> Result<(), ModelError> {
+    if threads == 1 {
+        return Ok(());
+    }
+    let executor = contained(|| Executor::multithread_with_name(threads, "intra-op"));
+    let executor =
+        executor.map_err(|error| ModelError(format!("cannot start {threads} threads: {error}")))?;
+    set_default_executor(executor);
+    Ok(())
 }
 
 impl OnnxLoader {

@@ -56,7 +56,6 @@ pub(super) fn choose(found: &Found, config: &ModelConfig, library: Library) -> R
         threads,
     };
     let loader = match config.device {
-        config::Device::Cpu => on(Device::Cpu),
         config::Device::Cuda(number) => {
             library.can_use_cuda()?;
             on(Device::Cuda(number.unwrap_or(0)))
@@ -68,7 +67,7 @@ pub(super) fn choose(found: &Found, config: &ModelConfig, library: Library) -> R
                 on(Device::Cpu)
             }
         },
-        config::Device::Auto => on(Device::Cpu),
+        config::Device::Cpu | config::Device::Auto => on(Device::Cpu),
     };
     tracing::info!(library = %library.path().display(), version = library.version(), "ONNX Runtime loaded");
     let device = match loader.device {

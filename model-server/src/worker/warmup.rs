@@ -38,6 +38,19 @@ pub struct Warm {
     pub probe: Option<Arc<[Option<Tensor>]>>,
     /// The most memory of the process during the largest batch, where it is known.
     pub peak_bytes: Option<u64>,
+    /// What each size of a batch took.
+    pub sizes: Vec<WarmSize>,
+}
+
+/// What a size of a batch took.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct WarmSize {
+    /// Rows of the batch.
+    pub rows: usize,
+    /// How long one execution took: the last one, if there were several.
+    pub time: Duration,
+    /// The most memory of the process meanwhile, where it is known.
+    pub peak_bytes: Option<u64>,
 }
 
 /// Executes batches of 1, 2, 4 ... rows, up to the largest; one alone of a model that joins no rows. Dimensions that
@@ -58,7 +71,8 @@ pub fn warm(
         BatchAxis::Fixed(rows) => rows.max(1),
         BatchAxis::None => 1,
     };
-    let mut warm = Warm { rows: largest, joins, odd_output: None, probe: None, peak_bytes: None };
+    let mut warm =
+        Warm { rows: largest, joins, odd_output: None, probe: None, peak_bytes: None, sizes: Vec::new() };
     if settings.iterations == 0 {
         // A model of plain rows computes one of zeros, or it computes nothing.
         if signature.row_width().is_some() {
@@ -98,16 +112,16 @@ pub fn warm(
         let executed = match inner_size {
             Some(size) => execute(model, &signature.zeros(rows, size)?, repeats),
             None => match find_size(model, loader, &signature, rows, repeats)? {
-                Ok((size, probe, outputs)) => {
+                Ok((size, probe, executed)) => {
                     inner_size = Some(size);
                     warm.probe = Some(probe);
-                    Ok(outputs)
+                    Ok(executed)
                 }
                 Err(trouble) => Err(trouble),
             },
         };
-        match executed {
-            Ok(outputs) => {
+        let time = match executed {
+            Ok(Executed { outputs, time }) => {
                 let mut named = signature.outputs.iter().zip(&outputs);
                 let odd = named.find(|(_, output)| output.first_odd().is_some());
                 warm.odd_output = warm.odd_output.or(odd.map(|(spec, _)| spec.name.clone()));
@@ -122,6 +136,7 @@ pub fn warm(
                     );
                     warm.joins = false;
                 }
+                time
             }
             Err(Trouble::OutOfMemory { text, panicked }) => {
                 if panicked {
@@ -145,10 +160,22 @@ pub fn warm(
                 tracing::warn!(%error, "cannot warm up: the model refuses zeros; the first requests are slower");
                 break;
             }
+            // Exporters declare rows dynamic of models that have the number of their example inside.
+            Err(Trouble::Failed(InferError::Invalid(error))) if previous > 0 => {
+                tracing::warn!(
+                    rows,
+                    %error,
+                    max_batch_size = previous,
+                    "the model computes no batches of this number of rows; using smaller ones"
+                );
+                warm.rows = previous;
+                break;
+            }
             Err(Trouble::Failed(error)) => return Err(error.into()),
-        }
+        };
         warm.peak_bytes = memory::peak();
         growth.add(rows, warm.peak_bytes);
+        warm.sizes.push(WarmSize { rows, time, peak_bytes: warm.peak_bytes });
         if let (true, Some(peak), Some(budget)) = (rows == one, warm.peak_bytes, &settings.memory)
             && peak > budget.bytes
         {
@@ -163,7 +190,7 @@ pub fn warm(
 }
 
 /// The size of dimensions that requests choose, one row of it, and what the model computes from that.
-type Sized = (usize, Arc<[Option<Tensor>]>, Vec<Tensor>);
+type Sized = (usize, Arc<[Option<Tensor>]>, Executed);
 
 /// Finds a size that the model takes for the dimensions that requests choose; if it takes none, what it said of the first.
 fn find_size(
@@ -178,7 +205,7 @@ fn find_size(
     for size in sizes {
         let zeros = signature.zeros(rows, *size)?;
         match execute(model, &zeros, times) {
-            Ok(outputs) => return Ok(Ok((*size, zeros.into(), outputs))),
+            Ok(executed) => return Ok(Ok((*size, zeros.into(), executed))),
             Err(Trouble::Failed(InferError::Refused(error) | InferError::Invalid(error))) => {
                 // It may have panicked, and be in any state.
                 *model = loader.load()?;
@@ -204,21 +231,23 @@ fn sizes(largest: usize, all_up_to: usize) -> impl Iterator<Item = usize> {
 /// Rows of batches up to which every size is executed where that is worth it.
 const EVERY_SIZE: usize = 64;
 
+/// What came of the last of several executions, and how long that took.
+struct Executed {
+    outputs: Vec<Tensor>,
+    time: Duration,
+}
+
 enum Trouble {
     OutOfMemory { text: String, panicked: bool },
     Failed(InferError),
 }
 
 /// Executes the model, several times if that is quick.
-fn execute(
-    model: &mut Box<dyn Model>,
-    inputs: &[Option<Tensor>],
-    times: usize,
-) -> Result<Vec<Tensor>, Trouble> {
-    let mut last = Vec::new();
+fn execute(model: &mut Box<dyn Model>, inputs: &[Option<Tensor>], times: usize) -> Result<Executed, Trouble> {
+    let mut last = Executed { outputs: Vec::new(), time: Duration::ZERO };
     for _ in 0..times {
         let began = Instant::now();
-        last = match contained(|| model.infer(inputs)) {
+        last.outputs = match contained(|| model.infer(inputs)) {
             Ok(Ok(outputs)) => outputs,
             Ok(Err(InferError::OutOfMemory(text))) => {
                 return Err(Trouble::OutOfMemory { text, panicked: false });
@@ -231,7 +260,8 @@ fn execute(
                 return Err(Trouble::Failed(ModelError(format!("the model panicked: {text}")).into()));
             }
         };
-        if began.elapsed() > SLOW {
+        last.time = began.elapsed();
+        if last.time > SLOW {
             break;
         }
     }

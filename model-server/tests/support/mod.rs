@@ -30,6 +30,8 @@ pub enum Step {
     Answer,
     /// Refuses.
     Fail,
+    /// Says what is wrong with the inputs.
+    Invalid,
     /// Finds no memory.
     OutOfMemory,
     /// Says that its device is broken.
@@ -102,6 +104,7 @@ impl Model for Held {
                 Err(InferError::Device("CUDA error: device-side assert triggered".to_owned()))
             }
             Ok(Step::Fail) => Err(ModelError(format!("refused {rows} rows")).into()),
+            Ok(Step::Invalid) => Err(InferError::Invalid(ModelError("index 7 of 5".to_owned()))),
             Ok(Step::Panic) => panic!("as the test asked"),
             Err(_) => Err(ModelError("the test is over".to_owned()).into()),
         }

@@ -24,7 +24,7 @@ pub(super) fn plain(text: &str) -> String {
     told.trim().to_owned()
 }
 
-/// What follows a place: FILE:LINE TYPE FUNCTION(PARAMETERS), perhaps `const`.
+/// What follows a place: `FILE:LINE TYPE FUNCTION(PARAMETERS)`, perhaps `const`.
 fn behind_function(place: &str) -> &str {
     let mut depth = 0_usize;
     for (at, character) in place.char_indices() {

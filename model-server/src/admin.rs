@@ -61,7 +61,7 @@ pub fn start(address: SocketAddr, router: Router, connections: Connections) -> R
             runtime.block_on(async move {
                 match TcpListener::from_std(listener) {
                     Ok(listener) => serve(listener, router, connections, shutdown, Arc::default()).await,
-                    Err(error) => tracing::error!(%error, "the admin server cannot listen"),
+                    Err(error) => tracing::error!(%error, "cannot listen on the admin address"),
                 }
             });
         })

@@ -192,7 +192,7 @@ pub async fn run(config: Config) -> Result<Ended, AppError> {
             tracing::info!(inputs, outputs, batching = %signature.batch, "model ready");
         }
         signal = signals.next() => {
-            tracing::info!(signal, "ending before the model was loaded");
+            tracing::info!(signal, "shutdown signal received before the model was loaded; exiting");
             return Ok(Ended::Computing);
         }
     }
@@ -216,7 +216,7 @@ pub async fn run(config: Config) -> Result<Ended, AppError> {
         pool.life.pool().is_some_and(|pool| !pool.ends_within(LAST_BATCH))
     });
     if left.await.unwrap_or(true) {
-        tracing::warn!("a worker still computes; ending without it");
+        tracing::warn!("a worker is still computing; exiting without it");
         return Ok(Ended::Computing);
     }
     Ok(Ended::Whole)

@@ -1,4 +1,5 @@
-//! The command line as it is written. [`crate::config`] makes of it what the server runs by, or a list of all that is wrong.
+//! The command line as it is written. [`crate::config`] makes of it what the server runs by, or a list of all that is
+//! wrong.
 
 #![allow(clippy::doc_markdown, reason = "it is printed as help, without markup")]
 
@@ -8,16 +9,16 @@ use clap::{Args, Parser, Subcommand};
 
 /// Serves a model over HTTP and exports metrics that an autoscaler can trust.
 ///
-/// It answers POST /predict ({"features": [...]}), the Open Inference Protocol (/v2/...), /metrics and /health. Scale on
-/// request_queue_depth: requests admitted and not finished. It counts from admission, moves both ways and has no ceiling but the
-/// queue's limit.
+/// It answers POST /predict ({"features": [...]}), the Open Inference Protocol (/v2/...), /metrics and /health. Scale
+/// on request_queue_depth: requests admitted and not finished. It counts from admission, moves both ways and has no
+/// ceiling but the queue's limit.
 ///
-/// Each flag can be given as the environment variable that is named with it; a flag wins. Times are seconds, or have a unit:
-/// 200us, 5ms, 1.5s, 2m.
+/// Each flag can be given as the environment variable that is named with it; a flag wins. Times are seconds, or have a
+/// unit: 200us, 5ms, 1.5s, 2m.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "model-server", version = VERSION.as_str(), args_conflicts_with_subcommands = true, after_help = EXIT_CODES)]
 pub struct CommandLine {
-    /// What to do; serve, when nothing is named.
+    /// What to do; serve by default.
     #[command(subcommand)]
     pub command: Option<Command>,
     /// The flags.
@@ -28,25 +29,25 @@ pub struct CommandLine {
 /// What can be done besides serving.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
-    /// Check the flags, load the model, execute it once on made-up input, say what it is, and end: serve nothing.
+    /// Check the flags, load the model, execute it once on made-up input and describe it, without serving.
     Check(Box<Flags>),
-    /// Print what makes a shell complete the program's flags: source <(model-server completion bash).
+    /// Print a completion script for a shell: source <(model-server completion bash).
     Completion {
-        /// The shell.
+        /// Shell.
         shell: manual::Shell,
     },
-    /// Print the program's page of the manual, or that of one of its commands: model-server man | man -l -.
+    /// Print the manual page of the program or of a command: model-server man | man -l -.
     Man {
-        /// The command.
+        /// Command.
         command: Option<String>,
     },
 }
 
-/// All flags, as text: so that every fault can be told at once.
+/// All flags, as text, so that every fault can be reported together.
 #[derive(Debug, Clone, Args)]
 pub struct Flags {
-    /// Where to listen; `0.0.0.0` and `[::]` mean every address, over IPv4 and IPv6. Port 0 takes any free one, which the log then
-    /// names.
+    /// Address to listen on; `0.0.0.0` and `[::]` mean every address, over IPv4 and IPv6. Port 0 means any free one,
+    /// which the log names.
     #[arg(
         long,
         help_heading = "Connections",
@@ -55,12 +56,11 @@ pub struct Flags {
         value_name = "ADDRESS"
     )]
     pub listen: String,
-    /// Where to answer /metrics and the probes as well, on a thread that requests cannot keep busy [default: nowhere else].
+    /// Additional address for /metrics and the probes, on a thread that requests cannot keep busy [default: none].
     #[arg(long, help_heading = "Connections", env = "MODEL_SERVER_ADMIN_LISTEN", value_name = "ADDRESS")]
     pub admin_listen: Option<String>,
-    /// Connections that are served at a time. One more ends another: the one that has been without a request for the
-    /// longest time, of an address that holds more than a quarter of them if there is one. A connection takes 4 to
-    /// 70 KB.
+    /// Maximum number of open connections. One more closes another: the one that has been idle for the longest time, of
+    /// an address that holds more than a quarter of them if there is one. A connection takes 4 to 70 KB.
     #[arg(
         long,
         help_heading = "Connections",
@@ -69,7 +69,7 @@ pub struct Flags {
         value_name = "COUNT"
     )]
     pub max_connections: String,
-    /// How long the head of a request may take to come, from its first byte; on a new connection, from its beginning.
+    /// Timeout for the head of a request, from its first byte; on a new connection, from its beginning.
     #[arg(
         long,
         help_heading = "Connections",
@@ -78,9 +78,8 @@ pub struct Flags {
         value_name = "TIME"
     )]
     pub header_timeout: String,
-    /// How long a connection stays open without a request. Keep it above the idle timeout of the load balancer or proxy
-    /// in front, so that they close first: else they send a request on a connection that is being closed, and answer
-    /// 502.
+    /// Time after which an idle connection is closed. Keep it above the idle timeout of the load balancer or proxy in
+    /// front, so that they close first: else they send a request on a connection that is being closed, and answer 502.
     #[arg(
         long,
         help_heading = "Connections",
@@ -89,7 +88,7 @@ pub struct Flags {
         value_name = "TIME"
     )]
     pub idle_timeout: String,
-    /// How long a client may take to read an answer; then its connection is cut.
+    /// Timeout for a client to read an answer; then its connection is closed.
     #[arg(
         long,
         help_heading = "Connections",
@@ -98,8 +97,8 @@ pub struct Flags {
         value_name = "TIME"
     )]
     pub answer_timeout: String,
-    /// How long the body of a request may take to arrive; 408 then. At the end of a drain it is two seconds, or half of
-    /// --drain-timeout if that is less; 503 then.
+    /// Timeout for the body of a request, answered with 408. At the end of a drain it is two seconds, or half of
+    /// --drain-timeout if that is less, answered with 503.
     #[arg(
         long,
         help_heading = "Connections",
@@ -108,7 +107,7 @@ pub struct Flags {
         value_name = "TIME"
     )]
     pub body_timeout: String,
-    /// Largest body of a request in bytes, compressed or not; 413 above.
+    /// Maximum size of a request's body in bytes, compressed or not; a larger one is answered with 413.
     #[arg(
         long,
         help_heading = "Connections",
@@ -117,10 +116,10 @@ pub struct Flags {
         value_name = "BYTES"
     )]
     pub max_body_bytes: String,
-    /// Memory in bytes for all request bodies that are being received or decompressed, and for inputs above 64
-    /// KiB that wait; 503 with Retry-After for one that finds none left. Bodies above 64 KiB leave a quarter of
-    /// it to smaller ones, and while half of it is taken a body has two seconds to arrive [default: 67108864,
-    /// or four times --max-body-bytes if that is more].
+    /// Maximum memory, in bytes, for all request bodies that are being received or decompressed, and for waiting inputs
+    /// above 64 KiB; a body that finds none left is answered with 503 and Retry-After. Bodies above 64 KiB leave a
+    /// quarter of it to smaller ones, and while half of it is taken a body has two seconds to arrive [default:
+    /// 67108864, or four times --max-body-bytes if that is more].
     #[arg(long, help_heading = "Connections", env = "MODEL_SERVER_MAX_BODY_MEMORY", value_name = "BYTES")]
     pub max_body_memory: Option<String>,
 
@@ -128,10 +127,10 @@ pub struct Flags {
     /// [default: a built-in Linear(768, 2)].
     #[arg(long, help_heading = "Model", env = "MODEL_SERVER_MODEL", value_name = "FILE")]
     pub model: Option<String>,
-    /// A folder of models, NAME/VERSION/model.onnx, to take the model named by --model-name from.
+    /// Folder of models, NAME/VERSION/model.onnx, with the model that --model-name names.
     #[arg(long, help_heading = "Model", env = "MODEL_SERVER_MODEL_REPOSITORY", value_name = "FOLDER")]
     pub model_repository: Option<String>,
-    /// The model's name in requests and metrics.
+    /// Name of the model in requests and metrics.
     #[arg(
         long,
         help_heading = "Model",
@@ -140,7 +139,7 @@ pub struct Flags {
         value_name = "NAME"
     )]
     pub model_name: String,
-    /// Which version of a repository to serve: latest, the one with the highest number, or a number.
+    /// Version of the repository's model to serve: latest, which is the highest number, or a number.
     #[arg(
         long,
         help_heading = "Model",
@@ -159,7 +158,8 @@ pub struct Flags {
         value_name = "NAME"
     )]
     pub backend: String,
-    /// Where to compute: auto, cpu, cuda or cuda:N. A device that is asked for and cannot be used keeps the server from starting.
+    /// Where to compute: auto, cpu, cuda or cuda:N. A device that is asked for and cannot be used keeps the server from
+    /// starting.
     #[arg(
         long,
         help_heading = "Model",
@@ -181,11 +181,12 @@ pub struct Flags {
         value_name = "COUNT"
     )]
     pub intra_op_threads: String,
-    /// Numbers in a row of input, for TorchScript, which does not say [default: as wide as its first matrix of weights].
+    /// Numbers in a row of input, for TorchScript, which does not say [default: as wide as its first matrix of
+    /// weights].
     #[arg(long, help_heading = "Model", env = "MODEL_SERVER_INPUT_WIDTH", value_name = "COUNT")]
     pub input_width: Option<String>,
-    /// What a TorchScript file takes, in the order of its arguments: NAME:TYPE:DIMS;..., with -1 for sizes that requests
-    /// choose [default: what model.json or config.pbtxt beside the file say, else rows of FP32 numbers].
+    /// What a TorchScript file takes, in the order of its arguments: NAME:TYPE:DIMS;..., with -1 for sizes that
+    /// requests choose [default: what model.json or config.pbtxt beside the file say, else rows of FP32 numbers].
     #[arg(long, help_heading = "Model", env = "MODEL_SERVER_INPUTS", value_name = "TENSORS")]
     pub inputs: Option<String>,
     /// What a TorchScript file gives, in the order of its results or by the keys of its dictionary [default: what it
@@ -201,7 +202,7 @@ pub struct Flags {
         value_name = "COUNT"
     )]
     pub workers: String,
-    /// A worker that shows no sign of life for so long is stuck: its requests are refused and /v2/health/live says so.
+    /// Time without a sign of life after which a worker is stuck: its requests are refused and /v2/health/live fails.
     #[arg(
         long,
         help_heading = "Model",
@@ -210,8 +211,8 @@ pub struct Flags {
         value_name = "TIME"
     )]
     pub stall_timeout: String,
-    /// A model whose executions take less than this is run by the thread that read the request, if no worker runs it: to call a
-    /// worker takes longer. 0: never.
+    /// Duration of an execution below which the thread that read the request executes the model, if no worker does:
+    /// waking a worker takes longer. 0 means never.
     #[arg(
         long,
         help_heading = "Model",
@@ -220,9 +221,9 @@ pub struct Flags {
         value_name = "TIME"
     )]
     pub inline_below: String,
-    /// Executions with made-up input before the server says it is ready, for one row and for the largest batch;
-    /// one for the sizes between, 2, 4, 8 and so on, and fewer if one takes more than a second. 0: none, and no
-    /// look at the memory either.
+    /// Number of executions with made-up input before the server is ready, for one row and for the largest batch; one
+    /// for the sizes between, 2, 4, 8 and so on, and fewer if one takes more than a second. 0 means none, and no check
+    /// of the memory.
     #[arg(
         long,
         help_heading = "Model",
@@ -231,13 +232,13 @@ pub struct Flags {
         value_name = "COUNT"
     )]
     pub warmup_iterations: String,
-    /// Memory in bytes that the process may take. Batch sizes are tried one after the other, and one that is
-    /// expected to take more is not used [default: what the control group's limit or the machine leave, less a
+    /// Maximum memory of the process, in bytes. Batch sizes are tried one after the other, and one that is expected to
+    /// take more is not used [default: what the control group's limit or the machine leave, less a
     /// tenth and --max-body-memory].
     #[arg(long, help_heading = "Model", env = "MODEL_SERVER_MAX_MEMORY", value_name = "BYTES")]
     pub max_memory: Option<String>,
-    /// Failed requests in a row after which the model is executed with the warm-up input: if it fails on that,
-    /// too, the server is neither ready nor live until it succeeds. 0: never.
+    /// Number of failed requests in a row after which the model is executed with the warm-up input: if that fails, the
+    /// server is neither ready nor live until it succeeds. 0 means never.
     #[arg(
         long,
         help_heading = "Model",
@@ -247,8 +248,8 @@ pub struct Flags {
     )]
     pub unhealthy_after: String,
 
-    /// Rows of one execution at most. A batch is made of what is waiting when a worker is free, if the model declares
-    /// the number of rows dynamic.
+    /// Maximum number of rows of one execution. A batch is made of the requests that wait when a worker is free, if the
+    /// model declares the number of rows dynamic.
     #[arg(
         long,
         help_heading = "Queue and batches",
@@ -257,7 +258,8 @@ pub struct Flags {
         value_name = "ROWS"
     )]
     pub max_batch_size: String,
-    /// How long a request may wait for others to fill its batch. It costs a lone client this time; try 0 first.
+    /// Maximum time for which a request waits for others to fill its batch. It costs a lone client this time; try 0
+    /// first.
     #[arg(
         long,
         help_heading = "Queue and batches",
@@ -266,7 +268,8 @@ pub struct Flags {
         value_name = "TIME"
     )]
     pub max_batch_delay: String,
-    /// Requests that may wait; more are refused at once, with Retry-After. Set an autoscaler's target well below.
+    /// Maximum number of waiting requests; more are refused immediately, with Retry-After. Set an autoscaler's target
+    /// well below.
     #[arg(
         long,
         help_heading = "Queue and batches",
@@ -284,7 +287,7 @@ pub struct Flags {
         value_name = "ROWS"
     )]
     pub queue_row_limit: Option<String>,
-    /// What a request is answered with that finds the queue full: 503 or 429.
+    /// Status of the answer to a request that finds the queue full: 503 or 429.
     #[arg(
         long,
         help_heading = "Queue and batches",
@@ -293,7 +296,8 @@ pub struct Flags {
         value_name = "STATUS"
     )]
     pub overload_status: String,
-    /// How long a request may wait for its execution when it does not say; 504 then. 0: as long as --max-timeout.
+    /// Default time for which a request may wait for its execution; then it is answered with 504. 0 means
+    /// --max-timeout.
     #[arg(
         long,
         help_heading = "Queue and batches",
@@ -302,7 +306,7 @@ pub struct Flags {
         value_name = "TIME"
     )]
     pub default_timeout: String,
-    /// How long any request may wait for its execution, whatever it says. 0: for ever.
+    /// Maximum time for which a request may wait for its execution, whatever it asks for. 0 means no limit.
     #[arg(
         long,
         help_heading = "Queue and batches",
@@ -312,7 +316,7 @@ pub struct Flags {
     )]
     pub max_timeout: String,
 
-    /// Bounds of the histograms of times, in seconds, between commas; or default, or tutorial.
+    /// Bounds of the histograms of durations, in seconds, separated by commas; or default, or tutorial.
     #[arg(
         long,
         help_heading = "Metrics",
@@ -321,7 +325,7 @@ pub struct Flags {
         value_name = "BOUNDS"
     )]
     pub latency_buckets: String,
-    /// The time over which request_queue_depth_peak and inference_duty_cycle_percent look back; not less than a scrape interval.
+    /// Window of request_queue_depth_peak and inference_duty_cycle_percent; not less than a scrape interval.
     #[arg(
         long,
         help_heading = "Metrics",
@@ -330,7 +334,7 @@ pub struct Flags {
         value_name = "TIME"
     )]
     pub metrics_window: String,
-    /// How often the use of the GPUs is published, averaged over this time.
+    /// Interval at which the utilization of the GPUs is published, averaged over this time.
     #[arg(
         long,
         help_heading = "Metrics",
@@ -339,8 +343,8 @@ pub struct Flags {
         value_name = "TIME"
     )]
     pub gpu_poll_interval: String,
-    /// What gpu_utilization_percent is while a GPU that is expected cannot be read: absent, so that nobody takes it for idle; or
-    /// zero, as in the tutorial.
+    /// Value of gpu_utilization_percent while an expected GPU cannot be read: absent, so that the GPU does not look
+    /// idle; or zero, as in the tutorial.
     #[arg(
         long,
         help_heading = "Metrics",
@@ -350,7 +354,7 @@ pub struct Flags {
     )]
     pub gpu_unavailable: String,
 
-    /// How long to keep serving, not ready any more, after the signal to end, until everybody has noticed.
+    /// Time to serve on, not ready, after the shutdown signal, until load balancers have noticed.
     #[arg(
         long,
         help_heading = "Ending and logs",
@@ -359,7 +363,7 @@ pub struct Flags {
         value_name = "TIME"
     )]
     pub drain_delay: String,
-    /// How long requests under way may take to end after that. Both together must be below the pod's grace period.
+    /// Maximum time for requests in flight to finish after that. Both together must be below the pod's grace period.
     #[arg(
         long,
         help_heading = "Ending and logs",
@@ -368,7 +372,7 @@ pub struct Flags {
         value_name = "TIME"
     )]
     pub drain_timeout: String,
-    /// The form of log lines: text or json.
+    /// Format of log lines: text or json.
     #[arg(
         long,
         help_heading = "Ending and logs",
@@ -385,8 +389,8 @@ Exit codes: 0 after a signal to end; 1 when serving failed; 2 when the model can
 Example, for pods that ought to scale at 10 waiting requests:
   model-server --model model.onnx --max-batch-size 32 --queue-limit 128 --admin-listen 0.0.0.0:9090";
 
-/// The version, and the commit if the build was told it: images are, a plain `cargo build` is not, so that a new commit compiles
-/// nothing again.
+/// The version, and the commit if the build was told it: images are, a plain `cargo build` is not, so that a new commit
+/// compiles nothing again.
 static VERSION: LazyLock<String> = LazyLock::new(|| {
     let commit = option_env!("BUILD_COMMIT").unwrap_or("unknown");
     format!("{} (commit {commit})", env!("CARGO_PKG_VERSION"))

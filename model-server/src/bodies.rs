@@ -106,7 +106,7 @@ impl BodyBudget {
     }
 
     /// Until when a body that began to arrive at `began` may take, and why not longer. The answer changes with the
-    /// memory that other bodies take: whoever waits asks again every [`PATIENCE`].
+    /// memory that other bodies take: a waiting task asks again every [`PATIENCE`].
     pub fn deadline(&self, began: Instant) -> (Instant, Overdue) {
         let mut earliest = (began + self.limits.time, Overdue::TooSlow(self.limits.time));
         let short = self.held.load(Ordering::Relaxed) > self.limits.memory / 2;
@@ -130,7 +130,7 @@ pub struct BodyShare<'a> {
 }
 
 impl BodyShare<'_> {
-    /// Takes what is missing to so many bytes.
+    /// Takes what is missing to a number of bytes.
     ///
     /// # Errors
     /// There is no more memory for a body of this size; what was taken before stays taken.
@@ -174,7 +174,7 @@ impl Drop for InputShare {
 pub const STEP: usize = 16 << 10;
 /// Bodies up to this size may take all of the budget.
 pub const SMALL: usize = 64 << 10;
-/// How often whoever waits for a body looks whether it may still wait.
+/// How often a task that waits for a body looks whether it may still wait.
 pub const PATIENCE: Duration = Duration::from_millis(500);
 /// How long a body may take to arrive while more than half of the budget is taken: long for a client that sends,
 /// short for one that does not.

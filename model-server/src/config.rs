@@ -81,12 +81,12 @@ pub struct HttpConfig {
 pub struct Timeouts {
     /// When a request does not say.
     pub default: Option<Duration>,
-    /// At most; for ever when `None`.
+    /// The maximum; no limit when `None`.
     pub max: Option<Duration>,
 }
 
 impl Timeouts {
-    /// How long a request may wait that asks for so much; for ever when `None`.
+    /// How long a request may wait that asks for this time; no limit when `None`.
     pub fn of(self, asked: Option<Duration>) -> Option<Duration> {
         let wanted = asked.or(self.default);
         match (wanted, self.max) {
@@ -138,7 +138,7 @@ impl Config {
     /// # Errors
     /// All that is wrong, not only the first.
     pub fn parse(flags: Flags) -> Result<Config, Faults> {
-        // In full, so that a flag that nobody uses does not compile.
+        // In full, so that an unused flag does not compile.
         let Flags {
             listen,
             admin_listen,

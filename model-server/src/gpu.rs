@@ -1,7 +1,8 @@
-//! How busy the GPUs are. An absent GPU is a state, not an error; one that should be there and cannot be read is unknown, never 0.
+//! How busy the GPUs are. An absent GPU is a state, not an error; one that should be there and cannot be read is
+//! unknown, never 0.
 //!
-//! [`collector`] decides, over the [`Driver`] trait; [`nvml`] is the real driver, loaded at run time; a thread of its own runs
-//! both, because a driver call may hang.
+//! [`collector`] decides, over the [`Driver`] trait; [`nvml`] is the real driver, loaded at run time; a thread of its
+//! own runs both, because a driver call may hang.
 
 pub mod collector;
 mod driver;

@@ -1,7 +1,8 @@
 //! Serves a model over HTTP and exports metrics that an autoscaler can trust.
 //!
-//! [`routes`] admits a request to the [`queue`], a [`worker`] thread that owns a [`model`] computes it, and [`telemetry`]
-//! counts it from admission to its end, however it ends. [`gpu`] says how busy the GPUs are, or that nobody knows.
+//! [`routes`] admits a request to the [`queue`], a [`worker`] thread that owns a [`model`] computes it, and
+//! [`telemetry`] counts it from admission to its end, however it ends. [`gpu`] says how busy the GPUs are, or that it
+//! cannot be read.
 
 pub mod admin;
 pub mod app;

@@ -57,7 +57,7 @@ fn main() -> ExitCode {
         Ok(Ended::Whole) => ExitCode::SUCCESS,
         Ok(Ended::Computing) => leave(),
         Err(error) => {
-            tracing::error!(%error, "ended");
+            tracing::error!(%error, "exiting");
             // A model that cannot be used is a configuration that cannot be used.
             if matches!(error, AppError::Model(_)) { ExitCode::from(BAD_MODEL) } else { ExitCode::FAILURE }
         }
@@ -69,7 +69,7 @@ fn print(text: &str) -> ExitCode {
     std::io::stdout().write_all(text.as_bytes()).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
 }
 
-/// Ends at once: destructors of libraries would run under the thread that still computes with them.
+/// Ends immediately: destructors of libraries would run under the thread that still computes with them.
 #[allow(unsafe_code, reason = "the standard library has no exit without them")]
 fn leave() -> ! {
     // SAFETY: it ends the process, whatever else is under way.
@@ -100,7 +100,7 @@ fn log(format: LogFormat) {
         }
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let text = panic.payload_as_str().unwrap_or("no message");
-        tracing::error!(place, text, "a panic");
+        tracing::error!(place, text, "panicked");
     }));
 }
 

@@ -58,7 +58,7 @@ fn control_group(root: &Path) -> Option<Limit> {
     limits.filter(|bytes| *bytes < NO_LIMIT).min().map(|bytes| (bytes, "the control group's limit"))
 }
 
-/// `max`, which version 2 says where there is no limit, is no number; version 1 has a very large one.
+/// `max`, which version 2 says where there is no limit, is not a number; version 1 has a very large one.
 fn number(text: &str) -> Option<u64> {
     text.trim().parse().ok()
 }

@@ -18,8 +18,8 @@ pub trait Model: Send {
     /// What it takes and gives.
     fn signature(&self) -> &Signature;
 
-    /// Executes once. `inputs` has a tensor for each input of the signature, in its order, each as it is declared there;
-    /// `None` for an optional one that is left out. The result has a tensor for each output, in order.
+    /// Executes once. `inputs` has a tensor for each input of the signature, in its order, each as it is declared
+    /// there; `None` for an optional one that is left out. The result has a tensor for each output, in order.
     ///
     /// # Errors
     /// What the model refuses, or has no memory for.

@@ -1,8 +1,8 @@
 //! Requests that wait for a worker: a bounded queue, batches of whatever is waiting.
 //!
-//! What is decided here is [`batching`]'s, which knows no clock, lock or thread; this module lends it all three. A request
-//! counts from admission to its end, however it ends: its [`Ticket`] keeps the gauges true when the client leaves while it
-//! waits or executes.
+//! What is decided here is [`batching`]'s, which knows no clock, lock or thread; this module lends it all three. A
+//! request counts from admission to its end, however it ends: its [`Ticket`] keeps the gauges true when the client
+//! leaves while it waits or executes.
 
 pub mod batching;
 mod job;
@@ -23,7 +23,7 @@ pub struct Queue {
 
 struct Shared {
     waiting: Waiting<Arc<Job>>,
-    /// What was taken last at each place, so that somebody else can let go of it when whoever works there is stuck.
+    /// What was taken last at each place, so that another thread can fail it when the worker there is stuck.
     executing: Vec<Vec<Arc<Job>>>,
     closed: Option<Failure>,
 }
@@ -84,7 +84,7 @@ pub enum Work {
 }
 
 impl Queue {
-    /// An empty queue for those who work at so many places.
+    /// An empty queue for workers at this number of places.
     pub fn new(limits: Limits, places: usize, telemetry: Arc<Telemetry>) -> Queue {
         let executing = (0..places).map(|_| Vec::new()).collect();
         Queue {
@@ -94,7 +94,7 @@ impl Queue {
         }
     }
 
-    /// Admits a request, or refuses it at once. Nobody is called for it: that is [`wake`](Queue::wake)'s.
+    /// Admits a request, or refuses it immediately. It wakes no worker: [`wake`](Queue::wake) does.
     ///
     /// # Errors
     /// The queue is full or closed.
@@ -140,18 +140,18 @@ impl Queue {
         }
     }
 
-    /// Takes what is due for whom works at this place, without waiting.
+    /// Takes a batch for the worker at this place, without waiting.
     pub fn take(&self, place: usize, now: Instant) -> Vec<Arc<Job>> {
         self.lock().take(place, now, &self.telemetry).0
     }
 
-    /// Makes batches of so many rows at most from now on.
+    /// Makes batches of at most `rows` rows from now on.
     pub fn limit_batches(&self, rows: usize) {
         self.lock().waiting.limit_batches(rows);
         self.telemetry.max_batch_size(rows);
     }
 
-    /// There was no memory for so many rows: makes smaller batches for a while.
+    /// There was no memory for `rows` rows: makes smaller batches for a while.
     pub fn ran_out_of_memory(&self, rows: usize, now: Instant) {
         self.lock().waiting.ran_out_of_memory(rows, now);
     }

@@ -81,7 +81,8 @@ impl Readiness {
         pool.trouble().map_or(Ok(()), |trouble| Err(NotReady::Broken(trouble)))
     }
 
-    /// Whether requests should be sent here. A full queue changes nothing about it: they would overrun the other servers.
+    /// Whether requests should be sent here. A full queue changes nothing about it: they would overrun the other
+    /// servers.
     ///
     /// # Errors
     /// Why not.

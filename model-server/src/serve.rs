@@ -44,7 +44,8 @@ impl Connections {
     fn limits(self) -> Limits {
         Limits {
             connections: self.most,
-            // Nobody is known here: there are no places to keep, and no handshake that is more than a few bytes.
+            // No client is authenticated here: there are no places to keep, and no handshake that is more than a few
+            // bytes.
             reserved: 0,
             handshakes: self.most,
             handshake: self.header_timeout,
@@ -103,8 +104,8 @@ impl serve::Service<()> for Answers {
     }
 }
 
-/// A future that begins in any case. When a client leaves at once, hyper drops what answers it without ever polling it:
-/// its request would be counted nowhere.
+/// A future that begins in any case. When a client leaves immediately, hyper drops what answers it without ever polling
+/// it: its request would be counted nowhere.
 struct Begins<F: Future + Unpin> {
     future: F,
     begun: bool,
@@ -128,7 +129,7 @@ impl<F: Future + Unpin> Drop for Begins<F> {
 }
 
 const HEADER_BYTES: usize = 64 << 10;
-/// hyper's own number: it needs no allocation for so many.
+/// hyper's own number: it needs no allocation up to it.
 const HEADER_FIELDS: usize = 100;
 const ALL_HEADER_BYTES: usize = 32 << 20;
 const LINGER: Duration = Duration::from_secs(5);

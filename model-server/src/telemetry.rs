@@ -1,7 +1,7 @@
 //! Every metric: names, units and handles in one place. All of them exist from the first scrape.
 //!
 //! The three names of the tutorial are for the whole server and have no labels: an autoscaler reads them as they are.
-//! No label value comes from a client, and pod or namespace are left to whoever scrapes.
+//! No label value comes from a client, and pod or namespace are left to the scraper.
 
 mod bodies;
 mod buckets;
@@ -127,7 +127,7 @@ impl Telemetry {
         let r = Registrar(Registry::new());
         let requests = r.counters(
             "inference_requests_total",
-            "Requests by how they ended; each counts once.",
+            "Requests, by how they ended; each counts once.",
             &["model", "outcome"],
         );
         let of_model = ["model", "version"];
@@ -137,18 +137,18 @@ impl Telemetry {
             outcomes: Outcomes::new(&requests, model),
             latency: r.histogram(
                 "inference_latency_seconds",
-                "Time from the body of a request received to its answer ready, in seconds; successes only.",
+                "Time from the received body of a request to its answer, in seconds; successes only.",
                 latency_buckets,
             ),
             queue_seconds: r.histogram_of(
                 "inference_queue_seconds",
-                "Time a request waited before it executed, in seconds.",
+                "Time that requests waited for their execution, in seconds.",
                 latency_buckets,
                 model,
             ),
             compute_seconds: r.histogram_of(
                 "inference_compute_seconds",
-                "Time of the execution that a request was part of, in seconds.",
+                "Duration of the executions that requests were part of, in seconds.",
                 latency_buckets,
                 model,
             ),
@@ -156,12 +156,12 @@ impl Telemetry {
         });
         let failed = r.gauges(
             "model_failed",
-            "1 while the model does not work any more, by reason, else 0.",
+            "1 while the model does not work, by reason, else 0.",
             &["model", "version", "reason"],
         );
         let max_batch_size = r.gauge(
             "inference_max_batch_size",
-            "Rows of one execution at most: as configured, or as many as there is memory for.",
+            "Maximum number of rows of one execution: as configured, or as memory allows.",
         );
         max_batch_size.set(capacity.max_batch_size as i64);
         let telemetry = Telemetry {
@@ -176,12 +176,12 @@ impl Telemetry {
             running: r.gauge("inference_requests_running", "Requests executing."),
             rows_waiting: r.gauge(
                 "inference_rows_waiting",
-                "Rows of requests admitted and not executing yet; a request of a model that joins no rows is one.",
+                "Rows of admitted requests that are not executing yet; a request of a model that joins no rows is one.",
             ),
             rows_running: r.gauge("inference_rows_running", "Rows of requests executing."),
             depth_peak: r.gauge(
                 "request_queue_depth_peak",
-                "Largest request_queue_depth of the last seconds, for what happens between two scrapes.",
+                "Largest request_queue_depth of the last seconds, to see what happens between two scrapes.",
             ),
             busy_seconds: r.float_counter(
                 "inference_worker_busy_seconds_total",
@@ -197,7 +197,7 @@ impl Telemetry {
             ),
             out_of_memory: r.counter(
                 "inference_out_of_memory_total",
-                "Executions that there was no memory for; each was tried once more, in halves.",
+                "Executions that ran out of memory; each was retried once, in halves.",
             ),
             model_ready: r
                 .gauges("model_ready", "1 while the model is loaded, warm and works, else 0.", &of_model)
@@ -208,7 +208,7 @@ impl Telemetry {
             model_warmup_seconds: r
                 .float_gauges(
                     "model_warmup_seconds",
-                    "Time it took to execute the loaded model on made-up input, in seconds.",
+                    "Duration of the warm-up of the loaded model, in seconds.",
                     &of_model,
                 )
                 .with_label_values(&model_and_version),
@@ -250,7 +250,7 @@ impl Telemetry {
         match format {
             Format::Text => {
                 if let Err(error) = TextEncoder::new().encode(&families, &mut text) {
-                    tracing::error!(%error, "the metrics could not be written");
+                    tracing::error!(%error, "cannot encode the metrics");
                 }
             }
             Format::OpenMetrics => openmetrics::write(&families, &mut text),
@@ -333,20 +333,20 @@ impl Telemetry {
         }
     }
 
-    /// A request of so many rows is admitted: it waits.
+    /// A request of `rows` rows is admitted: it waits.
     pub(crate) fn admitted(&self, now: Instant, rows: usize) {
         self.rows.arrive(count(rows));
         self.peak.see(now, self.requests.arrive(1).all());
     }
 
-    /// A request of so many rows that waited so long executes.
+    /// A request of `rows` rows executes, after the time `waited`.
     pub(crate) fn started(&self, waited: Duration, rows: usize) {
         self.rows.start(count(rows));
         self.requests.start(1);
         self.tallies.mine().queue_seconds.observe(waited.as_secs_f64());
     }
 
-    /// An admitted request of so many rows is over.
+    /// An admitted request of `rows` rows is over.
     pub(crate) fn left(&self, now: Instant, was_running: bool, rows: usize) {
         let rows = count(rows);
         let with_it = if was_running {
@@ -364,7 +364,7 @@ impl Telemetry {
         lock(&self.workers[worker]).begin(now);
     }
 
-    /// A worker executed so many requests of so many rows, also when the model failed.
+    /// A worker executed a batch of `requests` requests and `rows` rows, also when the model failed.
     pub(crate) fn executed(&self, worker: usize, times: (Instant, Instant), requests: usize, rows: usize) {
         let (began, ended) = times;
         lock(&self.workers[worker]).end(ended, rows);
@@ -401,7 +401,8 @@ impl Telemetry {
         self.model_ready.set(0);
     }
 
-    /// Writes what is kept elsewhere or computed from windows, at each scrape: several that scrape do not disturb one another.
+    /// Writes what is kept elsewhere or computed from windows, at each scrape: several that scrape do not disturb one
+    /// another.
     fn refresh(&self, now: Instant) {
         let _scrape = lock(&self.scrape);
         self.tallies.flush();

@@ -181,7 +181,7 @@ impl Tensor {
         Ok(Tensor { datatype: first.datatype, shape, data: data.concat().into() })
     }
 
-    /// Parts of so many rows each, behind one another; they share the memory of the whole.
+    /// Parts of the given numbers of rows, one after another; they share the memory of the whole.
     ///
     /// # Errors
     /// It is a scalar, or has another number of rows than all parts together.

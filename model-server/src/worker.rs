@@ -1,5 +1,5 @@
-//! The threads that own the models, one copy each: nothing else waits for a computation, unless it takes less time than to wait
-//! for somebody else.
+//! The threads that own the models, one copy each: nothing else waits for a computation, unless it takes less time than
+//! to wait for somebody else.
 
 mod executor;
 mod health;
@@ -28,11 +28,11 @@ pub struct WorkerSettings {
     pub warmup: WarmupSettings,
     /// Failed requests in a row after which the warm-up input decides about the model; never when `None`.
     pub unhealthy_after: Option<u32>,
-    /// A worker that shows no sign of life for so long is stuck.
+    /// Time without a sign of life after which a worker is stuck.
     pub stall_timeout: Duration,
     /// Each thread executes the warm-up input once before it serves: libraries for GPUs keep state for each of them.
     pub threads_prepare: bool,
-    /// Executions that take less than this are done by whoever brings a request, if a model is free. Zero: none.
+    /// Executions that take less than this run on the thread that brings a request, if a model is free. Zero: none.
     pub inline_below: Duration,
 }
 
@@ -49,7 +49,8 @@ pub struct Pool {
     _watching: Sender<()>,
 }
 
-/// Places in the queue for so many workers: each worker's own, and one for whoever helps out with its model.
+/// Places in the queue for a number of workers: each worker's own, and one for the thread that helps out with its
+/// model.
 pub fn places(workers: usize) -> usize {
     2 * workers
 }
@@ -156,15 +157,16 @@ impl Pool {
         })
     }
 
-    /// Has what was just admitted computed: here and now, if the model is quick and free, else by a worker. To call a worker
-    /// takes longer than a small model does, and so does to be called back.
+    /// Has what was just admitted computed: here and now, if the model is quick and free, else by a worker. To call a
+    /// worker takes longer than a small model does, and so does to be called back.
     pub fn serve(&self, queue: &Queue) {
         if self.inline_below.is_zero() || !self.help(queue) {
             queue.wake();
         }
     }
 
-    /// Whether no worker has to be called: this took what was due, or somebody is at work who looks for more at the end.
+    /// Whether no worker has to be called: this took what was due, or somebody is at work who looks for more at the
+    /// end.
     fn help(&self, queue: &Queue) -> bool {
         for _ in 0..MOST_HELP {
             let (worker, mut executor) = match self.quick_model() {
@@ -182,7 +184,7 @@ impl Pool {
                 queue.give_up_on(place, &Failure::NoWorker);
             }
             self.vitals.rest(place);
-            // Whoever came meanwhile found nobody free and relies on a look at the queue after this.
+            // A request that came meanwhile found no free worker and relies on a look at the queue after this.
             drop(executor);
             if queue.is_empty() {
                 return true;
@@ -238,7 +240,7 @@ impl Pool {
     }
 }
 
-/// The models that nobody computes with at the moment.
+/// The models that are idle at the moment.
 enum Found<'a> {
     /// One that is quick, and whose it is.
     Quick(usize, MutexGuard<'a, Executor>),

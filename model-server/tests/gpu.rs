@@ -289,7 +289,7 @@ fn without_a_trace_of_a_gpu_its_use_is_0_by_choice() {
     let mut bench = Bench::new(&scripted, |settings| settings.surroundings = Surroundings::default());
     bench.pass(Duration::ZERO);
     assert_eq!(bench.value("gpu_utilization_percent"), None);
-    // On the CPU by order nobody asks.
+    // On the CPU by order no GPU is read.
     let scripted = Scripted::two_devices();
     scripted.busy("GPU-a", &[100.0]);
     let mut bench = Bench::new(&scripted, |settings| settings.device = Device::Cpu);
@@ -314,7 +314,7 @@ fn a_driver_that_hangs_does_not_freeze_the_last_value() {
     let mut bench = Bench::new(&scripted, |settings| settings.poll_interval = Duration::from_millis(5));
     bench.pass(Duration::ZERO);
     assert_eq!(bench.value("gpu_metrics_up"), Some(1.0));
-    // Nobody calls the collector any more.
+    // The collector is not called any more.
     let deadline = Instant::now() + Duration::from_secs(20);
     while bench.value("gpu_utilization_percent").is_some() {
         assert!(Instant::now() < deadline, "the value is still there");

@@ -171,7 +171,7 @@ fn a_signal_drains_and_a_second_one_ends() {
     assert_eq!(probe.ask("GET", "/v2/health/ready", "").code, 200);
     program.signal("TERM");
     program.until("draining");
-    // Not ready at once, and served all the same; each answer ends its connection.
+    // Not ready immediately, and served all the same; each answer ends its connection.
     let answer = client.ask("GET", "/health", "");
     assert_eq!((answer.code, answer.close, answer.body.as_str()), (503, true, "shutting down"));
     client.assert_closed();
@@ -480,7 +480,7 @@ fn an_address_in_use_is_told() {
     assert!(errors.contains(&format!("cannot serve on {address}")), "{errors}");
 }
 
-/// A gzipped body of `/predict` with so many items, each of them at fault.
+/// A gzipped body of `/predict` with `items` items, each of them at fault.
 fn packed_faults(item: &str, items: usize) -> Vec<u8> {
     let body = format!(r#"{{"features":[{}]}}"#, vec![item; items].join(","));
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());

@@ -1,7 +1,8 @@
-//! No client ever gets a part of another's answer, whatever is computed together: many clients ask at the same time, with rows
-//! that are told apart, and a model that fails, panics, lacks memory and gives back what it was given.
+//! No client ever gets a part of another's answer, whatever is computed together: many clients ask at the same time,
+//! with rows that are told apart, and a model that fails, panics, lacks memory and gives back what it was given.
 //!
-//! `MIXING_ROWS=1000000 cargo test --release -p model-server --test mixing` asks for a million rows (`make test-mixing`).
+//! `MIXING_ROWS=1000000 cargo test --release -p model-server --test mixing` asks for a million rows (`make
+//! test-mixing`).
 
 mod support;
 
@@ -19,7 +20,8 @@ use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 use serde_json::json;
 use support::{Options, Server};
 
-/// Gives back each row with its neighbours' number: `id`, the sum of its `values`, its `text`, and how many rows there were.
+/// Gives back each row with its neighbours' number: `id`, the sum of its `values`, its `text`, and how many rows there
+/// were.
 struct Echo {
     signature: Signature,
     seen: Arc<Seen>,
@@ -159,7 +161,7 @@ fn request(plan: &Plan, first: i64) -> (Request<Body>, serde_json::Value) {
     (request.body(Body::from([body.into_bytes(), tail].concat())).expect("valid"), expected)
 }
 
-/// Asks until so many rows were answered; how many were, and how many were computed together with others.
+/// Asks until `rows` rows were answered; how many were, and how many were computed together with others.
 async fn client(server: Arc<Server>, number: i64, seed: u64, rows: u64) -> (u64, u64) {
     let mut seeds = [0; 32];
     seeds[..8].copy_from_slice(&seed.to_le_bytes());

@@ -90,7 +90,7 @@ fn numbers_stay_of_the_type_that_the_file_declares() {
         node("Sub", &["sum", "x"], "y", &[]),
     ]))
     .expect("it loads");
-    // No single or double precision has it.
+    // Neither single nor double precision can hold it.
     let exact = [9_007_199_254_740_993_i64];
     let outputs = model.infer(&[Tensor::of(vec![1], &exact).ok()]).expect("it computes");
     assert_eq!(outputs[0].numbers(), Some(exact.to_vec()));
@@ -172,7 +172,7 @@ fn what_tract_cannot_compute_is_refused_by_name() {
     }
 }
 
-/// `y = x - mean(x)` over all rows: whoever is computed together shows in everybody's answer.
+/// `y = x - mean(x)` over all rows: each request that is computed together shows in the answers of all.
 fn mixing(rows: Size) -> Vec<u8> {
     file(&[
         input("x", FLOAT, &[rows, TWO]),

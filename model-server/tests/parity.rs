@@ -36,7 +36,7 @@ fn pytorch(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pytorch").join(name)
 }
 
-/// What a model computes for all vectors, so many at a time.
+/// What a model computes for all vectors, `rows` at a time.
 fn computed(model: &mut dyn Model, vectors: &[f32], rows: usize) -> Vec<f32> {
     let batches = vectors.chunks(rows * FEATURES);
     let computed = batches.flat_map(|batch| {
@@ -80,8 +80,8 @@ fn torchscript_computes_what_pytorch_does() {
     }
 }
 
-/// Predictions are up to 1.2, where neighbouring numbers are 0.12e-6 apart. PyTorch adds products in blocks, tract one after the
-/// other, which loses a little more.
+/// Predictions are up to 1.2, where neighbouring numbers are 0.12e-6 apart. PyTorch adds products in blocks, tract one
+/// after the other, which loses a little more.
 const TOLERANCE: f32 = 1e-6;
 /// As in `pytorch/generate.py`.
 const SEED: u64 = 10_000;

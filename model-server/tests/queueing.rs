@@ -126,7 +126,7 @@ async fn clients_that_come_and_go_leave_nothing_behind() {
                 Ok(code) => assert!(code == 200 || code == 503, "{code}"),
                 Err(error) => assert!(error.is_cancelled(), "{error}"),
             }
-            // Whoever stays must not wait for a step that nobody sends.
+            // A request that stays must not wait for a step that is never sent.
             server.next(Step::Answer);
         }
     }
@@ -354,7 +354,7 @@ async fn requests_whose_outputs_cannot_be_told_apart_are_computed_alone() {
 
 #[tokio::test]
 async fn without_a_worker_nothing_is_admitted_and_the_server_is_not_live() {
-    // It panics, and cannot be loaded anew.
+    // It panics, and cannot be reloaded.
     let server = Server::start(Options { loads: 1, ..Options::default() });
     let (running, waiting) = (server.predict(), server.predict());
     server.until("request_queue_depth", 2.0).await;
@@ -374,7 +374,7 @@ async fn without_a_worker_nothing_is_admitted_and_the_server_is_not_live() {
 async fn a_stuck_worker_is_found_and_its_clients_are_told() {
     let server = Server::start(Options { stall_timeout: Duration::from_millis(40), ..Options::default() });
     let (running, waiting) = (server.predict(), server.predict());
-    // Nobody lets the model go on.
+    // The model is not let go on.
     for client in [running, waiting] {
         let code = tokio::time::timeout(PATIENCE, client).await.expect("told in time").expect("no panic");
         assert_eq!(code, 503);
@@ -386,7 +386,7 @@ async fn a_stuck_worker_is_found_and_its_clients_are_told() {
         (ready.code, ready.text()),
         (503, r#"{"ready":false,"live":false,"reason":"a worker is stuck or gone"}"#)
     );
-    // It comes back after all: live again, and what it computed for nobody changes nothing.
+    // It comes back after all: live again, and what it computed for requests that are over changes nothing.
     server.next(Step::Answer);
     let back = async {
         while server.send("GET", "/v2/health/live", "").await.code != 200 {
@@ -398,7 +398,7 @@ async fn a_stuck_worker_is_found_and_its_clients_are_told() {
     assert_eq!(server.ended("error"), 2.0);
 }
 
-/// Where the executions of so many lone requests ran: true for the thread that brought them.
+/// Where the executions of a number of lone requests ran: true for the thread that brought them.
 async fn ran_here(server: &Server, requests: usize) -> Vec<bool> {
     for _ in 0..requests {
         server.next(Step::Answer);
@@ -408,8 +408,8 @@ async fn ran_here(server: &Server, requests: usize) -> Vec<bool> {
     server.ran_on.lock().expect("not poisoned").iter().map(|thread| *thread == here).collect()
 }
 
-/// Sends requests until the thread that brings them is the one that runs them; how many it took. How quick the model is is not
-/// known before the first, and the worker may not have put it back yet when the next one comes.
+/// Sends requests until the thread that brings them is the one that runs them; how many it took. How quick the model is
+/// is not known before the first, and the worker may not have put it back yet when the next one comes.
 async fn until_it_runs_here(server: &Server) -> usize {
     let mut ran = ran_here(server, 1).await;
     assert_eq!(ran, [false]);
@@ -493,7 +493,7 @@ async fn whoever_is_stuck_in_a_quick_model_is_found_too() {
     assert_eq!(server.predict().await.expect("no panic"), 503);
     server.next(Step::Answer);
     server.next(Step::Answer);
-    // What it computed after all is for nobody.
+    // What it computed after all is dropped.
     assert_eq!(stuck.await.expect("no panic"), 503);
     until(200).await;
     server.assert_empty();

@@ -1,5 +1,5 @@
-//! TorchScript models, as PyTorch wrote them or traced here: what they compute, and what is said of files that are none.
-//! `parity.rs` compares what they compute with PyTorch.
+//! TorchScript models, as PyTorch wrote them or traced here: what they compute, and what is said of files that are
+//! none. `parity.rs` compares what they compute with PyTorch.
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -58,7 +58,7 @@ fn pytorch(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pytorch").join(name)
 }
 
-/// What a model computes for so many rows of single precision.
+/// What a model computes for `rows` rows of single precision.
 fn infer(model: &mut dyn Model, numbers: &[f32], rows: usize) -> Result<Vec<f32>, InferError> {
     let input = Numbers::of(vec![rows, numbers.len() / rows], numbers).expect("whole rows");
     let outputs = model.infer(&[Some(input)])?;
@@ -197,7 +197,7 @@ fn a_width_that_the_model_does_not_take_is_told() {
 fn a_lack_of_memory_is_told_from_other_trouble() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("greedy.pt");
-    // As much again as there is for each row but the first: no machine has it.
+    // As much again as there is for each row but the first: no machine has that memory.
     let mut greedy = |inputs: &[Tensor]| {
         let rows = &inputs[0];
         let spread = rows.slice(0, 1, None, 1).sum_dim_intlist([1_i64].as_slice(), true, Kind::Float);

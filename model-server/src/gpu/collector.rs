@@ -12,7 +12,7 @@ use crate::telemetry::GpuMetrics;
 /// What the collector is told.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// How often the use of the GPUs is published, averaged over this time.
+    /// Interval at which the utilization of the GPUs is published, averaged over this time.
     pub poll_interval: Duration,
     /// An unknown use is published as 0.
     pub unknown_is_zero: bool,
@@ -106,7 +106,7 @@ impl Collector {
 
     fn switch_off(&mut self, now: Instant, metrics: &GpuMetrics) -> Instant {
         self.state = State::Off;
-        tracing::info!("no GPU is used here: its use is 0");
+        tracing::info!("no GPU in use; reporting its utilization as 0");
         metrics.none_by_choice();
         now + FOREVER
     }
@@ -118,9 +118,9 @@ impl Collector {
         }
         if let Some(error) = error {
             let (reason, hint) = (error.reason.label(), error.reason.hint());
-            tracing::warn!(reason, hint, %error, "the use of the GPUs is unknown");
+            tracing::warn!(reason, hint, %error, "cannot read the utilization of the GPUs");
         } else {
-            tracing::info!("the use of the GPUs is known again");
+            tracing::info!("utilization of the GPUs is readable again");
         }
         self.logged = reason;
     }
@@ -132,7 +132,7 @@ fn open(driver: &mut dyn Driver, settings: &Settings, now: Instant) -> Result<Op
     let chosen = settings.surroundings.choose(&seen, settings.device)?;
     if settings.surroundings.numbers_are_ambiguous(&seen, settings.device) {
         tracing::warn!(
-            "GPUs are chosen by number, and CUDA may count them in another order; set CUDA_DEVICE_ORDER=PCI_BUS_ID, or name UUIDs"
+            "GPUs are chosen by number, which CUDA may count in another order; set CUDA_DEVICE_ORDER=PCI_BUS_ID, or name UUIDs"
         );
     }
     for device in &chosen {
@@ -223,7 +223,7 @@ impl Tracked {
 }
 
 const SAMPLES_PER_POLL: u32 = 5;
-/// A reading is believed for so many polls: then the driver hangs.
+/// A reading is valid for this number of polls: then the driver hangs.
 const MISSED_POLLS: u32 = 3;
 const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 const LONGEST_BACK_OFF: Duration = Duration::from_mins(1);

@@ -20,8 +20,8 @@ pub trait Session {
     /// The driver does not say.
     fn devices(&self) -> Result<Vec<Seen>, GpuError>;
 
-    /// Utilization samples of a device that are newer than an earlier sample's time; all there are when `None`. None where the
-    /// driver keeps none.
+    /// Utilization samples of a device that are newer than an earlier sample's time; all there are when `None`. None
+    /// where the driver keeps none.
     ///
     /// # Errors
     /// The device does not say.

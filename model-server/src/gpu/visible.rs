@@ -51,7 +51,8 @@ impl Surroundings {
         seen.len() > 1 && numbered && !self.counted_by_bus
     }
 
-    /// Whether a GPU is expected here. Without any trace of one, computing on the CPU is a choice, and a use of 0 is true.
+    /// Whether a GPU is expected here. Without any trace of one, computing on the CPU is a choice, and a use of 0 is
+    /// true.
     pub fn expectation(&self, device: Device) -> Expectation {
         let hidden = |list: &Option<String>| list.as_deref().is_some_and(is_none);
         match device {
@@ -101,8 +102,8 @@ impl Surroundings {
     }
 }
 
-/// The container was given these. The driver inside one shows no others and counts them anew, so numbers only mean something
-/// where more are shown than were given.
+/// The container was given these. The driver inside one shows no others and counts them from 0, so numbers only mean
+/// something where more are shown than were given.
 fn narrow_to_container(seen: &[Seen], list: &str) -> Vec<Seen> {
     let wanted: Vec<&str> = words(list).collect();
     let named = wanted.iter().any(|word| !is_number(word));
@@ -130,8 +131,8 @@ fn is_called(device: &Seen, word: &str) -> bool {
     if is_number(word) {
         return word.parse() == Ok(device.index);
     }
-    // CUDA takes the beginning of a UUID. A part of a device (MIG) names its device in the older form only; in the newer one it
-    // may be a part of any that has parts.
+    // CUDA takes the beginning of a UUID. A part of a device (MIG) names its device in the older form only; in the
+    // newer one it may be a part of any that has parts.
     let word = match word.strip_prefix("MIG-") {
         Some(part) if part.starts_with("GPU-") => part.split('/').next().unwrap_or(part),
         Some(_) => return device.partitioned,

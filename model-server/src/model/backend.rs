@@ -33,7 +33,7 @@ pub fn choose(found: &Found, config: &ModelConfig) -> Result<Chosen, ModelError>
             if config.backend == Backend::Auto {
                 tracing::info!(backend = chosen.backend, %file, "backend chosen by the file");
             }
-            tracing::warn!(%file, "loading a TorchScript file runs its author's code; serve only files that you trust");
+            tracing::warn!(%file, "loading a TorchScript file runs its author's code; serve only trusted files");
             Ok(chosen)
         }
         (backend, _) => {

@@ -50,7 +50,8 @@ impl OnnxLoader {
     }
 
     fn read(&self) -> Result<Onnx, ModelError> {
-        // What the exporter noted of tensors between the inputs and the outputs holds for its example, often for that alone.
+        // What the exporter noted of tensors between the inputs and the outputs holds for its example, often for that
+        // alone.
         let onnx = tract_onnx::onnx().with_ignore_value_info(true);
         let (name, model) = match &self.path {
             None => ("the built-in model".to_owned(), onnx.model_for_read(&mut &*LINEAR)),
@@ -224,7 +225,7 @@ where
 fn datatype(datum: DatumType) -> Option<DataType> {
     Some(match datum {
         DatumType::Bool => DataType::Bool,
-        // Quantised numbers come with the scale that the model knows, and nobody else.
+        // Quantised numbers come with a scale that only the model knows.
         DatumType::U8 | DatumType::QU8(_) => DataType::Uint8,
         DatumType::U16 => DataType::Uint16,
         DatumType::U32 => DataType::Uint32,
@@ -340,7 +341,8 @@ fn infer_error(text: String) -> InferError {
     }
 }
 
-/// Bytes of weights up to which a model gets a plan for one row. Beyond them the computation outweighs all that the plan saves.
+/// Bytes of weights up to which a model gets a plan for one row. Beyond them the computation outweighs all that the
+/// plan saves.
 const SMALL: usize = 1 << 20;
 
 /// `torch.nn.Linear(768, 2)`, what the tutorial serves.

@@ -1,5 +1,5 @@
-//! TorchScript models, on the CPU or a GPU, through libtorch. Built with the feature `torch`; needs libtorch 2.11, to build and to
-//! run.
+//! TorchScript models, on the CPU or a GPU, through libtorch. Built with the feature `torch`; needs libtorch 2.11, to
+//! build and to run.
 
 mod cuda;
 mod declared;
@@ -20,8 +20,8 @@ use crate::config::{self, ModelConfig};
 use crate::repository::Found;
 use crate::tensor::{BatchAxis, DataType, Dim, Signature, Tensor, TensorSpec};
 
-/// Loads TorchScript files. They do not say what they take and give: a configuration beside them does, or else their input
-/// is rows of FP32 numbers. Outputs that no configuration declares are what executions show.
+/// Loads TorchScript files. They do not say what they take and give: a configuration beside them does, or else their
+/// input is rows of FP32 numbers. Outputs that no configuration declares are what executions show.
 pub struct TorchLoader {
     path: PathBuf,
     device: Device,

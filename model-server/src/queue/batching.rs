@@ -32,10 +32,10 @@ pub trait Entry {
     /// Since when it waits.
     fn admitted(&self) -> Instant;
 
-    /// Until when it may wait; for ever when `None`.
+    /// Until when it may wait; without a limit when `None`.
     fn deadline(&self) -> Option<Instant>;
 
-    /// Nobody waits for its answer any more.
+    /// Whether its client has gone.
     fn is_abandoned(&self) -> bool;
 }
 
@@ -83,13 +83,13 @@ where
         Waiting { entries: VecDeque::new(), rows: 0, limits, batches }
     }
 
-    /// Makes batches of so many rows at most.
+    /// Makes batches of at most `rows` rows.
     pub fn limit_batches(&mut self, rows: usize) {
         self.limits.batch_rows = rows;
         self.batches = BatchRows { now: rows, raise_at: None, changed: true };
     }
 
-    /// There was no memory for so many rows: half of them may do. After a while more are tried.
+    /// There was no memory for `rows` rows: half of them may do. After a while more are tried.
     pub fn ran_out_of_memory(&mut self, rows: usize, now: Instant) {
         let fewer = (rows / 2).clamp(1, self.batches.now);
         self.batches.changed |= fewer != self.batches.now;
@@ -110,7 +110,7 @@ where
         }
     }
 
-    /// Whether one more with so many rows may wait. What was abandoned takes no room.
+    /// Whether one more with `rows` rows may wait. Abandoned requests take no room.
     pub fn has_room(&mut self, rows: usize) -> bool {
         if !self.fits(rows) {
             let count = self.entries.len();
@@ -127,7 +127,7 @@ where
         fits && self.entries.len() < self.limits.requests
     }
 
-    /// Lets one more wait; whoever calls this asked [`has_room`](Waiting::has_room) first.
+    /// Lets one more wait; the caller has asked [`has_room`](Waiting::has_room) first.
     pub fn push(&mut self, entry: P) {
         debug_assert!(self.fits(entry.rows()), "a queue with room");
         self.rows += entry.rows();
@@ -145,9 +145,9 @@ where
         self.entries.push_front(entry);
     }
 
-    /// Takes the next batch, if one is due: at once without a delay, else when it is full, when its oldest request waited as
-    /// long as it may for others, or when `hurry` says that no others come. The oldest request is in it; those that cannot
-    /// be computed together with that keep their places.
+    /// Takes the next batch, if one is due: immediately without a delay, else when it is full, when its oldest request
+    /// waited as long as it may for others, or when `hurry` says that no others come. The oldest request is in it;
+    /// those that cannot be computed together with that keep their places.
     pub fn take(&mut self, now: Instant, hurry: bool) -> Taken<P> {
         self.raise_batches(now);
         let batch_rows = self.batches.now;
@@ -175,7 +175,7 @@ where
                     continue;
                 }
                 if rows + entry.rows() > batch_rows {
-                    // First come, first served: nobody smaller overtakes it.
+                    // First come, first served: no smaller one overtakes it.
                     self.put_back(entry);
                     full = true;
                     continue;

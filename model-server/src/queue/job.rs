@@ -21,7 +21,7 @@ pub struct Ask {
     pub rows: usize,
     /// It is computed by itself: the model joins no rows, or others must not meet what is in these.
     pub alone: bool,
-    /// Until when it may wait for its execution; for ever when `None`.
+    /// Until when it may wait for its execution; without a limit when `None`.
     pub deadline: Option<Instant>,
     /// The memory of the inputs, if they are so large that it is counted.
     pub memory: Option<InputShare>,
@@ -80,7 +80,7 @@ impl Job {
         self.ask.rows
     }
 
-    /// Nobody waits for the answer any more.
+    /// Whether its client has gone.
     pub fn is_over(&self) -> bool {
         self.stage.load(Ordering::Acquire) == OVER
     }
@@ -147,7 +147,7 @@ impl batching::Entry for Job {
     }
 }
 
-/// An admitted request, held by whoever waits for it: while it lives the request counts.
+/// An admitted request, held by the task that waits for it: while it lives the request counts.
 pub struct Ticket {
     job: Counts,
     answer: oneshot::Receiver<Reply>,
@@ -170,7 +170,7 @@ impl Ticket {
         let Ticket { job, mut answer } = self;
         // A sender that is dropped without an answer was lost with its worker.
         let or_lost = |reply: Result<Reply, _>| reply.unwrap_or(Err(Failure::Stalled));
-        // What was computed by whoever brought it is there already.
+        // A result that the same thread computed is there already.
         if let Some(reply) = poll_immediate(&mut answer).await {
             return or_lost(reply);
         }

@@ -1,5 +1,5 @@
-//! Elements of tensors as JSON. It has no form for numbers that are not finite: they are the texts `"NaN"`, `"Infinity"`
-//! and `"-Infinity"`, as protobuf's JSON writes them and `NumPy` reads them.
+//! Elements of tensors as JSON. It has no form for numbers that are not finite: they are the texts `"NaN"`,
+//! `"Infinity"` and `"-Infinity"`, as protobuf's JSON writes them and `NumPy` reads them.
 
 use serde::ser::{Error as _, Serialize, SerializeSeq as _, Serializer};
 

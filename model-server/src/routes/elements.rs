@@ -1,5 +1,5 @@
-//! Elements of a tensor from JSON: in a flat list or nested by dimension, in the order in which they lie in memory. None
-//! is changed into what it is not: a number that the type has no form for is told.
+//! Elements of a tensor from JSON: in a flat list or nested by dimension, in the order in which they lie in memory.
+//! None is changed into what it is not: a number that the type has no form for is told.
 
 use std::fmt;
 
@@ -38,7 +38,7 @@ impl Problem {
 }
 
 impl Elements {
-    /// None yet, of which so many are kept.
+    /// None yet, of which `most` are kept.
     pub(super) fn new(datatype: DataType, most: usize) -> Elements {
         Elements { datatype, most, data: Vec::new(), count: 0, problem: None }
     }

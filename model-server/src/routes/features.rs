@@ -36,7 +36,7 @@ pub(super) fn parse(body: &[u8], width: usize) -> Result<Row, Faults> {
     if items.faults.is_empty() { Ok(items.row) } else { Err(items.faults) }
 }
 
-/// The numbers of a list of nothing else, up to so many of them; `None` for any other list, a valid one or not.
+/// The numbers of a list of nothing else, up to `most` of them; `None` for any other list, a valid one or not.
 pub(super) fn numbers(list: &[u8], most: usize) -> Option<Row> {
     scan::list(list, most)
 }

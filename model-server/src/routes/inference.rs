@@ -1,4 +1,5 @@
-//! What every way to ask for a computation has in common: a request is read before it is understood, and computed after.
+//! What every way to ask for a computation has in common: a request is read before it is understood, and computed
+//! after.
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
@@ -236,7 +237,7 @@ async fn discard(headers: &HeaderMap, mut body: Body, most: usize) {
 /// How long the rest of a refused request's body may take to arrive.
 const DISCARDED_FOR: Duration = Duration::from_secs(5);
 
-/// Computes a request of so many rows, however many others compute at the same time; `timeout` is what the client
+/// Computes a request of `rows` rows, however many others compute at the same time; `timeout` is what the client
 /// asked for. The result has a tensor for each output of the model.
 pub(super) async fn compute(
     served: &Served,

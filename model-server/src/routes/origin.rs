@@ -4,8 +4,8 @@
 use axum::http::{HeaderMap, HeaderName, header};
 
 /// Whether a browser says that a page of another site sends this, in a way that needs no permission of the server: as
-/// a form or as plain text. With any other content type a browser asks first; whoever lets the answer pass, a proxy
-/// in front of this server, allows the request. Programs that are no browser send no such header.
+/// a form or as plain text. With any other content type a browser asks first; a proxy in front of this
+/// server that lets the answer pass allows the request. Other programs send no such header.
 pub(super) fn is_cross_site(headers: &HeaderMap) -> bool {
     headers.get(&SITE).is_some_and(|site| site == "cross-site") && needs_no_permission(headers)
 }

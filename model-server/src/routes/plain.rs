@@ -1,5 +1,5 @@
-//! Models of plain rows: one row of FP32 numbers in, one tensor that JSON has a form for out. `/predict` and KServe's first
-//! protocol know no others.
+//! Models of plain rows: one row of FP32 numbers in, one tensor that JSON has a form for out. `/predict` and KServe's
+//! first protocol know no others.
 
 use super::served::Served;
 use crate::tensor::{DataType, Signature, Tensor};

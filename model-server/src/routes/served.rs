@@ -36,7 +36,7 @@ pub struct Settings {
     pub max_batch_size: usize,
     /// How long a request may wait for others to fill its batch.
     pub max_batch_delay: Duration,
-    /// What a request is answered with that finds the queue full: 503 or 429.
+    /// Status of the answer to a request that finds the queue full: 503 or 429.
     pub overload_status: StatusCode,
     /// How long requests may wait for their execution.
     pub timeouts: Timeouts,

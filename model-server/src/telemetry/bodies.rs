@@ -56,11 +56,11 @@ impl BodyMetrics {
         BodyMetrics {
             held: r.gauge(
                 "inference_body_memory_bytes",
-                "Memory of request bodies that are being received or decompressed and of large inputs that wait, in bytes.",
+                "Memory of request bodies being received or decompressed and of large waiting inputs, in bytes.",
             ),
             limit: r.gauge(
                 "inference_body_memory_limit_bytes",
-                "Memory that all request bodies and waiting large inputs together may take, in bytes.",
+                "Maximum memory of all request bodies and large waiting inputs, in bytes.",
             ),
             refused: by_reason(&r.counters("inference_bodies_refused_total", REFUSED, &["reason"])),
             refused_bytes: by_reason(&r.counters(
@@ -96,7 +96,7 @@ impl BodyMetrics {
         self.held.sub(bytes as i64);
     }
 
-    /// A body of so many bytes, as far as they are known, was refused.
+    /// A body of `bytes` bytes, as far as they are known, was refused.
     pub(crate) fn refused(&self, reason: RefusedBody, bytes: u64) {
         self.refused[reason as usize].inc();
         self.refused_bytes[reason as usize].inc_by(bytes);

@@ -54,7 +54,7 @@ impl Busy {
         self.since = Some(now);
     }
 
-    /// The computation under way is over; it was of so many rows.
+    /// The computation under way is over; it was of `rows` rows.
     pub(super) fn end(&mut self, now: Instant, rows: usize) {
         let Some(since) = self.since.take() else { return };
         self.total += now.saturating_duration_since(since);

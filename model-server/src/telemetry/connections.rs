@@ -25,12 +25,12 @@ impl Connections {
             open: r.gauge("http_connections_open", "Connections open now."),
             ended: r.counters(
                 "http_connections_ended_total",
-                "Connections that the server ended, by reason; evicted_* made room for another at --max-connections.",
+                "Connections closed by the server, by reason; evicted_* made room for another one at --max-connections.",
                 &["reason"],
             ),
             refused: r.counters(
                 "http_requests_refused_total",
-                "Requests refused before they were counted as requests of the model, by reason.",
+                "Requests refused before they counted as requests of the model, by reason.",
                 &["reason"],
             ),
         };

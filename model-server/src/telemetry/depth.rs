@@ -1,4 +1,5 @@
-//! How many requests, or rows of them, wait and execute: one word, so that the two never disagree and a request that moves on is in one of them.
+//! How many requests, or rows of them, wait and execute: one word, so that the two never disagree and a request that
+//! moves on is in one of them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,28 +12,29 @@ pub(super) struct Depth(AtomicU64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) waiting: u32,
-    /// Less than none for the moment in which a client left before its request, which just began to execute, was counted so.
+    /// Less than none for the moment in which a client left before its request, which just began to execute, was
+    /// counted so.
     running: i32,
 }
 
 impl Depth {
-    /// So many more wait; how many there are with them.
+    /// `count` more wait; how many there are with them.
     pub(super) fn arrive(&self, count: u32) -> Counts {
         let waiting = WAITING * u64::from(count);
         Counts::of(self.0.fetch_add(waiting, Ordering::AcqRel).wrapping_add(waiting))
     }
 
-    /// So many that waited execute.
+    /// `count` that waited execute.
     pub(super) fn start(&self, count: u32) {
         self.0.fetch_add((RUNNING.wrapping_sub(WAITING)).wrapping_mul(u64::from(count)), Ordering::AcqRel);
     }
 
-    /// So many that waited are over; how many there were with them.
+    /// `count` that waited are over; how many there were with them.
     pub(super) fn stop_waiting(&self, count: u32) -> Counts {
         Counts::of(self.0.fetch_sub(WAITING * u64::from(count), Ordering::AcqRel))
     }
 
-    /// So many that executed are over; how many there were with them.
+    /// `count` that executed are over; how many there were with them.
     pub(super) fn stop_running(&self, count: u32) -> Counts {
         Counts::of(self.0.fetch_sub(RUNNING.wrapping_mul(u64::from(count)), Ordering::AcqRel))
     }

@@ -17,8 +17,8 @@ pub struct GpuMetrics {
     memory_total: IntGaugeVec,
     up: IntGauge,
     errors: IntCounterVec,
-    /// Until when what was measured is true. Held while series are dropped and set anew, so that no scrape sees them gone in
-    /// between.
+    /// Until when what was measured is true. Held while series are dropped and set again, so that no scrape sees them
+    /// gone in between.
     valid_until: Mutex<Option<Instant>>,
 }
 
@@ -34,7 +34,7 @@ impl GpuMetrics {
             ),
             device_utilization: r.float_gauges(
                 "gpu_device_utilization_percent",
-                "How busy a GPU is, in percent, averaged over the poll interval.",
+                "Utilization of a GPU, in percent, averaged over the poll interval.",
                 &device,
             ),
             memory_used: r.gauges("gpu_memory_used_bytes", "Memory of a GPU in use, in bytes.", &device),

@@ -14,7 +14,8 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format that an `Accept` header asks for: OpenMetrics only if it is named and not less welcome than plain text.
+    /// The format that an `Accept` header asks for: OpenMetrics only if it is named and not less welcome than plain
+    /// text.
     pub fn of(accept: Option<&str>) -> Format {
         let mut best = (Format::Text, 0.0);
         for range in accept.unwrap_or_default().split(',') {

@@ -1,12 +1,12 @@
-//! The largest value of the last seconds, without a lock: whoever admits a request must not wait for a scrape.
+//! The largest value of the last seconds, without a lock: admitting a request must not wait for a scrape.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::slots::slot_number;
 
-/// The trailing maximum of a gauge. It is exact to a slot, an eighth of a second at the default window, when it sees every
-/// value after a rise and before a fall: a slot without either holds what the gauge was all along.
+/// The trailing maximum of a gauge. It is exact to a slot, an eighth of a second at the default window, when it sees
+/// every value after a rise and before a fall: a slot without either holds what the gauge was all along.
 pub(super) struct Peak {
     origin: Instant,
     slot: Duration,
@@ -22,7 +22,7 @@ impl Peak {
     pub(super) fn see(&self, now: Instant, value: u32) {
         let (number, value) = (self.number(now), u64::from(value).min(LARGEST));
         let slot = &self.slots[number as usize % SLOTS];
-        // Whoever is late by a whole window must not put an old value in a new slot.
+        // A thread that is late by a whole window must not put an old value in a new slot.
         let _ = slot.fetch_update(Ordering::AcqRel, Ordering::Acquire, |held| {
             let (of, peak) = unpack(held);
             if of > number || (of == number && peak >= value) { None } else { Some(pack(number, value)) }

@@ -1,5 +1,5 @@
-//! What every request counts, kept apart by threads until somebody looks: threads that write the same memory wait for one
-//! another, on each of many counters.
+//! What every request counts, kept apart by threads until somebody looks: threads that write the same memory wait for
+//! one another, on each of many counters.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};

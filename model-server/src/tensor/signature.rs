@@ -42,7 +42,7 @@ pub enum Dim {
 pub enum BatchAxis {
     /// Rows, any number of them: requests may be computed together.
     Dynamic,
-    /// Rows, always so many.
+    /// Rows, always this number.
     Fixed(usize),
     /// Something else, or not the same in all of them: each request is one row.
     None,
@@ -116,11 +116,11 @@ impl Signature {
         }
     }
 
-    /// Zeros in the shape that the model takes: so many rows where that is for the request to say, and this size in all
+    /// Zeros in the shape that the model takes: `rows` rows where that is for the request to say, and this size in all
     /// other dimensions that are. What may be left out is.
     ///
     /// # Errors
-    /// Memory cannot hold so many.
+    /// Memory cannot hold them.
     pub fn zeros(&self, rows: usize, size: usize) -> Result<Vec<Option<Tensor>>, TensorError> {
         let zeros = self.inputs.iter().map(|spec| {
             if spec.optional {

@@ -35,7 +35,7 @@ pub(super) struct Executor {
     shared: Shared,
     /// How long an execution takes, by the latest ones; unknown before the first.
     typical: Option<Duration>,
-    /// It panicked and cannot be loaded anew.
+    /// It panicked and cannot be reloaded.
     lost: bool,
     trouble: Option<ModelTrouble>,
     /// Requests that failed since the last one that succeeded, or since the warm-up input did.
@@ -45,7 +45,7 @@ pub(super) struct Executor {
     memory_log: LogThrottle,
 }
 
-/// The model panicked and cannot be loaded anew.
+/// The model panicked and cannot be reloaded.
 pub(super) struct Lost;
 
 enum Trouble {
@@ -77,8 +77,9 @@ impl Executor {
         !self.lost && self.typical.is_some_and(|typical| typical < limit)
     }
 
-    /// Computes a batch and answers all of it. When the model fails on several requests together each is tried alone, once:
-    /// one that the model cannot bear does not take others with it. When there is no memory for it, each half is tried, once.
+    /// Computes a batch and answers all of it. When the model fails on several requests together each is tried alone,
+    /// once: one that the model cannot bear does not take others with it. When there is no memory for it, each half is
+    /// tried, once.
     ///
     /// # Errors
     /// The model is lost; whatever is not answered then never will be by this worker.
@@ -135,8 +136,8 @@ impl Executor {
         Ok(())
     }
 
-    /// Computes a batch, all together. Where the device seems to be broken the warm-up input decides, if there is one: a
-    /// broken device fails on anything, and else it is the batch that is refused.
+    /// Computes a batch, all together. Where the device seems to be broken the warm-up input decides, if there is one:
+    /// a broken device fails on anything, and else it is the batch that is refused.
     fn attempt(
         &mut self,
         batch: &[Arc<Job>],
@@ -167,7 +168,7 @@ impl Executor {
         self.parts(&outputs, &rows)
     }
 
-    /// The outputs for inputs of so many rows; by halves if there is no memory for all of them.
+    /// The outputs for inputs of `rows` rows; by halves if there is no memory for all of them.
     fn compute(
         &mut self,
         requests: usize,
@@ -196,7 +197,7 @@ impl Executor {
         }
     }
 
-    /// What each of several requests, of so many rows, gets of the outputs of all.
+    /// The part of each of several requests, of these rows, in the outputs of all.
     fn parts(&self, outputs: &[Tensor], rows: &[usize]) -> Result<Vec<Vec<Tensor>>, Trouble> {
         let mut replies: Vec<Vec<Tensor>> = rows.iter().map(|_| Vec::with_capacity(outputs.len())).collect();
         for (output, spec) in outputs.iter().zip(&self.model.signature().outputs) {
@@ -228,7 +229,7 @@ impl Executor {
             self.shared.telemetry.out_of_memory();
             self.shared.queue.ran_out_of_memory(rows, ended);
             if let Some(suppressed) = self.memory_log.admits(ended) {
-                tracing::error!(error, rows, suppressed, "there is no memory for an execution");
+                tracing::error!(error, rows, suppressed, "out of memory during inference");
             }
         }
         result
@@ -258,7 +259,7 @@ impl Executor {
         match self.shared.loader.load() {
             Ok(model) => self.model = model,
             Err(error) => {
-                tracing::error!(%error, panic, "the model panicked and cannot be loaded anew");
+                tracing::error!(%error, panic, "model panicked and cannot be reloaded");
                 self.lost = true;
                 return Err(Trouble::Lost);
             }
@@ -364,7 +365,7 @@ impl Executor {
         self.trouble = None;
         self.failures = 0;
         self.shared.health.set(self.worker, None);
-        tracing::info!(worker = self.worker, "the model succeeds again; live");
+        tracing::info!(worker = self.worker, "model works again; live");
     }
 }
 
@@ -386,8 +387,8 @@ impl From<TensorError> for Trouble {
     }
 }
 
-/// How long an execution takes typically, after one more took so long. One that was interrupted, however long, says little of
-/// the next ones.
+/// How long an execution takes typically, after one more took so long. One that was interrupted, however long, says
+/// little of the next ones.
 fn expected(typical: Duration, took: Duration) -> Duration {
     (typical * (OF_LATEST - 1) + took.min(typical * 2)) / OF_LATEST
 }

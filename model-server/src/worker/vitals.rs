@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// When whoever computes was last seen alive, by place: workers, and behind them those who help out and then rest. Whoever
-/// executes shows it between executions only, so one that is silent for the stall timeout is stuck in the model.
+/// When each computing thread was last seen alive, by place: workers, and after them those that help out and then rest.
+/// A thread shows it between executions only, so one that is silent for the stall timeout is stuck in the model.
 pub struct Vitals {
     origin: Instant,
     stall_timeout: Duration,
@@ -63,7 +63,7 @@ impl Vitals {
         self.places.iter().all(|worker| self.is_alive(worker, now))
     }
 
-    /// Whether no worker does: nobody takes what waits.
+    /// Whether no worker is: waiting requests are not taken.
     pub(super) fn none_alive(&self, now: Instant) -> bool {
         !self.places[..self.workers].iter().any(|worker| self.is_alive(worker, now))
     }

@@ -96,7 +96,7 @@ pub fn warm(
                 expected = %Size(expected),
                 max_memory = %budget,
                 max_batch_size = previous,
-                "batches of so many rows would take too much memory; using smaller ones"
+                "batches of this size would take too much memory; using smaller ones"
             );
             warm.rows = previous;
             break;
@@ -149,7 +149,7 @@ pub fn warm(
                     rows,
                     error = text,
                     max_batch_size = previous,
-                    "there is no memory for batches of so many rows; using smaller ones"
+                    "out of memory for batches of this size; using smaller ones"
                 );
                 warm.rows = previous;
                 break;
@@ -192,7 +192,8 @@ pub fn warm(
 /// The size of dimensions that requests choose, one row of it, and what the model computes from that.
 type Sized = (usize, Arc<[Option<Tensor>]>, Executed);
 
-/// Finds a size that the model takes for the dimensions that requests choose; if it takes none, what it said of the first.
+/// Finds a size that the model takes for the dimensions that requests choose; if it takes none, what it said of the
+/// first.
 fn find_size(
     model: &mut Box<dyn Model>,
     loader: &Arc<dyn Loader>,
@@ -288,7 +289,7 @@ impl Growth {
         }
     }
 
-    /// What the process is expected to take when every worker executes so many rows; unknown before the first
+    /// What the process is expected to take when every worker executes `rows` rows; unknown before the first
     /// execution. Memory grows by as much for each row as it did between the last two sizes, and a tenth is added for
     /// what is not seen. One row may be computed in another way than several, so that nothing follows from the
     /// difference to it.
@@ -335,7 +336,7 @@ mod tests {
         assert_eq!(unknown.predict(4), None);
     }
 
-    /// Has memory for so many rows, and answers zeros.
+    /// Has memory for a number of rows, and answers zeros.
     struct Greedy {
         signature: Signature,
         rows: usize,

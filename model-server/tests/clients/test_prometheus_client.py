@@ -9,7 +9,7 @@ import prometheus_client.parser as text
 def samples(parser, body):
     families = list(parser.text_string_to_metric_families(body))
     assert all(family.documentation and family.type != "unknown" for family in families)
-    # What moves while nobody asks for anything is left out.
+    # What moves without a request is left out.
     return {
         (sample.name, tuple(sorted((name, float(value) if name == "le" else value) for name, value in sample.labels.items())))
         for family in families

@@ -232,7 +232,7 @@ def test_repository(client, admin):
             exchange("ghost")
         assert refusal.value.message() == 'expected model "linear", found "ghost"'
     assert admin.is_server_live() and admin.is_server_ready()
-    # Whoever may infer may not ask this.
+    # Clients that may infer may not ask this.
     with pytest.raises(InferenceServerException) as refusal:
         client.get_model_repository_index()
     assert refusal.value.status() == "404"

@@ -66,7 +66,7 @@ impl Loader for HeldLoader {
     }
 }
 
-/// Any number of rows of so many FP32 numbers.
+/// Any number of rows of `width` FP32 numbers.
 pub fn rows(name: &str, width: usize) -> TensorSpec {
     TensorSpec {
         name: name.to_owned(),

@@ -137,7 +137,7 @@ pub fn lookup(offset: f32) -> Vec<u8> {
     )
 }
 
-/// Computes with so many numbers for each row, and gives back one.
+/// Computes with `numbers` numbers for each row, and gives back one.
 pub fn greedy(numbers: usize) -> Vec<u8> {
     model(
         1,
@@ -151,7 +151,7 @@ pub fn greedy(numbers: usize) -> Vec<u8> {
     )
 }
 
-/// Gives back the largest of so many numbers.
+/// Gives back the largest of `numbers` numbers.
 pub fn wide(numbers: usize) -> Vec<u8> {
     let attributes = [attribute_list("axes", &[1]), attribute("keepdims", 1)];
     model(numbers, 1, &[node("ReduceMax", &["x"], "y", &attributes)])

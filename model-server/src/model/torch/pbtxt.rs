@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-/// The fields of a message. Fields that are named as repeated are lists, however often they are there; of others that are
-/// there more than once, the last counts.
+/// The fields of a message. Fields that are named as repeated are lists, however often they are there; of others that
+/// are there more than once, the last counts.
 pub(super) fn parse(text: &str, repeated: &[&str]) -> Result<Value, String> {
     let mut parser = Parser { rest: text, line: 1, repeated, depth: 0 };
     let fields = parser.fields(None)?;

@@ -1,5 +1,5 @@
-//! Reads the usual body of `/predict`, `{"features":[...]}` with nothing but numbers, in one pass: reading the body is most of the
-//! work of a small model. Whatever else a body may be is left to the parser that knows all of JSON.
+//! Reads the usual body of `/predict`, `{"features":[...]}` with nothing but numbers, in one pass: reading the body is
+//! most of the work of a small model. Whatever else a body may be is left to the parser that knows all of JSON.
 
 use super::row::Row;
 
@@ -128,7 +128,7 @@ impl Scanner<'_> {
         // Eight bytes at a time.
         while let Some((chunk, _)) = self.rest.split_first_chunk::<8>() {
             let values = u64::from_le_bytes(*chunk) ^ ASCII_ZEROS;
-            // The highest bit of each byte that is no digit; a carry only reaches bytes behind one.
+            // The highest bit of each byte that is not a digit; a carry only reaches bytes after one.
             let others = (values.wrapping_add(SIX_BELOW_128) | values) & HIGHEST_BITS;
             let here = (others.trailing_zeros() / 8) as usize;
             if here == 0 {

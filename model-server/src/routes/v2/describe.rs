@@ -136,7 +136,7 @@ fn signature<'a>(served: &'a Served, named: &Named) -> Result<&'a Signature, (St
     }
 }
 
-/// As the protocol has it: `PROJECT_FORMAT`.
+/// In the protocol's form, `PROJECT_FORMAT`.
 fn platform(backend: &str) -> &'static str {
     match backend {
         "torch" => "pytorch_torchscript",

@@ -81,9 +81,9 @@ struct OutputParameters {
     classification: Option<Whole>,
 }
 
-/// Inputs and outputs of a request that are kept; no model has so many.
+/// Inputs and outputs of a request that are kept; no model has more.
 const MOST_TENSORS: usize = 1024;
-/// Dimensions of a shape that are kept; no model here has so many.
+/// Dimensions of a shape that are kept; no model here has more.
 const MOST_DIMENSIONS: usize = 16;
 /// Bytes of a request's id, which the answer repeats.
 const LONGEST_ID: usize = 1024;
@@ -254,7 +254,7 @@ fn tensor(input: &Input<'_>, binary: &mut &[u8], spec: &TensorSpec) -> Result<Te
     Tensor::new(*datatype, shape, data).map_err(|error| format!("input {name:?}: {error}"))
 }
 
-/// So many elements of JSON as they lie in memory.
+/// The expected number of elements of JSON as they lie in memory.
 fn elements(json: &RawValue, spec: &TensorSpec, expected: usize) -> Result<Vec<u8>, String> {
     let TensorSpec { name, datatype, .. } = spec;
     let miscounted = |found| format!("expected {expected} values of input {name:?}, found {found}");

@@ -6,22 +6,22 @@ use std::path::Path;
 
 use flate2::read::GzDecoder;
 use tar::Archive;
+use testkit::rows::each_row;
 
 fn replay(target: &str, check: fn(&[u8])) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("corpus/{target}.tar.gz"));
     let file = File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut archive = Archive::new(GzDecoder::new(file));
-    let mut count = 0;
-    for entry in archive.entries().expect("an archive") {
+    let entries = archive.entries().expect("an archive").map(|entry| {
         let mut entry = entry.expect("an archive that ends");
-        println!("{}", entry.path().expect("a name").display());
+        let name = entry.path().expect("a name").display().to_string();
         let mut input = Vec::new();
         entry.read_to_end(&mut input).expect("a whole input");
-        check(&input);
-        count += 1;
-    }
-    println!("{count} inputs");
-    assert!(count > 0, "no input for {target}");
+        (name, input)
+    });
+    let inputs: Vec<_> = entries.collect();
+    println!("{} inputs", inputs.len());
+    each_row(inputs, |(_, input)| check(&input));
 }
 
 #[test]

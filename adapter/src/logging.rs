@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn levels() {
+    fn a_verbosity_enables_its_levels() {
         let rows = [
             (-1, false, true, false, false),
             (0, false, true, false, false),

@@ -102,12 +102,12 @@ async fn scraping() -> Embedded {
 }
 
 #[tokio::test]
-async fn embedded() {
+async fn the_embedded_engine_passes_the_suite() {
     suite(&scraping().await, SystemTime::now()).await;
 }
 
 #[tokio::test]
-async fn recorded() {
+async fn a_recorded_source_passes_the_suite() {
     let recorded = Recorded::default();
     let now = SystemTime::now();
     let series = |labels: &[&str]| Series {
@@ -139,7 +139,7 @@ async fn recorded() {
 /// Prometheus' HTTP API in front of the engine: what comes out of the engine crosses the wire in Prometheus' own form.
 /// A real Prometheus stands behind the same peer in the end-to-end tests.
 #[tokio::test]
-async fn prometheus() {
+async fn prometheus_passes_the_suite() {
     let router = Router::new()
         .route("/api/v1/series", get(list).post(list_form))
         .route("/api/v1/query", get(evaluate).post(evaluate_form))

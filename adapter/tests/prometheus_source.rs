@@ -73,7 +73,7 @@ fn soon() -> Instant {
 }
 
 #[tokio::test]
-async fn what_is_asked() {
+async fn a_question_has_its_query_its_time_and_its_headers() {
     let fake = Fake::start().await;
     fake.json(200, GOOD);
     let time = SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_461_859_620);
@@ -94,7 +94,7 @@ async fn what_is_asked() {
 }
 
 #[tokio::test]
-async fn numbers_of_every_kind() {
+async fn numbers_of_every_kind_are_read() {
     let fake = Fake::start().await;
     let source = fake.source(Verb::Get);
     fake.json(

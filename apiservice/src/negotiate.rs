@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_route_admits() {
+    fn a_route_admits_its_media_types() {
         let rows = [
             ("", true),
             ("*/*", true),

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_as_go_does() {
+    fn parameters_are_read_as_go_reads_them() {
         let query = QueryParameters::parse("a=1&b=x+y%2Bz&a=2&c&&d=%zz&e=1;f=2&g=%E4%BD%A0");
         assert_eq!(query.first("a"), Some("1"));
         assert_eq!(query.all("a").collect::<Vec<_>>(), ["1", "2"]);

@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations() {
+    fn durations_are_read_as_prometheus_reads_them() {
         let rows = [
             ("5m", Some(300_000)),
             ("1h30m", Some(5_400_000)),

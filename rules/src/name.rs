@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn names_as_upstream() {
+    fn names_are_made_as_upstream_makes_them() {
         let rows = [
             (None, "", "queue_depth", Some("queue_depth")),
             (None, "depth", "queue_depth", Some("depth")),

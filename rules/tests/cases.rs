@@ -87,7 +87,7 @@ struct Refused {
 }
 
 #[test]
-fn every_case_file() {
+fn every_file_of_cases_passes() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
     let mut files: Vec<_> = std::fs::read_dir(dir)
         .expect("tests/cases is there")

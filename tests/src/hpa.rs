@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn as_the_controller_counts() {
+    fn replicas_are_those_of_the_controller() {
         for (average, expected) in [(0.0, 0), (5.0, 2), (9.1, 3), (10.9, 3), (11.1, 4), (20.0, 6), (50.0, 15)]
         {
             assert_eq!(desired(3, average, 10.0), expected, "{average}");

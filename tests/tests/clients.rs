@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 /// Everything that `tests/components/clients` asks.
 #[tokio::test(flavor = "multi_thread")]
-async fn goes_own_clients() -> Result<(), Failure> {
+async fn the_clients_of_client_go_are_answered() -> Result<(), Failure> {
     if Command::new("go").arg("version").output().is_err() {
         return left_out("go");
     }
@@ -72,7 +72,7 @@ fn run_go(world: &World, choice: &str) -> Result<(), Failure> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kubectl() -> Result<(), Failure> {
+async fn kubectl_is_answered() -> Result<(), Failure> {
     let Some(world) = World::start().await? else { return left_out("kube-apiserver") };
     let _adapter = world.start_adapter(&world::rules(), &world.metrics.prometheus.url(), &[]).await?;
     let cluster = &world.cluster;

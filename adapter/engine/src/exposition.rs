@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn both_formats() {
+    fn both_formats_are_read() {
         let text = "# HELP a b\n# TYPE a counter\na 1\n\na{x=\"y\",z=\"\\\"\\\\\\n\\q\",} +Inf 1500\n b { l = \"v\" } NaN\r\n";
         let found = all(text, Format::Text).expect("valid");
         assert_eq!(found.len(), 3);
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn content_types() {
+    fn content_types_choose_the_format() {
         assert_eq!(
             format_of("application/openmetrics-text; version=1.0.0; charset=utf-8"),
             Format::OpenMetrics

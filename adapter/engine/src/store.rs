@@ -489,7 +489,7 @@ mod tests {
     }
 
     #[test]
-    fn appends_selects_and_forgets() {
+    fn samples_are_appended_selected_and_forgotten() {
         let store = store(2, 2);
         let first = store.intern(&labels("a", "x")).expect("room");
         for time in [1_000, 2_000, 2_000, 1_500, 3_000] {

@@ -13,7 +13,7 @@ mod run;
 use std::path::{Path, PathBuf};
 
 #[test]
-fn our_files() {
+fn our_files_pass() {
     let files = files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/promql"));
     assert!(!files.is_empty());
     let outcomes: Vec<run::Outcome> = files.iter().map(|file| run::file(file)).collect();
@@ -28,7 +28,7 @@ fn our_files() {
 }
 
 #[test]
-fn further_folders() {
+fn files_of_further_folders_pass() {
     let Some(folders) = std::env::var_os("PROMQLTEST_DIRS") else {
         println!("PROMQLTEST_DIRS is not set: no further folders were run");
         return;

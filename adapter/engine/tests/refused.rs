@@ -8,7 +8,7 @@ fn refusal(query: &str) -> QueryError {
 }
 
 #[test]
-fn no_promql() {
+fn texts_that_are_not_promql_are_refused() {
     let rows = [
         "",
         "sum(1)",
@@ -52,7 +52,7 @@ fn what_is_lacking_is_named() {
 }
 
 #[test]
-fn limits() {
+fn queries_beyond_the_limits_are_refused() {
     let engine = Engine::new(EngineConfig { max_samples_per_query: 3, ..EngineConfig::default() });
     let labels = engine::labels::Labels::from_pairs([("__name__", "m")]);
     let series = engine.store().intern(&labels).expect("room");

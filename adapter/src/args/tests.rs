@@ -55,7 +55,7 @@ fn the_leave_delay_is_for_services_and_not_for_standalone() {
 }
 
 #[test]
-fn notations_of_pflag() {
+fn flags_are_read_in_the_notations_of_pflag() {
     let (serve, notices) = serve(
         "/adapter --standalone=true -c r.yaml --prometheus_url=http://p:9090 --secure-port 0 --metrics-relist-interval=1m \
          -v=4 --prometheus-header=X-A=b --prometheus-header X-C=d=e --disable-http2 --logtostderr=true --log_dir /tmp \
@@ -110,7 +110,7 @@ fn faults_are_reported_together() {
 }
 
 #[test]
-fn limits() {
+fn limits_are_read() {
     let (defaults, _) = serve(LEAST);
     assert_eq!(defaults.server.accept, Limits::default());
     assert_eq!(defaults.server.requests, RequestLimits::default());
@@ -130,7 +130,7 @@ fn limits() {
 }
 
 #[test]
-fn certificates_by_name() {
+fn certificates_by_name_are_read() {
     let (given, _) = serve(&format!(
         "{LEAST} --tls-sni-cert-key a.crt,a.key --tls-sni-cert-key=b.crt,b.key:b.org,*.c.org --tls-min-version VersionTLS13"
     ));
@@ -146,7 +146,7 @@ fn certificates_by_name() {
 }
 
 #[test]
-fn the_audit_log() {
+fn flags_of_the_audit_log_are_read() {
     use apiservice::audit::{Rotation, Target};
     let audit = |flags: &str| {
         let (serve, notices) = serve(&format!("{LEAST} {flags}"));
@@ -202,7 +202,7 @@ fn of_a_flag_given_twice_the_last_counts() {
 }
 
 #[test]
-fn logging_flags() {
+fn logging_flags_are_read_in_every_notation() {
     each_row(["--log-format=json", "--logging-format json", "--logging_format=json"], |flag| {
         let config =
             parse(arguments(&format!("{LEAST} {flag} --v=3"))).unwrap_or_else(|error| panic!("{error}"));
@@ -231,7 +231,7 @@ fn help_is_an_answer() {
 }
 
 #[test]
-fn in_a_cluster() {
+fn flags_of_a_cluster_are_read() {
     let (serve, notices) = serve(
         "--config r.yaml --prometheus-url http://p --lister-kubeconfig k --requestheader-client-ca-file ca \
          --requestheader-extra-headers-prefix X-Remote-Extra- --authentication-token-webhook-cache-ttl 1m \

@@ -142,7 +142,7 @@ fn telemetry() -> Telemetry {
 }
 
 #[test]
-fn names_types_and_labels() {
+fn every_metric_has_its_name_type_and_labels() {
     let read = Exposition::read(&telemetry().text());
     let names: Vec<&str> = read.types.keys().map(String::as_str).collect();
     assert_eq!(names, EXPECTED.iter().map(|(name, ..)| *name).collect::<Vec<_>>());

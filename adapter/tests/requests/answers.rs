@@ -154,7 +154,7 @@ async fn lists_what_the_rules_make() {
 }
 
 #[tokio::test]
-async fn every_pod_in_both_versions() {
+async fn every_pod_is_answered_in_both_versions() {
     let adapter = Adapter::started().await;
     let response = adapter.get(&format!("{C1}/namespaces/default/pods/*/depth")).await;
     assert_eq!((response.code, response.content_type()), (200, "application/json"));
@@ -194,7 +194,7 @@ async fn a_window_is_the_range_of_the_rule() {
 }
 
 #[tokio::test]
-async fn selectors() {
+async fn selectors_choose_objects_and_series() {
     let adapter = Adapter::started().await;
     let pods = format!("{C1}/namespaces/default/pods/*/depth");
     let response = adapter.get(&format!("{pods}?labelSelector=tier%3Dback")).await;
@@ -222,7 +222,7 @@ async fn selectors() {
 }
 
 #[tokio::test]
-async fn a_namespace_and_a_node() {
+async fn namespaces_and_nodes_are_objects_too() {
     let adapter = Adapter::started().await;
     adapter.source.answers(
         r#"max(depth{namespace="default"}) by (namespace)"#,
@@ -248,7 +248,7 @@ async fn a_namespace_and_a_node() {
 }
 
 #[tokio::test]
-async fn what_is_not_there() {
+async fn metrics_and_objects_that_do_not_exist_are_not_found() {
     let adapter = Adapter::started().await;
     adapter.source.answers(r#"max(depth{namespace="default",pod="ghost"}) by (pod)"#, Ok(vector([], AT)));
     let rows = [
@@ -362,7 +362,7 @@ async fn the_step_that_finds_nothing_is_counted() {
 }
 
 #[tokio::test]
-async fn bad_parameters() {
+async fn parameters_that_cannot_be_read_are_refused() {
     let adapter = Adapter::started().await;
     let one = format!("{C1}/namespaces/default/pods/model-b/depth");
     let rows = [
@@ -445,7 +445,7 @@ async fn what_no_quantity_can_hold_is_missing_and_never_zero() {
 }
 
 #[tokio::test]
-async fn odd_samples() {
+async fn the_later_of_two_samples_wins_and_samples_of_other_objects_are_left_out() {
     let adapter = Adapter::started().await;
     let one = format!("{C1}/namespaces/default/pods/model-b/depth");
     let list = format!("{C1}/namespaces/default/pods/*/depth");
@@ -527,7 +527,7 @@ async fn one_bad_rule_does_not_stop_the_others() {
 }
 
 #[tokio::test]
-async fn external_metrics() {
+async fn external_metrics_are_answered_in_the_order_of_the_source() {
     let adapter = Adapter::started().await;
     let response = adapter.get(E).await;
     assert!(
@@ -618,7 +618,7 @@ async fn external_metrics() {
 }
 
 #[tokio::test]
-async fn use_of_cpu_and_memory() {
+async fn the_use_of_cpu_and_memory_is_answered_for_pods_and_nodes() {
     let adapter = Adapter::started().await;
     let of = |text: &'static str| -> Vec<(&'static str, &'static str)> {
         text.split(',').filter_map(|pair| pair.split_once('=')).collect()

@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn matches_as_kubernetes_does() {
+    fn selectors_match_as_kubernetes_does() {
         let pod = labels(&[("app", "web"), ("tier", "5")]);
         let rows = [
             ("", true),

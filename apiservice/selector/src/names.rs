@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn names() {
+    fn names_are_valid_by_kubernetes_rules() {
         each_row(["a", "web-1", "0", "a--b"], |good| {
             assert!(is_dns_label(good) && is_dns_subdomain(good), "{good}");
         });

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_of_names() {
+    fn the_first_certificate_of_a_name_is_shown() {
         let authority = Authority::new("test-ca").expect("an authority");
         let given = |patterns: &[&str]| patterns.iter().map(|&name| name.to_owned()).collect();
         let otherwise = serving(&authority, &["c.example.org"]);
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn the_flags_form() {
+    fn a_flag_holds_files_and_names() {
         let parse = |text: &str| text.parse::<NamedCertificate>();
         let named = parse("/tls/a.crt,/tls/a.key:A.example.org,*.b.org").expect("names");
         assert_eq!(

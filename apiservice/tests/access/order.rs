@@ -29,7 +29,7 @@ async fn the_first_success_wins() {
 }
 
 #[tokio::test]
-async fn what_failed_is_remembered() {
+async fn a_credential_that_fails_is_a_401_whatever_else_is_shown() {
     let server = Server::start(&Settings::default());
     let stranger = peer(&Authority::new("strangers").expect("a key"), "stranger", &[]);
     let (proxy, other) = (server.proxy("front-proxy-client"), server.proxy("another-proxy"));

@@ -96,7 +96,7 @@ fn node() -> NodeMetrics {
 }
 
 #[tokio::test]
-async fn custom_metrics() {
+async fn custom_metrics_are_written_in_every_form() {
     let api = Api::answering(Ok(custom()));
     let (v1beta1, v1beta2) = (format!("{C1}/namespaces/d/x/y/depth"), format!("{C2}/namespaces/d/x/y/depth"));
     assert_eq!(
@@ -162,7 +162,7 @@ metadata: {}
 }
 
 #[tokio::test]
-async fn external_metrics() {
+async fn external_metrics_are_written_in_every_form() {
     let api = Api::answering(Ok(external()));
     let path = format!("{E}/namespaces/d/queue");
     assert_eq!(
@@ -195,7 +195,7 @@ metadata: {}
 }
 
 #[tokio::test]
-async fn resource_metrics() {
+async fn resource_metrics_are_written_in_every_form() {
     let api = Api::answering(Ok(Answer::Pods(vec![pod()])));
     let message = b"r\n0\n\x05web-1\x12\x00\x1a\x07default\"\x00*\x002\x008\x00B\x08\x08\xbd\xa3\x92\xd8\x06\x10\x00\
                     Z\n\n\x03app\x12\x03web\x12\x08\x08\xbd\xa3\x92\xd8\x06\x10\x00\x1a\x07\x08\x80\xf0\x92\xcb\xdd\x08\
@@ -224,7 +224,7 @@ async fn resource_metrics() {
 
 /// `docs/contract.md#tables`.
 #[tokio::test]
-async fn tables() {
+async fn tables_are_written() {
     let mut two = pod();
     two.containers.push(ContainerMetrics { name: "side".to_owned(), usage: usage(12, 123_456_789) });
     let api = Api::answering(Ok(Answer::Pods(vec![two.clone()])));
@@ -284,7 +284,7 @@ async fn tables() {
 
 /// `docs/contract.md#tables`, `docs/contract.md#media-types`.
 #[tokio::test]
-async fn metadata_alone() {
+async fn metadata_alone_is_written() {
     let list =
         |version: &str| format!("application/json;as=PartialObjectMetadataList;v={version};g=meta.k8s.io");
     let single =
@@ -353,7 +353,7 @@ async fn metadata_alone() {
 
 /// `docs/contract.md#not-acceptable`.
 #[tokio::test]
-async fn what_is_not_acceptable() {
+async fn forms_that_are_not_known_are_not_acceptable() {
     let api = Api::answering(Ok(custom()));
     let path = format!("{C1}/namespaces/d/pods/x/depth");
     let three = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
@@ -400,7 +400,7 @@ async fn what_is_not_acceptable() {
 
 /// `docs/contract.md#not-acceptable`: an error is never hidden by a form that cannot be made.
 #[tokio::test]
-async fn errors() {
+async fn errors_are_written_in_every_form() {
     let details = Details {
         name: "x".to_owned(),
         kind: "pods".to_owned(),
@@ -454,7 +454,7 @@ status: Failure
 
 /// `docs/contract.md#discovery`.
 #[tokio::test]
-async fn discovery() {
+async fn discovery_is_written_in_every_form() {
     let mut served = groups(&["v1beta1"]);
     served.truncate(2);
     served[1].resources[0].name = "queue".to_owned();
@@ -519,7 +519,7 @@ versions:
 
 /// `docs/contract.md#openapi`.
 #[tokio::test]
-async fn openapi() {
+async fn openapi_documents_are_written_with_their_headers() {
     let api = Api::answering(Ok(custom()));
     let v2 = api.get("/openapi/v2", &[("user-agent", "curl/8")]).await;
     assert_eq!((v2.code, v2.content_type(), v2.header("vary")), (200, JSON, Some("Accept")));

@@ -112,7 +112,7 @@ fn assert_same(request: &Request, ours: &Response, recorded: &Recorded, expected
 }
 
 #[tokio::test]
-async fn objects() {
+async fn objects_equal_the_recorded_ones() {
     let Some(exchanges) = recordings() else { return };
     let mut checked: HashMap<&str, usize> = HashMap::new();
     let mut plain: HashMap<&str, Answer> = HashMap::new();
@@ -159,7 +159,7 @@ async fn objects() {
 }
 
 #[tokio::test]
-async fn discovery() {
+async fn discovery_equals_the_recorded_one() {
     let Some(exchanges) = recordings() else { return };
     let find = |path: &str| {
         let mut found = exchanges.iter().filter(|exchange| exchange.request.path == path);
@@ -215,7 +215,7 @@ async fn discovery() {
 
 /// Each route names what it makes, for version 2 as upstream does.
 #[tokio::test]
-async fn openapi() {
+async fn openapi_equals_the_recorded_one() {
     let Some(exchanges) = recordings() else { return };
     let recorded =
         exchanges.iter().find(|exchange| exchange.request.path == "/openapi/v2").expect("a document");

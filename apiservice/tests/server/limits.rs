@@ -166,7 +166,7 @@ async fn bodies_are_read_up_to_a_limit_and_never_used() {
 }
 
 #[tokio::test]
-async fn settings_of_http2() {
+async fn the_settings_of_http2_tell_the_limits() {
     let accept = Limits { http2_streams: 7, ..Limits::default() };
     let server = Server::with(Options { accept, ..Options::default() });
     let mut raw = open(&server, &["h2"], None).await;

@@ -112,7 +112,7 @@ async fn discovery_is_rendered_once_and_sorted() {
 }
 
 #[tokio::test]
-async fn what_is_refused() {
+async fn requests_are_refused_by_method_header_form_and_time() {
     let server = Server::start();
     let admin = server.admin();
     let path = format!("{}{C1}/namespaces/d/pods/x/a", server.url);

@@ -85,7 +85,7 @@ async fn each_name_has_its_certificate_and_each_is_followed() {
 }
 
 #[tokio::test]
-async fn versions_and_suites() {
+async fn versions_and_suites_are_those_of_the_settings() {
     const AES_256: CipherSuite = CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384;
     const AES_128: CipherSuite = CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256;
     let with = async |only_tls13, suites: &[&str]| {

@@ -1,7 +1,7 @@
 // Package clients drives the metrics APIs with the clients that autoscalers, kubectl and others are made of.
 //
-// The Rust test `goes_own_clients` starts the servers and the metrics that are asked for here (tests/src/world), and
-// says in the environment where they are. By hand, nothing is asked and every test is skipped.
+// The Rust test `the_clients_of_client_go_are_answered` starts the servers and the metrics that are asked for here
+// (tests/src/world), and says in the environment where they are. By hand, nothing is asked and every test is skipped.
 package clients
 
 import (
@@ -101,7 +101,7 @@ func fromEnvironment(t *testing.T, name string) string {
 	t.Helper()
 	value := os.Getenv(name)
 	if value == "" {
-		t.Skipf("%s is not set: the Rust test goes_own_clients sets it", name)
+		t.Skipf("%s is not set: the Rust test the_clients_of_client_go_are_answered sets it", name)
 	}
 	return value
 }

@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn written_as_it_came() {
+    fn json_is_written_as_it_came() {
         let text = r#"{"z":[1,-2,0.5,null,true],"a":{"b":"\"\n","a":""},"m":{}}"#;
         let json: Json = serde_json::from_str(text).expect("JSON");
         assert_eq!(json.to_string(), text);

@@ -7,7 +7,7 @@ use testkit::rows::each_row_async;
 use super::{Adapter, C1, E, M, NO_METHOD};
 
 #[tokio::test]
-async fn methods() {
+async fn other_methods_than_get_are_refused() {
     let adapter = Adapter::started().await;
     let rows = [
         format!("{C1}/namespaces/default/pods/web-1/known"),

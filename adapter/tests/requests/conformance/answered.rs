@@ -9,7 +9,7 @@ use testkit::rows::each_row_async;
 use super::{Adapter, C1, E, IN_2001, M, value_of};
 
 #[tokio::test]
-async fn what_is_answered() {
+async fn lists_hold_the_values_of_the_objects_asked_for() {
     let adapter = Adapter::started().await;
     let pod = || json!([value_of("Pod", "web-1", "1500m")]);
     let rows = [
@@ -108,7 +108,7 @@ async fn forms_that_are_not_made() {
 }
 
 #[tokio::test]
-async fn aggregated_discovery() {
+async fn aggregated_discovery_is_served_in_both_versions() {
     let adapter = Adapter::started().await;
     each_row_async(["v2", "v2beta1"], async |version| {
         let accept = format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList");

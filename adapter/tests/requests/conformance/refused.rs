@@ -9,7 +9,7 @@ use super::{Adapter, C1, C2, E, IN_2001, M, NO_ROUTE};
 
 /// Errors 1 to 9, 13 and 20 of `docs/contract.md#errors`.
 #[tokio::test]
-async fn what_is_refused() {
+async fn requests_are_refused_with_the_status_of_their_error() {
     let adapter = Adapter::started().await;
     let error_1 = |resource: &str| format!("the server could not find the metric known for {resource}");
     let rows = [
@@ -222,7 +222,7 @@ async fn options_that_cannot_go_together() {
 
 /// `docs/contract.md#error-10`, `docs/contract.md#error-11`: what we depend on fails.
 #[tokio::test]
-async fn what_cannot_be_had() {
+async fn values_that_cannot_be_had_are_errors_with_a_cause() {
     let adapter = Adapter::started().await;
     let causes = |text: &str| json!({"causes": [{"message": text}]});
     let not_listed =

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn as_go_writes_it() {
+fn yaml_is_written_as_go_writes_it() {
     for (json, expected) in VECTORS {
         assert_eq!(encode(json).expect("JSON"), *expected, "{json}");
     }

@@ -88,7 +88,7 @@ wait_bucket{le="+Inf"} 40
 "#;
 
     #[test]
-    fn values_and_sums() {
+    fn values_and_sums_are_read() {
         assert_eq!(value(TEXT, "depth").expect("there"), 3.0);
         assert!(value(TEXT, "dept").is_err());
         assert_eq!(sum(TEXT, "outcomes"), 6.0);

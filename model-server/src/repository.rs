@@ -1,5 +1,5 @@
-//! Finds the file of a model: `NAME/VERSION/model.onnx` or `model.pt`, as Triton and KServe lay their models out. A model of
-//! several files is a folder `model.onnx` with a file of that name in it.
+//! Finds the file of a model: `NAME/VERSION/model.onnx` or `model.pt`, as Triton and KServe lay their models out. A
+//! model of several files is a folder `model.onnx` with a file of that name in it.
 
 use std::path::{Path, PathBuf};
 

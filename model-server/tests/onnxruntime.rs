@@ -1,5 +1,5 @@
-//! ONNX Runtime's library by `ORT_DYLIB_PATH`, which `scripts/onnxruntime` prints: what it computes, and what is said of files,
-//! inputs and libraries that are none.
+//! ONNX Runtime's library by `ORT_DYLIB_PATH`, which `scripts/onnxruntime` prints: what it computes, and what is said
+//! of files, inputs and libraries that are none.
 
 mod support;
 

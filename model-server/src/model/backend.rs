@@ -48,8 +48,8 @@ pub fn choose(found: &Found, config: &ModelConfig) -> Result<Chosen, ModelError>
     }
 }
 
-/// By ONNX Runtime if it is there, unless tract is asked for. A library that is named and cannot be used is an error: tract
-/// would serve the model slower, or not at all.
+/// By ONNX Runtime if it is there, unless tract is asked for. A library that is named and cannot be used is an error:
+/// tract would serve the model slower, or not at all.
 fn onnx(found: &Found, config: &ModelConfig) -> Result<Chosen, ModelError> {
     if config.backend != Backend::Tract
         && let Some(chosen) = onnxruntime(found, config)?

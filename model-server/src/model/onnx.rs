@@ -28,10 +28,10 @@ struct Onnx {
     signature: Arc<Signature>,
 }
 
-/// Has each execution use so many threads, in all models of the process.
+/// Has each execution use this number of threads, in all models of the process.
 ///
 /// # Errors
-/// The operating system has not so many.
+/// The operating system refuses them.
 pub(super) fn use_threads(threads: usize) -> Result<(), ModelError> {
     if threads == 1 {
         return Ok(());

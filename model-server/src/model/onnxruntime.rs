@@ -1,4 +1,5 @@
-//! ONNX models through ONNX Runtime, on the CPU or a GPU. Its library is loaded when the program starts; a build needs none.
+//! ONNX models through ONNX Runtime, on the CPU or a GPU. Its library is loaded when the program starts; a build
+//! needs none.
 
 mod library;
 mod values;
@@ -230,8 +231,9 @@ impl<'a> Axes<'a> {
         Axes { inputs: names(session.inputs()), outputs: names(session.outputs()) }
     }
 
-    /// Whether the first dimension may be the rows of all tensors. It is not where a name says otherwise: the first of an
-    /// input is another one of an output, or the first of an output is another one of an input, as where time goes first.
+    /// Whether the first dimension may be the rows of all tensors. It is not where a name says otherwise: the first
+    /// of an input is another one of an output, or the first of an output is another one of an input, as where time
+    /// goes first.
     fn agree(&self) -> bool {
         let first = |tensors: &[&'a [String]]| -> Vec<&'a str> {
             tensors

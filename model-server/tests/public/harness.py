@@ -144,7 +144,7 @@ def compare(name: str, model: pathlib.Path, shapes: dict, below: dict = {}, valu
     """Asks the model server and onnxruntime the same."""
     reference = session(model)
     arrays = made_up(reference.get_inputs(), shapes, below, values)
-    # Lists of maps, which scikit-learn's converter writes for probabilities, are no tensors.
+    # Lists of maps, which scikit-learn's converter writes for probabilities, are not tensors.
     names = [tensor.name for tensor in reference.get_outputs() if tensor.type.startswith("tensor(")]
     expected = dict(zip(names, reference.run(names, arrays)))
     try:

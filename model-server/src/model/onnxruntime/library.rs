@@ -1,5 +1,5 @@
-//! Finds ONNX Runtime's library, and looks at it before anything else does: one that is missing or too old must neither end nor
-//! stop the program.
+//! Finds ONNX Runtime's library, and looks at it before anything else does: one that is missing or too old must
+//! neither end nor stop the program.
 
 #![allow(unsafe_code, reason = "a library is loaded, and asked for its version by its own C functions")]
 

@@ -1,6 +1,6 @@
-//! `make bench-model`: our model server beside the tutorial's, a tuned one in Python and one that does nothing, and beside
-//! LitServe and MLServer with models of five kinds: how much they do, whether their signals are true, and what becomes
-//! of too much load, of clients that leave, and of a restart.
+//! `make bench-model`: our model server beside the tutorial's, a tuned one in Python and one that does nothing, and
+//! beside LitServe and MLServer with models of five kinds: how much they do, whether their signals are true, and what
+//! becomes of too much load, of clients that leave, and of a restart.
 //!
 //! Each part prints a table and writes a report of its own. Machines are noisy, so what is compared is measured in turn
 //! in the same run; ratios within a run tell more than figures.

@@ -12,6 +12,7 @@ pub mod image;
 pub mod kubelet;
 pub mod load;
 pub mod node;
+pub mod picture;
 pub mod prometheus;
 pub mod proxy;
 pub mod service;

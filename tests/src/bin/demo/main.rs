@@ -3,7 +3,6 @@
 
 mod observation;
 mod panel;
-mod picture;
 mod report;
 mod screen;
 
@@ -14,9 +13,10 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use e2e::api::{self, Api};
 use e2e::load::Load;
-use e2e::{Failure, stack};
+use e2e::{Failure, picture, stack};
 
 use observation::{DEPTH, GPU, LATENCY, Observation, PODS, Seen};
+use panel::panels;
 use report::Report;
 use screen::Screen;
 
@@ -81,7 +81,7 @@ async fn demo(settings: Settings) -> Result<(), Failure> {
     let report = Report { ready, idle_bytes, failed, run: &run };
     stack::write_report("demo", &report.to_json())?;
     let file = settings.svg.unwrap_or_else(|| stack::repository().join("target/reports/demo.svg"));
-    std::fs::write(&file, picture::svg(&title(), &run)?)
+    std::fs::write(&file, picture::svg(&title(), &panels(&run))?)
         .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
     println!("the picture of this run is {}", file.display());
     report.judge()

@@ -1,30 +1,14 @@
 //! The three charts of a run as data: what the terminal and the picture both draw.
 
 use e2e::hpa::Target;
+use e2e::picture::{Line, Panel, steps};
 
 use crate::observation::{BOUNDS, DEPTH, LATENCY, Observation, pod_names};
 
-/// A chart: lines over seconds.
-#[derive(Debug)]
-pub(crate) struct Panel {
-    pub(crate) title: String,
-    pub(crate) lines: Vec<Line>,
-    /// A level to compare the lines with.
-    pub(crate) target: Option<f64>,
-    /// The end of the vertical axis, which begins at 0.
-    pub(crate) top: f64,
-}
-
-/// A line of a chart.
-#[derive(Debug)]
-pub(crate) struct Line {
-    pub(crate) name: String,
-    pub(crate) points: Vec<(f64, f64)>,
-}
-
 /// Depth and latency of each pod, and the replicas that an autoscaler would want.
 pub(crate) fn panels(run: &[Observation]) -> [Panel; 3] {
-    let replicas = Line { name: "replicas".to_owned(), points: steps(run) };
+    let replicas = steps(run.iter().map(|round| (round.second as f64, f64::from(round.replicas))));
+    let replicas = Line { name: "replicas".to_owned(), points: replicas };
     [
         each_pod("request_queue_depth: target 10", DEPTH, 1.0, run),
         each_pod("inference_latency_seconds_avg in ms: target 200", LATENCY, 1e3, run),
@@ -50,19 +34,6 @@ fn each_pod(title: &str, target: Target, unit: f64, run: &[Observation]) -> Pane
     let level = target.average * unit;
     let highest = lines.iter().flat_map(|line| &line.points).map(|(_, value)| *value).fold(level, f64::max);
     Panel { title: title.to_owned(), lines, target: Some(level), top: highest * 1.2 }
-}
-
-/// A number of replicas holds until the next round.
-fn steps(run: &[Observation]) -> Vec<(f64, f64)> {
-    let mut points: Vec<(f64, f64)> = Vec::new();
-    for round in run {
-        let second = round.second as f64;
-        if let Some((_, before)) = points.last().copied() {
-            points.push((second, before));
-        }
-        points.push((second, f64::from(round.replicas)));
-    }
-    points
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Stdout};
 
+use e2e::picture::Panel;
 use ratatui::backend::{Backend as _, CrosstermBackend};
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Style};
@@ -10,7 +11,7 @@ use ratatui::widgets::{Axis, Block, Chart, Dataset, GraphType};
 use ratatui::{Frame, Terminal, TerminalOptions, Viewport};
 
 use crate::observation::{DEPTH, LATENCY, Observation, pod_names};
-use crate::panel::{Panel, panels};
+use crate::panel::panels;
 
 /// Where a run is shown.
 pub(crate) enum Screen {

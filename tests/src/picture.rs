@@ -1,23 +1,56 @@
-//! A run as an SVG.
+//! Charts over the seconds of a run, one above the other, as an SVG.
 
-use e2e::Failure;
 use plotters::prelude::*;
 
-use crate::observation::Observation;
-use crate::panel::{Panel, panels};
+use crate::Failure;
 
-/// Draws a run, with a line of text above it.
+/// A chart: lines over seconds.
+#[derive(Debug)]
+pub struct Panel {
+    /// The text above it.
+    pub title: String,
+    /// Its lines, at most three.
+    pub lines: Vec<Line>,
+    /// A level to compare the lines with.
+    pub target: Option<f64>,
+    /// The end of the vertical axis, which begins at 0.
+    pub top: f64,
+}
+
+/// A line of a chart.
+#[derive(Debug)]
+pub struct Line {
+    /// Shown if there are several.
+    pub name: String,
+    /// Second and value, by time.
+    pub points: Vec<(f64, f64)>,
+}
+
+/// A value that holds until the next point, as a line.
+pub fn steps(points: impl IntoIterator<Item = (f64, f64)>) -> Vec<(f64, f64)> {
+    let mut line: Vec<(f64, f64)> = Vec::new();
+    for (second, value) in points {
+        if let Some((_, before)) = line.last().copied() {
+            line.push((second, before));
+        }
+        line.push((second, value));
+    }
+    line
+}
+
+/// Draws panels with a line of text above them.
 ///
 /// # Errors
 /// What the library cannot draw.
-pub(crate) fn svg(title: &str, run: &[Observation]) -> Result<String, Failure> {
-    let end = run.last().map_or(0.0, |round| round.second as f64).max(1.0);
+pub fn svg(title: &str, panels: &[Panel]) -> Result<String, Failure> {
+    let seconds = panels.iter().flat_map(|panel| &panel.lines).filter_map(|line| line.points.last());
+    let end = seconds.map(|(second, _)| *second).fold(1.0, f64::max);
     let mut text = String::new();
     {
         let root = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
         root.fill(&WHITE)?;
         let below = root.titled(title, (FONT, 17))?;
-        for (panel, area) in panels(run).iter().zip(below.split_evenly((3, 1))) {
+        for (panel, area) in panels.iter().zip(below.split_evenly((panels.len(), 1))) {
             draw(panel, end, &area)?;
         }
         root.present()?;
@@ -79,16 +112,22 @@ const COLORS: [RGBColor; 3] = [RGBColor(0, 114, 178), RGBColor(230, 159, 0), RGB
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observation::two_rounds;
 
     #[test]
-    fn a_picture_has_the_title_and_a_line_for_each_pod_and_for_the_replicas() {
-        let picture = svg("three pods", &two_rounds()).unwrap();
-        assert!(picture.contains("three pods"), "{picture}");
-        for name in ["model-0", "model-1", "model-2"] {
-            assert_eq!(picture.matches(name).count(), 2, "{name}: {picture}");
+    fn a_picture_has_the_title_the_names_of_lines_and_their_colors() {
+        let line = |name: &str| Line { name: name.to_owned(), points: vec![(0.0, 1.0), (2.0, 3.0)] };
+        let panel = |lines| Panel { title: "depth".to_owned(), lines, target: Some(2.0), top: 4.0 };
+        let picture =
+            svg("two pods", &[panel(vec![line("one"), line("two")]), panel(vec![line("alone")])]).unwrap();
+        for text in ["two pods", "depth", "one", "two"] {
+            assert!(picture.contains(text), "{text}: {picture}");
         }
-        let lines = picture.matches(r#"stroke-width="2""#).count();
-        assert!(lines >= 7, "{lines} lines: {picture}");
+        assert!(!picture.contains("alone"), "{picture}");
+        assert_eq!(picture.matches("#0072B2").count(), 3, "two lines and a legend: {picture}");
+    }
+
+    #[test]
+    fn a_value_holds_until_the_next_one() {
+        assert_eq!(steps([(0.0, 2.0), (3.0, 4.0)]), [(0.0, 2.0), (3.0, 2.0), (3.0, 4.0)]);
     }
 }

@@ -103,6 +103,9 @@ fn start_kubelet(dir: &Path, cgroup: &str, runtime: &Runtime) -> Result<Process,
         "imageGCHighThresholdPercent": 100,
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
         "maxPods": 110,
+        // How soon a pod sees a new Secret or ConfigMap, such as the configuration that the operator writes for Prometheus. A
+        // minute by default.
+        "syncFrequency": "10s",
     });
     write_config(&own.join("config.json"), &config)?;
     let mut command = Command::new(required("kubelet")?);
@@ -137,14 +140,21 @@ fn start_proxy(dir: &Path, runtime: &Runtime) -> Result<Process, Failure> {
 
 /// A group in every hierarchy, which kubelet expects to find. `scripts/sandbox` removes them.
 fn make_cgroups(name: &str) -> Result<(), Failure> {
-    for hierarchy in std::fs::read_dir(CGROUPS)? {
-        let hierarchy = hierarchy?.path();
-        if hierarchy.join("cgroup.procs").exists() {
-            std::fs::create_dir_all(hierarchy.join(name))?;
+    let root = Path::new(CGROUPS);
+    let hierarchies = std::fs::read_dir(root)?.map(|entry| Ok(entry?.path()));
+    let hierarchies: Vec<PathBuf> =
+        hierarchies.chain([Ok(root.to_owned())]).collect::<std::io::Result<_>>()?;
+    for hierarchy in hierarchies.iter().filter(|hierarchy| hierarchy.join("cgroup.procs").exists()) {
+        let group = hierarchy.join(name);
+        std::fs::create_dir_all(&group)?;
+        // Pods have one share together, by default as large as that of a single other process of the machine: compilers
+        // beside them would be what the autoscaler reacts to.
+        for (file, share) in [("cpu.shares", "65536"), ("cpu.weight", "6400")] {
+            let file = group.join(file);
+            if file.exists() {
+                std::fs::write(file, share)?;
+            }
         }
-    }
-    if Path::new(CGROUPS).join("cgroup.procs").exists() {
-        std::fs::create_dir_all(Path::new(CGROUPS).join(name))?;
     }
     Ok(())
 }

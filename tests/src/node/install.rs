@@ -1,5 +1,6 @@
 //! Installs on a node what several tests need.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::Node;
@@ -21,11 +22,17 @@ impl Node {
         match stack {
             Stack::TutorialCpu => {
                 self.install_prometheus().await?;
-                self.apply_overlay("tutorial-cpu").await?;
+                self.import_images()?;
+                self.apply_overlay(&files::repository().join("deploy/overlays/tutorial-cpu")).await?;
             }
         }
         self.installed = Some(stack);
         Ok(())
+    }
+
+    /// Has the next test install its stack again, since one that failed may have left it changed.
+    pub(super) fn distrust_installed(&mut self) {
+        self.installed = None;
     }
 
     /// Installs the Prometheus Operator and a Prometheus that selects `release: prometheus`.
@@ -56,37 +63,37 @@ impl Node {
         self.wait_rolled_out("monitoring", statefulset)
     }
 
-    /// Applies an overlay of `deploy/` with its images, and waits until its APIServices are available.
+    /// Applies a kustomization with the adapter and model servers, and waits until its APIServices are available.
     ///
     /// # Errors
     /// kubectl refused it, or something did not become ready.
-    pub async fn apply_overlay(&self, name: &str) -> Result<(), Failure> {
-        self.import_images()?;
-        let overlay = files::repository().join("deploy/overlays").join(name);
-        self.cluster.kubectl(&["apply", "-k", &overlay.display().to_string()])?;
+    pub async fn apply_overlay(&self, folder: &Path) -> Result<(), Failure> {
+        self.cluster.kubectl(&["apply", "-k", &folder.display().to_string()])?;
         self.wait_rolled_out("monitoring", "deployment/adapter")?;
         self.wait_rolled_out("default", "deployment/model-server")?;
         self.cluster.wait_available(V1).await?;
         self.cluster.wait_available(V2).await
     }
 
-    /// Makes our images known to the node, as `scripts/images` packs them.
+    /// Makes the images of the adapter and of the model server for CPUs known to the node, as `scripts/images` packs them.
     ///
     /// # Errors
     /// They are not made.
     pub fn import_images(&self) -> Result<(), Failure> {
-        for name in ["adapter", "model-server-cpu"] {
-            let archive = files::repository().join(format!("target/images/{name}.tar"));
-            if !archive.exists() {
-                return Err(format!(
-                    "{} is not there: scripts/images --prebuilt makes it",
-                    archive.display()
-                )
-                .into());
-            }
-            self.import_archive(&archive)?;
+        ["adapter", "model-server-cpu"].into_iter().try_for_each(|name| self.import_image(name))
+    }
+
+    /// Makes an image that `scripts/images` packs known to the node.
+    ///
+    /// # Errors
+    /// It is not made.
+    pub fn import_image(&self, name: &str) -> Result<(), Failure> {
+        let archive = files::repository().join(format!("target/images/{name}.tar"));
+        if !archive.exists() {
+            let archive = archive.display();
+            return Err(format!("{archive} is not there: scripts/images --prebuilt {name} makes it").into());
         }
-        Ok(())
+        self.import_archive(&archive)
     }
 }
 

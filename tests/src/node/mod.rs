@@ -15,10 +15,10 @@ mod scenario;
 mod stack;
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use self::agents::Agents;
 pub use self::hey::{Summary, outside};
@@ -124,19 +124,8 @@ impl Node {
     /// They did not become so; the state of the pods is part of the message.
     pub fn wait_rolled_out(&self, namespace: &str, workload: &str) -> Result<(), Failure> {
         let status =
-            self.cluster.kubectl(&["-n", namespace, "rollout", "status", workload, "--timeout=120s"]);
+            self.cluster.kubectl(&["-n", namespace, "rollout", "status", workload, "--timeout=180s"]);
         status.map(drop).map_err(|error| format!("{error}\n{}", self.describe(namespace)).into())
-    }
-
-    /// Runs Helm as somebody who may do anything.
-    ///
-    /// # Errors
-    /// It could not be run.
-    pub fn helm(&self, arguments: &[&str]) -> Result<Output, Failure> {
-        let mut command = Command::new(required("helm")?);
-        command.args(arguments).arg("--kubeconfig").arg(self.cluster.kubeconfig());
-        command.env("HOME", self.cluster.dir());
-        Ok(command.output()?)
     }
 
     /// Whether a condition of an object, as `KIND/NAME`, is true; not for an object that is not there.
@@ -147,6 +136,18 @@ impl Node {
         let path = format!("jsonpath={{.status.conditions[?(@.type==\"{condition}\")].status}}");
         let output = self.cluster.try_kubectl(&["-n", namespace, "get", object, "-o", &path])?;
         Ok(output.stdout == b"True")
+    }
+
+    /// Has the node say that it has some of an extended resource, as a device plugin does.
+    ///
+    /// # Errors
+    /// kubectl refused it.
+    pub fn offer(&self, resource: &str, count: u32) -> Result<(), Failure> {
+        let count = count.to_string();
+        let patch =
+            json!({"status": {"capacity": {resource: count}, "allocatable": {resource: count}}}).to_string();
+        let node = ["patch", "node", NODE_NAME, "--subresource=status", "--type=merge", "-p", &patch];
+        self.cluster.kubectl(&node).map(drop)
     }
 
     /// Kills an agent or containerd, starts it again and waits until the node is ready again.
@@ -216,12 +217,16 @@ impl Node {
         .join("\n")
     }
 
-    /// The pods of a namespace and what happened to them, for a person.
+    /// The pods of a namespace, what happened to them and what they said last, for a person.
     pub fn describe(&self, namespace: &str) -> String {
+        // Every pod is without this label.
+        let every = "!none";
+        let logs = ["-n", namespace, "logs", "-l", every, "--all-containers", "--prefix", "--tail=15"];
         let mut text = String::new();
         for command in [
             &["-n", namespace, "get", "pods", "-o", "wide"][..],
             &["-n", namespace, "events", "--types=Warning"],
+            &logs,
         ] {
             text += &self.cluster.kubectl(command).unwrap_or_else(|error| error.to_string());
         }

@@ -27,6 +27,7 @@ pub fn on_node(test: impl AsyncFnOnce(&mut Node) -> Result<(), Failure>) -> Resu
         let done = test(node).await;
         if done.is_err() {
             eprintln!("{}", node.state());
+            node.distrust_installed();
         }
         done
     })

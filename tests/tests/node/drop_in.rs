@@ -1,20 +1,21 @@
 //! What runs prometheus-adapter elsewhere runs our image when one line is changed: the image's.
 //!
 //! Each file of `drop_in/` re-expresses one deployment: its arguments, mounts, probes and users, a rule file of its
-//! kind, and what is asked. All get the limits of kube-prometheus, 250m and 180 MiB.
+//! kind, and what is asked. Those of the community chart are rendered from it if `PROMETHEUS_ADAPTER_CHART` names its
+//! folder. All get the limits of kube-prometheus, 250m and 180 MiB.
 
-use std::net::Ipv4Addr;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use apiservice::authority::Authority;
+use e2e::helm::Helm;
 use e2e::node::{ContainerProcess, Node, on_node};
 use e2e::stack::write_report;
 use e2e::{Failure, until};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{MINUTE, pods};
+use super::{MINUTE, pods, until_adapter_ready};
 
 /// A deployment.
 #[derive(Deserialize)]
@@ -34,6 +35,9 @@ struct Fixture {
     files: serde_json::Map<String, Value>,
     /// The spec of its pods.
     pod: Value,
+    /// Values of the community chart that give this pod.
+    #[serde(default)]
+    values: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -165,8 +169,11 @@ fn prepare(node: &Node, authority: &Authority) -> Result<(), Failure> {
 /// Starts a deployment in a namespace of its own and measures how soon it is ready after its program began.
 async fn start(node: &Node, authority: &Authority, file: &Path) -> Result<Started, Failure> {
     let name = file.file_stem().and_then(|name| name.to_str()).ok_or("a file without a name")?.to_owned();
-    let fixture: Fixture = serde_saphyr::from_str(&std::fs::read_to_string(file)?)
+    let mut fixture: Fixture = serde_saphyr::from_str(&std::fs::read_to_string(file)?)
         .map_err(|error| format!("{}: {error}", file.display()))?;
+    if let (Some(values), Some(chart)) = (&fixture.values, std::env::var_os("PROMETHEUS_ADAPTER_CHART")) {
+        fixture.pod = pod_of_chart(node, Path::new(&chart), values)?;
+    }
     lead(node, &fixture).await?;
     for object in objects(&name, authority, &fixture)? {
         node.apply(&object)?;
@@ -174,33 +181,31 @@ async fn start(node: &Node, authority: &Authority, file: &Path) -> Result<Starte
     let port = fixture.pod["containers"][0]["ports"][0]["containerPort"]
         .as_u64()
         .ok_or("a container without a port")?;
-    let mut uid = None;
-    let selector = format!("app={name}");
-    let deadline = Instant::now() + MINUTE;
-    let (process, began) = loop {
-        if uid.is_none() {
-            let pods = pods(node, &name, &selector)?;
-            uid = pods.first().and_then(|pod| pod["metadata"]["uid"].as_str().map(str::to_owned));
-        }
-        if let Some(process) = uid.as_ref().and_then(|uid| node.processes(uid, "adapter").pop()) {
-            break (process, Instant::now());
-        }
-        if Instant::now() > deadline {
-            return Err(format!("{name} did not start\n{}", node.describe(&name)).into());
-        }
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    };
-    let http = reqwest::Client::builder().tls_danger_accept_invalid_certs(true).build()?;
     let port = u16::try_from(port)?;
-    let address: Ipv4Addr = process.address()?;
-    let url = format!("https://{address}:{port}/readyz");
-    while !http.get(&url).send().await.is_ok_and(|response| response.status().is_success()) {
-        if began.elapsed() > MINUTE {
-            return Err(format!("{name} did not get ready\n{}", node.describe(&name)).into());
+    let (process, ready) = until_adapter_ready(node, &name, &format!("app={name}"), port).await?;
+    Ok(Started { name, fixture, process, port, ready })
+}
+
+/// The spec of the pods that a chart gives, with the names of our ConfigMap and Secret.
+fn pod_of_chart(node: &Node, chart: &Path, values: &Value) -> Result<Value, Failure> {
+    let helm = Helm::of(&node.cluster).ok_or("helm is missing: scripts/components says why")?;
+    let file = node.cluster.dir().join("values.json");
+    std::fs::write(&file, values.to_string())?;
+    let values = file.display().to_string();
+    let rendered = helm.objects("prometheus-adapter", chart, &["--skip-tests", "-f", &values])?;
+    let deployment = rendered.into_iter().find(|object| object["kind"] == "Deployment");
+    let mut pod =
+        deployment.ok_or("expected a Deployment in the chart, found none")?["spec"]["template"]["spec"]
+            .take();
+    for volume in pod["volumes"].as_array_mut().into_iter().flatten() {
+        if let Some(map) = volume.get_mut("configMap") {
+            map["name"] = json!("config");
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        if let Some(secret) = volume.get_mut("secret") {
+            secret["secretName"] = json!("serving-certificate");
+        }
     }
-    Ok(Started { name, fixture, process, port, ready: began.elapsed() })
+    Ok(pod)
 }
 
 /// Has the Service that a deployment names lead to a Prometheus.

@@ -1,59 +1,15 @@
-//! The real Prometheus Operator finds what is scraped by our ServiceMonitors.
+//! The real Prometheus Operator and a ServiceMonitor that it does not select.
 
-use e2e::node::{Node, Stack, on_node};
+use e2e::node::{Stack, on_node};
 use e2e::{Failure, until};
-use serde_json::{Value, json};
 
-use super::{MINUTE, pods_measured};
-
-/// The values of a query, as the Prometheus on the node answers it.
-async fn query(node: &Node, text: &str) -> Result<Vec<Value>, Failure> {
-    let path = format!(
-        "/api/v1/namespaces/monitoring/services/prometheus-kube-prometheus-prometheus:9090/proxy/api/v1/query?query={}",
-        percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC)
-    );
-    let (code, answer) = node.cluster.json(&path).await?;
-    if code != 200 {
-        return Err(format!("{text}: {code}: {answer}").into());
-    }
-    Ok(answer["data"]["result"].as_array().cloned().unwrap_or_default())
-}
-
-#[test]
-fn the_adapters_own_metrics_are_scraped_with_a_token_and_its_authority() -> Result<(), Failure> {
-    on_node(async |node| {
-        node.install(Stack::TutorialCpu).await?;
-        node.apply(&json!({
-            "apiVersion": "monitoring.coreos.com/v1",
-            "kind": "ServiceMonitor",
-            "metadata": {"name": "adapter", "namespace": "monitoring", "labels": {"release": "prometheus"}},
-            "spec": {
-                "selector": {"matchLabels": {"app.kubernetes.io/name": "adapter"}},
-                "endpoints": [{
-                    "port": "https",
-                    "scheme": "https",
-                    "interval": "15s",
-                    "bearerTokenFile": "/var/run/secrets/kubernetes.io/serviceaccount/token",
-                    "tlsConfig": {
-                        "ca": {"secret": {"name": "adapter-ca", "key": "ca.crt"}},
-                        "serverName": "adapter.monitoring.svc",
-                    },
-                }],
-            },
-        }))?;
-        until("both pods of the adapter are scraped", 2 * MINUTE, || async {
-            let up = query(node, "up{namespace=\"monitoring\",service=\"adapter\"} == 1").await?;
-            Ok(up.len() == 2)
-        })
-        .await
-    })
-}
+use super::{MINUTE, query, targets, until_measured};
 
 #[test]
 fn a_wrong_release_label_leaves_no_series_and_the_adapters_log_leads_there() -> Result<(), Failure> {
     on_node(async |node| {
         node.install(Stack::TutorialCpu).await?;
-        until("both pods have a queue", MINUTE, || async { Ok(pods_measured(node).await? == 2) }).await?;
+        until_measured(node).await?;
         let label = |release: &str| {
             let release = format!("release={release}");
             node.cluster.kubectl(&[
@@ -65,8 +21,14 @@ fn a_wrong_release_label_leaves_no_series_and_the_adapters_log_leads_there() -> 
             ])
         };
         label("another")?;
-        until("the series have gone", 3 * MINUTE, || async {
-            Ok(query(node, "request_queue_depth").await?.is_empty())
+        until("Prometheus scrapes no model server", 3 * MINUTE, || async {
+            Ok(!targets(node).await?.contains(":8080/metrics"))
+        })
+        .await?;
+        // It would show the last values for five minutes. Its storage goes with its pod.
+        node.cluster.kubectl(&["-n=monitoring", "delete", "pods", "-l=app.kubernetes.io/name=prometheus"])?;
+        until("the series have gone", 2 * MINUTE, || async {
+            Ok(query(node, "request_queue_depth").await.is_ok_and(|series| series.is_empty()))
         })
         .await?;
         // Pods of the adapter that find no series say what to look at.
@@ -83,6 +45,6 @@ fn a_wrong_release_label_leaves_no_series_and_the_adapters_log_leads_there() -> 
         })
         .await?;
         label("prometheus")?;
-        until("the series are back", 3 * MINUTE, || async { Ok(pods_measured(node).await? == 2) }).await
+        until_measured(node).await
     })
 }

@@ -1,17 +1,10 @@
 //! Each component ends and comes back: the autoscaler holds what it has, and reads again afterwards.
 
+use e2e::Failure;
 use e2e::node::{Node, Stack, on_node};
-use e2e::{Failure, until};
 
 use super::upgrade::ADAPTER;
-use super::{MINUTE, object, pods_measured};
-
-async fn until_measured(node: &Node) -> Result<(), Failure> {
-    until("both pods have a queue", 2 * MINUTE, || async {
-        Ok(pods_measured(node).await.unwrap_or_default() == 2)
-    })
-    .await
-}
+use super::{object, until_measured};
 
 fn replicas(node: &Node) -> Result<u64, Failure> {
     object(node, "default", "deployment/model-server")?["spec"]["replicas"]

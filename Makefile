@@ -9,7 +9,7 @@ help:
 	@echo "make models         33 public ONNX files and today's exporters' served as they are and compared with onnxruntime (about 10 minutes)"
 	@echo "make images         container images, by Docker or buildah; LOAD=kind, k3d or minikube loads them into that cluster"
 	@echo "make test-node      what is shipped, installed on a real node in namespaces of its own (root, about 20 minutes)"
-	@echo "make tutorial       the tutorial's autoscaler with its own windows on a real node (root, about 35 minutes)"
+	@echo "make tutorial       the tutorial's autoscaler with its own windows on a real node, and how soon it reacts (root, about 55 minutes)"
 	@echo "make cluster        a control plane on loopback with the tutorial's stack in it, until interrupted; NODE=1: on a real node (root)"
 	@echo "make bench          the time of every hot step, gathered in target/reports/bench.json"
 	@echo "make bench-adapter  ours and prometheus-adapter in turn, gathered in target/reports/adapter.json (about 20 minutes)"

@@ -37,10 +37,10 @@ pub fn free_port() -> Result<u16, Failure> {
 ///
 /// # Errors
 /// The condition itself failed, or the time ran out.
-pub async fn until<F: Future<Output = Result<bool, Failure>>>(
+pub async fn until(
     what: &str,
     limit: Duration,
-    check: impl Fn() -> F,
+    mut check: impl AsyncFnMut() -> Result<bool, Failure>,
 ) -> Result<(), Failure> {
     let deadline = Instant::now() + limit;
     while !check().await? {

@@ -34,10 +34,7 @@ fn names(list: &Value) -> Vec<String> {
     entries.filter_map(|entry| entry["name"].as_str()).map(str::to_owned).collect()
 }
 
-async fn until<F: Future<Output = Result<bool, Failure>>>(
-    what: &str,
-    check: impl Fn() -> F,
-) -> Result<(), Failure> {
+async fn until(what: &str, check: impl AsyncFnMut() -> Result<bool, Failure>) -> Result<(), Failure> {
     e2e::until(what, Duration::from_mins(1), check).await
 }
 

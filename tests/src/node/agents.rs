@@ -103,8 +103,8 @@ fn start_kubelet(dir: &Path, cgroup: &str, runtime: &Runtime) -> Result<Process,
         "imageGCHighThresholdPercent": 100,
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
         "maxPods": 110,
-        // How soon a pod sees a new Secret or ConfigMap, such as the configuration that the operator writes for Prometheus. A
-        // minute by default.
+        // How soon a pod sees a new Secret or ConfigMap, such as the configuration that the operator writes for
+        // Prometheus. A minute by default.
         "syncFrequency": "10s",
     });
     write_config(&own.join("config.json"), &config)?;

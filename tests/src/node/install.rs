@@ -75,7 +75,8 @@ impl Node {
         self.cluster.wait_available(V2).await
     }
 
-    /// Makes the images of the adapter and of the model server for CPUs known to the node, as `scripts/images` packs them.
+    /// Makes the images of the adapter and of the model server for CPUs known to the node, as `scripts/images` packs
+    /// them.
     ///
     /// # Errors
     /// They are not made.

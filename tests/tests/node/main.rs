@@ -27,7 +27,8 @@ async fn pods_measured(node: &Node) -> Result<usize, Failure> {
     Ok(values["items"].as_array().map_or(0, Vec::len))
 }
 
-/// Waits until both model servers have a queue in the API: the operator, a scrape and a listing of the series come first.
+/// Waits until both model servers have a queue in the API. The operator, a scrape and a listing of the series come
+/// first.
 async fn until_measured(node: &Node) -> Result<(), Failure> {
     until("both pods have a queue", 4 * MINUTE, || async {
         Ok(pods_measured(node).await.unwrap_or_default() == 2)
@@ -65,8 +66,8 @@ fn object(node: &Node, namespace: &str, name: &str) -> Result<Value, Failure> {
     Ok(serde_json::from_str(&node.cluster.kubectl(&["-n", namespace, "get", name, "-o", "json"])?)?)
 }
 
-/// Waits for the program of the adapter in a pod that is about to start, and until it is ready; gives how long after its
-/// start that was.
+/// Waits for the program of the adapter in a pod that is about to start, and until it is ready. Gives how long after
+/// its start that was.
 async fn until_adapter_ready(
     node: &Node,
     namespace: &str,

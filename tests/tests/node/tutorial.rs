@@ -122,7 +122,8 @@ fn the_autoscaler_reacts_within_a_scrape_and_two_of_its_looks() -> Result<(), Fa
     follow_load(5)
 }
 
-/// Loads two pods until the autoscaler asks for more. That is measured `rounds` times; the last time more pods come, and go as it gets calm.
+/// Loads two pods until the autoscaler asks for more. That is measured `rounds` times. The last time more pods come,
+/// and go as the load ends.
 fn follow_load(rounds: usize) -> Result<(), Failure> {
     on_node(async |node| {
         node.install(Stack::TutorialCpu).await?;
@@ -339,7 +340,7 @@ async fn reaction(node: &Node) -> Result<Reaction, Failure> {
     })
 }
 
-/// The mean of a metric over the pods that have it, as an autoscaler forms it; `None` if none has it.
+/// The mean of a metric over the pods that have it, as an autoscaler forms it; `None` without values.
 async fn mean(node: &Node, path: &str) -> Result<Option<f64>, Failure> {
     let (_, list) = node.cluster.json(path).await?;
     let items = list["items"].as_array().map_or(&[][..], Vec::as_slice);

@@ -108,9 +108,15 @@ impl Client {
     }
 
     fn send(&mut self, method: &str, path: &str, body: &str) {
+        self.send_with(method, path, "", body);
+    }
+
+    /// With more headers, each with the end of its line.
+    fn send_with(&mut self, method: &str, path: &str, headers: &str, body: &str) {
         let length = body.len();
-        let request =
-            format!("{method} {path} HTTP/1.1\r\nhost: test\r\ncontent-length: {length}\r\n\r\n{body}");
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: test\r\n{headers}content-length: {length}\r\n\r\n{body}"
+        );
         self.0.get_mut().write_all(request.as_bytes()).expect("the connection is open");
     }
 
@@ -139,6 +145,11 @@ impl Client {
 
     fn ask(&mut self, method: &str, path: &str, body: &str) -> Answer {
         self.send(method, path, body);
+        self.answer()
+    }
+
+    fn ask_with(&mut self, method: &str, path: &str, headers: &str, body: &str) -> Answer {
+        self.send_with(method, path, headers, body);
         self.answer()
     }
 
@@ -614,7 +625,8 @@ fn requests_that_the_model_cannot_bear_neither_end_its_health_nor_fill_the_log()
     let mut client = Client::new(program.ready());
     let logged = program.seen.len();
     for _ in 0..50 {
-        let answer = client.ask("POST", "/predict", r#"{"features":[1,99]}"#);
+        let body = r#"{"features":[1,99]}"#;
+        let answer = client.ask_with("POST", "/predict", "x-request-id: request-7\r\n", body);
         assert_eq!(
             (answer.code, answer.body.as_str()),
             (500, r#"{"detail":"the model failed on this request"}"#)
@@ -628,7 +640,8 @@ fn requests_that_the_model_cannot_bear_neither_end_its_health_nor_fill_the_log()
     program.signal("TERM");
     program.until("draining");
     let lines = &program.seen[logged..];
-    assert!(lines.iter().any(|line| line.contains("the model failed on a request")), "{lines:?}");
+    let told = |line: &String| line.contains("the model failed on a request") && line.contains("request-7");
+    assert!(lines.iter().any(told), "{lines:?}");
     assert!(lines.len() < 20, "{} lines: {}", lines.len(), lines.join("\n"));
 }
 

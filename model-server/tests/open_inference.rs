@@ -208,6 +208,15 @@ async fn kserves_first_protocol() {
     assert_eq!((answer.code, answer.text()), (200, r#"{"predictions":[[21.0],[43.0]]}"#));
     let ready = server.send("GET", "/v1/models/m", "").await;
     assert_eq!((ready.code, ready.text()), (200, r#"{"name":"m","ready":true}"#));
+    let models = server.send("GET", "/v1/models", "").await;
+    assert_eq!((models.code, models.text()), (200, r#"{"models":["m"]}"#));
+    for (method, path, code, text) in [
+        ("GET", "/v2/trace/setting", 404, "expected a path of this server, found \"/v2/trace/setting\""),
+        ("GET", "/predict", 405, "expected another method for \"/predict\", found \"GET\""),
+    ] {
+        let answer = server.send(method, path, "").await;
+        assert_eq!((answer.code, answer.json()["error"].as_str()), (code, Some(text)));
+    }
     for (path, body, code, expected) in [
         ("m:predict", r#"{"instances":[]}"#, 400, "expected 1 to 4 instances, found 0"),
         ("m:predict", r#"{"instances":[[1],[1,2]]}"#, 400, "expected 2 numbers in instance 0, found 1"),

@@ -21,6 +21,8 @@ pub struct Ask {
     pub rows: usize,
     /// It is computed by itself: the model joins no rows, or others must not meet what is in these.
     pub alone: bool,
+    /// What its client calls it, for the log.
+    pub label: Option<Box<str>>,
     /// Until when it may wait for its execution; without a limit when `None`.
     pub deadline: Option<Instant>,
     /// The memory of the inputs, if they are so large that it is counted.
@@ -73,6 +75,11 @@ impl Job {
     /// One for each input of the model, in its order.
     pub fn inputs(&self) -> &[Option<Tensor>] {
         &self.ask.inputs
+    }
+
+    /// What its client calls it, for the log.
+    pub fn label(&self) -> Option<&str> {
+        self.ask.label.as_deref()
     }
 
     /// How many rows it has.

@@ -168,6 +168,8 @@ pub(super) struct Received<'a> {
     pub(super) headers: HeaderMap,
     /// To be dropped before the request waits.
     pub(super) body: WholeBody<'a>,
+    /// What its client calls the request, for the log.
+    pub(super) label: Option<Box<str>>,
     /// When the body was there: what is waited for counts from here on.
     pub(super) at: Instant,
     /// What the model takes and gives.
@@ -193,8 +195,19 @@ pub(super) async fn receive(served: &Served, request: Request) -> Result<Receive
     };
     let body = body::read(&headers, body, &served.bodies).await?;
     let (signature, max_rows) = (pool.signature(), pool.max_batch_size());
-    Ok(Received { headers, body, at: Instant::now(), signature, max_rows })
+    let label = label(&headers);
+    Ok(Received { headers, body, label, at: Instant::now(), signature, max_rows })
 }
+
+/// The request's id, or that of the trace that it belongs to, as far as a line of the log should be long.
+fn label(headers: &HeaderMap) -> Option<Box<str>> {
+    let value = headers.get("x-request-id").or_else(|| headers.get("traceparent"))?;
+    let text = value.to_str().ok()?;
+    Some(text[..text.floor_char_boundary(LONGEST_LABEL)].into())
+}
+
+/// A UUID, or a trace with its span.
+const LONGEST_LABEL: usize = 64;
 
 /// Whether a request would be computed, as far as that is known before its body is read.
 fn admits<'a>(served: &'a Served, headers: &HeaderMap) -> Result<&'a Pool, Refusal> {
@@ -243,6 +256,7 @@ pub(super) async fn compute(
     served: &Served,
     signature: &Signature,
     (inputs, rows): (Vec<Option<Tensor>>, usize),
+    label: Option<Box<str>>,
     timeout: Option<Duration>,
     received: Instant,
 ) -> Result<Vec<Tensor>, Unserved> {
@@ -260,7 +274,7 @@ pub(super) async fn compute(
     let alone = odd || own || signature.batch != BatchAxis::Dynamic;
     let ticket = served
         .queue
-        .admit(Ask { inputs, rows, alone, deadline, memory }, received)
+        .admit(Ask { inputs, rows, alone, label, deadline, memory }, received)
         .map_err(|refused| refusal(served, refused))?;
     if let Some(pool) = served.life.pool() {
         pool.serve(&served.queue);

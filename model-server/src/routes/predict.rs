@@ -53,7 +53,7 @@ pub(super) async fn predict(State(served): State<Arc<Served>>, request: Request)
 }
 
 async fn answer(served: &Served, request: Request) -> Result<Response, Problem> {
-    let Received { body, at: received, signature, .. } = receive(served, request).await?;
+    let Received { body, label, at: received, signature, .. } = receive(served, request).await?;
     let width = plain::row_width(served, signature, "/predict").map_err(Problem::OtherModel)?;
     let mut row = features::parse(&body, width).map_err(Problem::Invalid)?;
     drop(body);
@@ -63,7 +63,7 @@ async fn answer(served: &Served, request: Request) -> Result<Response, Problem> 
     }
     row.numbers.resize(width, 0.0);
     let input = plain::rows(&row.numbers, 1, width);
-    let outputs = compute(served, signature, (input, 1), None, received).await?;
+    let outputs = compute(served, signature, (input, 1), label, None, received).await?;
     let took = received.elapsed();
     let prediction = Prediction {
         // As Python writes them: in double precision.

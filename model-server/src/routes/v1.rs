@@ -29,7 +29,10 @@ struct Predictions<'a> {
 }
 
 pub(super) fn router() -> Router<Arc<Served>> {
-    Router::new().route("/", get(live)).route("/v1/models/{model}", get(ready).post(predict))
+    Router::new()
+        .route("/", get(live))
+        .route("/v1/models", get(list))
+        .route("/v1/models/{model}", get(ready).post(predict))
 }
 
 async fn live(State(served): State<Arc<Served>>) -> Response {
@@ -41,6 +44,14 @@ async fn live(State(served): State<Arc<Served>>) -> Response {
         Ok(()) => write(StatusCode::OK, &Live { status: "alive" }),
         Err(why) => error(StatusCode::SERVICE_UNAVAILABLE, why.message()),
     }
+}
+
+async fn list(State(served): State<Arc<Served>>) -> Response {
+    #[derive(Serialize)]
+    struct Models<'a> {
+        models: [&'a str; 1],
+    }
+    write(StatusCode::OK, &Models { models: [&served.settings.identity.model] })
 }
 
 async fn ready(State(served): State<Arc<Served>>, Path(model): Path<String>) -> Response {
@@ -74,14 +85,14 @@ async fn answer(served: &Served, target: &str, request: Request) -> Result<Respo
         return Err(Problem::Unknown(format!("expected MODEL:predict, found {}", Excerpt(target))));
     };
     check(served, model)?;
-    let Received { body, at: received, signature, max_rows, .. } =
+    let Received { body, label, at: received, signature, max_rows, .. } =
         receive(served, request).await.map_err(Problem::Unserved)?;
     let width = plain::row_width(served, signature, "/v1").map_err(Problem::Invalid)?;
     let (input, rows) = parse(&body, width, max_rows).map_err(Problem::Invalid)?;
     drop(body);
     let input = vec![Some(input)];
     let outputs =
-        compute(served, signature, (input, rows), None, received).await.map_err(Problem::Unserved)?;
+        compute(served, signature, (input, rows), label, None, received).await.map_err(Problem::Unserved)?;
     let predictions = Cells::nested(plain::only(&outputs).map_err(Problem::Invalid)?);
     let response = write(StatusCode::OK, &Predictions { predictions });
     served.telemetry.answered(received.elapsed());

@@ -299,7 +299,13 @@ impl Executor {
     fn refuse(&mut self, job: &Job, error: &str) {
         self.failures = self.failures.saturating_add(1);
         if let Some(suppressed) = self.failures_log.admits(Instant::now()) {
-            tracing::error!(error, rows = job.row_count(), suppressed, "the model failed on a request");
+            tracing::error!(
+                error,
+                request = job.label(),
+                rows = job.row_count(),
+                suppressed,
+                "the model failed on a request"
+            );
         }
         job.answer(Err(Failure::Model));
     }

@@ -28,13 +28,14 @@ pub(super) async fn infer(
 async fn answer(served: &Served, named: &Named, request: Request) -> Result<Response, Problem> {
     named.check(served).map_err(Problem::Unknown)?;
     let settings = &served.settings;
-    let Received { headers, body, at: received, signature, max_rows } =
+    let Received { headers, body, label, at: received, signature, max_rows } =
         receive(served, request).await.map_err(Problem::Unserved)?;
     let Asked { id, inputs, rows, timeout, outputs } =
         request::parse(&headers, &body, signature, max_rows).map_err(Problem::Invalid)?;
     drop(body);
-    let computed =
-        compute(served, signature, (inputs, rows), timeout, received).await.map_err(Problem::Unserved)?;
+    let computed = compute(served, signature, (inputs, rows), label, timeout, received)
+        .await
+        .map_err(Problem::Unserved)?;
     let named = outputs.iter().filter_map(|wanted| {
         let (spec, tensor) = (signature.outputs.get(wanted.number)?, computed.get(wanted.number)?);
         Some(Answered { name: &spec.name, tensor, binary: wanted.binary })

@@ -4,6 +4,7 @@
 mod cuda;
 mod declared;
 mod fault;
+mod memory;
 mod pbtxt;
 mod values;
 

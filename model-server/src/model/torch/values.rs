@@ -3,6 +3,7 @@
 use tch::{Device, IValue, Kind, TchError};
 
 use super::fault::infer_error;
+use super::memory;
 use crate::model::{InferError, ModelError};
 use crate::tensor::{DataType, Tensor};
 
@@ -11,19 +12,12 @@ pub(super) fn taken(tensor: &Tensor, device: Device) -> Result<tch::Tensor, TchE
     let kind = kind(tensor.datatype())
         .ok_or_else(|| TchError::Kind(format!("libtorch has no type {}", tensor.datatype().name())))?;
     let shape: Vec<i64> = tensor.shape().iter().map(|size| *size as i64).collect();
-    let taken = tch::Tensor::f_from_data_size(tensor.data(), &shape, kind)?;
     if device == Device::Cpu {
-        return Ok(taken);
+        // A copy: a module may keep what it is given.
+        return tch::Tensor::f_from_data_size(tensor.data(), &shape, kind);
     }
-    if tensor.data().len() < WORTH_PINNING {
-        return taken.f_to_device(device);
-    }
-    // libtorch keeps pinned memory and uses it again; from there the copy runs while the next one is prepared.
-    taken.f_pin_memory(device)?.f_to_device_(device, kind, true, false)
+    memory::to_device(tensor.data(), &shape, kind, device)
 }
-
-/// Bytes from which on the copy by the device itself makes up for the one into pinned memory.
-const WORTH_PINNING: usize = 64 << 10;
 
 /// How names of outputs begin that are only places.
 pub(super) const PLACE: &str = "output__";
@@ -78,13 +72,8 @@ pub(super) fn given(value: IValue, outputs: &mut Vec<(String, Tensor)>) -> Resul
 }
 
 fn on_cpu(tensor: &tch::Tensor) -> Result<Tensor, InferError> {
-    let read = || -> Result<(Kind, Vec<i64>, Vec<u8>), TchError> {
-        let tensor = tensor.f_to_device(Device::Cpu)?.f_contiguous()?;
-        let kind = tensor.f_kind()?;
-        let mut data = vec![0; tensor.numel() * kind.elt_size_in_bytes()];
-        tensor.f_copy_data_u8(&mut data, tensor.numel())?;
-        Ok((kind, tensor.size(), data))
-    };
+    let read =
+        || -> Result<_, TchError> { Ok((tensor.f_kind()?, tensor.size(), memory::from_device(tensor)?)) };
     let (kind, shape, data) = read().map_err(|error| infer_error(&error))?;
     let datatype = datatype(kind)
         .ok_or_else(|| ModelError(format!("the protocol has no type for libtorch's {kind:?}")))?;

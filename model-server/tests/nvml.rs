@@ -1,5 +1,5 @@
-//! The program with a library in the place of NVIDIA's: what it makes of several GPUs, of partitions, of one that is lost and of calls
-//! that do not return. The library is compiled here, by the machine's C compiler.
+//! The program with a library in the place of NVIDIA's: what it makes of several GPUs, of partitions, of one that is
+//! lost and of calls that do not return. The library is compiled here, by the machine's C compiler.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A running program over the stand-in, which reads its script anew at each call.
+/// A running program over the stand-in, which reads its script again at each call.
 struct Server {
     child: Child,
     address: SocketAddr,
@@ -42,7 +42,7 @@ impl Server {
         Server { child, address, dir }
     }
 
-    /// What the library shows from now on, at once and whole.
+    /// What the library shows from now on, replaced as a whole.
     fn change(&self, script: &str) {
         let new = self.dir.path().join("new");
         std::fs::write(&new, script).expect("writable");

@@ -1,4 +1,5 @@
-//! Copies between the server's memory and a device's, each made once: what lies between costs as much as the copy itself.
+//! Copies between the server's memory and a device's, each made once: what lies between costs as much as the copy
+//! itself.
 #![allow(unsafe_code, reason = "libtorch reads and writes memory that is not its own")]
 
 use tch::{Device, Kind, TchError, Tensor};
@@ -13,8 +14,8 @@ pub(super) fn to_device(data: &[u8], shape: &[i64], kind: Kind, device: Device) 
     if !data.as_ptr().addr().is_multiple_of(kind.elt_size_in_bytes()) || data.is_empty() {
         return Tensor::f_from_data_size(data, shape, kind)?.f_to_device(device);
     }
-    // SAFETY: the memory has as many elements as the shape, and they are aligned. The view is read before this returns: a copy
-    // from memory that is not pinned ends before its call does. Nothing else keeps the view.
+    // SAFETY: the memory has as many elements as the shape, and they are aligned. The view is read before this
+    // returns: a copy from memory that is not pinned ends before its call does. Nothing else keeps the view.
     let view = unsafe { Tensor::f_from_blob(data.as_ptr(), shape, &[], kind, Device::Cpu) }?;
     view.f_to_device(device)
 }
@@ -29,8 +30,8 @@ pub(super) fn from_device(tensor: &Tensor) -> Result<Vec<u8>, TchError> {
         return Ok(data);
     }
     if !data.is_empty() {
-        // SAFETY: the memory has as many elements as the shape, they are aligned, and nothing else looks at it while the view
-        // lives, which is written before this returns.
+        // SAFETY: the memory has as many elements as the shape, they are aligned, and nothing else looks at it while
+        // the view lives, which is written before this returns.
         let mut view = unsafe { Tensor::f_from_blob(data.as_mut_ptr(), &shape, &[], kind, Device::Cpu) }?;
         view.f_copy_(&tensor)?;
     }

@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use ort::environment::Environment;
 use ort::ep::{self, ExecutionProvider as _};
 use ort::logging::LogLevel;
+use serve::error_chain;
 
 use crate::model::ModelError;
 
@@ -102,7 +103,8 @@ impl Library {
 fn checked(path: &Path) -> Result<String, ModelError> {
     // SAFETY: its initialisers run. It is the operator who names it, or puts it beside the program.
     let library = unsafe { libloading::Library::new(path) }.map_err(|error| {
-        ModelError(format!("cannot load ONNX Runtime's library {}: {}", path.display(), Told(&error)))
+        let error = error_chain(&error);
+        ModelError(format!("cannot load ONNX Runtime's library {}: {error}", path.display()))
     })?;
     // SAFETY: the function has this type in every version of the library.
     let base =
@@ -130,21 +132,6 @@ fn checked(path: &Path) -> Result<String, ModelError> {
     // It stays for as long as the process.
     std::mem::forget(library);
     Ok(version)
-}
-
-/// An error with its causes: that of the loader alone says nothing.
-struct Told<'a>(&'a dyn std::error::Error);
-
-impl std::fmt::Display for Told<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(next) = cause {
-            write!(f, ": {next}")?;
-            cause = next.source();
-        }
-        Ok(())
-    }
 }
 
 /// The library and its environment: a process has one of each, until it ends.

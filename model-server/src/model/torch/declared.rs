@@ -2,9 +2,10 @@
 //! `config.pbtxt`, or the same fields as JSON in `model.json`.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
+use serve::files;
 
 use super::pbtxt;
 use crate::model::ModelError;
@@ -59,15 +60,11 @@ impl Declared {
         Ok(None)
     }
 
-    fn read(path: &PathBuf) -> Result<Declared, ModelError> {
+    fn read(path: &Path) -> Result<Declared, ModelError> {
         let fault = |why: String| {
             ModelError(format!("{} is not usable as a model's configuration: {why}", path.display()))
         };
-        let length = fs::metadata(path).map_err(|error| fault(error.to_string()))?.len();
-        if length > LONGEST {
-            return Err(fault(format!("expected at most {LONGEST} bytes, found {length}")));
-        }
-        let text = fs::read_to_string(path).map_err(|error| fault(error.to_string()))?;
+        let text = files::read_text(path, LONGEST).map_err(|error| fault(error.to_string()))?;
         let config = if path.extension().is_some_and(|extension| extension == "json") {
             serde_json::from_str(&text)
         } else {
@@ -129,7 +126,7 @@ const PBTXT: &str = "config.pbtxt";
 /// Fields of which there may be several.
 const REPEATED: [&str; 3] = ["input", "output", "dims"];
 /// Bytes of a configuration.
-const LONGEST: u64 = 1 << 20;
+const LONGEST: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {

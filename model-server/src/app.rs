@@ -275,9 +275,7 @@ pub fn check(config: &Config) -> Result<String, AppError> {
         every_size: device != CPU,
     };
     let warm = worker::warm(&mut model, &loader, &settings)?;
-    if signature.batch == BatchAxis::Dynamic && !warm.joins {
-        signature.batch = BatchAxis::None;
-    }
+    signature.join_only_if(warm.joins);
     let batches = match signature.batch {
         BatchAxis::Dynamic => format!("batches of up to {} rows", warm.rows),
         other => other.to_string(),

@@ -93,9 +93,7 @@ impl Pool {
         let Some(mut signature) = models.first().map(|model| model.signature().clone()) else {
             return Err(ModelError("expected at least one worker".to_owned()));
         };
-        if signature.batch == BatchAxis::Dynamic && !joins {
-            signature.batch = BatchAxis::None;
-        }
+        signature.join_only_if(joins);
         tracing::info!(
             seconds = loaded.elapsed().as_secs_f64(),
             max_batch_size,

@@ -12,7 +12,7 @@ use tract_linalg::multithread::{Executor, set_default_executor};
 use super::cause::{Cause, cause_of};
 use super::{InferError, Loader, Model, ModelError};
 use crate::contain::contained;
-use crate::tensor::{self, BatchAxis, DataType, Dim, Signature, TensorSpec};
+use crate::tensor::{self, DataType, Dim, Signature, TensorSpec};
 
 /// Loads ONNX files. The file is read once; all that is loaded shares its weights.
 pub struct OnnxLoader {
@@ -115,9 +115,7 @@ fn prepare(model: InferenceModel) -> Result<Onnx, String> {
     let plan = plan(model).map_err(text)?;
     let specs = |declared: &[Declared]| declared.iter().map(Declared::spec).collect();
     let mut signature = Signature::new(specs(&facts), specs(&outputs));
-    if signature.batch == BatchAxis::Dynamic && batch.is_none() {
-        signature.batch = BatchAxis::None;
-    }
+    signature.join_only_if(batch.is_some());
     Ok(Onnx { plan, plan_of_one, signature: Arc::new(signature) })
 }
 

@@ -21,7 +21,7 @@ use super::cause::{Cause, cause_of};
 use super::{Chosen, InferError, Loader, Model, ModelError};
 use crate::config::{self, ModelConfig};
 use crate::repository::Found;
-use crate::tensor::{BatchAxis, Dim, Signature, Tensor, TensorSpec};
+use crate::tensor::{Dim, Signature, Tensor, TensorSpec};
 
 /// Loads ONNX files. Each model that is loaded has its own copy of the weights.
 pub struct OnnxRuntimeLoader {
@@ -163,9 +163,7 @@ impl OnnxRuntime {
             Some(RunOptions::new().map_err(|error| plain(error.message()))?.with_outputs(selector))
         };
         let mut signature = Signature::new(inputs.clone(), outputs);
-        if signature.batch == BatchAxis::Dynamic && !Axes::of(&session).agree() {
-            signature.batch = BatchAxis::None;
-        }
+        signature.join_only_if(Axes::of(&session).agree());
         // Constants that a request may replace. What they are says nothing of rows.
         for constant in session.overridable_initializers() {
             inputs.push(TensorSpec { optional: true, ..spec("input", constant.name(), constant.dtype())? });

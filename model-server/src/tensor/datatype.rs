@@ -34,7 +34,7 @@ pub enum DataType {
 }
 
 impl DataType {
-    /// Every type, with its name, its name in Triton's model configuration, and the bytes of an element.
+    /// Every type.
     pub const ALL: [DataType; 14] = [
         DataType::Bool,
         DataType::Uint8,

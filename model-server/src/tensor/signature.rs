@@ -105,6 +105,13 @@ impl Signature {
         })
     }
 
+    /// Has each request computed alone, whatever is declared, unless rows are seen to belong together.
+    pub fn join_only_if(&mut self, rows_belong_together: bool) {
+        if self.batch == BatchAxis::Dynamic && !rows_belong_together {
+            self.batch = BatchAxis::None;
+        }
+    }
+
     /// The width of its rows, if all that it takes is FP32 numbers in rows of a fixed width, one row at a time or more.
     pub fn row_width(&self) -> Option<usize> {
         let [TensorSpec { datatype: DataType::Fp32, shape: Some(shape), .. }] = &self.inputs[..] else {

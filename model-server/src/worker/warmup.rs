@@ -190,7 +190,7 @@ pub fn warm(
 }
 
 /// The size of dimensions that requests choose, one row of it, and what the model computes from that.
-type Sized = (usize, Arc<[Option<Tensor>]>, Executed);
+type SizedProbe = (usize, Arc<[Option<Tensor>]>, Executed);
 
 /// Finds a size that the model takes for the dimensions that requests choose; if it takes none, what it said of the
 /// first.
@@ -200,7 +200,7 @@ fn find_size(
     signature: &Signature,
     rows: usize,
     times: usize,
-) -> Result<Result<Sized, Trouble>, ModelError> {
+) -> Result<Result<SizedProbe, Trouble>, ModelError> {
     let sizes = if signature.has_other_dynamic_dims() { &SIZES[..] } else { &SIZES[..1] };
     let mut first_refusal = None;
     for size in sizes {

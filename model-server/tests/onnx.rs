@@ -11,8 +11,8 @@ use model_server::model::{Loader, Model, ModelError};
 use model_server::tensor::{BatchAxis, Tensor};
 use serde_json::json;
 use support::onnx::{
-    BFLOAT16, FLOAT, INT32, INT64, Size, attribute, attribute_list, external, file, inner, input, node,
-    output,
+    BFLOAT16, FLOAT, INT32, INT64, Size, attribute, attribute_list, file, inner, input, node, output,
+    with_weights_beside,
 };
 use support::{Options, Server};
 
@@ -66,15 +66,9 @@ fn rows_may_be_named_or_not_whatever_the_exporter_noted_inside() {
 #[test]
 fn weights_may_lie_in_a_file_beside_the_model() {
     let dir = tempfile::tempdir().expect("a folder");
-    let content = file(&[
-        input("x", FLOAT, &[BATCH, TWO]),
-        output("y", FLOAT, &[BATCH, TWO]),
-        external("w", &[2], "model.onnx.data"),
-        node("Mul", &["x", "w"], "y", &[]),
-    ]);
+    let (content, weights) = with_weights_beside();
     let error = load_from(dir.path(), &content).err().expect("no weights");
     assert!(error.to_string().contains("model.onnx.data"), "{error}");
-    let weights: Vec<u8> = [3.0_f32, 5.0].iter().flat_map(|number| number.to_le_bytes()).collect();
     std::fs::write(dir.path().join("model.onnx.data"), weights).expect("writable");
     let mut model = load_from(dir.path(), &content).expect("it loads");
     let outputs = model.infer(&[Tensor::of(vec![1, 2], &[1.0_f32, 2.0]).ok()]).expect("it computes");

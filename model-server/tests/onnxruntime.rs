@@ -11,7 +11,7 @@ use model_server::model::onnxruntime::{Library, OnnxRuntimeLoader};
 use model_server::model::{InferError, Loader, Model, ModelError, backend};
 use model_server::repository::Found;
 use model_server::tensor::{BatchAxis, DataType, Tensor};
-use support::onnx::{FLOAT, INT64, Size, external, file, floats, input, node, of_opset, output};
+use support::onnx::{FLOAT, INT64, Size, file, floats, input, node, of_opset, output, with_weights_beside};
 
 const BATCH: Size = Size::Named("batch");
 const TIME: Size = Size::Named("time");
@@ -127,15 +127,9 @@ fn rows_are_joined_unless_a_name_says_that_they_are_something_else() {
 #[test]
 fn weights_may_lie_in_a_file_beside_the_model() {
     let dir = tempfile::tempdir().expect("a folder");
-    let content = file(&[
-        input("x", FLOAT, &[BATCH, TWO]),
-        output("y", FLOAT, &[BATCH, TWO]),
-        external("w", &[2], "model.onnx.data"),
-        node("Mul", &["x", "w"], "y", &[]),
-    ]);
+    let (content, weights) = with_weights_beside();
     let error = load_from(dir.path(), &content).err().expect("no weights").to_string();
     assert!(error.contains("does not exist") && error.contains("model.onnx.data"), "{error}");
-    let weights: Vec<u8> = [3.0_f32, 5.0].iter().flat_map(|number| number.to_le_bytes()).collect();
     std::fs::write(dir.path().join("model.onnx.data"), &weights[..4]).expect("writable");
     let error = load_from(dir.path(), &content).err().expect("half of the weights").to_string();
     assert!(error.contains("size to read: 8") && error.contains("file_length: 4"), "{error}");

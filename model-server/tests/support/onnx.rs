@@ -75,11 +75,23 @@ pub fn of_opset(version: u64, parts: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// Weights in a file beside the model.
-pub fn external(name: &str, dims: &[usize], file: &str) -> Vec<u8> {
+fn external(name: &str, dims: &[usize], file: &str) -> Vec<u8> {
     let dims: Vec<_> = dims.iter().map(|dim| number(1, *dim as u64)).collect();
     let place = message(13, &[&message(1, &[b"location"]), &message(2, &[file.as_bytes()])]);
     let name = message(8, &[name.as_bytes()]);
     message(5, &[&dims.concat(), &number(2, FLOAT), &name, &place, &number(14, 1)])
+}
+
+/// A model `y = x * w` of rows of two, and the content of the file `model.onnx.data` beside it, where its weights lie.
+pub fn with_weights_beside() -> (Vec<u8>, Vec<u8>) {
+    let rows = [Size::Named("batch"), Size::Fixed(2)];
+    let model = file(&[
+        input("x", FLOAT, &rows),
+        output("y", FLOAT, &rows),
+        external("w", &[2], "model.onnx.data"),
+        node("Mul", &["x", "w"], "y", &[]),
+    ]);
+    (model, [3.0_f32, 5.0].iter().flat_map(|number| number.to_le_bytes()).collect())
 }
 
 /// Nodes of a graph are written by their operator's name.

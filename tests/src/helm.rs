@@ -88,6 +88,18 @@ pub fn chart() -> PathBuf {
     stack::repository().join("deploy/chart")
 }
 
+/// The tutorial's file of values.
+pub fn tutorials_values() -> PathBuf {
+    stack::repository().join("deploy/overlays/tutorial/adapter-values.yaml")
+}
+
+/// What the tutorial's own command says besides release, chart and namespace.
+pub fn tutorials_arguments() -> Vec<String> {
+    let url = "prometheus.url=http://prometheus-kube-prometheus-prometheus.monitoring.svc";
+    let arguments = ["--set", url, "--set", "prometheus.port=9090", "-f"];
+    arguments.map(str::to_owned).into_iter().chain([tutorials_values().display().to_string()]).collect()
+}
+
 /// The files of values that the chart is rendered with in tests.
 ///
 /// # Errors

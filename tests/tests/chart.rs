@@ -1,11 +1,10 @@
 //! The chart as Helm renders it, without a cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::process::Command;
 
 use e2e::component::{component, left_out};
-use e2e::helm::{Helm, chart, files_of_values, objects};
+use e2e::helm::{Helm, chart, files_of_values, objects, tutorials_arguments, tutorials_values};
 use e2e::{Failure, stack};
 use serde_json::{Value, json};
 use testkit::rows::each_row;
@@ -209,12 +208,10 @@ const IMPLIED_ARGUMENTS: [&str; 3] = ["--prometheus-timeout=30s", "--v=2", "--lo
 fn the_tutorials_values_are_taken_as_they_are() -> Result<(), Failure> {
     let dir = tempfile::tempdir()?;
     let Some(helm) = Helm::new(dir.path()) else { return left_out("helm") };
-    let values =
-        stack::repository().join("deploy/overlays/tutorial/adapter-values.yaml").display().to_string();
-    let url = "prometheus.url=http://prometheus-kube-prometheus-prometheus.monitoring.svc";
-    let arguments =
-        ["--namespace", "monitoring", "--set", url, "--set", "prometheus.port=9090", "-f", &values];
-    let objects = helm.objects("prometheus-adapter", &chart(), &arguments)?;
+    let arguments = tutorials_arguments();
+    let mut command = vec!["--namespace", "monitoring"];
+    command.extend(arguments.iter().map(String::as_str));
+    let objects = helm.objects("prometheus-adapter", &chart(), &command)?;
     // The tutorial's `kubectl logs deploy/prometheus-adapter`.
     let deployment = find(&objects, "Deployment", "prometheus-adapter")?;
     let arguments = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
@@ -222,7 +219,7 @@ fn the_tutorials_values_are_taken_as_they_are() -> Result<(), Failure> {
     assert!(arguments.as_array().is_some_and(|all| all.iter().any(|one| one == expected)), "{arguments}");
     let rules = find(&objects, "ConfigMap", "prometheus-adapter-rules")?;
     let written: Value = serde_saphyr::from_str(rules["data"]["config.yaml"].as_str().unwrap_or_default())?;
-    let given: Value = serde_saphyr::from_str(&std::fs::read_to_string(Path::new(&values))?)?;
+    let given: Value = serde_saphyr::from_str(&std::fs::read_to_string(tutorials_values())?)?;
     assert_eq!(written["rules"], given["rules"]["custom"]);
     Ok(())
 }

@@ -15,7 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use e2e::cluster::{Cluster, Installed};
 use e2e::component::{component, left_out};
-use e2e::helm::{Helm, chart, files_of_values};
+use e2e::helm::{Helm, chart, files_of_values, tutorials_arguments};
 use e2e::prometheus::Prometheus;
 use e2e::tutorial::{V1, V2};
 use e2e::{Failure, free_port, stack, until};
@@ -119,11 +119,7 @@ impl Site {
     }
 
     async fn tutorials_command_installs(&self) -> Result<(), Failure> {
-        let values =
-            stack::repository().join("deploy/overlays/tutorial/adapter-values.yaml").display().to_string();
-        let url = "prometheus.url=http://prometheus-kube-prometheus-prometheus.monitoring.svc";
-        let command = ["--set", url, "--set", "prometheus.port=9090", "-f", &values];
-        let notes = self.install("prometheus-adapter", "monitoring", &command)?;
+        let notes = self.install_owned("prometheus-adapter", "monitoring", &tutorials_arguments())?;
         assert!(notes.contains(&format!("kubectl get apiservice {V1} {V2}")), "{notes}");
         let installed = self.start("monitoring", "prometheus-adapter").await?;
         self.cluster.wait_available(V1).await?;

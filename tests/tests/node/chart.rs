@@ -1,6 +1,6 @@
 //! The chart on a node: installed by the tutorial's command, upgraded while metrics are read, and removed.
 
-use e2e::helm::{Helm, chart, objects};
+use e2e::helm::{Helm, chart, objects, tutorials_arguments};
 use e2e::node::{Node, on_node};
 use e2e::stack::repository;
 use e2e::tutorial::{V1, V2};
@@ -18,13 +18,11 @@ fn the_chart_installs_is_scraped_upgrades_without_a_failed_read_and_leaves_nothi
         apply_model_servers(node)?;
         let helm = Helm::of(&node.cluster).ok_or("helm is missing: scripts/components says why")?;
         let chart = chart().display().to_string();
-        let values = repository().join("deploy/overlays/tutorial/adapter-values.yaml").display().to_string();
+        let arguments = tutorials_arguments();
 
         // The tutorial's command line. The rest has Prometheus scrape the adapter.
         let mut command = vec!["install", "prometheus-adapter", &chart, "--namespace=monitoring"];
-        command
-            .extend(["--set", "prometheus.url=http://prometheus-kube-prometheus-prometheus.monitoring.svc"]);
-        command.extend(["--set", "prometheus.port=9090", "-f", &values]);
+        command.extend(arguments.iter().map(String::as_str));
         command.extend(["--set", "metrics.serviceMonitor.enabled=true"]);
         command.extend(["--set", "metrics.serviceMonitor.additionalLabels.release=prometheus"]);
         command.extend(["--wait", "--timeout=2m"]);

@@ -207,7 +207,7 @@ pub async fn run(config: Config) -> Result<Ended, AppError> {
     tokio::select! {
         () = end(drain, &trigger, &served, &mut serving) => tracing::info!("drained"),
         signal = signals.next() => {
-            tracing::warn!(signal, "second signal: ending now");
+            tracing::warn!(signal, "second signal received; exiting immediately");
             served.queue.abandon(&Failure::Draining);
         }
     }

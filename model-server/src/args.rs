@@ -148,7 +148,7 @@ pub struct Flags {
         value_name = "VERSION"
     )]
     pub model_version_policy: String,
-    /// What computes: auto, by the file; onnx, by ONNX Runtime if its library is found and by tract if not; onnxruntime;
+    /// Backend: auto, by the file; onnx, by ONNX Runtime if its library is found and by tract if not; onnxruntime;
     /// tract, which is part of the program; or torch, in builds with that feature, TorchScript on CPU or GPU.
     #[arg(
         long,
@@ -172,7 +172,7 @@ pub struct Flags {
     /// libonnxruntime.so [default: what ORT_DYLIB_PATH names, else libonnxruntime.so beside the program, else none].
     #[arg(long, help_heading = "Model", env = "MODEL_SERVER_ONNXRUNTIME", value_name = "FILE")]
     pub onnxruntime: Option<String>,
-    /// Threads of one execution. Workers compute beside one another, each with so many.
+    /// Number of threads of one execution. Workers compute concurrently, each with this number.
     #[arg(
         long,
         help_heading = "Model",

@@ -40,7 +40,7 @@ pub enum InferError {
     /// It says what is wrong with these inputs, as an index that is out of range.
     #[error(transparent)]
     Invalid(ModelError),
-    /// There is no memory for so many rows; fewer may do.
+    /// There is no memory for this number of rows; fewer may do.
     #[error("out of memory: {0}")]
     OutOfMemory(String),
     /// The device seems to be broken.

@@ -167,7 +167,7 @@ impl Queue {
         self.arrived.notify_all();
     }
 
-    /// Admits nothing more and lets go of all that waits or executes: its clients are told why at once.
+    /// Admits nothing more and fails all requests that wait or execute: their clients are told why immediately.
     pub fn abandon(&self, why: &Failure) {
         let mut shared = self.lock();
         shared.closed.get_or_insert(why.clone());
@@ -179,7 +179,7 @@ impl Queue {
         self.arrived.notify_all();
     }
 
-    /// Lets go of what executes at a place: whoever works there does not come back.
+    /// Fails the requests that execute at a place: the worker there does not come back.
     pub fn give_up_on(&self, place: usize, why: &Failure) {
         let jobs = std::mem::take(&mut self.lock().executing[place]);
         for job in jobs {
@@ -187,7 +187,7 @@ impl Queue {
         }
     }
 
-    /// Lets go of what waits, and goes on: nobody takes it, but somebody may come back.
+    /// Fails the requests that wait, and goes on: no worker takes them now, but one may come back.
     pub fn turn_away(&self, why: &Failure) {
         for job in self.lock().waiting.drain() {
             job.answer(Err(why.clone()));

@@ -323,7 +323,7 @@ impl Watch {
         let now = Instant::now();
         let stuck = self.vitals.newly_stuck(now);
         for worker in &stuck {
-            tracing::error!(worker, "a worker is stuck in the model; its requests are refused");
+            tracing::error!(worker, "worker stuck in the model; refusing its requests");
             self.queue.give_up_on(*worker, &Failure::Stalled);
         }
         if self.vitals.none_alive(now) {

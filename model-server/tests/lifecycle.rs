@@ -247,7 +247,7 @@ fn requests_under_way_end_before_the_server_does() {
     // A connection without a request is not waited for.
     idle.assert_closed();
     assert_eq!(program.end().code(), Some(0));
-    assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+    assert!(TcpStream::connect(address).is_err(), "the listener is still open");
 }
 
 #[test]
@@ -528,7 +528,7 @@ fn small_packed_bodies_full_of_faults_take_little_memory_and_get_small_answers()
 }
 
 #[test]
-fn unfinished_bodies_share_their_memory_and_keep_nobody_out() {
+fn unfinished_bodies_share_their_memory_and_keep_no_client_out() {
     let mut program = Program::start(&["--body-timeout=1m", "--max-body-memory=16777216"]);
     let address = program.ready();
     let length = 2_097_152;

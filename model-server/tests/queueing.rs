@@ -501,7 +501,7 @@ async fn whoever_is_stuck_in_a_quick_model_is_found_too() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn nobody_is_forgotten_when_all_help_out() {
+async fn no_request_is_forgotten_when_all_help_out() {
     for workers in [1, 2] {
         let inline_below = Duration::from_hours(1);
         let options =

@@ -12,7 +12,7 @@ use testkit::rows::each_row_async;
 use tokio::time::Instant;
 
 use super::fake::{ACCESS_REVIEWS, Reply, TOKEN_REVIEWS, allowed, failure, refused, token_of, unknown_token};
-use super::{C1, POD, Server, Settings, nobody};
+use super::{C1, POD, Server, Settings, no_certificates};
 
 #[tokio::test]
 async fn masters_may_everything_without_a_review() {
@@ -52,7 +52,11 @@ async fn open_paths_need_no_review() {
     ];
     each_row_async(rows, async |(method, path, code)| {
         let method: Method = method.parse().expect("a method");
-        assert_eq!(server.send(method.clone(), path, &[], &nobody()).await.code, code, "{method} {path}");
+        assert_eq!(
+            server.send(method.clone(), path, &[], &no_certificates()).await.code,
+            code,
+            "{method} {path}"
+        );
     })
     .await;
 }
@@ -85,7 +89,7 @@ async fn impersonation_is_refused() {
     each_row_async(
         ["Impersonate-User", "impersonate-group", "Impersonate-Uid", "Impersonate-Extra-scopes"],
         async |header| {
-            for (path, peer) in [(POD, &admin), ("/healthz", &nobody())] {
+            for (path, peer) in [(POD, &admin), ("/healthz", &no_certificates())] {
                 let response = server.send(Method::GET, path, &[(header, "bob")], peer).await;
                 assert_eq!(response.code, 403, "{header} {path}");
                 assert_eq!(

@@ -8,7 +8,7 @@ use http::Method;
 use serde_json::json;
 
 use super::fake::{ACCESS_REVIEWS, TOKEN_REVIEWS, token_of, unknown_token};
-use super::{C1, POD, Server, Settings, nobody};
+use super::{C1, POD, Server, Settings, no_certificates};
 
 /// One review a second is later than anybody may wait, so what is beyond the burst is refused immediately.
 const TIGHT: ReviewLimits = ReviewLimits { per_second: 1, burst: 5 };
@@ -68,7 +68,7 @@ async fn a_flood_of_anonymous_questions_leaves_known_callers_alone() {
         let count = |code| codes.iter().filter(|&&other| other == code).count();
         (count(200), count(429))
     };
-    assert_eq!(asked(&[], &nobody()).await, (5, 45));
+    assert_eq!(asked(&[], &no_certificates()).await, (5, 45));
     // A proxy's own anonymous callers are strangers too, whose burst is over.
     let anonymous = [("x-remote-user", "system:anonymous"), ("x-remote-group", "system:unauthenticated")];
     assert_eq!(asked(&anonymous, &proxy).await.0, 5, "those that were asked about before");
@@ -76,7 +76,7 @@ async fn a_flood_of_anonymous_questions_leaves_known_callers_alone() {
     assert_eq!(asked(&[("x-remote-user", "hpa")], &proxy).await, (5, 45));
     assert_eq!(asked(&[], &client).await.1, 50, "certificates and proxies share theirs");
     server.api.always(TOKEN_REVIEWS, token_of(&json!({"username": "scraper"})));
-    assert_eq!(asked(&[("authorization", "Bearer scraper")], &nobody()).await, (5, 45));
+    assert_eq!(asked(&[("authorization", "Bearer scraper")], &no_certificates()).await, (5, 45));
 }
 
 #[tokio::test(start_paused = true)]

@@ -251,7 +251,7 @@ fn proxy_settings(proxies: &Authority) -> FrontProxySettings {
     }
 }
 
-fn nobody() -> PeerCertificates {
+fn no_certificates() -> PeerCertificates {
     PeerCertificates::default()
 }
 

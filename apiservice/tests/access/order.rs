@@ -5,7 +5,7 @@ use serde_json::json;
 use testkit::rows::{each_row, each_row_async};
 
 use super::fake::{TOKEN_REVIEWS, token_of};
-use super::{Authority, POD, Server, Settings, anonymous, nobody, peer, user};
+use super::{Authority, POD, Server, Settings, anonymous, no_certificates, peer, user};
 
 const TOKEN: (&str, &str) = ("authorization", "Bearer secret");
 const REMOTE: [(&str, &str); 2] = [("x-remote-user", "through-proxy"), ("x-remote-group", "g")];
@@ -36,7 +36,7 @@ async fn a_credential_that_fails_is_a_401_whatever_else_is_shown() {
     let rows = [
         ("a certificate of strangers", &[] as &[_], &stranger),
         ("a certificate of strangers and a bad token", &[TOKEN], &stranger),
-        ("a bad token", &[TOKEN], &nobody()),
+        ("a bad token", &[TOKEN], &no_certificates()),
         ("a proxy that names no user", &[], &proxy),
         ("a proxy that is not among the allowed", &REMOTE, &other),
     ];
@@ -65,9 +65,9 @@ async fn nothing_shown_is_anonymous() {
     let server = Server::start(&Settings::default());
     let nameless = server.certified("", &["o1"]);
     let rows = [
-        ("nothing", &[] as &[_], &nobody()),
-        ("headers of a proxy, without its certificate", &REMOTE, &nobody()),
-        ("another scheme", &[("authorization", "Basic YTpi")], &nobody()),
+        ("nothing", &[] as &[_], &no_certificates()),
+        ("headers of a proxy, without its certificate", &REMOTE, &no_certificates()),
+        ("another scheme", &[("authorization", "Basic YTpi")], &no_certificates()),
     ];
     each_row_async(rows, async |(what, headers, peer)| {
         assert_eq!(server.user(headers, peer).await, Ok(anonymous()), "{what}");

@@ -15,7 +15,7 @@ use super::fake::{
     ACCESS_REVIEWS, FakeApi, Reply, TOKEN_REVIEWS, access_review, allowed, client_of, failure, refused,
     token_of,
 };
-use super::{C1, C2, E, M, POD, Server, Settings, nobody};
+use super::{C1, C2, E, M, POD, Server, Settings, no_certificates};
 
 #[tokio::test]
 async fn a_question_holds_all_that_is_known_of_the_caller() {
@@ -220,7 +220,7 @@ async fn asked(server: &Server, method: &str, path: &str) -> Value {
     // Every row is a question of its own, whatever the rows before it were answered.
     server.api.always(ACCESS_REVIEWS, failure(403));
     let method: Method = method.parse().expect("a method");
-    server.send(method, path, &[], &nobody()).await;
+    server.send(method, path, &[], &no_certificates()).await;
     let asked = server.api.asked(ACCESS_REVIEWS);
     assert_eq!(asked.len(), before + 1, "{path}");
     asked[before].body["spec"].clone()

@@ -9,7 +9,7 @@ use testkit::wait::until_async;
 use tokio::time::Instant;
 
 use super::fake::{FakeApi, Reply, TOKEN_REVIEWS, failure, token_of, unknown_token};
-use super::{POD, Server, Settings, anonymous, nobody, user};
+use super::{POD, Server, Settings, anonymous, no_certificates, user};
 
 const TOKEN: [(&str, &str); 1] = [("authorization", "Bearer secret")];
 
@@ -28,7 +28,7 @@ async fn a_token_is_reviewed_without_audiences() {
     let mut expected = user("alice", &["g1", "system:authenticated"]);
     expected.uid = "42".to_owned();
     expected.extra.insert("acme.com/project".to_owned(), vec!["p".to_owned(), "q".to_owned()]);
-    assert_eq!(server.user(&TOKEN, &nobody()).await, Ok(expected));
+    assert_eq!(server.user(&TOKEN, &no_certificates()).await, Ok(expected));
     let asked = server.api.asked(TOKEN_REVIEWS);
     assert_eq!((asked.len(), asked[0].method.as_str()), (1, "POST"));
     assert_eq!(
@@ -45,7 +45,7 @@ async fn what_is_a_bearer_token() {
     let server = Server::start(&Settings::default());
     server.api.always(TOKEN_REVIEWS, token_of(&json!({"username": "alice"})));
     each_row_async(["Bearer secret", "bearer secret", "BEARER secret"], async |header| {
-        let user = server.user(&[("authorization", header)], &nobody()).await.expect(header);
+        let user = server.user(&[("authorization", header)], &no_certificates()).await.expect(header);
         assert_eq!(user.name, "alice", "{header}");
     })
     .await;
@@ -54,7 +54,7 @@ async fn what_is_a_bearer_token() {
         ["", "Bearer", "Bearer ", "Basic YWxpY2U6c2VjcmV0", "secret", "Bearersecret x"],
         async |header| {
             assert_eq!(
-                server.user(&[("authorization", header)], &nobody()).await,
+                server.user(&[("authorization", header)], &no_certificates()).await,
                 Ok(anonymous()),
                 "{header}"
             );
@@ -81,7 +81,7 @@ async fn judgements_are_kept() {
         server.api.always(TOKEN_REVIEWS, reply);
         for _ in 0..3 {
             let header = format!("Bearer {token}");
-            let outcome = server.user(&[("authorization", &header)], &nobody()).await;
+            let outcome = server.user(&[("authorization", &header)], &no_certificates()).await;
             assert_eq!(outcome.err(), code, "{token}");
         }
         assert_eq!(server.api.count(TOKEN_REVIEWS), before + 1, "{token}");
@@ -97,7 +97,7 @@ async fn judgements_are_kept_no_longer_than_said() {
         server.api.always(TOKEN_REVIEWS, reply);
         let started = Instant::now();
         let asked_again = async || {
-            let _ = server.user(&TOKEN, &nobody()).await;
+            let _ = server.user(&TOKEN, &no_certificates()).await;
             server.api.count(TOKEN_REVIEWS) == 2
         };
         until_async("the token is judged again", asked_again).await;
@@ -110,7 +110,7 @@ async fn judgements_are_kept_no_longer_than_said() {
 async fn equal_lookups_share_one_call() {
     let server = Server::start(&Settings::default());
     server.api.always(TOKEN_REVIEWS, Reply::Held(Box::new(alice())));
-    let peer = nobody();
+    let peer = no_certificates();
     // All are under way before the API is first asked: they are polled one after the other by this one task.
     let lookups = join_all((0..20).map(|_| server.user(&TOKEN, &peer)));
     let other = server.user(&[("authorization", "Bearer other")], &peer);
@@ -131,7 +131,7 @@ async fn what_passes_is_waited_for() {
         .api
         .next(TOKEN_REVIEWS, [failure(500), failure(429), Reply::Text(503, "no upstream"), Reply::Reset]);
     server.api.always(TOKEN_REVIEWS, alice());
-    assert!(server.user(&TOKEN, &nobody()).await.is_ok());
+    assert!(server.user(&TOKEN, &no_certificates()).await.is_ok());
     let asked = server.api.asked(TOKEN_REVIEWS);
     assert_eq!(asked.len(), 5);
     let mut wait = Duration::from_millis(500);
@@ -151,7 +151,7 @@ async fn a_connection_that_breaks_is_made_again() {
     let server = Server::asking(api, client, &Settings::default());
     server.api.next(TOKEN_REVIEWS, [Reply::Reset]);
     server.api.always(TOKEN_REVIEWS, alice());
-    assert!(server.user(&TOKEN, &nobody()).await.is_ok());
+    assert!(server.user(&TOKEN, &no_certificates()).await.is_ok());
     assert_eq!(server.api.count(TOKEN_REVIEWS), 2);
 }
 
@@ -161,7 +161,7 @@ async fn what_does_not_pass_is_asked_once() {
     each_row_async([400, 401, 403, 404, 422], async |code| {
         let before = server.api.count(TOKEN_REVIEWS);
         server.api.always(TOKEN_REVIEWS, failure(code));
-        assert_eq!(server.user(&TOKEN, &nobody()).await, Err(401), "{code}");
+        assert_eq!(server.user(&TOKEN, &no_certificates()).await, Err(401), "{code}");
         assert_eq!(server.api.count(TOKEN_REVIEWS), before + 1, "{code}");
     })
     .await;
@@ -177,7 +177,7 @@ async fn a_token_that_cannot_be_judged_is_refused_and_not_remembered() {
         assert_eq!(server.api.count(TOKEN_REVIEWS), 5 * round);
     }
     server.api.always(TOKEN_REVIEWS, alice());
-    assert!(server.user(&TOKEN, &nobody()).await.is_ok());
+    assert!(server.user(&TOKEN, &no_certificates()).await.is_ok());
     assert_eq!(server.handler.requests.lock().expect("no code panics while it holds the lock").len(), 1);
 }
 
@@ -186,10 +186,10 @@ async fn a_judgement_takes_ten_seconds_at_most() {
     let server = Server::start(&Settings::default());
     server.api.always(TOKEN_REVIEWS, Reply::Held(Box::new(alice())));
     let started = Instant::now();
-    assert_eq!(server.user(&TOKEN, &nobody()).await, Err(401));
+    assert_eq!(server.user(&TOKEN, &no_certificates()).await, Err(401));
     let took = started.elapsed();
     assert!(took >= Duration::from_secs(10) && took < Duration::from_millis(10_010), "{took:?}");
     // Nothing of it is left: the next caller has the answer.
     server.api.release();
-    assert!(server.user(&TOKEN, &nobody()).await.is_ok());
+    assert!(server.user(&TOKEN, &no_certificates()).await.is_ok());
 }

@@ -46,7 +46,7 @@ fn recorded(server: &Server) -> Vec<Value> {
 
 /// Waits for a number of events; checks and takes out of the last what differs from run to run.
 async fn events(server: &Server, count: usize) -> Vec<Value> {
-    until("so many events", || recorded(server).len() >= count).await;
+    until("the number of events that is expected", || recorded(server).len() >= count).await;
     let mut events = recorded(server);
     assert_eq!(events.len(), count, "{events:#?}");
     for event in &mut events {

@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_count_and_nobody_overtakes() {
+    fn rows_count_and_no_request_overtakes() {
         let mut bench = Bench::new(16, 8, Duration::ZERO);
         for rows in [3, 4, 5, 1, 8] {
             bench.push(rows, 0, None);

@@ -9,6 +9,7 @@ pub mod onnxruntime;
 #[cfg(feature = "torch")]
 pub mod torch;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::tensor::{Signature, Tensor, TensorError};
@@ -74,6 +75,16 @@ pub trait Loader: Send + Sync + 'static {
     /// # Errors
     /// A file that cannot be read or holds something else.
     fn load(&self) -> Result<Box<dyn Model>, ModelError>;
+
+    /// What it loads, for people: a file.
+    fn name(&self) -> String {
+        "the model".to_owned()
+    }
+}
+
+/// A model, for people: its file, or the built-in one.
+pub(crate) fn name_of(path: Option<&Path>) -> String {
+    path.map_or_else(|| "the built-in model".to_owned(), |path| path.display().to_string())
 }
 
 /// What computes, and where.

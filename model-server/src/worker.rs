@@ -78,7 +78,8 @@ impl Pool {
         let resident = memory::resident().map(|bytes| Size(bytes).to_string());
         tracing::info!(seconds = (loaded - began).as_secs_f64(), resident, "model loaded, warming up");
         let mut settings = warmup;
-        let mut warmed_finite = settings.iterations > 0;
+        let warmed = settings.iterations > 0;
+        let mut warmed_finite = warmed;
         let (mut joins, mut probe, mut peak) = (true, None, None);
         for model in &mut models {
             // What was found by one holds for the others.
@@ -111,6 +112,7 @@ impl Pool {
             health: Arc::clone(&health),
             unhealthy_after,
             joins: signature.batch == BatchAxis::Dynamic,
+            warmed: warmed && probe.is_some(),
             probe,
             warmed_finite,
         };

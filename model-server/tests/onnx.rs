@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model_server::model::onnx::OnnxLoader;
-use model_server::model::{Loader, Model, ModelError};
+use model_server::model::{InferError, Loader, Model, ModelError};
 use model_server::tensor::{BatchAxis, Tensor};
 use serde_json::json;
 use support::onnx::{
@@ -164,6 +164,135 @@ fn what_tract_cannot_compute_is_refused_by_name() {
         let error = load(&content).err().map(|error| error.to_string());
         assert!(error.as_ref().is_some_and(|error| error.contains(expected)), "{expected}: {error:?}");
     }
+}
+
+/// What a model says of an index that is out of range.
+fn refused(model: &mut dyn Model, inputs: &[Option<Tensor>]) -> String {
+    match model.infer(inputs).expect_err("an index out of range") {
+        InferError::Invalid(error) => error.to_string(),
+        other => panic!("{other:?} is not the client's fault"),
+    }
+}
+
+#[test]
+fn an_index_out_of_range_is_the_clients_fault_and_never_reads_from_elsewhere() {
+    let (rows, one) = ([BATCH, Size::Named("width")], [BATCH, Size::Fixed(1)]);
+    let lookup = |kind: &str, index: &[Size], of: &[Size], attributes: &[Vec<u8>]| {
+        file(&[
+            input("x", FLOAT, of),
+            input("i", INT64, index),
+            output("y", FLOAT, &[BATCH, Size::Unnamed]),
+            node(kind, &["x", "i"], "y", attributes),
+        ])
+    };
+    let numbers = Tensor::of(vec![2, 3], &[0.0_f32, 1.0, 2.0, 10.0, 11.0, 12.0]).expect("a tensor");
+    let index = |shape: &[usize], index: &[i64]| Tensor::of(shape.to_vec(), index).ok();
+    for (content, valid, found, invalid, expected) in [
+        // An index of 3 in the first row would be the first of the second row, which may be another client's.
+        (
+            lookup("Gather", &[Size::Fixed(1)], &rows, &[attribute("axis", 1)]),
+            index(&[1], &[-1]),
+            vec![2.0_f32, 12.0],
+            index(&[1], &[3]),
+            "expected indices from -3 to 2 for the operator Gather \"y\", found 3",
+        ),
+        (
+            lookup("Gather", &[Size::Fixed(1)], &rows, &[attribute("axis", 1)]),
+            index(&[1], &[0]),
+            vec![0.0, 10.0],
+            index(&[1], &[-4]),
+            "expected indices from -3 to 2 for the operator Gather \"y\", found -4",
+        ),
+        (
+            lookup("GatherElements", &one, &rows, &[attribute("axis", 0)]),
+            index(&[2, 1], &[1, -2]),
+            vec![10.0, 0.0],
+            index(&[2, 1], &[1, 2]),
+            "expected indices from -2 to 1 for the operator GatherElements \"y\", found 2",
+        ),
+        (
+            lookup("GatherND", &[Size::Fixed(1), TWO], &[BATCH, Size::Fixed(3)], &[]),
+            index(&[1, 2], &[-1, 1]),
+            vec![11.0],
+            index(&[1, 2], &[1, -4]),
+            "expected indices from -3 to 2 for the operator GatherNd \"y\", found -4",
+        ),
+    ] {
+        let mut model = load(&content).expect("it loads");
+        let outputs = model.infer(&[Some(numbers.clone()), valid]).expect("it computes");
+        assert_eq!(outputs[0].numbers(), Some(found));
+        assert_eq!(refused(&mut *model, &[Some(numbers.clone()), invalid]), expected);
+    }
+}
+
+#[test]
+fn an_index_out_of_range_is_refused_where_numbers_are_written_too() {
+    let five = [Size::Fixed(5)];
+    for (kind, index, expected) in [
+        ("ScatterElements", &[Size::Fixed(1)][..], "ScatterElements"),
+        ("ScatterND", &[Size::Fixed(1), Size::Fixed(1)], "ScatterNd"),
+    ] {
+        let content = file(&[
+            input("x", FLOAT, &five),
+            input("i", INT64, index),
+            input("u", FLOAT, &[Size::Fixed(1)]),
+            output("y", FLOAT, &five),
+            node(kind, &["x", "i", "u"], "y", &[]),
+        ]);
+        let mut model = load(&content).expect("it loads");
+        let shape = vec![1; index.len()];
+        let inputs = |index: i64| {
+            [
+                Tensor::of(vec![5], &[0.0_f32, 1.0, 2.0, 3.0, 4.0]).ok(),
+                Tensor::of(shape.clone(), &[index]).ok(),
+                Tensor::of(vec![1], &[9.0_f32]).ok(),
+            ]
+        };
+        let outputs = model.infer(&inputs(-1)).expect("it computes");
+        assert_eq!(outputs[0].numbers(), Some(vec![0.0_f32, 1.0, 2.0, 3.0, 9.0]), "{kind}");
+        let expected = format!("expected indices from -5 to 4 for the operator {expected} \"y\", found 5");
+        assert_eq!(refused(&mut *model, &inputs(5)), expected);
+    }
+}
+
+/// Serves a model of a file, warmed.
+fn serve(content: &[u8]) -> Server {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("model.onnx");
+    std::fs::write(&path, content).expect("writable");
+    let loader: Arc<dyn Loader> = Arc::new(OnnxLoader::new(Some(path)));
+    let options = Options { max_batch_size: 2, ..Options::default() };
+    let loading = Server::loading(options);
+    loading.load_by(&loader, &options, 1);
+    loading.server
+}
+
+#[tokio::test]
+async fn what_the_inputs_make_impossible_is_answered_400_and_the_next_request_is_served() {
+    let content = file(&[
+        input("x", INT32, &[BATCH]),
+        input("z", INT32, &[BATCH]),
+        output("y", INT32, &[BATCH]),
+        node("Div", &["x", "z"], "y", &[]),
+    ]);
+    let server = serve(&content);
+    let ask = |x: &str, z: &str| {
+        let tensor = |name: &str, data: &str| {
+            let numbers: Vec<i32> = data.split(' ').map(|number| number.parse().expect("a number")).collect();
+            json!({"name": name, "shape": [numbers.len()], "datatype": "INT32", "data": numbers})
+        };
+        json!({"inputs": [tensor("x", x), tensor("z", z)]}).to_string()
+    };
+    let answer = server.send("POST", "/v2/models/m/infer", &ask("6 7", "2 7")).await;
+    assert_eq!((answer.code, answer.json()["outputs"][0]["data"].clone()), (200, json!([3, 1])));
+    let answer = server.send("POST", "/v2/models/m/infer", &ask("6 7", "2 0")).await;
+    assert_eq!(
+        (answer.code, answer.json()["error"].as_str()),
+        (400, Some("the model refuses the inputs: it divides an integer by zero"))
+    );
+    let answer = server.send("POST", "/v2/models/m/infer", &ask("6 8", "2 2")).await;
+    assert_eq!((answer.code, answer.json()["outputs"][0]["data"].clone()), (200, json!([3, 4])));
+    assert_eq!(server.send("GET", "/v2/health/live", "").await.code, 200);
 }
 
 /// `y = x - mean(x)` over all rows: each request that is computed together shows in the answers of all.

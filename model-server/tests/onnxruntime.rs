@@ -177,6 +177,22 @@ fn an_index_out_of_range_is_the_clients_fault_and_named() {
 }
 
 #[test]
+fn a_division_of_an_integer_by_zero_is_the_clients_fault() {
+    let content = file(&[
+        input("x", INT64, &[BATCH]),
+        input("z", INT64, &[BATCH]),
+        output("y", INT64, &[BATCH]),
+        node("Div", &["x", "z"], "y", &[]),
+    ]);
+    let mut model = load(&content).expect("it loads");
+    let mut divide = |by: i64| model.infer(&[6, by].map(|number| Tensor::of(vec![1], &[number]).ok()));
+    let error = divide(0).expect_err("by zero");
+    assert!(matches!(error, InferError::Invalid(_)), "{error:?}");
+    assert!(error.to_string().ends_with("Status Message: Integer division by zero"), "{error}");
+    assert_eq!(divide(2).expect("it computes")[0].numbers(), Some(vec![3_i64]));
+}
+
+#[test]
 fn files_that_cannot_be_served_are_refused_with_the_reason() {
     let doubled = |kind: &str, numbers: u64| {
         [input("x", numbers, &[BATCH]), output("y", numbers, &[BATCH]), node(kind, &["x"], "y", &[])]

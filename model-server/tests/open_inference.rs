@@ -138,6 +138,14 @@ async fn errors_say_what_was_expected() {
         assert!(text.starts_with(expected), "{text}");
     }
     assert_eq!(server.ended("invalid"), 4.0);
+    // Whose fault it is is not known before the model computed something.
+    for (step, code) in [(Step::Invalid, 500), (Step::Answer, 200)] {
+        server.next(step);
+        assert_eq!(
+            server.send("POST", "/v2/models/m/infer", &request(&rows(1)).to_string()).await.code,
+            code
+        );
+    }
     server.next(Step::Invalid);
     let answer = server.send("POST", "/v2/models/m/infer", &request(&rows(1)).to_string()).await;
     let reason = r#"{"error":"the model refuses the inputs: index 7 of 5"}"#;

@@ -194,6 +194,31 @@ fn a_width_that_the_model_does_not_take_is_told() {
 }
 
 #[test]
+fn an_index_out_of_range_is_the_clients_fault() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("lookup.pt");
+    let table = Tensor::from_slice(&[10.0_f32, 11.0, 12.0]);
+    let mut lookup = |inputs: &[Tensor]| vec![table.index_select(0, &inputs[0])];
+    CModule::create_by_tracing("Lookup", "forward", &[Tensor::from_slice(&[0_i64])], &mut lookup)
+        .expect("it traces")
+        .save(&path)
+        .expect("writable");
+    let mut config = config(Backend::Torch, Device::Cpu);
+    let index = TensorSpec {
+        name: "i".to_owned(),
+        datatype: DataType::Int64,
+        shape: Some(vec![Dim::Dynamic]),
+        optional: false,
+    };
+    config.signature = Some(DeclaredTensors { inputs: vec![index], outputs: Vec::new() });
+    let mut model = load(&path, &config);
+    let error = model.infer(&[Numbers::of(vec![2], &[1_i64, 3]).ok()]).expect_err("out of range");
+    assert!(matches!(&error, InferError::Invalid(text) if text.0.contains("out of range")), "{error:?}");
+    let outputs = model.infer(&[Numbers::of(vec![2], &[2_i64, 0]).ok()]).expect("it computes");
+    assert_eq!(outputs[0].numbers(), Some(vec![12.0_f32, 10.0]));
+}
+
+#[test]
 fn a_lack_of_memory_is_told_from_other_trouble() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("greedy.pt");

@@ -8,6 +8,8 @@ pub enum Cause {
     OutOfMemory,
     /// Something is wrong with the device or its driver: once a CUDA context is broken, every later call fails as well.
     Device,
+    /// The numbers that it was given: an integer is divided by zero.
+    Inputs,
     /// The model does not take this input, or anything else.
     Other,
 }
@@ -18,6 +20,8 @@ pub fn cause_of(text: &str) -> Cause {
     let any = |words: &[&str]| words.iter().any(|words| text.contains(words));
     if any(&OUT_OF_MEMORY) {
         Cause::OutOfMemory
+    } else if any(&DIVISION) {
+        Cause::Inputs
     } else if any(&NOT_SUPPORTED) {
         Cause::Other
     } else if any(&DEVICE) || text.split(|c: char| !c.is_alphanumeric()).any(|word| word == XID) {
@@ -59,6 +63,9 @@ const OUT_OF_MEMORY: [&str; 11] = [
     // The allocator asks for the free memory to report that there is none, and fails at that.
     "nvml_success == r internal assert",
 ];
+
+/// Of Rust's arithmetic, which tract uses.
+const DIVISION: [&str; 2] = ["attempt to divide by zero", "with a divisor of zero"];
 
 /// Calls that a library refuses, on a device that is well.
 const NOT_SUPPORTED: [&str; 6] = [
@@ -126,6 +133,16 @@ mod tests {
             "Xid 79: GPU has fallen off the bus",
         ] {
             assert_eq!(cause_of(text), Cause::Device, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_division_by_zero_is_the_inputs_affair() {
+        for text in [
+            "attempt to divide by zero, at math/mod.rs:226:54",
+            "attempt to calculate the remainder with a divisor of zero",
+        ] {
+            assert_eq!(cause_of(text), Cause::Inputs, "{text}");
         }
     }
 

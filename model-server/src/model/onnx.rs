@@ -1,5 +1,7 @@
 //! ONNX models, on any CPU, through tract: pure Rust, nothing to install.
 
+mod indices;
+
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
@@ -9,6 +11,7 @@ use tract_onnx::tract_hir::infer::Factoid as _;
 
 use tract_linalg::multithread::{Executor, set_default_executor};
 
+use self::indices::OutOfRange;
 use super::cause::{Cause, cause_of};
 use super::{InferError, Loader, Model, ModelError};
 use crate::contain::contained;
@@ -53,18 +56,18 @@ impl OnnxLoader {
         // What the exporter noted of tensors between the inputs and the outputs holds for its example, often for that
         // alone.
         let onnx = tract_onnx::onnx().with_ignore_value_info(true);
-        let (name, model) = match &self.path {
-            None => ("the built-in model".to_owned(), onnx.model_for_read(&mut &*LINEAR)),
+        let model = match &self.path {
+            None => onnx.model_for_read(&mut &*LINEAR),
             // By its path: weights may lie in files beside it.
             Some(path) => {
                 std::fs::File::open(path).map_err(|error| {
                     ModelError(format!("cannot read the model {}: {error}", path.display()))
                 })?;
-                (path.display().to_string(), onnx.model_for_path(path))
+                onnx.model_for_path(path)
             }
         };
         let parsed = model.map_err(text).and_then(prepare);
-        parsed.map_err(|error| ModelError(format!("{name} is not usable as an ONNX model: {error}")))
+        parsed.map_err(|error| ModelError(format!("{} is not usable as an ONNX model: {error}", self.name())))
     }
 }
 
@@ -72,6 +75,10 @@ impl Loader for OnnxLoader {
     fn load(&self) -> Result<Box<dyn Model>, ModelError> {
         let model = self.parsed.get_or_init(|| self.read()).clone()?;
         Ok(Box::new(model))
+    }
+
+    fn name(&self) -> String {
+        super::name_of(self.path.as_deref())
     }
 }
 
@@ -267,7 +274,7 @@ fn typed(mut model: InferenceModel, inputs: &[Declared]) -> TractResult<TypedMod
         model.set_input_fact(number, InferenceFact::dt_shape(datum, declared.dims.clone()))?;
     }
     model.analyse(false)?;
-    model.into_typed()?.into_decluttered()
+    indices::checked(model.into_typed()?.into_decluttered()?)
 }
 
 fn plan(model: TypedModel) -> TractResult<Arc<TypedRunnableModel>> {
@@ -291,13 +298,12 @@ impl Model for Onnx {
     }
 
     fn infer(&mut self, inputs: &[Option<tensor::Tensor>]) -> Result<Vec<tensor::Tensor>, InferError> {
-        let text = |error: TractError| infer_error(text(error));
         let alone = |input: &tensor::Tensor| input.shape().first() == Some(&1);
         let one = inputs.iter().flatten().all(alone);
         let plan = self.plan_of_one.as_ref().filter(|_| one).unwrap_or(&self.plan);
-        let values = inputs.iter().flatten().map(|input| Ok(taken(input).map_err(text)?.into()));
-        let values = values.collect::<Result<TVec<TValue>, InferError>>()?;
-        let outputs = plan.run(values).map_err(text)?;
+        let values = inputs.iter().flatten().map(|input| Ok(taken(input)?.into()));
+        let values = values.collect::<TractResult<TVec<TValue>>>().map_err(infer_error)?;
+        let outputs = plan.run(values).map_err(infer_error)?;
         let specs = self.signature.outputs.iter();
         outputs.iter().zip(specs).map(|(output, spec)| given(output, spec.datatype)).collect()
     }
@@ -320,22 +326,27 @@ fn taken(tensor: &tensor::Tensor) -> TractResult<Tensor> {
 fn given(tensor: &Tensor, datatype: DataType) -> Result<tensor::Tensor, InferError> {
     let shape = tensor.shape().to_vec();
     if datatype == DataType::Bytes {
-        let texts = tensor.to_plain_array_view::<String>().map_err(|error| infer_error(text(error)))?;
+        let texts = tensor.to_plain_array_view::<String>().map_err(infer_error)?;
         let texts: Vec<&[u8]> = texts.iter().map(String::as_bytes).collect();
         return Ok(tensor::Tensor::of_strings(shape, &texts)?);
     }
     let plain = match tensor.datum_type() {
-        DatumType::TDim => tensor.cast_to::<i64>().map_err(|error| infer_error(text(error)))?,
+        DatumType::TDim => tensor.cast_to::<i64>().map_err(infer_error)?,
         _ => std::borrow::Cow::Borrowed(tensor),
     };
     Ok(tensor::Tensor::new(datatype, shape, plain.as_bytes().to_vec())?)
 }
 
-fn infer_error(text: String) -> InferError {
+#[allow(clippy::needless_pass_by_value, reason = "it maps errors")]
+fn infer_error(error: TractError) -> InferError {
+    if let Some(fault) = error.downcast_ref::<OutOfRange>() {
+        return InferError::Invalid(ModelError(fault.to_string()));
+    }
+    let text = text(error);
     match cause_of(&text) {
         Cause::OutOfMemory => InferError::OutOfMemory(text),
-        // It computes on the CPU.
-        Cause::Device | Cause::Other => ModelError(text).into(),
+        // Of the inputs: the file was checked when it was loaded, and it computes on the CPU.
+        Cause::Inputs | Cause::Device | Cause::Other => InferError::Invalid(ModelError(text)),
     }
 }
 

@@ -111,9 +111,7 @@ impl OnnxRuntimeLoader {
     }
 
     fn named(&self, error: &str) -> ModelError {
-        let name =
-            self.path.as_ref().map_or("the built-in model".to_owned(), |path| path.display().to_string());
-        ModelError(format!("{name} is not usable as an ONNX model: {error}"))
+        ModelError(format!("{} is not usable as an ONNX model: {error}", self.name()))
     }
 }
 
@@ -133,6 +131,10 @@ impl Loader for OnnxRuntimeLoader {
         let session = session.map_err(|error| self.named(&plain(error.message())))?;
         let model = OnnxRuntime::new(session, self.device).map_err(|error| self.named(&error))?;
         Ok(Box::new(model))
+    }
+
+    fn name(&self) -> String {
+        super::name_of(self.path.as_deref())
     }
 }
 
@@ -256,6 +258,6 @@ fn infer_error(error: &ort::Error, device: Device) -> InferError {
         Cause::OutOfMemory => InferError::OutOfMemory(text),
         Cause::Device if device != Device::Cpu => InferError::Device(text),
         // Of the inputs: the file was checked when it was loaded.
-        Cause::Device | Cause::Other => InferError::Invalid(ModelError(text)),
+        Cause::Inputs | Cause::Device | Cause::Other => InferError::Invalid(ModelError(text)),
     }
 }

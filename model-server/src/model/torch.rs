@@ -95,11 +95,7 @@ impl TorchLoader {
 
     fn named(&self, error: impl std::fmt::Display) -> ModelError {
         let error = error.to_string();
-        ModelError(format!(
-            "{} is not usable as a TorchScript model: {}",
-            self.path.display(),
-            line_of(&error)
-        ))
+        ModelError(format!("{} is not usable as a TorchScript model: {}", self.name(), line_of(&error)))
     }
 }
 
@@ -120,6 +116,10 @@ impl Loader for TorchLoader {
             torch.signature = torch.observed().map_err(|error| self.named(error))?;
         }
         Ok(Box::new(torch))
+    }
+
+    fn name(&self) -> String {
+        super::name_of(Some(&self.path))
     }
 }
 

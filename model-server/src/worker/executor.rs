@@ -25,7 +25,9 @@ pub(super) struct Shared {
     pub(super) joins: bool,
     /// What the model was warmed with, one row; `None` if it was not, so that nothing is known to work.
     pub(super) probe: Option<Arc<[Option<Tensor>]>>,
-    /// The model computed finite numbers from that.
+    /// The model computed something from that.
+    pub(super) warmed: bool,
+    /// What it computed was finite numbers.
     pub(super) warmed_finite: bool,
 }
 
@@ -37,6 +39,8 @@ pub(super) struct Executor {
     typical: Option<Duration>,
     /// It panicked and cannot be reloaded.
     lost: bool,
+    /// It computed something, so that what it refuses lies in the inputs.
+    works: bool,
     trouble: Option<ModelTrouble>,
     /// Requests that failed since the last one that succeeded, or since the warm-up input did.
     failures: u32,
@@ -61,6 +65,7 @@ impl Executor {
         Executor {
             worker,
             model,
+            works: shared.warmed,
             shared,
             typical: None,
             lost: false,
@@ -267,6 +272,7 @@ impl Executor {
         Err(match cause_of(&panic) {
             Cause::OutOfMemory => Trouble::OutOfMemory(panic),
             Cause::Device => Trouble::Device(panic),
+            Cause::Inputs => Trouble::Invalid(ModelError("it divides an integer by zero".to_owned())),
             Cause::Other => Trouble::Refused(ModelError(format!("it panicked: {panic}"))),
         })
     }
@@ -275,6 +281,7 @@ impl Executor {
         for (job, reply) in batch.iter().zip(replies) {
             job.answer(Ok(reply));
         }
+        self.works = true;
         self.failures = 0;
         if self.trouble.is_some() {
             self.recovered();
@@ -284,8 +291,8 @@ impl Executor {
     fn fail(&mut self, batch: &[Arc<Job>], trouble: &Trouble) {
         for job in batch {
             match trouble {
-                // A model that computed the warm-up input can compute: what it does not is for the client to know.
-                Trouble::Invalid(error) if self.shared.probe.is_some() => {
+                // For the client to know: nothing of it would help in the log.
+                Trouble::Invalid(error) if self.works => {
                     self.failures = self.failures.saturating_add(1);
                     job.answer(Err(Failure::Invalid(error.0.as_str().into())));
                 }
@@ -344,10 +351,11 @@ impl Executor {
             // There may be memory again; the model and its device are what they were.
             Err(Trouble::OutOfMemory(_)) => Ok(Ok(())),
             Ok(outputs) => {
+                self.works = true;
                 let odd = outputs.iter().any(|output| output.first_odd().is_some());
                 let odd = odd && self.shared.warmed_finite;
                 Ok(if odd {
-                    Err("it computes something that is not finite from zeros".to_owned())
+                    Err("it computes something that is not finite from the warm-up input".to_owned())
                 } else {
                     Ok(())
                 })

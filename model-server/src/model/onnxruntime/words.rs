@@ -10,6 +10,7 @@ pub(super) fn plain(text: &str) -> String {
         rest = behind_function(&rest[start..]);
     }
     told.push_str(rest);
+    told = without_short_places(&told);
     for prefix in ["Exception during initialization: ", "[ONNXRuntimeError] : 1 : FAIL : "] {
         told = told.replace(prefix, "");
     }
@@ -22,6 +23,21 @@ pub(super) fn plain(text: &str) -> String {
         "expected ONNX, found something else: it is not protobuf".clone_into(&mut told);
     }
     told.trim().to_owned()
+}
+
+/// Leaves out places without a folder: `FILE:LINE FUNCTION`.
+fn without_short_places(text: &str) -> String {
+    let mut words = text.split(' ');
+    let mut kept = Vec::new();
+    while let Some(word) = words.next() {
+        let place = word.rsplit_once(".cc:").is_some_and(|(_, line)| line.parse::<u32>().is_ok());
+        if place {
+            words.next();
+        } else {
+            kept.push(word);
+        }
+    }
+    kept.join(" ")
 }
 
 /// What follows a place: `FILE:LINE TYPE FUNCTION(PARAMETERS)`, perhaps `const`.
@@ -69,6 +85,10 @@ mod tests {
                  /onnxruntime_src/core/framework/op_kernel.cc:87 virtual OrtValue* onnxruntime::OpKernelContext::OutputMLValue(int) \
                  const Shape mismatch",
                 "Non-zero status code returned while running Add node. Name:'Add.1' Status Message: Shape mismatch",
+            ),
+            (
+                "Name:'y' Status Message: element_wise_ops.cc:703 Compute Integer division by zero",
+                "Name:'y' Status Message: Integer division by zero",
             ),
             (
                 "Load model from b.onnx failed:Protobuf parsing failed.",

@@ -10,6 +10,7 @@ pub(super) fn infer_error(error: &tch::TchError) -> InferError {
     match cause_of(&text) {
         Cause::OutOfMemory => InferError::OutOfMemory(line),
         Cause::Device => InferError::Device(line),
-        Cause::Other => ModelError(line).into(),
+        // Of the inputs: the file was checked when it was loaded.
+        Cause::Inputs | Cause::Other => InferError::Invalid(ModelError(line)),
     }
 }

@@ -172,7 +172,7 @@ pub struct Flags {
     /// libonnxruntime.so [default: what ORT_DYLIB_PATH names, else libonnxruntime.so beside the program, else none].
     #[arg(long, help_heading = "Model", env = "MODEL_SERVER_ONNXRUNTIME", value_name = "FILE")]
     pub onnxruntime: Option<String>,
-    /// Number of threads of one execution. Workers compute concurrently, each with this number.
+    /// Number of threads of one execution, up to 1024. Workers compute concurrently, each with this number.
     #[arg(
         long,
         help_heading = "Model",
@@ -193,7 +193,8 @@ pub struct Flags {
     /// gives for zeros].
     #[arg(long, help_heading = "Model", env = "MODEL_SERVER_OUTPUTS", value_name = "TENSORS")]
     pub outputs: Option<String>,
-    /// Threads that compute; with tract they share the model's weights, with ONNX Runtime and torch each has its own.
+    /// Threads that compute, up to 1024; with tract they share the model's weights, with ONNX Runtime and torch each
+    /// has its own.
     #[arg(
         long,
         help_heading = "Model",

@@ -13,7 +13,7 @@ use http::StatusCode;
 pub use self::model::{Backend, DeclaredTensors, Device, ModelConfig, ModelSource, VersionPolicy};
 use self::values::{
     address, at_least_one, bounds, bytes, choice, count, device, name, optional_count, optional_time,
-    positive_time, tensors, time, version_policy,
+    positive_time, tensors, threads, time, version_policy,
 };
 use crate::args::Flags;
 use crate::bodies::BodyLimits;
@@ -282,8 +282,8 @@ impl Config {
             f.check("--answer-timeout", &answer_timeout, positive_time),
             f.check("--body-timeout", &body_timeout, positive_time),
             f.check("--model-name", &model_name, name),
-            f.check("--intra-op-threads", &intra_op_threads, at_least_one),
-            f.check("--workers", &workers, at_least_one),
+            f.check("--intra-op-threads", &intra_op_threads, threads),
+            f.check("--workers", &workers, threads),
             f.check("--stall-timeout", &stall_timeout, positive_time),
             f.check("--inline-below", &inline_below, time),
             f.check("--warmup-iterations", &warmup_iterations, count),
@@ -439,6 +439,7 @@ mod tests {
     fn every_fault_is_told_with_what_was_expected_and_found() {
         let found = faults(&[
             "--listen=nowhere",
+            "--intra-op-threads=1025",
             "--workers=0",
             "--max-batch-delay=soon",
             "--overload-status=500",
@@ -453,7 +454,8 @@ mod tests {
                 "--device (MODEL_SERVER_DEVICE): expected auto, cpu, cuda or cuda:N, found \"tpu\"",
                 "--listen (MODEL_SERVER_LISTEN): expected an address with a port, as 0.0.0.0:8080, found \"nowhere\"",
                 "--model-name (MODEL_SERVER_MODEL_NAME): expected letters, digits, '.', '_' and '-', no '.' first, found \"../x\"",
-                "--workers (MODEL_SERVER_WORKERS): expected a whole number, 1 or more, found \"0\"",
+                "--intra-op-threads (MODEL_SERVER_INTRA_OP_THREADS): expected a whole number from 1 to 1024, found \"1025\"",
+                "--workers (MODEL_SERVER_WORKERS): expected a whole number from 1 to 1024, found \"0\"",
                 "--max-batch-delay (MODEL_SERVER_MAX_BATCH_DELAY): expected a time, as 5, 1.5s, 20ms or 200us, found \"soon\"",
                 "--overload-status (MODEL_SERVER_OVERLOAD_STATUS): expected 503 or 429, found \"500\"",
                 "--latency-buckets (MODEL_SERVER_LATENCY_BUCKETS): expected default, tutorial, or rising numbers above 0 between commas, found \"1,1\"",
@@ -469,7 +471,7 @@ mod tests {
             [
                 "--default-timeout: expected no more than --max-timeout, 30s, found 40s",
                 "--model and --model-repository: expected one of them, found both",
-                "--workers (MODEL_SERVER_WORKERS): expected a whole number, 1 or more, found \"x\"",
+                "--workers (MODEL_SERVER_WORKERS): expected a whole number from 1 to 1024, found \"x\"",
             ]
         );
         let found = faults(&["--model-version-policy=3"]);

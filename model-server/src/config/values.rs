@@ -16,6 +16,15 @@ pub(super) fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
     text.parse().map_err(|_| "a whole number, 1 or more".to_owned())
 }
 
+/// Each may take an operating system's thread, and memory with it.
+pub(super) fn threads(text: &str) -> Result<NonZeroUsize, String> {
+    let threads = at_least_one(text).ok().filter(|threads| threads.get() <= MOST_THREADS);
+    threads.ok_or_else(|| format!("a whole number from 1 to {MOST_THREADS}"))
+}
+
+/// More than the processors of any machine of today.
+const MOST_THREADS: usize = 1024;
+
 pub(super) fn count(text: &str) -> Result<usize, String> {
     text.parse().map_err(|_| "a whole number, 0 or more".to_owned())
 }

@@ -14,16 +14,18 @@ use tokio::net::TcpListener;
 use crate::admin::{self, Admin, AdminError};
 use crate::bodies::{BodyBudget, SMALL};
 use crate::config::{Config, Device, DrainConfig, HttpConfig, MetricsConfig};
+use crate::exit::{BAD_MODEL, leave};
 use crate::gpu;
 use crate::gpu::nvml::NvmlDriver;
 use crate::gpu::visible::Surroundings;
-use crate::memory::{self, Size};
-use crate::model::ModelError;
+use crate::memory::{self, Size, Watch};
 use crate::model::backend::{self, Chosen};
+use crate::model::file::bytes_of_all;
+use crate::model::{ModelError, name_of};
 use crate::queue::batching::Limits;
 use crate::queue::{Failure, Queue};
 use crate::readiness::Readiness;
-use crate::repository;
+use crate::repository::{self, Found};
 use crate::routes::{self, Served, Settings};
 use crate::serve::{self, Connections};
 use crate::telemetry::{Capacity, Identity, Telemetry};
@@ -107,6 +109,7 @@ pub async fn run(config: Config) -> Result<Ended, AppError> {
     let failed = |cause| AppError::Listen { address: listen, cause };
     let listener = listen_on(listen).and_then(TcpListener::from_std).map_err(failed)?;
     let found = repository::find(&model)?;
+    let watch = bound_memory(&found, max_memory)?;
     let Chosen { loader, backend, device } = backend::choose(&found, &model)?;
     one_worker_on_a_gpu(&device, workers)?;
     let surroundings = Surroundings::look();
@@ -185,6 +188,7 @@ pub async fn run(config: Config) -> Result<Ended, AppError> {
     tokio::select! {
         loaded = loading => {
             let pool = loaded.map_err(|error| ModelError(format!("loading failed: {error}")))??;
+            drop(watch);
             let signature = pool.signature().clone();
             served.life.loaded(pool);
             warn_if_inputs_fill_the_memory(&signature, queue_limit.get(), bodies.memory);
@@ -220,6 +224,31 @@ pub async fn run(config: Config) -> Result<Ended, AppError> {
         return Ok(Ended::Computing);
     }
     Ok(Ended::Whole)
+}
+
+/// Refuses a model whose files alone are more than memory may hold, and ends the process if it takes more before the
+/// result is dropped.
+fn bound_memory(found: &Found, max_memory: Option<u64>) -> Result<Option<Watch>, AppError> {
+    let Some(limit) = memory::limit(max_memory) else { return Ok(None) };
+    let name = name_of(found.path.as_deref());
+    // One that cannot be read is told by its backend.
+    let bytes = found.path.as_deref().map_or(0, |path| bytes_of_all(path).unwrap_or(0));
+    if bytes > limit.bytes {
+        let found = Size(bytes);
+        return Err(ModelError(format!(
+            "expected a model of at most {limit}, found {found} in {name} and the files of its weights"
+        ))
+        .into());
+    }
+    let watch = Watch::start(limit.bytes, move |taken| {
+        tracing::error!(
+            taken = %Size(taken),
+            max_memory = %limit,
+            "cannot load and warm {name}: it takes more memory than there may be; exiting"
+        );
+        leave(BAD_MODEL)
+    });
+    watch.map(Some).map_err(|error| AppError::Start("the look at the memory", error))
 }
 
 /// Says so if requests would be refused for lack of memory before the queue is full, one row each.
@@ -262,7 +291,8 @@ async fn end(
 /// A model that cannot be used.
 pub fn check(config: &Config) -> Result<String, AppError> {
     let found = repository::find(&config.model)?;
-    let name = found.path.as_ref().map_or("the built-in model".to_owned(), |path| path.display().to_string());
+    let name = name_of(found.path.as_deref());
+    let _watch = bound_memory(&found, config.max_memory)?;
     let Chosen { loader, backend, device } = backend::choose(&found, &config.model)?;
     one_worker_on_a_gpu(&device, config.workers.get())?;
     let mut model = loader.load()?;

@@ -234,8 +234,8 @@ pub struct Flags {
     )]
     pub warmup_iterations: String,
     /// Maximum memory of the process, in bytes. Batch sizes are tried one after the other, and one that is expected to
-    /// take more is not used [default: what the control group's limit or the machine leave, less a
-    /// tenth and --max-body-memory].
+    /// take more is not used; a model that takes more in spite of that is refused [default: what the control group's
+    /// limit or the machine leave, less a tenth and --max-body-memory].
     #[arg(long, help_heading = "Model", env = "MODEL_SERVER_MAX_MEMORY", value_name = "BYTES")]
     pub max_memory: Option<String>,
     /// Number of failed requests in a row after which the model is executed with the warm-up input: if that fails, the

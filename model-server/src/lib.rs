@@ -10,6 +10,7 @@ pub mod args;
 pub mod bodies;
 pub mod config;
 pub mod contain;
+pub mod exit;
 pub mod gpu;
 pub mod lines;
 pub mod memory;

@@ -9,6 +9,7 @@ use model_server::app::{self, AppError, Ended};
 use model_server::args::{Command, CommandLine};
 use model_server::config::{Config, LogFormat};
 use model_server::contain;
+use model_server::exit::{BAD_MODEL, leave};
 use model_server::lines::Lines;
 
 fn main() -> ExitCode {
@@ -55,7 +56,7 @@ fn main() -> ExitCode {
     };
     match outcome {
         Ok(Ended::Whole) => ExitCode::SUCCESS,
-        Ok(Ended::Computing) => leave(),
+        Ok(Ended::Computing) => leave(0),
         Err(error) => {
             tracing::error!(%error, "exiting");
             // A model that cannot be used is a configuration that cannot be used.
@@ -67,13 +68,6 @@ fn main() -> ExitCode {
 /// A reader that goes early, as `head` does, is a failure without a message.
 fn print(text: &str) -> ExitCode {
     std::io::stdout().write_all(text.as_bytes()).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
-}
-
-/// Ends immediately: destructors of libraries would run under the thread that still computes with them.
-#[allow(unsafe_code, reason = "the standard library has no exit without them")]
-fn leave() -> ! {
-    // SAFETY: it ends the process, whatever else is under way.
-    unsafe { libc::_exit(0) }
 }
 
 fn serve(config: Config) -> Result<Ended, AppError> {
@@ -105,4 +99,3 @@ fn log(format: LogFormat) {
 }
 
 const BAD_USAGE: u8 = 64;
-const BAD_MODEL: u8 = 2;

@@ -1,8 +1,12 @@
 //! How much memory this process has, may have, and had at most.
 
+mod watch;
+
 use std::fmt;
 use std::fs;
 use std::path::Path;
+
+pub use self::watch::Watch;
 
 /// Memory that the process may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,12 +27,25 @@ impl fmt::Display for MemoryBudget {
 /// space leave, less a tenth, less what request bodies may take. `None` where nothing says.
 pub fn budget(asked: Option<u64>, for_bodies: u64) -> Option<MemoryBudget> {
     if let Some(bytes) = asked {
-        return Some(MemoryBudget { bytes, source: "--max-memory".to_owned() });
+        return Some(MemoryBudget { bytes, source: FLAG.to_owned() });
     }
     let limits = [control_group(Path::new("/")), machine(), address_space()];
     let (bytes, source) = limits.into_iter().flatten().min_by_key(|(bytes, _)| *bytes)?;
     Some(MemoryBudget { bytes: less_headroom(bytes, for_bodies), source: source.to_owned() })
 }
+
+/// What the process must not go beyond: what is asked for, or nearly what the kernel ends it at. `None` where nothing
+/// says.
+pub fn limit(asked: Option<u64>) -> Option<MemoryBudget> {
+    if let Some(bytes) = asked {
+        return Some(MemoryBudget { bytes, source: FLAG.to_owned() });
+    }
+    let limits = [control_group(Path::new("/")), machine()];
+    let (bytes, source) = limits.into_iter().flatten().min_by_key(|(bytes, _)| *bytes)?;
+    Some(MemoryBudget { bytes: bytes - bytes / 20, source: source.to_owned() })
+}
+
+const FLAG: &str = "--max-memory";
 
 /// Half of it stays in any case.
 fn less_headroom(bytes: u64, for_bodies: u64) -> u64 {
@@ -90,6 +107,11 @@ fn field(text: &str, name: &str) -> Option<u64> {
 /// Resident bytes of this process.
 pub fn resident() -> Option<u64> {
     field(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
+}
+
+/// Bytes of this process that the kernel cannot take back, as it can pages of files.
+fn anonymous() -> Option<u64> {
+    field(&fs::read_to_string("/proc/self/status").ok()?, "RssAnon:")
 }
 
 /// The most resident bytes since the last [`restart_peak`], or since the start where the kernel does not restart it.

@@ -102,6 +102,10 @@ impl Tensor {
         let length = length.ok_or_else(|| {
             TensorError(format!("expected a shape of at most {MOST_ELEMENTS} elements, found {shape:?}"))
         })?;
+        // Asked for beforehand, as the process would end without it.
+        if Vec::<u8>::new().try_reserve_exact(length).is_err() {
+            return Err(TensorError(format!("there is no memory for {length} bytes of shape {shape:?}")));
+        }
         Ok(Tensor { datatype, shape, data: vec![0; length].into() })
     }
 

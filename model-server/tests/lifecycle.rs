@@ -473,6 +473,22 @@ fn check_says_what_would_be_served() {
 }
 
 #[test]
+fn a_folder_of_a_repository_with_a_model_and_its_weights_is_served() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let folder = dir.path().join("scaled/3/model.onnx");
+    std::fs::create_dir_all(&folder).expect("writable");
+    let (content, weights) = support::onnx::with_weights_beside();
+    std::fs::write(folder.join("model.onnx"), content).expect("writable");
+    std::fs::write(folder.join("model.onnx.data"), weights).expect("writable");
+    let repository = dir.path().to_str().expect("text");
+    let mut program = Program::start(&["--model-repository", repository, "--model-name=scaled"]);
+    let mut client = Client::new(program.ready());
+    let answer = client.ask("POST", "/predict", r#"{"features":[1,2]}"#);
+    assert!(answer.body.starts_with(r#"{"prediction":[3.0,10.0]"#), "{answer:?}");
+    assert_eq!(client.ask("GET", "/v2/models/scaled/versions/3/ready", "").code, 200);
+}
+
+#[test]
 fn a_gpu_that_is_left_unused_is_warned_of() {
     let given = [("NVIDIA_VISIBLE_DEVICES", "all")];
     let warning = Program::start_with(&[], &given).until("cannot use the GPU");
@@ -709,13 +725,36 @@ fn the_largest_batch_that_memory_allows_is_used() {
 }
 
 #[test]
-fn with_too_little_memory_rows_are_executed_one_by_one() {
-    let (_dir, model) = model_file(&support::onnx::greedy(1000));
-    let mut program = Program::start(&["--model", &model, "--max-batch-size=8", "--max-memory=1000000"]);
-    let mut client = Client::new(program.ready());
-    let metrics = client.ask("GET", "/metrics", "").body;
-    assert_eq!(metric(&metrics, "inference_max_batch_size"), 1.0);
-    assert!(program.seen.iter().any(|line| line.contains("one row takes more memory")), "{:?}", program.seen);
+fn a_model_that_takes_more_memory_than_there_may_be_is_refused_by_name() {
+    // A row takes 256 MiB.
+    let (_dir, model) = model_file(&support::onnx::wide(1 << 26));
+    let limit = format!("--max-memory={}", 150 << 20);
+    for arguments in
+        [&["--listen=127.0.0.1:0", "--model", &model, &limit][..], &["check", "--model", &model, &limit]]
+    {
+        let (code, _, errors) = run(arguments);
+        assert_eq!(code, Some(2), "{errors}");
+        let expected =
+            format!("cannot load and warm {model}: it takes more memory than there may be; exiting");
+        assert!(errors.contains(&expected) && errors.contains("150 MiB (--max-memory)"), "{errors}");
+    }
+}
+
+#[test]
+fn a_model_whose_files_are_larger_than_memory_may_be_is_refused_before_it_is_loaded() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (content, _) = support::onnx::with_weights_beside();
+    let path = dir.path().join("model.onnx");
+    std::fs::write(&path, content).expect("writable");
+    let weights = std::fs::File::create(dir.path().join("model.onnx.data")).expect("writable");
+    weights.set_len(3 << 30).expect("a file with a hole");
+    let path = path.to_str().expect("text");
+    let (code, _, errors) = run(&["check", "--model", path, &format!("--max-memory={}", 1 << 30)]);
+    assert_eq!(code, Some(2), "{errors}");
+    let expected = format!(
+        "expected a model of at most 1.0 GiB (--max-memory), found 3.0 GiB in {path} and the files of its weights"
+    );
+    assert!(errors.contains(&expected), "{errors}");
 }
 
 #[test]

@@ -1,6 +1,11 @@
 //! What a model's file is: people give files of every kind, and should be told which.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use prost::Message as _;
 
 /// A kind of file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +76,58 @@ impl Kind {
             Kind::Empty => "nothing",
         }
     }
+}
+
+/// Bytes of a model's file and of those that an ONNX file says its weights lie in. Files that are not there count
+/// nothing: the backend tells which it misses.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn bytes_of_all(path: &Path) -> io::Result<u64> {
+    let mut bytes = fs::metadata(path)?.len();
+    // A larger one has its weights inside, and its archive is nothing that this could read.
+    if bytes > LARGEST_WITHOUT_WEIGHTS {
+        return Ok(bytes);
+    }
+    let Ok(Onnx { graph: Some(graph) }) = Onnx::decode(&fs::read(path)?[..]) else { return Ok(bytes) };
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let entries = graph.weights.iter().flat_map(|weights| &weights.external);
+    let files: BTreeSet<&str> =
+        entries.filter(|entry| entry.key == "location").map(|entry| &*entry.value).collect();
+    for file in files {
+        bytes += fs::metadata(folder.join(file)).map_or(0, |file| file.len());
+    }
+    Ok(bytes)
+}
+
+/// What an ONNX file is without its weights, at most.
+const LARGEST_WITHOUT_WEIGHTS: u64 = 64 << 20;
+
+/// As much of ONNX's messages as says where weights lie; the rest is skipped.
+#[derive(prost::Message)]
+struct Onnx {
+    #[prost(message, optional, tag = "7")]
+    graph: Option<Graph>,
+}
+
+#[derive(prost::Message)]
+struct Graph {
+    #[prost(message, repeated, tag = "5")]
+    weights: Vec<Weights>,
+}
+
+#[derive(prost::Message)]
+struct Weights {
+    #[prost(message, repeated, tag = "13")]
+    external: Vec<Entry>,
+}
+
+#[derive(prost::Message)]
+struct Entry {
+    #[prost(string, tag = "1")]
+    key: String,
+    #[prost(string, tag = "2")]
+    value: String,
 }
 
 /// The list of an archive's contents, which lies at its end; empty if it is damaged.

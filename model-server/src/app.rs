@@ -3,9 +3,11 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ::serve::files::read;
 use ::serve::lifecycle::{Phase, Trigger, lifecycle};
 use ::serve::listen as listen_on;
 use ::serve::signals::Signals;
@@ -30,7 +32,7 @@ use crate::routes::{self, Served, Settings};
 use crate::serve::{self, Connections};
 use crate::telemetry::{Capacity, Identity, Telemetry};
 use crate::tensor::{BatchAxis, Signature, TensorSpec};
-use crate::worker::{self, Pool, WarmSize, WarmupSettings, WorkerSettings};
+use crate::worker::{self, Pool, WarmSize, WarmupInput, WarmupSettings, WorkerSettings};
 
 /// Why the server could not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +84,7 @@ pub async fn run(config: Config) -> Result<Ended, AppError> {
         stall_timeout,
         inline_below,
         warmup_iterations,
+        warmup_input,
         max_memory,
         unhealthy_after,
         max_batch_size,
@@ -168,6 +171,7 @@ pub async fn run(config: Config) -> Result<Ended, AppError> {
     // Loading blocks; the probes are answered meanwhile.
     let settings = WorkerSettings {
         warmup: WarmupSettings {
+            input: warmup_input.map(|path| read_warmup_input(&path, bodies.bytes)).transpose()?,
             iterations: warmup_iterations,
             max_batch_size,
             workers,
@@ -251,6 +255,21 @@ fn bound_memory(found: &Found, max_memory: Option<u64>) -> Result<Option<Watch>,
     watch.map(Some).map_err(|error| AppError::Start("the look at the memory", error))
 }
 
+/// A request of a file, no larger than one that a client may send.
+fn read_warmup_input(path: &Path, most: usize) -> Result<WarmupInput, ModelError> {
+    let fault = {
+        let path = path.to_owned();
+        move |error: &dyn std::fmt::Display| {
+            ModelError(format!("cannot use the warm-up input {}: {error}", path.display()))
+        }
+    };
+    let json = read(path, most).map_err(|error| fault(&error))?;
+    let read = move |signature: &Signature| {
+        routes::inputs_of_one_row(&json, signature).map_err(|error| fault(&error))
+    };
+    Ok(WarmupInput(Arc::new(read)))
+}
+
 /// Says so if requests would be refused for lack of memory before the queue is full, one row each.
 fn warn_if_inputs_fill_the_memory(signature: &Signature, queue_limit: usize, memory: usize) {
     let Ok(row) = signature.zeros(1, 1) else { return };
@@ -297,7 +316,9 @@ pub fn check(config: &Config) -> Result<String, AppError> {
     one_worker_on_a_gpu(&device, config.workers.get())?;
     let mut model = loader.load()?;
     let mut signature = model.signature().clone();
+    let input = config.warmup_input.as_deref();
     let settings = WarmupSettings {
+        input: input.map(|path| read_warmup_input(path, config.http.bodies.bytes)).transpose()?,
         iterations: 1,
         max_batch_size: config.max_batch_size.get(),
         workers: config.workers.get(),
@@ -310,8 +331,12 @@ pub fn check(config: &Config) -> Result<String, AppError> {
         BatchAxis::Dynamic => format!("batches of up to {} rows", warm.rows),
         other => other.to_string(),
     };
-    let odd = warm.odd_output.map(|output| format!(", {output:?} is not finite for zeros"));
-    let unknown = if warm.probe.is_none() { ", not executed: it refuses zeros" } else { "" };
+    let odd = warm.odd_output.map(|output| format!(", {output:?} is not finite for the warm-up input"));
+    let unknown = if warm.probe.is_none() {
+        ", not executed: it refuses zeros, and --warmup-input names nothing else"
+    } else {
+        ""
+    };
     let mut text = format!(
         "{name}: model {:?}, version {}, by {backend} on {device}: input {}, output {}, {batches}{}{unknown}: ok",
         config.model.name,

@@ -233,6 +233,10 @@ pub struct Flags {
         value_name = "COUNT"
     )]
     pub warmup_iterations: String,
+    /// Request to infer, in JSON, of one row: what the model is warmed and checked with, for models that do not take
+    /// zeros [default: zeros].
+    #[arg(long, help_heading = "Model", env = "MODEL_SERVER_WARMUP_INPUT", value_name = "FILE")]
+    pub warmup_input: Option<String>,
     /// Maximum memory of the process, in bytes. Batch sizes are tried one after the other, and one that is expected to
     /// take more is not used; a model that takes more in spite of that is refused [default: what the control group's
     /// limit or the machine leave, less a tenth and --max-body-memory].

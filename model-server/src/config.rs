@@ -33,6 +33,8 @@ pub struct Config {
     pub inline_below: Duration,
     /// Executions with made-up input before the server is ready.
     pub warmup_iterations: usize,
+    /// A file with the request that the model is warmed with; zeros when `None`.
+    pub warmup_input: Option<PathBuf>,
     /// Resident bytes that the process may take; what the control group and the machine leave when `None`.
     pub max_memory: Option<u64>,
     /// Failed requests in a row after which the warm-up input decides about the model; never when `None`.
@@ -164,6 +166,7 @@ impl Config {
             stall_timeout,
             inline_below,
             warmup_iterations,
+            warmup_input,
             max_memory,
             unhealthy_after,
             max_batch_size,
@@ -365,6 +368,7 @@ impl Config {
             stall_timeout,
             inline_below,
             warmup_iterations,
+            warmup_input: warmup_input.map(PathBuf::from),
             max_memory: max_memory.flatten().map(|bytes| bytes as u64),
             unhealthy_after,
             max_batch_size,

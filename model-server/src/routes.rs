@@ -29,6 +29,7 @@ use axum::routing::{get, post};
 use self::excerpt::Excerpt;
 use self::problem::error;
 pub use self::served::{Served, Settings};
+pub use self::v2::inputs_of_one_row;
 
 /// All endpoints.
 pub fn router(served: Arc<Served>) -> Router {

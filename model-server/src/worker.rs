@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use self::executor::{Executor, Shared};
 pub use self::health::Health;
 pub use self::vitals::Vitals;
-pub use self::warmup::{Warm, WarmSize, WarmupSettings, warm};
+pub use self::warmup::{Warm, WarmSize, WarmupInput, WarmupSettings, warm};
 use crate::memory::{self, Size};
 use crate::model::{Loader, ModelError};
 use crate::queue::{Failure, Queue, Work};

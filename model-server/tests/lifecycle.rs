@@ -725,6 +725,35 @@ fn the_largest_batch_that_memory_allows_is_used() {
 }
 
 #[test]
+fn a_model_that_takes_no_zeros_is_warmed_with_the_request_of_a_file() {
+    let (dir, model) = model_file(&support::onnx::lookup(-10.0));
+    let (code, _, errors) = run(&["check", "--model", &model]);
+    assert_eq!(code, Some(2), "{errors}");
+    let expected = format!(
+        "{model} cannot be warmed up: expected indices from -5 to 4 for the operator Gather \"y\", found -10"
+    );
+    assert!(errors.contains(&expected), "{errors}");
+    let path = dir.path().join("row.json");
+    let path = path.to_str().expect("text");
+    let check = |row: &str| {
+        let input = format!(r#"{{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": {row}}}"#);
+        std::fs::write(path, format!(r#"{{"inputs": [{input}]}}"#)).expect("writable");
+        run(&["check", "--model", &model, "--warmup-input", path, "--max-batch-size=4"])
+    };
+    let (code, text, errors) = check("[10, 14]");
+    assert_eq!(code, Some(0), "{errors}");
+    assert_eq!(text.lines().count(), 4, "{text}");
+    for (row, expected) in [
+        ("[10, 15]", format!("{model} cannot be warmed up: ")),
+        ("[10]", format!("cannot use the warm-up input {path}: expected 2 values of input \"x\", found 1")),
+    ] {
+        let (code, _, errors) = check(row);
+        assert_eq!(code, Some(2), "{errors}");
+        assert!(errors.contains(&expected), "no {expected:?} in {errors}");
+    }
+}
+
+#[test]
 fn a_model_that_takes_more_memory_than_there_may_be_is_refused_by_name() {
     // A row takes 256 MiB.
     let (_dir, model) = model_file(&support::onnx::wide(1 << 26));

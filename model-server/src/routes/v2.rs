@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::{get, post};
 use serde::Serialize;
@@ -24,6 +24,15 @@ use super::problem::error;
 use super::respond::write;
 use super::served::Served;
 use crate::readiness::NotReady;
+use crate::tensor::{Signature, Tensor};
+
+/// The inputs of a request to infer that is JSON, of one row where the model says how many there are.
+///
+/// # Errors
+/// What was expected and found where it is none.
+pub fn inputs_of_one_row(json: &[u8], signature: &Signature) -> Result<Vec<Option<Tensor>>, String> {
+    request::parse(&HeaderMap::new(), json, signature, 1).map(|asked| asked.inputs)
+}
 
 /// Everything but the probes.
 pub(super) fn router() -> Router<Arc<Served>> {

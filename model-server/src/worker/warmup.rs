@@ -1,6 +1,7 @@
 //! Executes a model with made-up input before it serves: whatever is done at a first execution is done then, and the
 //! largest batch for which there is memory is found.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,11 +9,23 @@ use crate::contain::contained;
 use crate::memory::{self, MemoryBudget, Size};
 use crate::model::cause::{Cause, cause_of};
 use crate::model::{InferError, Loader, Model, ModelError};
-use crate::tensor::{BatchAxis, Signature, Tensor};
+use crate::tensor::{BatchAxis, Signature, Tensor, TensorError};
+
+/// Reads a request of one row that a model is warmed with in place of zeros, when it is known what the model takes.
+#[derive(Clone)]
+pub struct WarmupInput(pub Arc<dyn Fn(&Signature) -> Result<Vec<Option<Tensor>>, ModelError> + Send + Sync>);
+
+impl fmt::Debug for WarmupInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WarmupInput")
+    }
+}
 
 /// How a model is warmed.
 #[derive(Debug, Clone)]
 pub struct WarmupSettings {
+    /// What a row is; zeros when `None`.
+    pub input: Option<WarmupInput>,
     /// Executions of one row and of the largest batch; fewer if one takes long. With 0 nothing is executed.
     pub iterations: usize,
     /// Rows of one execution at most.
@@ -64,6 +77,15 @@ pub fn warm(
     loader: &Arc<dyn Loader>,
     settings: &WarmupSettings,
 ) -> Result<Warm, ModelError> {
+    let warm = warm_sizes(model, loader, settings);
+    warm.map_err(|ModelError(error)| ModelError(format!("{} cannot be warmed up: {error}", loader.name())))
+}
+
+fn warm_sizes(
+    model: &mut Box<dyn Model>,
+    loader: &Arc<dyn Loader>,
+    settings: &WarmupSettings,
+) -> Result<Warm, ModelError> {
     let signature = model.signature().clone();
     let joins = signature.batch == BatchAxis::Dynamic;
     let largest = match signature.batch {
@@ -71,13 +93,18 @@ pub fn warm(
         BatchAxis::Fixed(rows) => rows.max(1),
         BatchAxis::None => 1,
     };
+    let given: Option<Arc<[Option<Tensor>]>> = match &settings.input {
+        Some(WarmupInput(read)) => Some(read(&signature)?.into()),
+        None => None,
+    };
     let mut warm =
         Warm { rows: largest, joins, odd_output: None, probe: None, peak_bytes: None, sizes: Vec::new() };
     if settings.iterations == 0 {
-        // A model of plain rows computes one of zeros, or it computes nothing.
-        if signature.row_width().is_some() {
-            warm.probe = Some(signature.zeros(1, 1)?.into());
-        }
+        warm.probe = match given {
+            // A model of plain rows computes one of zeros, or it computes nothing.
+            None if signature.row_width().is_some() => Some(signature.zeros(1, 1)?.into()),
+            given => given,
+        };
         return Ok(warm);
     }
     let mut growth = Growth { loaded: memory::resident(), measured: Vec::new(), workers: settings.workers };
@@ -109,9 +136,19 @@ pub fn warm(
         memory::restart_peak();
         let began = Instant::now();
         let repeats = if rows == one || rows == largest { settings.iterations } else { 1 };
-        let executed = match inner_size {
-            Some(size) => execute(model, &signature.zeros(rows, size)?, repeats),
-            None => match find_size(model, loader, &signature, rows, repeats)? {
+        let executed = match (&given, inner_size) {
+            (Some(given), _) => {
+                let executed = repeated(given, &signature, rows / one)
+                    .and_then(|inputs| execute(model, &inputs, repeats));
+                if executed.is_ok() {
+                    warm.probe.get_or_insert_with(|| Arc::clone(given));
+                }
+                executed
+            }
+            (None, Some(size)) => {
+                zeros(&signature, rows, size).and_then(|zeros| execute(model, &zeros, repeats))
+            }
+            (None, None) => match find_size(model, loader, &signature, rows, repeats)? {
                 Ok((size, probe, executed)) => {
                     inner_size = Some(size);
                     warm.probe = Some(probe);
@@ -155,9 +192,9 @@ pub fn warm(
                 break;
             }
             Err(Trouble::Failed(InferError::Refused(error) | InferError::Invalid(error)))
-                if previous == 0 && signature.row_width().is_none() =>
+                if previous == 0 && given.is_none() && signature.row_width().is_none() =>
             {
-                tracing::warn!(%error, "cannot warm up: the model refuses zeros; the first requests are slower");
+                tracing::warn!(%error, "cannot warm up: the model refuses zeros; the first requests are slower, unless --warmup-input names one");
                 break;
             }
             // Exporters declare rows dynamic of models that have the number of their example inside.
@@ -204,7 +241,10 @@ fn find_size(
     let sizes = if signature.has_other_dynamic_dims() { &SIZES[..] } else { &SIZES[..1] };
     let mut first_refusal = None;
     for size in sizes {
-        let zeros = signature.zeros(rows, *size)?;
+        let zeros = match zeros(signature, rows, *size) {
+            Ok(zeros) => zeros,
+            Err(trouble) => return Ok(Err(trouble)),
+        };
         match execute(model, &zeros, times) {
             Ok(executed) => return Ok(Ok((*size, zeros.into(), executed))),
             Err(Trouble::Failed(InferError::Refused(error) | InferError::Invalid(error))) => {
@@ -217,6 +257,25 @@ fn find_size(
     }
     let refusal = first_refusal.unwrap_or_else(|| ModelError("no size was tried".to_owned()));
     Ok(Err(Trouble::Failed(refusal.into())))
+}
+
+/// A request's inputs with each row of it this number of times.
+fn repeated(
+    given: &[Option<Tensor>],
+    signature: &Signature,
+    times: usize,
+) -> Result<Vec<Option<Tensor>>, Trouble> {
+    let inputs = given.iter().zip(&signature.inputs).map(|(input, spec)| match input {
+        // What replaces a constant has no rows.
+        Some(rows) if times > 1 && !spec.optional => Tensor::join(&vec![rows; times]).map(Some),
+        input => Ok(input.clone()),
+    });
+    inputs.collect::<Result<_, _>>().map_err(|error| Trouble::Failed(error.into()))
+}
+
+fn zeros(signature: &Signature, rows: usize, size: usize) -> Result<Vec<Option<Tensor>>, Trouble> {
+    let zeros = signature.zeros(rows, size);
+    zeros.map_err(|TensorError(text)| Trouble::OutOfMemory { text, panicked: false })
 }
 
 /// Sizes that are tried: a step of a sequence, some, and images.
@@ -416,10 +475,24 @@ mod tests {
         loader: GreedyLoader,
         memory: Option<MemoryBudget>,
     ) -> (Result<Warm, ModelError>, Vec<usize>) {
+        warmed_with(None, loader, memory)
+    }
+
+    fn warmed_with(
+        input: Option<WarmupInput>,
+        loader: GreedyLoader,
+        memory: Option<MemoryBudget>,
+    ) -> (Result<Warm, ModelError>, Vec<usize>) {
         let ran = Arc::clone(&loader.ran);
         let loader: Arc<dyn Loader> = Arc::new(loader);
-        let settings =
-            WarmupSettings { iterations: 2, max_batch_size: 16, workers: 1, memory, every_size: false };
+        let settings = WarmupSettings {
+            input,
+            iterations: 2,
+            max_batch_size: 16,
+            workers: 1,
+            memory,
+            every_size: false,
+        };
         let mut model = loader.load().expect("it loads");
         let warm = warm(&mut model, &loader, &settings);
         let ran = ran.lock().expect("not poisoned").clone();
@@ -447,6 +520,17 @@ mod tests {
     }
 
     #[test]
+    fn a_row_that_is_given_is_repeated_in_place_of_zeros() {
+        let loader =
+            GreedyLoader { rows: 99, panics: false, least_width: 17, most_answered: 99, ran: Arc::default() };
+        let row = |_: &Signature| Ok(vec![Some(Tensor::of(vec![1, 20], &[0.5_f32; 20])?)]);
+        let (warm, ran) = warmed_with(Some(WarmupInput(Arc::new(row))), loader, None);
+        assert_eq!(ran, [1, 1, 2, 4, 8, 16, 16]);
+        let probe = warm.expect("warm").probe.expect("a row");
+        assert_eq!(probe[0], Tensor::of(vec![1, 20], &[0.5_f32; 20]).ok());
+    }
+
+    #[test]
     fn the_largest_batch_that_fits_is_found_whether_the_model_says_so_or_panics() {
         for panics in [false, true] {
             let (warm, ran) = warmed(16, panics);
@@ -455,7 +539,10 @@ mod tests {
             assert_eq!((warm.expect("warm").rows, ran), (4, vec![1, 1, 2, 4, 8]));
             let (warm, ran) = warmed(0, panics);
             let error = warm.expect_err("no row fits").to_string();
-            assert!(error.starts_with("there is no memory to compute one row: "), "{error}");
+            assert!(
+                error.contains("cannot be warmed up: there is no memory to compute one row: "),
+                "{error}"
+            );
             assert_eq!(ran, [1]);
         }
     }

@@ -310,6 +310,7 @@ impl Loading {
     pub fn load_by(&self, loader: &Arc<dyn Loader>, options: &Options, iterations: usize) {
         let settings = WorkerSettings {
             warmup: WarmupSettings {
+                input: None,
                 iterations,
                 max_batch_size: options.max_batch_size,
                 workers: options.workers,

@@ -30,6 +30,9 @@ const CONCURRENCIES: [usize; 3] = [1, 16, 64];
 const MOST_ROWS: usize = 32;
 const WARM_UP: Duration = Duration::from_secs(1);
 const START: Duration = Duration::from_mins(2);
+/// How long an answer may take before it is asked for again: LitServe accepts connections before it can answer, and
+/// never answers some of those.
+const ANSWER: Duration = Duration::from_secs(3);
 /// Of the servers and the loop, and of wrk.
 const CORES: [&str; 2] = ["0", "1"];
 
@@ -205,7 +208,7 @@ impl Places {
 
     async fn start(&self, server: &str, command: Command, health: &str) -> Result<Process, Failure> {
         let process = Process::start_command(server, command, &self.dir)?;
-        let http = reqwest::Client::builder().no_proxy().build()?;
+        let http = reqwest::Client::builder().no_proxy().timeout(ANSWER).build()?;
         until(&format!("{server} is ready"), START, || async {
             Ok(http.get(health).send().await.is_ok_and(|answer| answer.status().is_success()))
         })

@@ -3,17 +3,21 @@
 //! One module for each API group. The catalog snapshot is taken once and the plan travels from the query to the join,
 //! so a relist in between cannot change the rules under a request.
 
+mod bounded;
+mod candidates;
 mod custom;
 mod empty;
+mod explain;
 mod external;
+mod further;
 mod missing;
+mod record;
 mod usage;
 
-use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use apiservice::authz::Chain;
 use apiservice::server::{Answer, ApiRequest, Handler};
 use apiservice::status::ApiError;
 use futures_util::FutureExt as _;
@@ -22,11 +26,16 @@ use rules::RuleId;
 use rules::catalog::Ignored;
 use rules::plan::{PlanError, Query};
 use selector::labels::Selector;
+use tokio::sync::Semaphore;
 
+use self::bounded::{LONGEST_ASKED, LONGEST_QUERY, LONGEST_WHY, bounded};
+use self::record::Record;
 use crate::discovery_documents::{CUSTOM_METRICS, EXTERNAL_METRICS, METRICS};
+use crate::explanation::Reason;
 use crate::log_throttle::LogThrottle;
 use crate::objects::{Object, Objects, ObjectsError, Wanted};
 use crate::relist::{CatalogHandle, Snapshot};
+use crate::routes;
 use crate::source::{MetricSource, QueryResult, Samples, SourceErrorClass};
 use crate::telemetry::{RuleFailure, Step, Telemetry};
 use crate::values::nan_and_infinity::Dropped;
@@ -38,6 +47,10 @@ pub struct Answerer {
     objects: Arc<dyn Objects>,
     source: Arc<dyn MetricSource>,
     telemetry: Arc<Telemetry>,
+    /// Decides who may see the texts of rules in explanations.
+    authorization: Chain,
+    /// Explanations that may be made at the same time.
+    explaining: Semaphore,
     /// Of answers without a value.
     missing_log: LogThrottle,
     /// Of queries that failed.
@@ -51,12 +64,14 @@ pub struct Answerer {
 }
 
 impl Answerer {
-    /// Joins the parts that a request passes through.
+    /// Joins the parts that a request passes through. `authorization` decides who may see the texts of rules in
+    /// explanations.
     pub fn new(
         catalog: CatalogHandle,
         objects: Arc<dyn Objects>,
         source: Arc<dyn MetricSource>,
         telemetry: Arc<Telemetry>,
+        authorization: Chain,
     ) -> Answerer {
         let [missing_log, failure_log, gap_log, effect_checked, rule_log] =
             [LOG_MISSING_EVERY, LOG_FAILURE_EVERY, LOG_GAP_EVERY, CHECK_EFFECT_EVERY, LOG_RULE_EVERY]
@@ -66,6 +81,8 @@ impl Answerer {
             objects,
             source,
             telemetry,
+            authorization,
+            explaining: Semaphore::new(MOST_EXPLANATIONS),
             missing_log,
             failure_log,
             gap_log,
@@ -75,9 +92,15 @@ impl Answerer {
     }
 
     /// Step 6.
-    async fn objects(&self, wanted: Wanted<'_>, deadline: Instant) -> Result<Vec<Object>, ApiError> {
+    async fn objects(
+        &self,
+        wanted: Wanted<'_>,
+        deadline: Instant,
+        record: &mut Record,
+    ) -> Result<Vec<Object>, ApiError> {
         self.objects.list(wanted, deadline).await.map_err(|error| {
             let kind = wanted.kind.group_resource();
+            record.cause(Reason::ObjectsNotListed, || format!("the adapter cannot list {kind}: {error}"));
             if self.failure_log.is_due((&kind, error.to_string())) {
                 tracing::warn!(%kind, %error, "cannot list objects");
             }
@@ -94,13 +117,15 @@ impl Answerer {
         &self,
         query: &Query,
         metric: &str,
-        time: SystemTime,
-        deadline: Instant,
+        (time, deadline): (SystemTime, Instant),
+        record: &mut Record,
     ) -> Result<QueryResult, ApiError> {
         let Query { rule, promql, .. } = query;
         let started = Instant::now();
         let result = self.source.query(promql, time, deadline).await;
-        self.telemetry.rule_queried(*rule, started.elapsed());
+        let took = started.elapsed();
+        self.telemetry.rule_queried(*rule, took);
+        record.note(|notes| notes.asked(self.source.name(), query, took, result.as_ref()));
         let result = result.map_err(|error| {
             self.telemetry.rule_failed(*rule, RuleFailure::Source(error.class));
             let promql = bounded(promql, LONGEST_QUERY);
@@ -123,12 +148,13 @@ impl Answerer {
     }
 
     /// Step 7's failure: the selector's fault, or the rule's.
-    fn plan_error(&self, rule: RuleId, error: &PlanError) -> ApiError {
+    fn plan_error(&self, rule: RuleId, error: &PlanError, record: &mut Record) -> ApiError {
         match error {
             PlanError::UnsupportedOperator { .. } | PlanError::UnsupportedLabel { .. } => {
                 ApiError::bad_request(error.to_string())
             }
             _ => {
+                record.note(|notes| notes.no_query(rule, error));
                 self.rule_makes_no_query(rule, error);
                 ApiError::internal(format!("unable to fetch metrics: {error}"))
             }
@@ -143,10 +169,11 @@ impl Answerer {
     }
 
     /// The rule's query yields what makes no values.
-    fn wrong_type(&self, query: &Query, found: &Samples, expected: &str) -> ApiError {
+    fn wrong_type(&self, query: &Query, found: &Samples, expected: &str, record: &mut Record) -> ApiError {
         self.telemetry.rule_failed(query.rule, RuleFailure::Source(SourceErrorClass::WrongType));
         let found = found.type_name();
         let message = format!("{} yields a {found}, expected an instant vector {expected}", query.rule);
+        record.cause(Reason::QueryRefused, || message.clone());
         if self.failure_log.is_due((query.rule, found)) {
             tracing::warn!(rule = %query.rule, promql = %bounded(&query.promql, LONGEST_QUERY), "{message}");
         }
@@ -178,11 +205,12 @@ impl Answerer {
     /// ask for. `ignored` costs as much as making the query, so it is called once for each selector.
     fn warn_if_ignored(
         &self,
-        rule: RuleId,
-        template: &str,
+        (rule, template): (RuleId, &str),
         selector: &Selector,
-        ignored: impl FnOnce() -> Ignored,
+        record: &mut Record,
+        ignored: impl Fn() -> Ignored,
     ) {
+        record.note(|notes| notes.ignored(ignored()));
         let text = selector.to_string();
         if !self.effect_checked.is_due((rule, template, &text)) {
             return;
@@ -264,29 +292,16 @@ impl Unexplained {
     }
 }
 
-/// A text that callers choose, short enough for a log line and without anything that ends one.
-fn bounded(text: &str, longest: usize) -> Cow<'_, str> {
-    let end = text.char_indices().nth(longest).map(|(end, _)| end);
-    let shown = &text[..end.unwrap_or(text.len())];
-    if end.is_none() && !shown.contains(char::is_control) {
-        return Cow::Borrowed(text);
-    }
-    let mut line = String::with_capacity(shown.len());
-    for c in shown.chars() {
-        if c.is_control() { line.extend(c.escape_default()) } else { line.push(c) }
-    }
-    if end.is_some() {
-        let _ = write!(line, "... ({} bytes)", text.len());
-    }
-    Cow::Owned(line)
-}
-
 impl Handler for Answerer {
     fn handle(&self, request: ApiRequest) -> BoxFuture<'_, Result<Answer, ApiError>> {
         async move {
+            if let Some(form) = routes::explanation(&request)? {
+                return self.explain(&request, form).await;
+            }
+            let record = &mut Record::off();
             match request.group.as_str() {
-                CUSTOM_METRICS => self.custom(&request).await.map(Answer::MetricValues),
-                EXTERNAL_METRICS => self.external(&request).await.map(Answer::ExternalMetricValues),
+                CUSTOM_METRICS => self.custom(&request, record).await.map(Answer::MetricValues),
+                EXTERNAL_METRICS => self.external(&request, record).await.map(Answer::ExternalMetricValues),
                 METRICS => self.usage(&request).await,
                 _ => Err(ApiError::no_route()),
             }
@@ -296,7 +311,8 @@ impl Handler for Answerer {
 }
 
 /// A metric that is not there is 404 and nothing else is touched; one that may only be not listed yet is 503 (D17).
-fn not_listed(snapshot: &Snapshot, metric: &str, not_found: ApiError) -> ApiError {
+fn not_listed(snapshot: &Snapshot, metric: &str, record: &mut Record, not_found: ApiError) -> ApiError {
+    record.note(|notes| notes.not_listed(snapshot));
     match snapshot.unlisted.first() {
         None => not_found,
         Some(unlisted) => ApiError::unavailable(format!(
@@ -320,6 +336,8 @@ fn unix_ms(time: SystemTime) -> i64 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis() as i64)
 }
 
+/// The most explanations at the same time: people ask for them, one by one.
+const MOST_EXPLANATIONS: usize = 4;
 /// Autoscalers ask every fifteen seconds.
 const LOG_MISSING_EVERY: Duration = Duration::from_mins(10);
 const LOG_FAILURE_EVERY: Duration = Duration::from_mins(1);
@@ -327,7 +345,3 @@ const LOG_GAP_EVERY: Duration = Duration::from_mins(1);
 const CHECK_EFFECT_EVERY: Duration = Duration::from_mins(10);
 /// Once: what a rule is does not change.
 const LOG_RULE_EVERY: Duration = Duration::MAX;
-/// In characters.
-const LONGEST_ASKED: usize = 512;
-const LONGEST_WHY: usize = 1024;
-const LONGEST_QUERY: usize = 4096;

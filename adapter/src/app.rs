@@ -180,12 +180,14 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
     let mut all_authorizers: Vec<Arc<dyn Authorizer>> =
         vec![Arc::new(PrivilegedGroup(MASTERS)), Arc::new(AlwaysAllowPaths::new(always_allow))];
     all_authorizers.extend(authorizers);
+    let authorization = Chain::new(all_authorizers);
+    let answerer = Answerer::new(catalog, objects, source, Arc::clone(&telemetry), authorization.clone());
     let server = ApiServer {
-        handler: Arc::new(Answerer::new(catalog, objects, source, Arc::clone(&telemetry))),
+        handler: Arc::new(answerer),
         discovery,
         health,
         authentication: Union::new(authenticators),
-        authorization: Chain::new(all_authorizers),
+        authorization,
         limits: requests,
         metrics: Arc::new(move || metrics.text()),
         observer: Arc::clone(&telemetry) as Arc<dyn Observer>,

@@ -5,6 +5,7 @@
 
 mod audit;
 mod cluster;
+mod explain;
 mod flags;
 mod given;
 mod pflag;

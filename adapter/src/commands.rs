@@ -1,10 +1,12 @@
 //! What the program does for each command.
 
 mod check;
+mod client;
 mod exit_status;
+mod explain;
+mod output;
 mod serve;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use crate::config::{Command, Config};
@@ -20,11 +22,7 @@ pub fn run(config: Config) -> ExitCode {
     match command {
         Command::Serve(config) => serve::run(*config),
         Command::Check(files) => check::run(&files),
-        Command::Print(text) => print(&text),
+        Command::Explain(explain) => explain::run(&explain),
+        Command::Print(text) => output::print(&text),
     }
-}
-
-/// A reader that goes early, as `head` does, is a failure without a message.
-fn print(text: &str) -> ExitCode {
-    std::io::stdout().write_all(text.as_bytes()).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
 }

@@ -32,8 +32,68 @@ pub enum Command {
     Serve(Box<Serve>),
     /// Load rule files and say what is wrong with them.
     Check(Vec<PathBuf>),
+    /// Ask a server why a metric has its value or none.
+    Explain(Box<Explain>),
     /// Print a text: completion for a shell, or a page of the manual.
     Print(String),
+}
+
+/// What to have explained, and by whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explain {
+    /// The cluster.
+    pub access: ClusterAccess,
+    /// The namespace; that of the kubeconfig's context when not given.
+    pub namespace: Option<String>,
+    /// What to explain.
+    pub what: ExplainWhat,
+    /// The form.
+    pub output: Output,
+}
+
+/// How a command reaches a cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClusterAccess {
+    /// A kubeconfig; the one that kubectl would use when not given.
+    pub kubeconfig: Option<PathBuf>,
+    /// A context of it; the current one when not given.
+    pub context: Option<String>,
+}
+
+/// What to explain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExplainWhat {
+    /// A metric.
+    Metric(AskedMetric),
+    /// An autoscaler's metrics.
+    Hpa {
+        /// The autoscaler.
+        name: String,
+        /// Only this one of its metrics.
+        metric: Option<String>,
+    },
+}
+
+/// A metric as an autoscaler asks for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AskedMetric {
+    /// Its name in the API.
+    pub name: String,
+    /// The resource and the object's name, `*` for all; `None` for an external metric.
+    pub objects: Option<(String, String)>,
+    /// Which objects, or which series of an external metric.
+    pub selector: Option<String>,
+    /// Which series of a custom metric.
+    pub metric_selector: Option<String>,
+}
+
+/// The form of what a command prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
 }
 
 /// How to serve.

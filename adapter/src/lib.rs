@@ -12,6 +12,7 @@ pub mod cluster;
 pub mod commands;
 pub mod config;
 pub mod discovery_documents;
+pub mod explanation;
 pub mod host;
 pub mod kubeconfig;
 mod log_throttle;

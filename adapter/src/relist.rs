@@ -31,6 +31,8 @@ pub struct Snapshot {
     pub catalog: Catalog,
     /// Series queries that never succeeded so far and why; a metric that is not in the catalog may be theirs.
     pub unlisted: Vec<Unlisted>,
+    /// What the series queries found, by query. Absent: never listed, or too long ago.
+    pub listings: HashMap<String, Listing>,
 }
 
 /// A series query without any result yet.
@@ -61,6 +63,7 @@ impl CatalogHandle {
             rules: Arc::clone(rules),
             catalog,
             unlisted,
+            listings: HashMap::new(),
         })))
     }
 
@@ -105,10 +108,15 @@ pub struct Changes {
     pub kinds: watch::Receiver<()>,
 }
 
-/// The last good result of one series query.
-struct Listing {
-    series: Arc<[Series]>,
-    listed_at: Instant,
+/// The last good result of one series query. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Listing {
+    /// The series, each combination of a name and label names once.
+    pub series: Arc<[Series]>,
+    /// When it was made.
+    pub listed_at: Instant,
+    /// Why the query failed since; `None` when the last attempt succeeded.
+    pub failed: Option<String>,
 }
 
 impl Relister {
@@ -184,7 +192,8 @@ impl Relister {
                     let outcome = if series.is_empty() { Outcome::Empty } else { Outcome::Found };
                     self.schedule.listed(&query, outcome, now);
                     self.failed.remove(&query);
-                    self.listings.insert(query, Listing { series: series.into(), listed_at: now });
+                    let listing = Listing { series: series.into(), listed_at: now, failed: None };
+                    self.listings.insert(query, listing);
                 }
                 Err(error) => {
                     let effect = if self.listings.contains_key(&query) {
@@ -194,6 +203,9 @@ impl Relister {
                     };
                     tracing::warn!(series_query = %query, %error, "series query failed; {effect}");
                     self.schedule.listed(&query, Outcome::Failed, now);
+                    if let Some(listing) = self.listings.get_mut(&query) {
+                        listing.failed = Some(error.to_string());
+                    }
                     self.failed.insert(query, error.to_string());
                 }
             }
@@ -269,7 +281,7 @@ impl Relister {
             tracing::warn!("{warning}");
         }
         self.warned = warnings;
-        let snapshot = Arc::new(Snapshot { rules, catalog, unlisted });
+        let snapshot = Arc::new(Snapshot { rules, catalog, unlisted, listings: self.listings.clone() });
         self.handle.0.store(Arc::clone(&snapshot));
         snapshot
     }

@@ -85,6 +85,28 @@ pub enum UsageOf {
     },
 }
 
+/// The form of an explanation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExplanationForm {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Whether a request asks to be explained (D84).
+pub fn explanation(request: &ApiRequest) -> Result<Option<ExplanationForm>, ApiError> {
+    match request.query.first("explain") {
+        None | Some("false") => Ok(None),
+        Some("true") => Ok(Some(ExplanationForm::Text)),
+        Some("json") => Ok(Some(ExplanationForm::Json)),
+        Some(other) => {
+            let found: String = other.chars().take(64).collect();
+            Err(ApiError::bad_request(format!("explain: expected true, json or false, found {found:?}")))
+        }
+    }
+}
+
 /// Reads a request below `/apis/custom.metrics.k8s.io/VERSION/`.
 pub fn custom(request: &ApiRequest) -> Result<CustomRequest, ApiError> {
     let segments: Vec<&str> = request.segments.iter().map(String::as_str).collect();

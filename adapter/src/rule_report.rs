@@ -26,7 +26,7 @@ enum Outcome {
 impl RuleReport {
     /// Logs a line for each rule whose outcome has changed.
     pub fn log(&mut self, snapshot: &Snapshot) {
-        let Snapshot { rules, catalog, unlisted } = snapshot;
+        let Snapshot { rules, catalog, unlisted, .. } = snapshot;
         if !self.rules.as_ref().is_some_and(|logged| Arc::ptr_eq(logged, rules)) {
             self.rules = Some(Arc::clone(rules));
             self.logged.clear();

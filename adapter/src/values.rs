@@ -8,11 +8,12 @@ pub mod usage;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::fmt;
 
 use apiservice::quantity::Quantity;
 use rules::policy::{OnEmpty, Policy};
 
-use self::nan_and_infinity::{Dropped, quantity};
+use self::nan_and_infinity::{DropReason, Dropped, quantity};
 use crate::source::Sample;
 
 /// The value of one object.
@@ -66,6 +67,21 @@ pub struct Duplicates {
     pub example: Option<String>,
 }
 
+/// What becomes of a sample in a join.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fate {
+    /// It says that it is of another namespace.
+    OfAnotherNamespace,
+    /// It does not have the label that names its object.
+    WithoutObject,
+    /// Another sample of the same object counts instead.
+    Displaced,
+    /// It is the value.
+    Used,
+    /// No quantity can hold it.
+    NotShown(DropReason),
+}
+
 /// Picks the sample of each name by `join_label`, in the order of `names`.
 ///
 /// Samples of other objects and samples without the label are ignored, as upstream
@@ -73,16 +89,32 @@ pub struct Duplicates {
 pub fn join(
     samples: &[Sample],
     join_label: &str,
+    wanted: (Option<InNamespace<'_>>, &[&str]),
+    policy: Policy,
+    now_ms: i64,
+) -> Joined {
+    join_telling(samples, join_label, wanted, policy, now_ms, |_, _| {})
+}
+
+/// [`join`], telling what becomes of each sample as it is decided; nothing of those whose object was not asked for.
+pub fn join_telling(
+    samples: &[Sample],
+    join_label: &str,
     (namespace, names): (Option<InNamespace<'_>>, &[&str]),
     policy: Policy,
     now_ms: i64,
+    mut tell: impl FnMut(&Sample, Fate),
 ) -> Joined {
     let mut joined = Joined::default();
     let mut by_name: HashMap<&str, &Sample> = HashMap::with_capacity(samples.len());
     for sample in samples {
-        let Some(name) = sample.label(join_label) else { continue };
+        let Some(name) = sample.label(join_label) else {
+            tell(sample, Fate::WithoutObject);
+            continue;
+        };
         if let Some(other) = namespace.and_then(|namespace| namespace.other(sample)) {
             joined.foreign.add(name, other);
+            tell(sample, Fate::OfAnotherNamespace);
             continue;
         }
         match by_name.entry(name) {
@@ -91,17 +123,21 @@ pub fn join(
             }
             Entry::Occupied(mut entry) => {
                 joined.duplicates.add(name);
-                if replaces(sample.value, entry.get().value) {
-                    entry.insert(sample);
-                }
+                let displaced =
+                    if replaces(sample.value, entry.get().value) { entry.insert(sample) } else { sample };
+                tell(displaced, Fate::Displaced);
             }
         }
     }
     for (position, name) in names.iter().enumerate() {
         let value = match by_name.get(name) {
             Some(sample) => match quantity(sample.value, policy.on_nan) {
-                Ok(quantity) => ObjectValue { quantity, timestamp_ms: sample.timestamp_ms },
+                Ok(quantity) => {
+                    tell(sample, Fate::Used);
+                    ObjectValue { quantity, timestamp_ms: sample.timestamp_ms }
+                }
                 Err(reason) => {
+                    tell(sample, Fate::NotShown(reason));
                     joined.dropped.push(Dropped { object: (*name).to_owned(), value: sample.value, reason });
                     continue;
                 }
@@ -122,9 +158,33 @@ fn replaces(later: f64, earlier: f64) -> bool {
 }
 
 impl InNamespace<'_> {
+    /// Whether a sample says that it is of another namespace.
+    pub fn is_foreign(&self, sample: &Sample) -> bool {
+        self.other(sample).is_some()
+    }
+
+    /// Whether a sample says that it is of this namespace.
+    pub fn is_own(&self, sample: &Sample) -> bool {
+        sample.label(self.label) == Some(self.namespace)
+    }
+
     /// The other namespace that a sample says it is of.
     fn other<'s>(&self, sample: &'s Sample) -> Option<&'s str> {
         sample.label(self.label).filter(|found| !found.is_empty() && *found != self.namespace)
+    }
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Fate::OfAnotherNamespace => "of another namespace",
+            Fate::WithoutObject => "without the label of the object",
+            Fate::Displaced => "not used: another sample of the same object is",
+            Fate::Used => "used",
+            Fate::NotShown(DropReason::Infinite) => "dropped: no quantity can hold infinity",
+            Fate::NotShown(DropReason::OutOfRange) => "dropped: no quantity can hold it",
+            Fate::NotShown(DropReason::NotANumber) => "dropped: the rule says onNaN: missing",
+        })
     }
 }
 
@@ -143,15 +203,23 @@ impl Duplicates {
 }
 
 /// Every sample as a value of its own, in their order: an external metric has no objects to join by. `metric` names
-/// what is dropped.
-pub fn each(samples: &[Sample], metric: &str, policy: Policy, now_ms: i64) -> Joined {
+/// what is dropped. `tell` is told what becomes of each.
+pub fn each(
+    samples: &[Sample],
+    metric: &str,
+    policy: Policy,
+    now_ms: i64,
+    mut tell: impl FnMut(&Sample, Fate),
+) -> Joined {
     let mut picked = Joined::default();
     for (position, sample) in samples.iter().enumerate() {
         match quantity(sample.value, policy.on_nan) {
             Ok(quantity) => {
+                tell(sample, Fate::Used);
                 picked.values.push((position, ObjectValue { quantity, timestamp_ms: sample.timestamp_ms }));
             }
             Err(reason) => {
+                tell(sample, Fate::NotShown(reason));
                 picked.dropped.push(Dropped { object: metric.to_owned(), value: sample.value, reason });
             }
         }

@@ -55,7 +55,8 @@ pub trait Authorizer: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<Decision, AuthzError>>;
 }
 
-/// Asks authorizers in order; denies if none has an opinion.
+/// Asks authorizers in order; denies if none has an opinion. Cheap to clone.
+#[derive(Clone)]
 pub struct Chain(Vec<Arc<dyn Authorizer>>);
 
 impl Chain {

@@ -33,7 +33,7 @@ use compile::Compiled;
 pub use fault::{Fault, Faults};
 pub use lint::Warning;
 pub use name::{NameRule, NameRuleError};
-pub use rule::{Rule, RuleId, Section};
+pub use rule::{Naming, Rule, RuleId, Section};
 pub use template::TemplateError;
 
 /// A compiled rule file.

@@ -4,10 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use promql::regexp::Regexp;
+use promql_parser::label::{METRIC_NAME, MatchOp};
+use promql_parser::parser::Expr;
 
 use crate::name::NameRule;
 use crate::policy::Policy;
-use crate::resource::ResourceLabels;
+use crate::resource::{ResolvedLabels, ResourceLabels, ResourceMapper};
 use crate::template::Template;
 
 /// A rule by its section and place: `rules[3]`. What logs, errors and metrics name a rule by.
@@ -68,18 +70,68 @@ pub(crate) enum Filter {
     IsNot(Regexp),
 }
 
+/// What a rule makes of the name of a series.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Naming {
+    /// The metric's name in the API.
+    Metric(String),
+    /// A filter drops the series: its place in `seriesFilters`, from 0.
+    Filtered(usize),
+    /// The name does not fit `name.matches`.
+    DoesNotFit,
+}
+
 impl Rule {
     /// The API's name for a series; `None` when a filter drops the series or its name does not fit `name.matches`.
     pub fn metric_of(&self, series: &str) -> Option<String> {
-        self.keeps(series).then(|| self.name.metric(series)).flatten()
+        match self.naming_of(series) {
+            Naming::Metric(metric) => Some(metric),
+            Naming::Filtered(_) | Naming::DoesNotFit => None,
+        }
+    }
+
+    /// What becomes of a series' name.
+    pub fn naming_of(&self, series: &str) -> Naming {
+        match self.filters.iter().position(|filter| !filter.keeps(series)) {
+            Some(filter) => Naming::Filtered(filter),
+            None => self.name.metric(series).map_or(Naming::DoesNotFit, Naming::Metric),
+        }
     }
 
     /// Whether the series passes every filter.
     pub fn keeps(&self, series: &str) -> bool {
-        self.filters.iter().all(|filter| match filter {
+        self.filters.iter().all(|filter| filter.keeps(series))
+    }
+
+    /// The only name that a series of its series query can have; `None` for a query that does not fix the name.
+    pub fn literal_series(&self) -> Option<String> {
+        let Ok(Expr::VectorSelector(selector)) = promql::parse(&self.series_query) else { return None };
+        let by_matcher = || {
+            let mut matchers = selector.matchers.matchers.iter();
+            let name =
+                matchers.find(|matcher| matcher.name == METRIC_NAME && matcher.op == MatchOp::Equal)?;
+            Some(name.value.clone())
+        };
+        selector.name.clone().or_else(by_matcher)
+    }
+
+    /// The text of its query template.
+    pub fn template(&self) -> &str {
+        &self.metrics_query.text
+    }
+
+    /// Which labels name which objects of a cluster.
+    pub fn labels_in(&self, mapper: &dyn ResourceMapper) -> ResolvedLabels {
+        self.labels.resolve(mapper)
+    }
+}
+
+impl Filter {
+    fn keeps(&self, series: &str) -> bool {
+        match self {
             Filter::Is(pattern) => pattern.is_match(series),
             Filter::IsNot(pattern) => !pattern.is_match(series),
-        })
+        }
     }
 }
 

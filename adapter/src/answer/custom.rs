@@ -14,46 +14,60 @@ use rules::resource::Kind;
 use selector::labels::{Operator, Requirement, Selector};
 
 use super::empty::Found;
+use super::further::Vain;
+use super::record::{Record, SampleNotes, noted};
 use super::{Answerer, missing, not_listed, unix_ms};
+use crate::explanation::Reason;
 use crate::objects::Wanted;
 use crate::relist::Snapshot;
 use crate::routes::{self, AskedObjects, CustomRequest};
-use crate::source::Samples;
+use crate::source::{Sample, Samples};
 use crate::telemetry::Step;
 use crate::values::{self, InNamespace, Joined};
 
 impl Answerer {
-    pub(super) async fn custom(&self, request: &ApiRequest) -> Result<MetricValueList, ApiError> {
+    pub(super) async fn custom(
+        &self,
+        request: &ApiRequest,
+        record: &mut Record,
+    ) -> Result<MetricValueList, ApiError> {
         let asked = routes::custom(request)?;
+        record.note(|notes| notes.explanation.asked = noted(&request.group, &asked));
         let snapshot = self.catalog.load();
-        let (kind, matched) = self.find(&snapshot, &asked)?;
-        let objects = self.names(&asked, &kind, request).await?;
+        let (kind, matched) = self.find(&snapshot, &asked, record)?;
+        let origin = matched.origin();
+        let objects = self.names(&asked, &kind, request, record).await?;
         let names: Vec<&str> = objects.iter().map(|name| &**name).collect();
-        let plan = self.plan(&matched, &asked, &names)?;
-        self.warn_if_ignored(
-            matched.origin().rule(),
-            matched.origin().template(),
-            &asked.metric_selector,
-            || {
-                let objects = PlanObjects { namespace: asked.namespace.as_deref(), names: &names };
-                matched.ignored(&objects, &asked.metric_selector)
-            },
-        );
+        let plan = self.plan(&matched, &asked, &names, record)?;
+        self.warn_if_ignored((origin.rule(), origin.template()), &asked.metric_selector, record, || {
+            let objects = PlanObjects { namespace: asked.namespace.as_deref(), names: &names };
+            matched.ignored(&objects, &asked.metric_selector)
+        });
         let now = SystemTime::now();
-        let result = self.ask(&plan.query, &asked.metric, now, request.deadline).await?;
+        let result = self.ask(&plan.query, &asked.metric, (now, request.deadline), record).await?;
         // As long as the samples, or what is made of them, are there.
         request.holding.hold(result.held);
         let samples = match result.value {
             Samples::Vector(samples) => samples,
             other @ Samples::Scalar { .. } => {
-                return Err(self.wrong_type(&plan.query, &other, "with one sample for each object"));
+                return Err(self.wrong_type(&plan.query, &other, "with one sample for each object", record));
             }
         };
         let namespace = matched.namespace_label().zip(asked.namespace.as_deref());
         let in_namespace = namespace.map(|(label, namespace)| InNamespace { label, namespace });
         let wanted = (in_namespace, &*names);
-        let policy = matched.origin().policy();
-        let joined = values::join(&samples, &plan.join_label, wanted, policy, unix_ms(now));
+        let policy = origin.policy();
+        let joined = match record.notes() {
+            None => values::join(&samples, &plan.join_label, wanted, policy, unix_ms(now)),
+            Some(notes) => {
+                let label = &*plan.join_label;
+                let mut seen = SampleNotes::new(in_namespace, Some((label, &names)), unix_ms(now));
+                let tell = |sample: &Sample, fate| seen.add(sample, &fate);
+                let joined = values::join_telling(&samples, label, wanted, policy, unix_ms(now), tell);
+                notes.joined(seen.finish(samples.len()), &joined, plan.query.rule);
+                joined
+            }
+        };
         self.report(plan.query.rule, &joined.dropped);
         self.report_duplicates(plan.query.rule, &asked.metric, &joined.duplicates);
         self.report_foreign(plan.query.rule, &asked.metric, &joined.foreign);
@@ -62,13 +76,29 @@ impl Answerer {
             let limits = namespace.map(|(label, namespace)| (label, Some(namespace)));
             let found = Found {
                 rule: plan.query.rule,
-                series: matched.origin().series(),
-                labels: matched.origin().labels(),
+                series: origin.series(),
+                labels: origin.labels(),
                 limits: limits.into_iter().chain([(&*plan.join_label, one_name)]).collect(),
                 selector: &asked.metric_selector,
                 samples: &samples,
                 histograms: result.histograms_dropped,
             };
+            if let Some(notes) = record.notes() {
+                notes.nothing(&found);
+                let vain = Vain {
+                    origin,
+                    namespace: asked.namespace.as_deref(),
+                    selector: &asked.metric_selector,
+                    objects: Some((&plan.join_label, &names)),
+                    what: &kind.plural,
+                    now,
+                    deadline: request.deadline,
+                };
+                if samples.is_empty() && !notes.has_cause() {
+                    self.look_further(&vain, notes).await;
+                }
+                notes.cause(Reason::NoSamples, || found.nothing());
+            }
             self.missing(Step::Sample, &asked, Some(&plan.query.promql), || match samples.len() {
                 0 => found.nothing(),
                 count if count == joined.foreign.count => format!(
@@ -85,24 +115,40 @@ impl Answerer {
 
     /// Step 5. A metric that is not there is 404 and nothing else is touched; a metric that may only be not listed
     /// yet is 503 (D17).
-    fn find(&self, snapshot: &Snapshot, asked: &CustomRequest) -> Result<(Arc<Kind>, CustomMatch), ApiError> {
-        let found = self
-            .objects
-            .mapper()
+    fn find(
+        &self,
+        snapshot: &Snapshot,
+        asked: &CustomRequest,
+        record: &mut Record,
+    ) -> Result<(Arc<Kind>, CustomMatch), ApiError> {
+        let mapper = self.objects.mapper();
+        let found = mapper
             .kind_for(&asked.resource.resource, &asked.resource.group)
             .filter(|kind| kind.namespaced == asked.namespace.is_some())
             .and_then(|kind| {
                 let matched = snapshot.catalog.custom(&kind.group_resource(), &asked.metric)?;
                 Some((kind, matched))
             });
-        found.ok_or_else(|| {
+        let Some((kind, matched)) = found else {
+            record.note(|notes| match missing::step(mapper, asked) {
+                Step::Metric => {
+                    let kind = mapper.kind_for(&asked.resource.resource, &asked.resource.group);
+                    notes.not_found(snapshot, mapper, &asked.metric, kind.as_deref());
+                }
+                _ => notes.cause(Reason::UnknownResource, || missing::custom(snapshot, mapper, asked)),
+            });
             if snapshot.unlisted.is_empty() {
-                let mapper = self.objects.mapper();
                 let step = missing::step(mapper, asked);
                 self.missing(step, asked, None, || missing::custom(snapshot, mapper, asked));
             }
-            not_listed(snapshot, &asked.metric, ApiError::metric_not_found(&asked.metric, &asked.resource))
-        })
+            let not_found = ApiError::metric_not_found(&asked.metric, &asked.resource);
+            return Err(not_listed(snapshot, &asked.metric, record, not_found));
+        };
+        record.note(|notes| {
+            let label = Some(matched.object_label());
+            notes.found(snapshot, mapper, matched.origin(), label, (&asked.metric, Some(&kind)));
+        });
+        Ok((kind, matched))
     }
 
     /// Step 6.
@@ -111,21 +157,28 @@ impl Answerer {
         asked: &CustomRequest,
         kind: &Kind,
         request: &ApiRequest,
+        record: &mut Record,
     ) -> Result<Vec<Arc<str>>, ApiError> {
         let selector = match &asked.objects {
-            AskedObjects::Named(name) => return Ok(vec![Arc::from(name.as_str())]),
+            AskedObjects::Named(name) => {
+                let names = vec![Arc::from(name.as_str())];
+                record.note(|notes| notes.objects(&format!("{} by name", kind.plural), &names));
+                return Ok(names);
+            }
             AskedObjects::Matching(selector) => selector,
         };
         let namespace = asked.namespace.as_deref();
         let wanted = Wanted { kind, namespace, name: None, selector, running: false };
-        let names: Vec<Arc<str>> =
-            self.objects(wanted, request.deadline).await?.into_iter().map(|object| object.name).collect();
+        let objects = self.objects(wanted, request.deadline, record).await?;
+        let names: Vec<Arc<str>> = objects.into_iter().map(|object| object.name).collect();
+        let limits = || if selector.is_empty() { String::new() } else { format!(" that match {selector}") };
+        record.note(|notes| notes.objects(&format!("{}{}", kind.plural, limits()), &names));
         if names.is_empty() {
-            self.missing(Step::Objects, asked, None, || {
-                let limits =
-                    if selector.is_empty() { String::new() } else { format!(" that match {selector}") };
-                format!("there are no {}{limits}", kind.plural)
+            record.cause(Reason::NoObjects, || {
+                let place = namespace.map(|name| format!(" in the namespace {name}")).unwrap_or_default();
+                format!("there are no {}{}{place}", kind.plural, limits())
             });
+            self.missing(Step::Objects, asked, None, || format!("there are no {}{}", kind.plural, limits()));
             return Err(ApiError::metric_not_found(&asked.metric, &asked.resource));
         }
         Ok(names)
@@ -133,14 +186,22 @@ impl Answerer {
 
     /// Step 7. A name that no Kubernetes object can have answers like an object that does not exist, and never reaches
     /// PromQL.
-    fn plan(&self, matched: &CustomMatch, asked: &CustomRequest, names: &[&str]) -> Result<Plan, ApiError> {
+    fn plan(
+        &self,
+        matched: &CustomMatch,
+        asked: &CustomRequest,
+        names: &[&str],
+        record: &mut Record,
+    ) -> Result<Plan, ApiError> {
         let objects = PlanObjects { namespace: asked.namespace.as_deref(), names };
         matched.plan(&objects, &asked.metric_selector).map_err(|error| match error {
             PlanError::NotAKubernetesName { .. } => {
-                self.missing(Step::Sample, asked, None, || format!("the {error}, so no object can have it"));
+                let why = || format!("the {error}, so no object can have it");
+                record.cause(Reason::InvalidName, why);
+                self.missing(Step::Sample, asked, None, why);
                 absent(asked)
             }
-            error => self.plan_error(matched.origin().rule(), &error),
+            error => self.plan_error(matched.origin().rule(), &error, record),
         })
     }
 }

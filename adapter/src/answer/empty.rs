@@ -58,6 +58,11 @@ impl Found<'_> {
         format!("the query of {rule} found no sample{limits}")
     }
 
+    /// Whether the query is limited by a label that no series carries.
+    pub(super) fn lacks_labels(&self) -> bool {
+        !self.absent_labels().is_empty()
+    }
+
     /// There are samples, of which none is of an object asked for.
     pub(super) fn of_others(&self, join_label: &str, objects: &str) -> String {
         of_others(self.rule, self.samples, join_label, objects)

@@ -9,42 +9,57 @@ use apiservice::types::{ExternalMetricValue, ExternalMetricValueList, Timestamp}
 use rules::plan::PlanError;
 
 use super::empty::Found;
+use super::further::Vain;
+use super::record::{Record, SampleNotes, noted};
 use super::{Answerer, missing, not_listed, unix_ms};
+use crate::explanation::Reason;
 use crate::routes;
 use crate::source::{Sample, Samples};
 use crate::telemetry::Step;
-use crate::values;
+use crate::values::{self, InNamespace};
 
 impl Answerer {
-    pub(super) async fn external(&self, request: &ApiRequest) -> Result<ExternalMetricValueList, ApiError> {
+    pub(super) async fn external(
+        &self,
+        request: &ApiRequest,
+        record: &mut Record,
+    ) -> Result<ExternalMetricValueList, ApiError> {
         let asked = routes::external(request)?;
+        record.note(|notes| notes.explanation.asked = noted(&request.group, &asked));
         let snapshot = self.catalog.load();
-        let matched = snapshot.catalog.external(&asked.metric).ok_or_else(|| {
+        let mapper = self.objects.mapper();
+        let Some(matched) = snapshot.catalog.external(&asked.metric) else {
+            record.note(|notes| notes.not_found(&snapshot, mapper, &asked.metric, None));
             if snapshot.unlisted.is_empty() {
                 self.missing(Step::Metric, &asked, None, || missing::external(&snapshot, &asked.metric));
             }
             let not_found = ApiError::external_metric_not_found(&asked.metric, &asked.namespace);
-            not_listed(&snapshot, &asked.metric, not_found)
-        })?;
+            return Err(not_listed(&snapshot, &asked.metric, record, not_found));
+        };
+        let origin = matched.origin();
+        record.note(|notes| notes.found(&snapshot, mapper, origin, None, (&asked.metric, None)));
         if asked.nothing {
+            record.cause(Reason::Refused, || {
+                "the field selector leaves nothing: values have no names".to_owned()
+            });
             return Ok(ExternalMetricValueList::default());
         }
         let query = match matched.plan(&asked.namespace, &asked.selector) {
             Ok(query) => query,
             // A namespace that cannot exist holds no series, and its name never reaches PromQL.
             Err(error @ PlanError::NotAKubernetesName { .. }) => {
-                self.missing(Step::Sample, &asked, None, || {
-                    format!("{error}, and the query of {} is limited to a namespace", matched.origin().rule())
-                });
+                let why = || format!("{error}, and the query of {} is limited to a namespace", origin.rule());
+                record.cause(Reason::InvalidName, why);
+                self.missing(Step::Sample, &asked, None, why);
                 return Ok(ExternalMetricValueList::default());
             }
-            Err(error) => return Err(self.plan_error(matched.origin().rule(), &error)),
+            Err(error) => return Err(self.plan_error(origin.rule(), &error, record)),
         };
-        self.warn_if_ignored(query.rule, matched.origin().template(), &asked.selector, || {
+        self.warn_if_ignored((query.rule, origin.template()), &asked.selector, record, || {
             matched.ignored(&asked.namespace, &asked.selector)
         });
         let now = SystemTime::now();
-        let result = self.ask(&query, &asked.metric, now, request.deadline).await?;
+        let result = self.ask(&query, &asked.metric, (now, request.deadline), record).await?;
         // As long as the samples, or what is made of them, are there.
         request.holding.hold(result.held);
         let (samples, labelled) = match result.value {
@@ -53,7 +68,19 @@ impl Answerer {
                 (vec![Sample { labels: Vec::new(), timestamp_ms, value }], false)
             }
         };
-        let picked = values::each(&samples, &asked.metric, matched.origin().policy(), unix_ms(now));
+        let policy = origin.policy();
+        let picked = match record.notes() {
+            None => values::each(&samples, &asked.metric, policy, unix_ms(now), |_, _| {}),
+            Some(notes) => {
+                let namespace = origin.label_of_namespaces();
+                let namespace = namespace.map(|label| InNamespace { label, namespace: &asked.namespace });
+                let mut seen = SampleNotes::new(namespace, None, unix_ms(now));
+                let tell = |sample: &Sample, fate| seen.add(sample, &fate);
+                let picked = values::each(&samples, &asked.metric, policy, unix_ms(now), tell);
+                notes.joined(seen.finish(samples.len()), &picked, query.rule);
+                picked
+            }
+        };
         self.report(query.rule, &picked.dropped);
         if let (true, Some(dropped)) = (picked.values.is_empty(), picked.dropped.first()) {
             self.telemetry.not_found(Step::Value);
@@ -65,8 +92,8 @@ impl Answerer {
         if picked.values.is_empty() {
             let found = Found {
                 rule: query.rule,
-                series: matched.origin().series(),
-                labels: matched.origin().labels(),
+                series: origin.series(),
+                labels: origin.labels(),
                 limits: matched
                     .namespace_label()
                     .map(|label| (label, Some(&*asked.namespace)))
@@ -76,6 +103,22 @@ impl Answerer {
                 samples: &samples,
                 histograms: result.histograms_dropped,
             };
+            if let Some(notes) = record.notes() {
+                notes.nothing(&found);
+                let vain = Vain {
+                    origin,
+                    namespace: matched.namespace_label().map(|_| &*asked.namespace),
+                    selector: &asked.selector,
+                    objects: None,
+                    what: "series",
+                    now,
+                    deadline: request.deadline,
+                };
+                if !notes.has_cause() {
+                    self.look_further(&vain, notes).await;
+                }
+                notes.cause(Reason::NoSamples, || found.nothing());
+            }
             self.missing(Step::Sample, &asked, Some(&query.promql), || found.nothing());
         }
         let window_seconds = query.window.map(|window| window.as_secs() as i64);

@@ -73,7 +73,7 @@ pub(super) fn external(snapshot: &Snapshot, metric: &str) -> String {
 }
 
 /// Names that may have been meant, in the order of likeness. Case makes no difference.
-fn nearest(wanted: &str, known: impl Iterator<Item = String>) -> Vec<String> {
+pub(super) fn nearest(wanted: &str, known: impl Iterator<Item = String>) -> Vec<String> {
     let distances = known.filter_map(|name| Some((distance(wanted, &name)?, name)));
     in_order(distances)
 }

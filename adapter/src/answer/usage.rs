@@ -16,6 +16,7 @@ use rules::usage::{ResourceRules, UsagePlan};
 use rules::{RuleId, Section};
 
 use super::empty::{self, Used};
+use super::record::Record;
 use super::{Answerer, unix_ms};
 use crate::discovery_documents::METRICS;
 use crate::objects::{Object, Wanted};
@@ -37,7 +38,7 @@ impl Answerer {
         let kind = self.objects.mapper().kind_for(resource, "").ok_or_else(ApiError::no_route)?;
         let kind: &Kind = &kind;
         let wanted = Wanted { kind, namespace, name: name.as_deref(), selector, running };
-        let mut objects = self.objects(wanted, request.deadline).await?;
+        let mut objects = self.objects(wanted, request.deadline, &mut Record::off()).await?;
         objects.retain(|object| asked.has(&object.name, object.namespace.as_deref().unwrap_or_default()));
         if objects.is_empty() {
             let state = if running { "running " } else { "" };
@@ -238,12 +239,15 @@ impl Answerer {
         plan: &UsagePlan,
         metric: &str,
     ) -> Result<(Vec<Sample>, usize), ApiError> {
-        let result = self.ask(&plan.query, metric, asking.now, asking.deadline).await?;
+        let result = self.ask(&plan.query, metric, (asking.now, asking.deadline), &mut Record::off()).await?;
         match result.value {
             Samples::Vector(samples) => Ok((samples, result.histograms_dropped)),
-            other @ Samples::Scalar { .. } => {
-                Err(self.wrong_type(&plan.query, &other, "with one sample for each container or node"))
-            }
+            other @ Samples::Scalar { .. } => Err(self.wrong_type(
+                &plan.query,
+                &other,
+                "with one sample for each container or node",
+                &mut Record::off(),
+            )),
         }
     }
 }

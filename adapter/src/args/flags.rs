@@ -16,6 +16,7 @@ use reqwest::Url;
 
 use super::audit::AuditFlags;
 use super::cluster::{ClusterFlags, entries};
+use super::explain::ExplainFlags;
 use super::given::Given;
 use crate::config::{Command, Config, HostChoice, Logging, Serve, ServerConfig, SourceConfig};
 use crate::logging;
@@ -217,6 +218,11 @@ enum Subcommands {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
+    /// Ask the adapter of a cluster why a metric has its value, or none.
+    ///
+    /// Asks through kube-apiserver, as the autoscaler does. Exit status: 0 if there is a value, 1 if there is none, 2
+    /// without an explanation.
+    Explain(ExplainFlags),
     /// Print a completion script for a shell: source <(adapter completion bash).
     Completion {
         /// Shell.
@@ -238,6 +244,7 @@ impl Flags {
         let logging = Logging { format: self.log_format, verbosity: self.verbosity };
         let command = match self.command {
             Some(Subcommands::Check { files }) => Command::Check(files),
+            Some(Subcommands::Explain(flags)) => Command::Explain(Box::new(flags.into_explain())),
             Some(Subcommands::Completion { shell }) => {
                 Command::Print(manual::completion(Flags::command(), shell))
             }

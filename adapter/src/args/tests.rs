@@ -17,7 +17,7 @@ fn serve(text: &str) -> (Serve, Vec<String>) {
     let config = parse(arguments(text)).unwrap_or_else(|error| panic!("{text}: {error}"));
     match config.command {
         Command::Serve(serve) => (*serve, config.notices),
-        Command::Check(_) | Command::Print(_) => panic!("{text}: not serve"),
+        Command::Check(_) | Command::Explain(_) | Command::Print(_) => panic!("{text}: not serve"),
     }
 }
 

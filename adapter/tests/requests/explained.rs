@@ -15,6 +15,7 @@ use adapter::source::{Listing, MetricSource, QueryResult};
 use adapter::telemetry::Telemetry;
 use apiservice::attributes::Attributes;
 use apiservice::authn::User;
+use apiservice::authz::Chain;
 use apiservice::list_options::ListOptions;
 use apiservice::query::QueryParameters;
 use apiservice::server::{Answer, ApiRequest, Handler as _, Holding};
@@ -101,7 +102,7 @@ impl Adapter {
         let objects: Arc<dyn Objects> = Arc::new(ScrapedObjects::new(Arc::clone(&seam)));
         let mut report = RuleReport::default();
         let listed = Listed::start(rules, seam, objects, move |snapshot| report.log(snapshot)).await;
-        let (answerer, telemetry) = (listed.answerer(), listed.telemetry);
+        let (answerer, telemetry) = (listed.answerer(Chain::new(Vec::new())), listed.telemetry);
         Adapter { source, answerer, telemetry, log, _logging: logging }
     }
 

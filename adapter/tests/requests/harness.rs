@@ -57,12 +57,13 @@ impl Listed {
         Listed { rules, source, objects, catalog, telemetry }
     }
 
-    pub(crate) fn answerer(&self) -> Answerer {
+    pub(crate) fn answerer(&self, authorization: Chain) -> Answerer {
         Answerer::new(
             self.catalog.clone(),
             Arc::clone(&self.objects),
             Arc::clone(&self.source),
             Arc::clone(&self.telemetry),
+            authorization,
         )
     }
 
@@ -70,7 +71,7 @@ impl Listed {
         let telemetry = Arc::clone(&self.telemetry);
         let discovery = discovery_documents::discovery(&self.rules, &self.catalog.load().catalog, 6443);
         ApiServer {
-            handler: Arc::new(self.answerer()),
+            handler: Arc::new(self.answerer(authorization.clone())),
             discovery: DiscoveryHandle::new(discovery),
             health: Health::default(),
             authentication,

@@ -4,4 +4,5 @@ mod answers;
 mod authorized;
 mod conformance;
 mod explained;
+mod explanations;
 mod harness;

@@ -124,6 +124,13 @@ impl Routes {
             Answer::Nodes(nodes) => list(&nodes, query, accept),
             Answer::Pod(pod) => single(&pod, query, accept),
             Answer::Pods(pods) => list(&pods, query, accept),
+            Answer::Document { content_type, body } => {
+                let mut response = respond::raw(StatusCode::OK, content_type, body);
+                // It may hold what targets call themselves.
+                let no_sniffing = HeaderValue::from_static("nosniff");
+                response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, no_sniffing);
+                Ok(response)
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::holding::Holding;
@@ -49,6 +50,13 @@ pub enum Answer {
     Pod(PodMetrics),
     /// metrics.k8s.io: pods.
     Pods(Vec<PodMetrics>),
+    /// A document that is not an object of an API, in the one form that it has.
+    Document {
+        /// The media type of the body.
+        content_type: &'static str,
+        /// The body.
+        body: Bytes,
+    },
 }
 
 /// Answers what lies below the served group-versions.

@@ -8,8 +8,9 @@ use selector::labels::Selector;
 use crate::plan::{Plan, PlanError, Query};
 use crate::policy::Policy;
 use crate::query_parts::QueryParts;
+use crate::quoting;
 use crate::rule::{Rule, RuleId};
-use crate::written::Written;
+use crate::written::{Written, name_matcher};
 
 /// Objects to make a plan for.
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +80,11 @@ impl CustomMatch {
         })
     }
 
+    /// The label that names the objects.
+    pub fn object_label(&self) -> &str {
+        &self.label
+    }
+
     /// The label that limits a query to a namespace; `None` when the rule has none.
     pub fn namespace_label(&self) -> Option<&str> {
         self.origin.namespace_label.as_deref()
@@ -130,9 +136,45 @@ impl Origin {
         self.rule.policy
     }
 
+    /// The rule itself.
+    pub fn made_by(&self) -> &Rule {
+        &self.rule
+    }
+
     /// The text of the rule's query template.
     pub fn template(&self) -> &str {
-        &self.rule.metrics_query.text
+        self.rule.template()
+    }
+
+    /// The label that says of a sample which namespace it is of, whether or not the rule limits its query by it.
+    pub fn label_of_namespaces(&self) -> Option<&str> {
+        self.namespace_label.as_deref()
+    }
+
+    /// The widest range that the rule's query looks at; `None` for a query over instants.
+    pub fn window(&self) -> Option<Duration> {
+        self.window
+    }
+
+    /// A query of our own: how many samples the series of a namespace that a metric selector leaves have within a
+    /// range, the most of each object that the label `by` names. It says where the samples end when the rule's query
+    /// finds none.
+    pub fn samples_within(
+        &self,
+        range: Duration,
+        (namespace, selector): (Option<&str>, &Selector),
+        by: Option<&str>,
+    ) -> Result<String, PlanError> {
+        let mut parts = QueryParts::default();
+        parts.selector(selector, &self.labels)?;
+        if let Some(namespace) = namespace {
+            let no_label = PlanError::NoLabel { rule: self.rule.id, resource: "namespaces" };
+            parts.namespace(self.namespace_label.as_deref().ok_or(no_label)?, namespace)?;
+        }
+        let comma = if parts.matchers().is_empty() { "" } else { "," };
+        let selector = format!("{{{}{comma}{}}}", name_matcher(&self.series), parts.matchers());
+        let by = by.map(|label| format!(" by ({})", quoting::label(label))).unwrap_or_default();
+        Ok(format!("max{by} (count_over_time({selector}[{}s]))", range.as_secs()))
     }
 
     /// The metric's name in Prometheus.

@@ -36,6 +36,7 @@ use crate::log_throttle::LogThrottle;
 use crate::objects::{Object, Objects, ObjectsError, Wanted};
 use crate::relist::{CatalogHandle, Snapshot};
 use crate::routes;
+use crate::sharing::Sharing;
 use crate::source::{MetricSource, QueryResult, Samples, SourceErrorClass};
 use crate::telemetry::{RuleFailure, Step, Telemetry};
 use crate::values::nan_and_infinity::Dropped;
@@ -46,6 +47,8 @@ pub struct Answerer {
     catalog: CatalogHandle,
     objects: Arc<dyn Objects>,
     source: Arc<dyn MetricSource>,
+    /// `None`: each request is asked alone.
+    sharing: Option<Arc<Sharing>>,
     telemetry: Arc<Telemetry>,
     /// Decides who may see the texts of rules in explanations.
     authorization: Chain,
@@ -70,6 +73,7 @@ impl Answerer {
         catalog: CatalogHandle,
         objects: Arc<dyn Objects>,
         source: Arc<dyn MetricSource>,
+        sharing: Option<Arc<Sharing>>,
         telemetry: Arc<Telemetry>,
         authorization: Chain,
     ) -> Answerer {
@@ -80,6 +84,7 @@ impl Answerer {
             catalog,
             objects,
             source,
+            sharing,
             telemetry,
             authorization,
             explaining: Semaphore::new(MOST_EXPLANATIONS),

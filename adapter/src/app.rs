@@ -26,6 +26,7 @@ use crate::host::{Host, HostError};
 use crate::relist::{CatalogHandle, Changes, RelistSettings, Relister, Snapshot};
 use crate::rule_report::RuleReport;
 use crate::rules_file::{RulesFile, RulesFileError};
+use crate::sharing::{Sharing, SharingSettings};
 use crate::source::observed::Observed;
 use crate::source::{MetricSource, SourceError};
 use crate::standalone::Standalone;
@@ -77,6 +78,8 @@ pub struct Parts {
     pub source: Arc<dyn MetricSource>,
     /// Resolves once the source can answer the first series query: after scrapes, for the embedded engine.
     pub source_ready: BoxFuture<'static, ()>,
+    /// How answers of the source are shared; `None`: not at all.
+    pub sharing: Option<SharingSettings>,
     /// How series are listed.
     pub relist: RelistSettings,
     /// Follows the files that access to the source depends on.
@@ -94,7 +97,8 @@ pub struct Parts {
 /// # Errors
 /// What keeps it from starting, and a part that ends before its time.
 pub async fn run(parts: Parts) -> Result<Ended, AppError> {
-    let Parts { file, rules, source, source_ready, source_files, relist, host, server, telemetry } = parts;
+    let Parts { file, rules, source, source_ready, source_files, sharing, relist, host, server, telemetry } =
+        parts;
     let ServerConfig {
         address,
         tls: tls_settings,
@@ -176,12 +180,18 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
         relister.run(move |snapshot| publisher.publish(snapshot)).await;
     });
 
+    let sharing = sharing.map(|settings| {
+        let sharing = Arc::new(Sharing::new(Arc::clone(&source), settings, Arc::clone(&telemetry)));
+        tasks.spawn("shared answers", Arc::clone(&sharing).sweep());
+        sharing
+    });
     let metrics = Arc::clone(&telemetry);
     let mut all_authorizers: Vec<Arc<dyn Authorizer>> =
         vec![Arc::new(PrivilegedGroup(MASTERS)), Arc::new(AlwaysAllowPaths::new(always_allow))];
     all_authorizers.extend(authorizers);
     let authorization = Chain::new(all_authorizers);
-    let answerer = Answerer::new(catalog, objects, source, Arc::clone(&telemetry), authorization.clone());
+    let answerer =
+        Answerer::new(catalog, objects, source, sharing, Arc::clone(&telemetry), authorization.clone());
     let server = ApiServer {
         handler: Arc::new(answerer),
         discovery,

@@ -12,6 +12,7 @@ use engine::scrape::{ScrapeConfig, Target};
 
 use crate::cluster::ClusterConfig;
 use crate::logging;
+use crate::sharing::SharingSettings;
 use crate::source::prometheus::PrometheusSettings;
 
 /// A validated command line.
@@ -105,6 +106,8 @@ pub struct Serve {
     pub strict_rules: bool,
     /// Where samples come from.
     pub source: SourceConfig,
+    /// How answers of the source are shared; `None`: not at all.
+    pub sharing: Option<SharingSettings>,
     /// How often series are listed.
     pub relist_interval: Duration,
     /// How far back a listing looks; the interval when not given.

@@ -22,6 +22,7 @@ pub mod relist;
 pub mod routes;
 pub mod rule_report;
 pub mod rules_file;
+pub mod sharing;
 pub mod source;
 pub mod standalone;
 pub mod tasks;

@@ -51,6 +51,7 @@ pub struct Telemetry {
     source: SourceMetrics,
     source_seconds: HistogramVec,
     source_warnings: IntCounter,
+    queries_shared: IntCounterVec,
     samples_dropped: IntCounterVec,
     not_found: IntCounterVec,
     relists: IntCounterVec,
@@ -84,6 +85,11 @@ impl Telemetry {
                 "adapter_source_warnings_total",
                 "Warnings in answers of the metric source, each of which may be partial.",
             ),
+            queries_shared: r.counters(
+                "adapter_shared_queries_total",
+                "Requests whose rule can share its query, by outcome: sent a query, got the answer of another's, or asked alone.",
+                &["outcome"],
+            ),
             samples_dropped: r.counters(
                 "adapter_samples_dropped_total",
                 "Samples dropped, by reason.",
@@ -115,6 +121,9 @@ impl Telemetry {
             files: FileMetrics::new(&r),
             registry: registry.clone(),
         };
+        for outcome in SharingOutcome::ALL {
+            telemetry.queries_shared.with_label_values(&[outcome.label()]);
+        }
         for reason in ["infinite", "out_of_range", "not_a_number", "histogram", "other_namespace"] {
             telemetry.samples_dropped.with_label_values(&[reason]);
         }
@@ -192,6 +201,11 @@ impl Telemetry {
     /// An answer came with warnings.
     pub fn source_warnings(&self, count: usize) {
         self.source_warnings.inc_by(count as u64);
+    }
+
+    /// A request whose rule can share its query was answered.
+    pub fn query_shared(&self, outcome: SharingOutcome) {
+        self.queries_shared.with_label_values(&[outcome.label()]).inc();
     }
 
     /// A sample could not be shown.
@@ -273,6 +287,32 @@ impl Observer for Telemetry {
 
     fn answered(&self, exchange: &Exchange<'_>) {
         self.server.answered(exchange);
+    }
+}
+
+/// How a request got the answer of a query that can be shared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SharingOutcome {
+    /// By a query for it and others.
+    Sent,
+    /// By the query of another request.
+    Shared,
+    /// By a query of its own, as no answer could be shared.
+    Alone,
+}
+
+impl SharingOutcome {
+    /// All of them.
+    pub const ALL: [SharingOutcome; 3] =
+        [SharingOutcome::Sent, SharingOutcome::Shared, SharingOutcome::Alone];
+
+    /// As metrics name it.
+    pub fn label(self) -> &'static str {
+        match self {
+            SharingOutcome::Sent => "sent",
+            SharingOutcome::Shared => "shared",
+            SharingOutcome::Alone => "alone",
+        }
     }
 }
 

@@ -6,10 +6,11 @@
 mod carried;
 mod matched;
 mod series;
+mod shared;
 mod speller;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::RuleSet;
@@ -25,6 +26,7 @@ use speller::Speller;
 
 pub use matched::{CustomMatch, ExternalMatch, Ignored, Objects, Origin};
 pub use series::Series;
+pub use shared::SharedQuery;
 
 /// A metric of a resource, as discovery lists it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,16 +54,11 @@ pub struct RuleStats {
 
 /// Every metric that can be asked for. Immutable.
 pub struct Catalog {
-    metrics: BTreeMap<GroupResource, BTreeMap<Arc<str>, Entry>>,
+    metrics: BTreeMap<GroupResource, BTreeMap<Arc<str>, CustomMatch>>,
     resources: Vec<CustomResource>,
     external: BTreeMap<Arc<str>, ExternalMatch>,
     rule_stats: Vec<(RuleId, RuleStats)>,
     warnings: Vec<String>,
-}
-
-struct Entry {
-    matched: CustomMatch,
-    namespaced: bool,
 }
 
 impl Catalog {
@@ -86,10 +83,10 @@ impl Catalog {
             .metrics
             .iter()
             .flat_map(|(resource, metrics)| {
-                metrics.iter().map(|(metric, entry)| CustomResource {
+                metrics.iter().map(|(metric, matched)| CustomResource {
                     resource: resource.clone(),
                     metric: Arc::clone(metric),
-                    namespaced: entry.namespaced,
+                    namespaced: matched.namespaced,
                 })
             })
             .collect();
@@ -109,7 +106,7 @@ impl Catalog {
 
     /// The rule for a metric of a resource; `None` when it does not exist.
     pub fn custom(&self, resource: &GroupResource, metric: &str) -> Option<CustomMatch> {
-        Some(self.metrics.get(resource)?.get(metric)?.matched.clone())
+        self.metrics.get(resource)?.get(metric).cloned()
     }
 
     /// The name of every external metric, sorted.
@@ -135,7 +132,7 @@ impl Catalog {
 
 struct Builder<'a> {
     mapper: &'a dyn ResourceMapper,
-    metrics: BTreeMap<GroupResource, BTreeMap<Arc<str>, Entry>>,
+    metrics: BTreeMap<GroupResource, BTreeMap<Arc<str>, CustomMatch>>,
     external: BTreeMap<Arc<str>, ExternalMatch>,
     warnings: BTreeSet<String>,
 }
@@ -200,6 +197,7 @@ impl Builder<'_> {
                 namespace_label: namespace_label.clone(),
                 window: sample_window(rule, &written, None),
                 written,
+                shared: OnceLock::new(),
             };
             self.external.insert(metric, ExternalMatch { origin: Arc::new(origin) });
         }
@@ -249,7 +247,7 @@ impl Builder<'_> {
         for (resource, kind) in kinds {
             let Some(label) = labels.label_of(&kind) else { continue };
             let metrics = self.metrics.entry(resource.clone()).or_default();
-            if let Some(Entry { matched: CustomMatch { origin: first, .. }, .. }) = metrics.get(metric) {
+            if let Some(CustomMatch { origin: first, .. }) = metrics.get(metric) {
                 let name = format!("{resource}/{metric}");
                 self.warnings.extend(made_twice(&name, first, (rule.id, &series.name)));
                 continue;
@@ -266,10 +264,10 @@ impl Builder<'_> {
                 namespace_label: namespace_label.clone(),
                 window: sample_window(rule, &written, Some(&label)),
                 written,
+                shared: OnceLock::new(),
             };
-            let matched = CustomMatch { origin: Arc::new(origin), label };
-            let entry = Entry { matched, namespaced: kind.namespaced };
-            metrics.insert(Arc::clone(metric), entry);
+            let matched = CustomMatch { origin: Arc::new(origin), label, namespaced: kind.namespaced };
+            metrics.insert(Arc::clone(metric), matched);
             entered += 1;
         }
         if entered == 0 && unwritable > 0 { Entered::Unwritable } else { Entered::For(entered) }

@@ -14,7 +14,7 @@ use selector::names;
 use crate::plan::PlanError;
 use crate::quoting::{self, is_label_name};
 use crate::rule::{QueryTemplate, RuleId};
-use crate::separable;
+use crate::separable::{self, Limit};
 use crate::template::QueryFields;
 use crate::written::Written;
 
@@ -56,21 +56,25 @@ impl<'a> QueryParts<'a> {
         Ok(())
     }
 
-    pub(crate) fn namespace(&mut self, label: &'a str, namespace: &str) -> Result<(), PlanError> {
-        if !names::is_dns_label(namespace) {
-            return Err(PlanError::NotAKubernetesName { what: "namespace", name: namespace.to_owned() });
+    pub(crate) fn namespaces(&mut self, label: &'a str, namespaces: &[&str]) -> Result<(), PlanError> {
+        if let Some(other) = namespaces.iter().find(|namespace| !names::is_dns_label(namespace)) {
+            return Err(PlanError::NotAKubernetesName { what: "namespace", name: (*other).to_owned() });
         }
-        self.equals(label, "=", namespace);
+        self.one_of(label, namespaces);
         Ok(())
     }
 
     pub(crate) fn objects(&mut self, label: &'a str, names: &[&str]) -> Result<(), PlanError> {
         names.iter().try_for_each(|name| object_name(name))?;
-        match names {
-            [name] => self.equals(label, "=", name),
-            names => self.any_of(label, "=~", names.iter().copied()),
-        }
+        self.one_of(label, names);
         Ok(())
+    }
+
+    fn one_of(&mut self, label: &'a str, values: &[&str]) {
+        match values {
+            [value] => self.equals(label, "=", value),
+            values => self.any_of(label, "=~", values.iter().copied()),
+        }
     }
 
     /// Fills the rule's template with what was gathered and with the objects. Many names are left out where the rule's
@@ -93,7 +97,7 @@ impl<'a> QueryParts<'a> {
             // Names change nothing of a query but the matchers that hold them: two stand for all.
             let (two, all) = (limited(&names[..2])?, self.render(rule, template, written, group_by)?);
             let pattern = joined(names[..2].iter().copied(), r"\.");
-            if separable::is_limited_only_by_names(&two, &all, label, &pattern) {
+            if separable::is_limited_only_by(&[Limit { label, pattern: &pattern }], &two, &all) {
                 return Ok(all);
             }
         }

@@ -53,7 +53,7 @@ impl Sample<'_> {
             parts.equals(label, "=", ASKED_VALUE);
         }
         if let Some(label) = self.namespace_label {
-            parts.namespace(label, SAMPLE_NAMESPACE)?;
+            parts.namespaces(label, &[SAMPLE_NAMESPACE])?;
         }
         if let Some(label) = self.object_label {
             parts.objects(label, &[SAMPLE_OBJECT])?;

@@ -1,35 +1,42 @@
-//! Whether a query may leave out which objects it is about (D41): hundreds of names make a regular expression that is
-//! slow to match and a URL that proxies refuse, and what is asked for can be picked from the answer instead. That is so
-//! only where each object's samples depend on no other object's series, which is proven here from the query's tree.
+//! Whether a query may leave out which objects it is about, because what is asked for can be picked from the answer:
+//! hundreds of names make a regular expression that is slow to match and a URL that proxies refuse (D41), and callers
+//! that ask for other objects can share an answer (D85). That is so only where each object's samples depend on no
+//! other object's series, which is proven here from the query's tree.
 
 use promql_parser::label::{MatchOp, Matcher};
 use promql_parser::parser::{BinModifier, Expr, LabelModifier, VectorSelector};
 
-/// Whether `limited`, a query for the objects that `label` names, gives these objects the same samples when the
-/// matchers of their names are left out, and whether `unlimited` is that query.
-pub(crate) fn is_limited_only_by_names(limited: &str, unlimited: &str, label: &str, names: &str) -> bool {
+/// A label that tells objects apart, and the pattern of the matcher that limits a query to some of them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limit<'a> {
+    pub(crate) label: &'a str,
+    pub(crate) pattern: &'a str,
+}
+
+/// Whether `limited`, a query for the objects that the limits name together, gives each of them the same samples when
+/// the limits' matchers are left out, and whether `unlimited` is that query.
+pub(crate) fn is_limited_only_by(limits: &[Limit<'_>], limited: &str, unlimited: &str) -> bool {
     let (Ok(mut limited), Ok(unlimited)) = (promql::parse(limited), promql::parse(unlimited)) else {
         return false;
     };
-    let objects = Objects { label, names };
+    let objects = Objects(limits);
     objects.separate(&limited) && {
         objects.forget(&mut limited);
         limited == unlimited
     }
 }
 
-/// The objects of a query: the label that holds their names, and the names as the matcher has them.
-struct Objects<'a> {
-    label: &'a str,
-    names: &'a str,
+/// The objects of a query. Two samples are of one object if they agree in every label of the limits.
+struct Objects<'a>(&'a [Limit<'a>]);
+
+impl Limit<'_> {
+    fn is(&self, matcher: &Matcher) -> bool {
+        matcher.name == self.label && matcher.value == self.pattern && matches!(matcher.op, MatchOp::Re(_))
+    }
 }
 
 impl Objects<'_> {
-    fn is_names(&self, matcher: &Matcher) -> bool {
-        matcher.name == self.label && matcher.value == self.names && matches!(matcher.op, MatchOp::Re(_))
-    }
-
-    /// Whether each sample depends only on series with the same value of the label.
+    /// Whether each sample depends only on series of the same object.
     fn separate(&self, expr: &Expr) -> bool {
         match expr {
             Expr::NumberLiteral(_) => true,
@@ -59,15 +66,15 @@ impl Objects<'_> {
 
     fn limits(&self, selector: &VectorSelector) -> bool {
         selector.matchers.or_matchers.is_empty()
-            && selector.matchers.matchers.iter().any(|matcher| self.is_names(matcher))
+            && self.0.iter().all(|limit| selector.matchers.matchers.iter().any(|matcher| limit.is(matcher)))
     }
 
     /// Whether groups are of one object each.
     fn keeps(&self, modifier: Option<&LabelModifier>) -> bool {
-        let holds = |labels: &[String]| labels.iter().any(|label| label == self.label);
+        let holds = |labels: &[String], limit: &Limit<'_>| labels.iter().any(|label| label == limit.label);
         match modifier {
-            Some(LabelModifier::Include(labels)) => holds(&labels.labels),
-            Some(LabelModifier::Exclude(labels)) => !holds(&labels.labels),
+            Some(LabelModifier::Include(labels)) => self.0.iter().all(|limit| holds(&labels.labels, limit)),
+            Some(LabelModifier::Exclude(labels)) => !self.0.iter().any(|limit| holds(&labels.labels, limit)),
             None => false,
         }
     }
@@ -80,7 +87,7 @@ impl Objects<'_> {
     }
 
     fn forget_in(&self, selector: &mut VectorSelector) {
-        selector.matchers.matchers.retain(|matcher| !self.is_names(matcher));
+        selector.matchers.matchers.retain(|matcher| !self.0.iter().any(|limit| limit.is(matcher)));
     }
 
     fn forget(&self, expr: &mut Expr) {
@@ -156,40 +163,66 @@ mod tests {
 
     use super::*;
 
+    const PODS: [Limit<'_>; 1] = [Limit { label: "pod", pattern: "x|y" }];
+    const PODS_OF_NAMESPACES: [Limit<'_>; 2] = [Limit { label: "namespace", pattern: "m|n" }, PODS[0]];
+
+    /// Every row: a query for `M`, whether it may leave out the pods' names, and whether the namespaces' as well.
+    const QUERIES: [(&str, bool, bool); 37] = [
+        ("depth{M}", true, true),
+        ("sum(rate(a_total{M}[2m])) by (pod)", true, false),
+        ("sum(rate(a_total{M}[2m])) by (namespace, pod)", true, true),
+        ("sum by (namespace, pod, path) (rate(a_total{M}[2m]))", true, true),
+        ("sum by (pod) (rate(a_sum{M}[2m])) / sum by (pod) (rate(a_count{M}[2m]))", true, false),
+        ("sum by (pod, namespace) (a{M}) / sum by (namespace, pod) (b{M})", true, true),
+        ("rate(a_sum{M}[2m]) / rate(a_count{M}[2m])", true, true),
+        ("a{M} * on (namespace, pod) group_left (node) b{M}", true, true),
+        ("a{M} * on (pod) group_left (node) b{M}", true, false),
+        ("a{M} / ignoring (code) group_right b{M}", true, true),
+        ("a{M} / ignoring (namespace) b{M}", true, false),
+        ("sum(a{M}) without (container)", true, true),
+        ("sum(a{M}) without (namespace)", true, false),
+        ("topk(1, a{M}) by (pod)", true, false),
+        ("topk(1, a{M}) by (pod, namespace)", true, true),
+        ("histogram_quantile(0.9, sum by (pod, le) (rate(a_bucket{M}[5m])))", true, false),
+        ("histogram_quantile(0.9, sum by (namespace, pod, le) (rate(a_bucket{M}[5m])))", true, true),
+        ("max_over_time(sum by (namespace, pod) (a{M})[10m:1m])", true, true),
+        ("-(a{M} + 1) * 100 > bool 5", true, true),
+        // One object's sample depends on the others, or on what no name limits.
+        ("sum(a{M})", false, false),
+        ("sum(a{M}) by (namespace)", false, false),
+        ("sum(a{M}) without (pod)", false, false),
+        ("count_values by (namespace, pod) (\"pod\", a{M})", false, false),
+        ("a{M} / scalar(sum(a{M}))", false, false),
+        ("a{M} / on (namespace) group_left sum by (namespace) (a{M})", false, false),
+        ("a{M} / ignoring (pod) group_left sum by (namespace) (b{M})", false, false),
+        ("a{M} * on (pod) group_left b{namespace=~\"m|n\"}", false, false),
+        ("a{M} * on (namespace, pod) group_left b{pod=~\"x|y\"}", false, false),
+        ("a{M} or vector(0)", false, false),
+        ("topk(scalar(b{M}), a{M}) by (namespace, pod)", false, false),
+        ("absent(a{M})", false, false),
+        ("label_replace(a{M}, \"pod\", \"x\", \"\", \"\")", false, false),
+        ("label_replace(a{M}, \"namespace\", \"m\", \"\", \"\")", false, false),
+        ("a{target=~\"m|n\",M}", true, true),
+        ("a{namespace=~\"m|n\"}", false, false),
+        ("time()", false, false),
+        ("a{M", false, false),
+    ];
+
     #[test]
-    fn what_may_leave_out_names() {
-        let rows = [
-            ("depth{M}", true),
-            ("sum(rate(a_total{M}[2m])) by (pod)", true),
-            ("sum by (pod) (rate(a_sum{M}[2m])) / sum by (pod) (rate(a_count{M}[2m]))", true),
-            ("rate(a_sum{M}[2m]) / rate(a_count{M}[2m])", true),
-            ("a{M} * on (namespace, pod) group_left (node) b{M}", true),
-            ("a{M} / ignoring (code) group_right b{M}", true),
-            ("sum(a{M}) without (container)", true),
-            ("topk(1, a{M}) by (pod)", true),
-            ("histogram_quantile(0.9, sum by (pod, le) (rate(a_bucket{M}[5m])))", true),
-            ("max_over_time(sum by (pod) (a{M})[10m:1m])", true),
-            ("-(a{M} + 1) * 100 > bool 5", true),
-            // One object's sample depends on the others, or on what no name limits.
-            ("sum(a{M})", false),
-            ("sum(a{M}) by (namespace)", false),
-            ("sum(a{M}) without (pod)", false),
-            ("a{M} / scalar(sum(a{M}))", false),
-            ("a{M} / on (namespace) group_left sum by (namespace) (a{M})", false),
-            ("a{M} / ignoring (pod) group_left sum by (namespace) (b{M})", false),
-            ("a{M} * on (pod) group_left b{namespace=\"d\"}", false),
-            ("a{M} or vector(0)", false),
-            ("topk(scalar(b{M}), a{M}) by (pod)", false),
-            ("absent(a{M})", false),
-            ("label_replace(a{M}, \"pod\", \"x\", \"\", \"\")", false),
-            ("a{namespace=\"d\"}", false),
-            ("a{M", false),
-        ];
-        each_row(rows, |(template, separable)| {
+    fn names_may_be_left_out_where_each_objects_samples_depend_on_its_series_alone() {
+        each_row(QUERIES, |(template, pods, _)| {
             let limited = template.replace('M', r#"namespace="d",pod=~"x|y""#);
             let unlimited = template.replace('M', r#"namespace="d""#);
-            let found = is_limited_only_by_names(&limited, &unlimited, "pod", "x|y");
-            assert_eq!(found, separable, "{template}");
+            assert_eq!(is_limited_only_by(&PODS, &limited, &unlimited), pods, "{template}");
+        });
+    }
+
+    #[test]
+    fn namespaces_may_be_left_out_with_the_names_where_a_query_keeps_both_labels() {
+        each_row(QUERIES, |(template, _, both)| {
+            let limited = template.replace('M', r#"namespace=~"m|n",pod=~"x|y""#);
+            let unlimited = template.replace('M', "");
+            assert_eq!(is_limited_only_by(&PODS_OF_NAMESPACES, &limited, &unlimited), both, "{template}");
         });
     }
 
@@ -199,10 +232,10 @@ mod tests {
         for unlimited in
             [r#"a{namespace="e"}"#, "a", r#"b{namespace="d"}"#, r#"a{namespace="d",pod!=""}"#, limited]
         {
-            assert!(!is_limited_only_by_names(limited, unlimited, "pod", "x|y"), "{unlimited}");
+            assert!(!is_limited_only_by(&PODS, limited, unlimited), "{unlimited}");
         }
         // A rule's own matcher of the label stays.
         let limited = r#"a{pod!="",namespace="d",pod=~"x|y"}"#;
-        assert!(is_limited_only_by_names(limited, r#"a{pod!="",namespace="d"}"#, "pod", "x|y"));
+        assert!(is_limited_only_by(&PODS, limited, r#"a{pod!="",namespace="d"}"#));
     }
 }

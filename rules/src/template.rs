@@ -14,6 +14,7 @@ mod lexer;
 mod literal;
 mod number;
 mod parser;
+mod pastes;
 mod quote;
 mod tree;
 mod value;
@@ -82,5 +83,10 @@ impl Template {
     /// Names of labels whose values a query template asks for by a constant name.
     pub(crate) fn label_names(&self) -> Vec<&str> {
         keys::label_names(&self.tree)
+    }
+
+    /// Whether it does nothing but paste its fields.
+    pub(crate) fn only_pastes(&self) -> bool {
+        pastes::only(&self.tree)
     }
 }

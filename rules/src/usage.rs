@@ -60,7 +60,7 @@ impl ResourceQueries {
         let sample = self.sample(&self.container_query, Some(&namespace_label), &pod_label, &group_by);
         let written = sample.written("");
         let mut parts = QueryParts::of(&written);
-        parts.namespace(&namespace_label, namespace)?;
+        parts.namespaces(&namespace_label, &[namespace])?;
         let template = (self.rule, &self.container_query);
         let promql = parts.render_for((&pod_label, names), template, &written, &group_by)?;
         Ok(UsagePlan {

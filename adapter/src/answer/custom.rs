@@ -1,7 +1,7 @@
 //! custom.metrics.k8s.io: the value of a metric for objects.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use apiservice::server::ApiRequest;
 use apiservice::status::ApiError;
@@ -21,7 +21,8 @@ use crate::explanation::Reason;
 use crate::objects::Wanted;
 use crate::relist::Snapshot;
 use crate::routes::{self, AskedObjects, CustomRequest};
-use crate::source::{Sample, Samples};
+use crate::sharing;
+use crate::source::{QueryResult, Sample, Samples};
 use crate::telemetry::Step;
 use crate::values::{self, InNamespace, Joined};
 
@@ -44,7 +45,16 @@ impl Answerer {
             matched.ignored(&objects, &asked.metric_selector)
         });
         let now = SystemTime::now();
-        let result = self.ask(&plan.query, &asked.metric, (now, request.deadline), record).await?;
+        let shared = if record.is_on() {
+            // An explanation is of the request's own query.
+            None
+        } else {
+            self.shared(&matched, &asked, &names, now, request.deadline).await
+        };
+        let result = match shared {
+            Some(result) => result,
+            None => self.ask(&plan.query, &asked.metric, (now, request.deadline), record).await?,
+        };
         // As long as the samples, or what is made of them, are there.
         request.holding.hold(result.held);
         let samples = match result.value {
@@ -182,6 +192,28 @@ impl Answerer {
             return Err(ApiError::metric_not_found(&asked.metric, &asked.resource));
         }
         Ok(names)
+    }
+
+    /// Step 8 by an answer that other requests get as well; `None` when this one is to be asked alone.
+    async fn shared(
+        &self,
+        matched: &CustomMatch,
+        asked: &CustomRequest,
+        names: &[&str],
+        time: SystemTime,
+        deadline: Instant,
+    ) -> Option<QueryResult> {
+        let sharing = self.sharing.as_ref()?;
+        let scope = match (&asked.namespace, names) {
+            (Some(namespace), _) => namespace,
+            (None, [name]) => *name,
+            (None, _) => return None,
+        };
+        let query = matched.shared(&asked.metric_selector)?;
+        let started = Instant::now();
+        let result = sharing.query(&query, sharing::Wanted { scope, names }, time, deadline).await?;
+        self.telemetry.rule_queried(matched.origin().rule(), started.elapsed());
+        Some(result)
     }
 
     /// Step 7. A name that no Kubernetes object can have answers like an object that does not exist, and never reaches

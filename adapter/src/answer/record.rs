@@ -51,6 +51,11 @@ impl Record {
         Record(Some(Box::new(Notes { explanation: Explanation::default(), sees_rules, message: None })))
     }
 
+    /// Whether an explanation is asked for.
+    pub(super) fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Calls `note` if an explanation is asked for.
     pub(super) fn note(&mut self, note: impl FnOnce(&mut Notes)) {
         if let Some(notes) = &mut self.0 {

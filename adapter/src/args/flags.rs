@@ -20,6 +20,7 @@ use super::explain::ExplainFlags;
 use super::given::Given;
 use crate::config::{Command, Config, HostChoice, Logging, Serve, ServerConfig, SourceConfig};
 use crate::logging;
+use crate::sharing::SharingSettings;
 use crate::source::prometheus::{
     AnswerLimits, KubernetesAuth, LARGEST_LISTING, PrometheusSettings, Proxies, Verb, gzip_pays,
 };
@@ -96,6 +97,16 @@ pub(super) struct Flags {
     /// Timeout of a query; keep it below the 60 s that kube-apiserver waits.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration, help_heading = "Prometheus")]
     prometheus_timeout: Duration,
+    /// Time for which the answer to a query is kept for other requests for the same metric; 0s sends a query for each
+    /// request. At most a third of the scrape interval with the embedded engine. Only queries that keep the label of
+    /// the object are shared, and between namespaces only those that keep the namespace's label, too. Autoscalers see
+    /// values that are older by up to this time.
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration, help_heading = "Prometheus")]
+    query_sharing: Duration,
+    /// Share one query between namespaces. Set it to false for a Prometheus behind a proxy that enforces one namespace
+    /// for each query, such as prom-label-proxy or the tenancy port of Thanos Querier on OpenShift.
+    #[arg(long, help_heading = "Prometheus", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", action = ArgAction::Set)]
+    query_sharing_across_namespaces: bool,
     /// Maximum size of an answer of Prometheus to a query, in bytes, before compression. A larger answer fails its
     /// request. Making the API's answer of it takes six times as much memory.
     #[arg(long, value_name = "BYTES", default_value_t = AnswerLimits::default().one, help_heading = "Prometheus")]
@@ -349,6 +360,7 @@ impl Flags {
             }
         }
         let mut relist_interval = self.metrics_relist_interval;
+        let mut keep = self.query_sharing;
         let source = if let Some(url) = self.prometheus_url {
             if !self.scrape_target.is_empty() {
                 notices.push("--scrape-target has no effect: --prometheus-url names the source".to_owned());
@@ -376,6 +388,7 @@ impl Flags {
             }
             // A listing costs nothing in the process, so new series show with the next scrape.
             relist_interval = relist_interval.min(self.scrape_interval);
+            keep = keep.min(self.scrape_interval / 3);
             let scrape = ScrapeConfig {
                 interval: self.scrape_interval,
                 timeout: self.scrape_timeout.min(self.scrape_interval),
@@ -422,6 +435,8 @@ impl Flags {
             rules,
             strict_rules: self.config_strict,
             source,
+            sharing: (!keep.is_zero())
+                .then_some(SharingSettings { keep, across_namespaces: self.query_sharing_across_namespaces }),
             relist_interval,
             max_age,
             host,

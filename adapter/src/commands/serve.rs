@@ -53,7 +53,7 @@ fn threads() -> usize {
 }
 
 fn parts(config: Serve) -> Result<Parts, AppError> {
-    let Serve { rules, strict_rules, source, relist_interval, max_age, host, server } = config;
+    let Serve { rules, strict_rules, source, sharing, relist_interval, max_age, host, server } = config;
     let (file, rules) = RulesFile::open(&rules, strict_rules)?;
     log_findings(&rules);
     let rules = Arc::new(rules);
@@ -79,7 +79,7 @@ fn parts(config: Serve) -> Result<Parts, AppError> {
         }
     };
     let relist = RelistSettings { interval: relist_interval, max_age, timeout: server.requests.timeout };
-    Ok(Parts { file, rules, source, source_ready, relist, source_files, host, server, telemetry })
+    Ok(Parts { file, rules, source, source_ready, sharing, relist, source_files, host, server, telemetry })
 }
 
 const MOST_THREADS: usize = 4;

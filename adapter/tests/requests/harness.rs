@@ -62,6 +62,7 @@ impl Listed {
             self.catalog.clone(),
             Arc::clone(&self.objects),
             Arc::clone(&self.source),
+            None,
             Arc::clone(&self.telemetry),
             authorization,
         )

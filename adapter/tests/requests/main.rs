@@ -6,3 +6,4 @@ mod conformance;
 mod explained;
 mod explanations;
 mod harness;
+mod shared;

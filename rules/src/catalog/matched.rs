@@ -1,6 +1,7 @@
 //! What the catalog finds for a metric: the rule that answers for it, and the queries that the rule makes.
 
-use std::sync::Arc;
+use std::slice;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use selector::labels::Selector;
@@ -27,6 +28,7 @@ pub struct CustomMatch {
     pub(super) origin: Arc<Origin>,
     /// The label that names the objects.
     pub(super) label: Arc<str>,
+    pub(super) namespaced: bool,
 }
 
 /// The rule that answers for an external metric. Cheap to clone.
@@ -45,6 +47,17 @@ pub struct Origin {
     /// `None` when the rule has no label for namespaces; a query for a namespace then cannot be made.
     pub(super) namespace_label: Option<Arc<str>>,
     pub(super) window: Option<Duration>,
+    /// How the query without a metric selector can be shared, once it was asked for.
+    pub(super) shared: OnceLock<Option<Proof>>,
+}
+
+/// That answers to a rule's query can be shared.
+#[derive(Debug, Clone)]
+pub(super) struct Proof {
+    /// The query without any limit.
+    pub(super) text: Arc<str>,
+    /// Whether one query may be for several scopes.
+    pub(super) many: bool,
 }
 
 /// What of a request has no effect on a rule's query.
@@ -65,7 +78,7 @@ impl CustomMatch {
     /// The query for objects, limited by a metric selector.
     pub fn plan(&self, objects: &Objects<'_>, selector: &Selector) -> Result<Plan, PlanError> {
         let Origin { rule, written, window, .. } = &*self.origin;
-        let parts = self.origin.limited(objects.namespace, selector)?;
+        let parts = self.origin.limited(objects.namespace.as_ref().map(slice::from_ref), selector)?;
         let template = (rule.id, &rule.metrics_query);
         let promql = parts.render_for((&self.label, objects.names), template, written, &[&self.label])?;
         let query = Query { rule: rule.id, promql, window: *window };
@@ -105,7 +118,7 @@ impl ExternalMatch {
 
     fn query(&self, namespace: Option<&str>, selector: &Selector) -> Result<Query, PlanError> {
         let Origin { rule, written, window, .. } = &*self.origin;
-        let parts = self.origin.limited(namespace, selector)?;
+        let parts = self.origin.limited(namespace.as_ref().map(slice::from_ref), selector)?;
         let promql = parts.render(rule.id, &rule.metrics_query, written, &[])?;
         Ok(Query { rule: rule.id, promql, window: *window })
     }
@@ -169,7 +182,7 @@ impl Origin {
         parts.selector(selector, &self.labels)?;
         if let Some(namespace) = namespace {
             let no_label = PlanError::NoLabel { rule: self.rule.id, resource: "namespaces" };
-            parts.namespace(self.namespace_label.as_deref().ok_or(no_label)?, namespace)?;
+            parts.namespaces(self.namespace_label.as_deref().ok_or(no_label)?, &[namespace])?;
         }
         let comma = if parts.matchers().is_empty() { "" } else { "," };
         let selector = format!("{{{}{comma}{}}}", name_matcher(&self.series), parts.matchers());
@@ -187,20 +200,20 @@ impl Origin {
         &self.labels
     }
 
-    /// The parts of a query for a namespace and a metric selector.
-    fn limited<'a>(
+    /// The parts of a query for namespaces and a metric selector.
+    pub(super) fn limited<'a>(
         &'a self,
-        namespace: Option<&str>,
+        namespaces: Option<&[&str]>,
         selector: &'a Selector,
     ) -> Result<QueryParts<'a>, PlanError> {
         let mut parts = QueryParts::of(&self.written);
         parts.selector(selector, &self.labels)?;
-        if let Some(namespace) = namespace {
+        if let Some(namespaces) = namespaces {
             let label = self
                 .namespace_label
                 .as_deref()
                 .ok_or(PlanError::NoLabel { rule: self.rule.id, resource: "namespaces" })?;
-            parts.namespace(label, namespace)?;
+            parts.namespaces(label, namespaces)?;
         }
         Ok(parts)
     }

@@ -1,0 +1,193 @@
+//! One query for the objects that many callers ask about (D85), where the rule's query proves that each object's
+//! samples are the same in it.
+
+use std::sync::Arc;
+
+use selector::labels::Selector;
+
+use super::matched::{CustomMatch, Proof};
+use crate::plan::{PlanError, Query};
+use crate::separable::{Limit, is_limited_only_by};
+
+/// A rule's query for all objects of some scopes, from whose answer each caller's objects can be picked. A scope is a
+/// namespace, or the object itself if it lives in none.
+pub struct SharedQuery<'a> {
+    matched: &'a CustomMatch,
+    selector: &'a Selector,
+    proof: Proof,
+}
+
+impl CustomMatch {
+    /// How the query for a metric selector is shared; `None` where an object's samples may depend on other objects'
+    /// series, or where this is not known.
+    pub fn shared<'a>(&'a self, selector: &'a Selector) -> Option<SharedQuery<'a>> {
+        let proof = if selector.is_empty() {
+            self.origin.shared.get_or_init(|| self.prove(selector)).clone()
+        } else {
+            self.prove(selector)
+        };
+        Some(SharedQuery { matched: self, selector, proof: proof? })
+    }
+
+    fn prove(&self, selector: &Selector) -> Option<Proof> {
+        // Else what holds for the names below need not hold for others.
+        if !self.origin.rule.metrics_query.template.only_pastes() {
+            return None;
+        }
+        let names = Limit { label: &self.label, pattern: NAMES_PATTERN };
+        let proven = |scopes: Option<&[&str]>, limits: &[Limit<'_>], many: bool| {
+            let group_by = self.group_by(many);
+            let mut parts = self.origin.limited(scopes, selector).ok()?;
+            parts.objects(&self.label, &NAMES).ok()?;
+            let limited = self.fill(&parts, &group_by).ok()?;
+            // What limits a query to one namespace stays in it.
+            let kept = if many { None } else { scopes };
+            let unlimited = self.fill(&self.origin.limited(kept, selector).ok()?, &group_by).ok()?;
+            is_limited_only_by(limits, &limited, &unlimited).then(|| Proof { text: unlimited.into(), many })
+        };
+        if !self.namespaced {
+            return proven(None, &[names], true);
+        }
+        let namespaces = Limit { label: self.namespace_label()?, pattern: NAMESPACES_PATTERN };
+        proven(Some(&NAMESPACES), &[namespaces, names], true)
+            .or_else(|| proven(Some(&NAMESPACES[..1]), &[names], false))
+    }
+
+    /// Samples of several namespaces say which one they are of.
+    fn group_by(&self, many: bool) -> Vec<&str> {
+        let namespace = self.namespace_label().filter(|_| many && self.namespaced);
+        namespace.into_iter().chain([&*self.label]).collect()
+    }
+
+    fn fill(
+        &self,
+        parts: &crate::query_parts::QueryParts<'_>,
+        group_by: &[&str],
+    ) -> Result<String, PlanError> {
+        parts.render(self.origin.rule.id, &self.origin.rule.metrics_query, &self.origin.written, group_by)
+    }
+}
+
+impl SharedQuery<'_> {
+    /// Equal for queries that give the same objects the same samples.
+    pub fn text(&self) -> &Arc<str> {
+        &self.proof.text
+    }
+
+    /// The label that holds a sample's scope; `None` where a query is for one scope and its samples need not say so.
+    pub fn scope_label(&self) -> Option<&str> {
+        match (self.proof.many, self.matched.namespaced) {
+            (true, true) => self.matched.namespace_label(),
+            (true, false) => Some(&self.matched.label),
+            (false, _) => None,
+        }
+    }
+
+    /// The label that holds the object's name.
+    pub fn join_label(&self) -> &str {
+        &self.matched.label
+    }
+
+    /// The query for scopes: one, unless samples say theirs.
+    pub fn query(&self, scopes: &[&str]) -> Result<Query, PlanError> {
+        let origin = &self.matched.origin;
+        let parts = if self.matched.namespaced {
+            origin.limited(Some(scopes), self.selector)?
+        } else {
+            let mut parts = origin.limited(None, self.selector)?;
+            parts.objects(&self.matched.label, scopes)?;
+            parts
+        };
+        let promql = self.matched.fill(&parts, &self.matched.group_by(self.proof.many))?;
+        Ok(Query { rule: origin.rule.id, promql, window: origin.window })
+    }
+}
+
+/// Stand for any namespaces and names: a query differs in nothing but its matchers' values.
+const NAMESPACES: [&str; 2] = ["shared-namespace-a", "shared-namespace-b"];
+const NAMESPACES_PATTERN: &str = "shared-namespace-a|shared-namespace-b";
+const NAMES: [&str; 2] = ["shared-name-a", "shared-name-b"];
+const NAMES_PATTERN: &str = "shared-name-a|shared-name-b";
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use testkit::rows::each_row;
+
+    use super::*;
+    use crate::catalog::{Catalog, Series};
+    use crate::resource::{GroupResource, StaticMapper};
+
+    fn matched(query: &str, resource: &str) -> CustomMatch {
+        let query = query.replace('\'', "''");
+        let rules = format!(
+            "rules:\n- seriesQuery: depth\n  resources: {{template: <<.Resource>>}}\n  metricsQuery: '{query}'\n"
+        );
+        let rules = crate::load(&rules).expect("a valid rule");
+        let label_names = ["namespace", "pod", "node", "code"].map(Into::into).into();
+        let series = [Series { name: "depth".into(), label_names }];
+        let discovered = HashMap::from([("depth", series.as_slice())]);
+        let catalog = Catalog::build(&rules, &discovered, &StaticMapper::built_in());
+        catalog.custom(&GroupResource::new("", resource), "depth").expect("a metric")
+    }
+
+    #[test]
+    fn one_query_is_for_several_namespaces_and_all_of_their_objects() {
+        let sum = "sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)";
+        let rows = [
+            (sum, "", r#"sum(depth{namespace=~"a|b"}) by (namespace,pod)"#),
+            (sum, "code=5xx", r#"sum(depth{code="5xx",namespace=~"a|b"}) by (namespace,pod)"#),
+            ("<<.Series>>{<<.LabelMatchers>>}", "", r#"depth{namespace=~"a|b"}"#),
+        ];
+        each_row(rows, |(query, selector, expected)| {
+            let (matched, selector) =
+                (matched(query, "pods"), Selector::parse(selector).expect("a selector"));
+            let shared = matched.shared(&selector).expect("shared");
+            assert_eq!(shared.scope_label(), Some("namespace"));
+            assert_eq!(shared.query(&["a", "b"]).expect("a query").promql, expected);
+        });
+        let (matched, everything) = (matched(sum, "pods"), Selector::everything());
+        let shared = matched.shared(&everything).expect("shared");
+        assert_eq!(
+            shared.query(&["a"]).expect("a query").promql,
+            r#"sum(depth{namespace="a"}) by (namespace,pod)"#
+        );
+        assert!(shared.query(&["a\"} or x{"]).is_err());
+    }
+
+    #[test]
+    fn a_query_whose_samples_do_not_say_their_namespace_is_for_one() {
+        let (matched, everything) =
+            (matched("sum(<<.Series>>{<<.LabelMatchers>>}) by (pod)", "pods"), Selector::everything());
+        let shared = matched.shared(&everything).expect("shared");
+        assert_eq!(shared.scope_label(), None);
+        assert_eq!(shared.query(&["a"]).expect("a query").promql, r#"sum(depth{namespace="a"}) by (pod)"#);
+    }
+
+    #[test]
+    fn objects_outside_of_namespaces_are_asked_for_by_name() {
+        let (matched, everything) = (
+            matched("max(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)", "nodes"),
+            Selector::everything(),
+        );
+        let shared = matched.shared(&everything).expect("shared");
+        assert_eq!(shared.scope_label(), Some("node"));
+        let query = shared.query(&["n-1", "n-2.x"]).expect("a query");
+        assert_eq!(query.promql, r#"max(depth{node=~"n-1|n-2\\.x"}) by (node)"#);
+    }
+
+    #[test]
+    fn queries_that_compute_with_their_fields_or_join_objects_are_not_shared() {
+        let rows = [
+            "sum(<<.Series>>{<<.LabelMatchers>>})",
+            "<<.Series>>{<<.LabelMatchers>>} / scalar(sum(<<.Series>>{<<.LabelMatchers>>}))",
+            "<<.Series>>{pod=~\"<<index .LabelValuesByName \"pod\">>\",<<.LabelMatchers>>}",
+            "<<.Series>>{<<.LabelMatchers>>}<<if eq .GroupBy \"pod\">> * 2<<end>>",
+            "<<.Series>>{<<.LabelMatchers>>} ???",
+        ];
+        each_row(rows, |query| {
+            assert!(matched(query, "pods").shared(&Selector::everything()).is_none(), "{query}");
+        });
+    }
+}

@@ -11,8 +11,8 @@ use model_server::model::{InferError, Loader, Model, ModelError};
 use model_server::tensor::{BatchAxis, Tensor};
 use serde_json::json;
 use support::onnx::{
-    BFLOAT16, FLOAT, INT32, INT64, Size, attribute, attribute_list, file, inner, input, node, output,
-    with_weights_beside,
+    BFLOAT16, FLOAT, INT32, INT64, Size, attribute, attribute_list, file, inner, input, node, of_opset,
+    output, with_weights_beside,
 };
 use support::{Options, Server};
 
@@ -159,7 +159,21 @@ fn what_tract_cannot_compute_is_refused_by_name() {
             "tract computes squares of I32 in single precision",
         ),
         (doubling(BFLOAT16, &rows), "Unknown DatumType Bfloat16"),
-        (b"no model".to_vec(), "model.onnx is not usable as an ONNX model"),
+        (
+            of_opset(
+                99,
+                &[input("x", FLOAT, &rows), output("y", FLOAT, &rows), node("Relu", &["x"], "y", &[])],
+            ),
+            "model.onnx is not usable as an ONNX model: expected operators of an opset up to 28, found 99",
+        ),
+        (
+            file(&[output("y", FLOAT, &rows), node("Relu", &["x"], "y", &[])]),
+            "expected a node that computes each tensor, found none for x",
+        ),
+        (
+            b"no model".to_vec(),
+            "model.onnx is not usable as an ONNX model: expected ONNX, found something else: it is not protobuf",
+        ),
     ] {
         let error = load(&content).err().map(|error| error.to_string());
         assert!(error.as_ref().is_some_and(|error| error.contains(expected)), "{expected}: {error:?}");
@@ -253,6 +267,22 @@ fn an_index_out_of_range_is_refused_where_numbers_are_written_too() {
         let expected = format!("expected indices from -5 to 4 for the operator {expected} \"y\", found 5");
         assert_eq!(refused(&mut *model, &inputs(5)), expected);
     }
+}
+
+#[test]
+fn sizes_that_do_not_fit_together_are_told_without_types_of_the_library() {
+    let sizes = [BATCH, Size::Named("time")];
+    let mut model = load(&file(&[
+        input("a", FLOAT, &sizes),
+        input("b", FLOAT, &sizes),
+        output("y", FLOAT, &sizes),
+        node("Add", &["a", "b"], "y", &[]),
+    ]))
+    .expect("it loads");
+    let tensor = |width: usize| Tensor::of(vec![1, width], &vec![1.0_f32; width]).ok();
+    let error = refused(&mut *model, &[tensor(2), tensor(3)]);
+    assert_eq!(error, "Clashing resolution for expression. time=2 != 3.");
+    assert_eq!(model.infer(&[tensor(2), tensor(2)]).expect("it computes")[0].shape(), [1, 2]);
 }
 
 /// Serves a model of a file, warmed.

@@ -2,9 +2,10 @@
 
 mod indices;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use tract_onnx::model::ParseResult;
 use tract_onnx::prelude::Framework as _;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid as _;
@@ -57,16 +58,16 @@ impl OnnxLoader {
         // alone.
         let onnx = tract_onnx::onnx().with_ignore_value_info(true);
         let model = match &self.path {
-            None => onnx.model_for_read(&mut &*LINEAR),
+            None => onnx.model_for_read(&mut &*LINEAR).map_err(text),
             // By its path: weights may lie in files beside it.
             Some(path) => {
                 std::fs::File::open(path).map_err(|error| {
                     ModelError(format!("cannot read the model {}: {error}", path.display()))
                 })?;
-                onnx.model_for_path(path)
+                parse(&onnx, path)
             }
         };
-        let parsed = model.map_err(text).and_then(prepare);
+        let parsed = model.and_then(prepare);
         parsed.map_err(|error| ModelError(format!("{} is not usable as an ONNX model: {error}", self.name())))
     }
 }
@@ -82,9 +83,32 @@ impl Loader for OnnxLoader {
     }
 }
 
+fn parse(onnx: &tract_onnx::Onnx, path: &Path) -> Result<InferenceModel, String> {
+    let file =
+        onnx.proto_model_for_path(path).map_err(|error| match error.downcast::<prost::DecodeError>() {
+            Ok(_) => "expected ONNX, found something else: it is not protobuf".to_owned(),
+            Err(error) => text(error),
+        })?;
+    let opset = file.opset_import.iter().find(|opset| ["", "ai.onnx"].contains(&&*opset.domain));
+    if let Some(found) = opset.map(|opset| opset.version).filter(|version| *version > NEWEST_OPSET) {
+        return Err(format!("expected operators of an opset up to {NEWEST_OPSET}, found {found}"));
+    }
+    let folder = path.parent().and_then(Path::to_str);
+    let ParseResult { model, unresolved_inputs, .. } = onnx.parse(&file, folder).map_err(text)?;
+    if unresolved_inputs.is_empty() {
+        return Ok(model);
+    }
+    Err(format!("expected a node that computes each tensor, found none for {}", unresolved_inputs.join(", ")))
+}
+
+/// The newest version of ONNX's operators; what a later one means by a name is not known.
+const NEWEST_OPSET: i64 = 28;
+
+/// An error without the values of tract's own types.
 #[allow(clippy::needless_pass_by_value, reason = "it maps errors")]
 fn text(error: TractError) -> String {
-    format!("{error:#}")
+    let text = format!("{error:#}");
+    text.split(" (TurnState(").next().unwrap_or_default().to_owned()
 }
 
 fn prepare(model: InferenceModel) -> Result<Onnx, String> {

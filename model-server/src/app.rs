@@ -328,6 +328,7 @@ pub fn check(config: &Config) -> Result<String, AppError> {
     let warm = worker::warm(&mut model, &loader, &settings)?;
     signature.join_only_if(warm.joins);
     let batches = match signature.batch {
+        BatchAxis::Dynamic if warm.rows == 1 => "batches of one row".to_owned(),
         BatchAxis::Dynamic => format!("batches of up to {} rows", warm.rows),
         other => other.to_string(),
     };

@@ -7,6 +7,7 @@
 pub mod batching;
 mod job;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,8 @@ use crate::telemetry::Telemetry;
 pub struct Queue {
     shared: Mutex<Shared>,
     arrived: Condvar,
+    /// Workers that wait for requests; changed under the lock.
+    idle: AtomicUsize,
     telemetry: Arc<Telemetry>,
 }
 
@@ -90,6 +93,7 @@ impl Queue {
         Queue {
             shared: Mutex::new(Shared { waiting: Waiting::new(limits), executing, closed: None }),
             arrived: Condvar::new(),
+            idle: AtomicUsize::new(0),
             telemetry,
         }
     }
@@ -136,7 +140,9 @@ impl Queue {
             }
             let until = look_again.map_or(give_up, |again| again.min(give_up));
             let time = until.saturating_duration_since(now);
+            self.idle.fetch_add(1, Ordering::Relaxed);
             shared = self.arrived.wait_timeout(shared, time).unwrap_or_else(PoisonError::into_inner).0;
+            self.idle.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -156,9 +162,13 @@ impl Queue {
         self.lock().waiting.ran_out_of_memory(rows, now);
     }
 
-    /// Calls a worker that waits for requests.
+    /// Calls a worker that waits for requests. One that does not looks at the queue before it waits; to call it would
+    /// be a call of the operating system for each request.
     pub fn wake(&self) {
-        self.arrived.notify_one();
+        // Who admitted a request has had the lock since a worker that waits for it gave it back.
+        if self.idle.load(Ordering::Relaxed) > 0 {
+            self.arrived.notify_one();
+        }
     }
 
     /// Admits nothing more, for this reason; what waits is still served.

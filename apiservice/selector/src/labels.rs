@@ -9,7 +9,7 @@ mod requirement;
 
 use std::fmt;
 
-pub use error::SelectorError;
+pub use error::{KeyFault, RequirementError, SelectorError, UnexpectedToken, ValueFault};
 pub use requirement::{Operator, Requirement};
 
 /// A label selector. The empty one matches everything.
@@ -149,15 +149,39 @@ mod tests {
             let error = Selector::parse(text).expect_err(text);
             assert_eq!(error.to_string(), expected, "{text}");
         });
-        let long = format!("a={}", "x".repeat(64));
-        assert!(
-            Selector::parse(&long)
-                .expect_err("too long")
-                .to_string()
-                .contains("must be no more than 63 characters")
-        );
         assert!(Selector::parse("a b/c/d=1").is_err());
-        assert!(Selector::parse("a/b/c=1").is_err());
-        assert!(Selector::parse("-a=1").is_err());
+    }
+
+    #[test]
+    fn errors_of_keys_and_values_name_the_form_that_was_expected() {
+        let word = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric \
+                    character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
+                    '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+        let value = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must \
+                     start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used \
+                     for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+        let subdomain = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and \
+                         must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation \
+                         is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+        let qualified = format!(
+            "a qualified name {word} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+        );
+        let long = "x".repeat(64);
+        let long_value = format!("a={long}");
+        let rows = [
+            ("a/b/c=1", "<nil>", "a/b/c", qualified),
+            ("/a=1", "<nil>", "/a", "prefix part must be non-empty".to_owned()),
+            ("A/b=1", "<nil>", "A/b", format!("prefix part {subdomain}")),
+            ("a/=1", "<nil>", "a/", "name part must be non-empty".to_owned()),
+            (&long, "<nil>", &long, "name part must be no more than 63 characters".to_owned()),
+            ("-a=1", "<nil>", "-a", format!("name part {word}")),
+            ("a in (b,-)", "values[0][a]", "-", value.to_owned()),
+            (&long_value, "values[0][a]", &long, "must be no more than 63 characters".to_owned()),
+        ];
+        each_row(rows, |(text, place, found, reason)| {
+            let expected =
+                format!("unable to parse requirement: {place}: Invalid value: {found:?}: {reason}");
+            assert_eq!(Selector::parse(text).expect_err(text).to_string(), expected, "{text}");
+        });
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::error::SelectorError;
+use super::error::{KeyFault, LONGEST_NAME, RequirementError, SelectorError, UnexpectedToken, ValueFault};
 use super::lexer::{Kind, Token, tokens};
 use super::requirement::{Operator, Requirement};
 
@@ -14,24 +14,21 @@ pub(super) fn parse(text: &str) -> Result<Vec<Requirement>, SelectorError> {
         let token = parser.look(Context::Values);
         match token.kind {
             Kind::Identifier | Kind::DoesNotExist => {
-                let requirement = parser
-                    .requirement()
-                    .map_err(|error| SelectorError(format!("unable to parse requirement: {error}")))?;
-                requirements.push(requirement);
+                requirements.push(parser.requirement()?);
                 let token = parser.take(Context::Values);
                 match token.kind {
                     Kind::End => return Ok(requirements),
                     Kind::Comma => {
                         let next = parser.look(Context::Values);
                         if !matches!(next.kind, Kind::Identifier | Kind::DoesNotExist) {
-                            return Err(found(&next, ", expected: identifier after ','"));
+                            return Err(found(&next, ", expected: identifier after ','").into());
                         }
                     }
-                    _ => return Err(found(&token, ", expected: ',' or 'end of string'")),
+                    _ => return Err(found(&token, ", expected: ',' or 'end of string'").into()),
                 }
             }
             Kind::End => return Ok(requirements),
-            _ => return Err(found(&token, ", expected: !, identifier, or 'end of string'")),
+            _ => return Err(found(&token, ", expected: !, identifier, or 'end of string'").into()),
         }
     }
 }
@@ -66,7 +63,7 @@ impl Parser {
         token
     }
 
-    fn requirement(&mut self) -> Result<Requirement, SelectorError> {
+    fn requirement(&mut self) -> Result<Requirement, RequirementError> {
         let (key, presence) = self.key()?;
         if let Some(operator) = presence {
             return Ok(Requirement { key, operator, values: Vec::new() });
@@ -79,7 +76,7 @@ impl Parser {
             Kind::NotEquals => Operator::NotEquals,
             Kind::GreaterThan => Operator::GreaterThan,
             Kind::LessThan => Operator::LessThan,
-            _ => return Err(found(&token, ", expected: in, notin, =, ==, !=, gt, lt")),
+            _ => return Err(found(&token, ", expected: in, notin, =, ==, !=, gt, lt").into()),
         };
         let values = match operator {
             Operator::In | Operator::NotIn => self.values()?,
@@ -89,16 +86,18 @@ impl Parser {
     }
 
     /// The key, and the operator if there is nothing to compare with.
-    fn key(&mut self) -> Result<(String, Option<Operator>), SelectorError> {
+    fn key(&mut self) -> Result<(String, Option<Operator>), RequirementError> {
         let mut token = self.take(Context::Values);
         let negated = token.kind == Kind::DoesNotExist;
         if negated {
             token = self.take(Context::Values);
         }
         if token.kind != Kind::Identifier {
-            return Err(found(&token, ", expected: identifier"));
+            return Err(found(&token, ", expected: identifier").into());
         }
-        validate_key(&token.text)?;
+        if let Some(fault) = key_fault(&token.text) {
+            return Err(RequirementError::Key { key: token.text, fault });
+        }
         let presence = if negated {
             Some(Operator::DoesNotExist)
         } else if matches!(self.look(Context::Values).kind, Kind::End | Kind::Comma) {
@@ -109,7 +108,7 @@ impl Parser {
         Ok((token.text, presence))
     }
 
-    fn values(&mut self) -> Result<BTreeSet<String>, SelectorError> {
+    fn values(&mut self) -> Result<BTreeSet<String>, UnexpectedToken> {
         let open = self.take(Context::Values);
         if open.kind != Kind::OpenPar {
             return Err(found(&open, " expected: '('"));
@@ -131,7 +130,7 @@ impl Parser {
         }
     }
 
-    fn identifiers(&mut self) -> Result<BTreeSet<String>, SelectorError> {
+    fn identifiers(&mut self) -> Result<BTreeSet<String>, UnexpectedToken> {
         let mut values = BTreeSet::new();
         loop {
             let token = self.take(Context::Values);
@@ -167,7 +166,7 @@ impl Parser {
         }
     }
 
-    fn exact_value(&mut self) -> Result<String, SelectorError> {
+    fn exact_value(&mut self) -> Result<String, UnexpectedToken> {
         if matches!(self.look(Context::Values).kind, Kind::End | Kind::Comma) {
             return Ok(String::new());
         }
@@ -180,69 +179,61 @@ impl Parser {
     }
 }
 
-fn found(token: &Token, expected: &str) -> SelectorError {
-    SelectorError(format!("found '{}'{expected}", token.text))
+fn found(token: &Token, expected: &'static str) -> UnexpectedToken {
+    UnexpectedToken { found: token.text.clone(), expected }
 }
 
 fn validated(
     key: String,
     operator: Operator,
     values: BTreeSet<String>,
-) -> Result<Requirement, SelectorError> {
+) -> Result<Requirement, RequirementError> {
     if values.is_empty() {
-        return Err(SelectorError(
-            "values: Invalid value: []: for 'in', 'notin' operators, values set can't be empty".to_owned(),
-        ));
+        return Err(RequirementError::NoValues);
     }
     for (position, value) in values.iter().enumerate() {
-        let place = format!("values[{position}][{key}]");
-        if matches!(operator, Operator::GreaterThan | Operator::LessThan) && value.parse::<i64>().is_err() {
-            return Err(SelectorError(format!(
-                "{place}: Invalid value: {value:?}: for 'Gt', 'Lt' operators, the value must be an integer"
-            )));
-        }
-        if value.len() > LONGEST_NAME {
-            return Err(SelectorError(format!(
-                "{place}: Invalid value: {value:?}: must be no more than {LONGEST_NAME} characters"
-            )));
-        }
-        if !value.is_empty() && !is_qualified_word(value) {
-            return Err(SelectorError(format!("{place}: Invalid value: {value:?}: {VALUE_FORM}")));
+        if let Some(fault) = value_fault(operator, value) {
+            return Err(RequirementError::Value { position, key, value: value.clone(), fault });
         }
     }
     Ok(Requirement { key, operator, values: values.into_iter().collect() })
 }
 
-/// A qualified name: an optional DNS subdomain and a slash, then a word.
-fn validate_key(key: &str) -> Result<(), SelectorError> {
-    let invalid = |reason: &str| SelectorError(format!("<nil>: Invalid value: {key:?}: {reason}"));
+fn value_fault(operator: Operator, value: &str) -> Option<ValueFault> {
+    if matches!(operator, Operator::GreaterThan | Operator::LessThan) && value.parse::<i64>().is_err() {
+        Some(ValueFault::NotAnInteger)
+    } else if value.len() > LONGEST_NAME {
+        Some(ValueFault::TooLong)
+    } else if !value.is_empty() && !is_qualified_word(value) {
+        Some(ValueFault::Form)
+    } else {
+        None
+    }
+}
+
+/// What is wrong with a qualified name: an optional DNS subdomain and a slash, then a word.
+fn key_fault(key: &str) -> Option<KeyFault> {
     let (prefix, name) = match key.split_once('/') {
         None => (None, key),
         Some((prefix, name)) => (Some(prefix), name),
     };
     if name.contains('/') {
-        return Err(invalid(&format!(
-            "a qualified name {NAME_FORM} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
-        )));
+        return Some(KeyFault::Slashes);
     }
-    if let Some(prefix) = prefix {
-        if prefix.is_empty() {
-            return Err(invalid("prefix part must be non-empty"));
-        }
-        if !crate::names::is_dns_subdomain(prefix) {
-            return Err(invalid(&format!("prefix part {SUBDOMAIN_FORM}")));
-        }
+    match prefix {
+        Some("") => return Some(KeyFault::EmptyPrefix),
+        Some(prefix) if !crate::names::is_dns_subdomain(prefix) => return Some(KeyFault::Prefix),
+        _ => {}
     }
     if name.is_empty() {
-        return Err(invalid("name part must be non-empty"));
+        Some(KeyFault::EmptyName)
+    } else if name.len() > LONGEST_NAME {
+        Some(KeyFault::LongName)
+    } else if !is_qualified_word(name) {
+        Some(KeyFault::Name)
+    } else {
+        None
     }
-    if name.len() > LONGEST_NAME {
-        return Err(invalid(&format!("name part must be no more than {LONGEST_NAME} characters")));
-    }
-    if !is_qualified_word(name) {
-        return Err(invalid(&format!("name part {NAME_FORM}")));
-    }
-    Ok(())
 }
 
 /// Letters, digits, `-`, `_` and `.`, with a letter or digit at both ends.
@@ -252,14 +243,3 @@ fn is_qualified_word(text: &str) -> bool {
         && ends(text.chars().next_back())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
 }
-
-const LONGEST_NAME: usize = 63;
-const NAME_FORM: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an \
-    alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
-    '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
-const VALUE_FORM: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', \
-    and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used \
-    for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
-const SUBDOMAIN_FORM: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or \
-    '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
-    '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use apiservice::audit::{Audit, AuditLog, AuditStats, Policy, Target};
+use apiservice::audit::{Audit, AuditLog, AuditStats, Policy, PolicyError, Target};
 use serve::files;
 
 use crate::config::AuditConfig;
@@ -21,12 +21,13 @@ pub enum AuditError {
         cause: std::io::Error,
     },
     /// The policy is not valid.
-    #[error("invalid audit policy {path}: {fault}", path = path.display())]
+    #[error("invalid audit policy {path}", path = path.display())]
     Policy {
         /// The policy.
         path: PathBuf,
         /// What is wrong with it.
-        fault: String,
+        #[source]
+        fault: PolicyError,
     },
     /// The log cannot be opened.
     #[error("cannot open the audit log {place}")]

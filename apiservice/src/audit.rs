@@ -5,7 +5,7 @@ mod log;
 mod policy;
 
 pub use log::{AuditLog, AuditStats, Rotation, Target};
-pub use policy::{Level, Policy, Stage};
+pub use policy::{Level, Policy, PolicyError, RuleFault, Stage};
 
 use std::time::SystemTime;
 

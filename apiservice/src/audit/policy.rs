@@ -89,30 +89,71 @@ pub(super) struct Verdict {
     pub(super) omitted: Vec<Stage>,
 }
 
+/// Why a text is not an audit policy.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// It is not YAML, not of a policy's form, or holds too much.
+    #[error(transparent)]
+    Form(#[from] Box<serde_saphyr::Error>),
+    /// It is something else than a policy.
+    #[error("expected apiVersion audit.k8s.io/v1 and kind Policy, found {api_version} and {kind}")]
+    OtherKind {
+        /// As the text says.
+        api_version: String,
+        /// As the text says.
+        kind: String,
+    },
+    /// It records nothing.
+    #[error("expected at least one rule: without any, nothing is recorded")]
+    NoRules,
+    /// A rule that Kubernetes refuses too.
+    #[error("rules[{position}]: {fault}")]
+    Rule {
+        /// Which one, from 0 on.
+        position: usize,
+        /// What is wrong with it.
+        #[source]
+        fault: RuleFault,
+    },
+}
+
+/// What is wrong with a rule of an audit policy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RuleFault {
+    /// It would match requests of two kinds.
+    #[error("expected nonResourceURLs, or resources and namespaces, found both")]
+    BothKinds,
+    /// A path does not begin like one.
+    #[error("expected / in front of a nonResourceURL, found {0:?}")]
+    NotAPath(String),
+    /// A `*` stands within a path.
+    #[error("expected * only at the end of a nonResourceURL, found {0:?}")]
+    StarInside(String),
+    /// Names of objects of no resource.
+    #[error("expected resources beside resourceNames")]
+    NamesAlone,
+}
+
 impl Policy {
     /// Reads a policy, YAML or JSON.
     ///
     /// # Errors
     /// The fault, and where it is.
-    pub fn parse(text: &str) -> Result<Policy, String> {
+    pub fn parse(text: &str) -> Result<Policy, PolicyError> {
         // A few lines of aliases can stand for more than fits into memory.
         let bounds = serde_saphyr::options! {
             budget: serde_saphyr::budget! { max_nodes: MOST_NODES, max_recorded_anchor_events: MOST_NODES },
             alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MOST_FROM_ALIASES },
         };
-        let policy: Policy =
-            serde_saphyr::from_str_with_options(text, bounds).map_err(|error| error.to_string())?;
+        let policy: Policy = serde_saphyr::from_str_with_options(text, bounds).map_err(Box::new)?;
         if policy.api_version != "audit.k8s.io/v1" || policy.kind != "Policy" {
-            return Err(format!(
-                "expected apiVersion audit.k8s.io/v1 and kind Policy, found {} and {}",
-                policy.api_version, policy.kind
-            ));
+            return Err(PolicyError::OtherKind { api_version: policy.api_version, kind: policy.kind });
         }
         if policy.rules.is_empty() {
-            return Err("expected at least one rule: without any, nothing is recorded".to_owned());
+            return Err(PolicyError::NoRules);
         }
         for (position, rule) in policy.rules.iter().enumerate() {
-            rule.check().map_err(|fault| format!("rules[{position}]: {fault}"))?;
+            rule.check().map_err(|fault| PolicyError::Rule { position, fault })?;
         }
         Ok(policy)
     }
@@ -135,22 +176,22 @@ impl Policy {
 
 impl Rule {
     /// What Kubernetes refuses in a rule too.
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), RuleFault> {
         let of_resources = !self.resources.is_empty() || !self.namespaces.is_empty();
         if of_resources && !self.non_resource_urls.is_empty() {
-            return Err("expected nonResourceURLs, or resources and namespaces, found both".to_owned());
+            return Err(RuleFault::BothKinds);
         }
         let is_url = |url: &&String| *url == "*" || url.starts_with('/');
         if let Some(url) = self.non_resource_urls.iter().find(|url| !is_url(url)) {
-            return Err(format!("expected / in front of a nonResourceURL, found {url:?}"));
+            return Err(RuleFault::NotAPath(url.clone()));
         }
         let star_inside = |url: &&String| url.trim_end_matches('*').contains('*') || url.ends_with("**");
         if let Some(url) = self.non_resource_urls.iter().find(star_inside) {
-            return Err(format!("expected * only at the end of a nonResourceURL, found {url:?}"));
+            return Err(RuleFault::StarInside(url.clone()));
         }
         let names_alone = |of: &&GroupResources| !of.resource_names.is_empty() && of.resources.is_empty();
         if self.resources.iter().any(|of| names_alone(&of)) {
-            return Err("expected resources beside resourceNames".to_owned());
+            return Err(RuleFault::NamesAlone);
         }
         Ok(())
     }
@@ -319,7 +360,7 @@ rules:
             ("apiVersion: v1\nkind: Policy\nrules: []\n".to_owned(), "expected apiVersion audit.k8s.io/v1"),
         ];
         each_row(rows, |(text, part)| {
-            let error = Policy::parse(&text).expect_err(&text);
+            let error = Policy::parse(&text).expect_err(&text).to_string();
             assert!(error.contains(part), "{part} is not in {error}");
         });
     }
@@ -333,8 +374,8 @@ rules:
                 "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- {{level: None, users: &users [{users}]}}\n{more}"
             ))
         };
-        assert_eq!(rules(5).map(|policy| policy.rules.len()), Ok(6));
-        let error = rules(20).expect_err("too many");
+        assert_eq!(rules(5).expect("a policy").rules.len(), 6);
+        let error = rules(20).expect_err("too many").to_string();
         assert!(error.contains("10000") && error.contains("line 14"), "{error}");
     }
 }

@@ -22,32 +22,41 @@ pub struct NamedCertificate {
 
 /// Why a text names no certificate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "expected CERTIFICATE,KEY or CERTIFICATE,KEY:NAME,NAME with names like a.example.org or *.example.org: {0}"
-)]
-pub struct ParseNamedError(String);
+pub enum ParseNamedError {
+    /// Files are separated from names by a colon, so neither can hold one.
+    #[error("{NAMED_FORM}: found more than one colon in {0:?}")]
+    Colons(String),
+    /// Not two files between a comma.
+    #[error("{NAMED_FORM}: found {0:?} where two files belong")]
+    Files(String),
+    /// One of the files has no name.
+    #[error("{NAMED_FORM}: found an empty file name in {0:?}")]
+    EmptyFile(String),
+    /// A name is not a DNS name, with or without `*.` before it.
+    #[error("{NAMED_FORM}: found the name {0:?}")]
+    Name(String),
+}
 
 impl std::str::FromStr for NamedCertificate {
     type Err = ParseNamedError;
 
     fn from_str(text: &str) -> Result<NamedCertificate, ParseNamedError> {
-        let fault = |what: String| Err(ParseNamedError(what));
         // As Kubernetes splits it: names cannot hold a colon, so neither can the files.
         let mut parts = text.split(':');
         let (files, names) = (parts.next().unwrap_or_default(), parts.next());
         if parts.next().is_some() {
-            return fault(format!("found more than one colon in {text:?}"));
+            return Err(ParseNamedError::Colons(text.to_owned()));
         }
         let Some((certificate, key)) = files.split_once(',').filter(|(_, key)| !key.contains(',')) else {
-            return fault(format!("found {files:?} where two files belong"));
+            return Err(ParseNamedError::Files(files.to_owned()));
         };
         if certificate.is_empty() || key.is_empty() {
-            return fault(format!("found an empty file name in {files:?}"));
+            return Err(ParseNamedError::EmptyFile(files.to_owned()));
         }
         let patterns: Vec<String> =
             names.map_or_else(Vec::new, |names| names.split(',').map(str::to_lowercase).collect());
         if let Some(wrong) = patterns.iter().find(|pattern| !is_pattern(pattern)) {
-            return fault(format!("found the name {wrong:?}"));
+            return Err(ParseNamedError::Name(wrong.clone()));
         }
         Ok(NamedCertificate { certificate: certificate.into(), key: key.into(), patterns })
     }
@@ -115,6 +124,9 @@ impl ResolvesServerCert for NamedCertificates {
         Some(named.unwrap_or(&self.otherwise).key())
     }
 }
+
+const NAMED_FORM: &str = "expected CERTIFICATE,KEY or CERTIFICATE,KEY:NAME,NAME with names like a.example.org or \
+    *.example.org";
 
 #[cfg(test)]
 mod tests {

@@ -112,7 +112,10 @@ impl Answerer {
             let message = format!("unable to list matching resources: {error}");
             match error {
                 ObjectsError::Source(error) => source_error(error.class, message),
-                ObjectsError::Cluster(_) => ApiError::internal(message),
+                ObjectsError::NotListedYet
+                | ObjectsError::Failed(_)
+                | ObjectsError::Forbidden(_)
+                | ObjectsError::Unwatched => ApiError::internal(message),
             }
         })
     }

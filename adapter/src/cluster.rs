@@ -241,19 +241,20 @@ mod tests {
     use testkit::rows::each_row;
 
     use super::*;
-    use crate::objects::watched::{Forbidden, Verb};
+    use crate::objects::error::{Forbidden, ListError, Verb};
 
     #[test]
     fn a_permission_that_lacks_is_named_and_the_server_is_ready() {
         let forbidden = |verb, resource| {
             let resource = GroupResource::new("", resource);
-            State::Forbidden(Forbidden { verb, resource, answer: "403: of User x".into() })
+            let answer = ListError::Refused { code: 403, message: "of User x".into() };
+            State::Forbidden(Forbidden { verb, resource, answer })
         };
         let pods = || forbidden(Verb::List, "pods");
         let rows = [
             (vec![State::Known, State::Listing], "[-]objects-listed failed: reason withheld"),
             // The Kubernetes API is away, which passes.
-            (vec![pods(), State::Failed("no answer".into())], "[-]objects-listed failed: reason withheld"),
+            (vec![pods(), State::Failed(ListError::Unanswered)], "[-]objects-listed failed: reason withheld"),
             (vec![State::Known], "[+]objects-listed ok"),
             (
                 vec![pods(), pods(), State::Known],

@@ -3,6 +3,7 @@
 //! In a cluster they are watched ([`watched`]) and their kinds come from discovery ([`mapping`]); in standalone mode
 //! they are what the scrape targets' labels name ([`scraped`]).
 
+pub mod error;
 pub mod mapping;
 pub mod scraped;
 pub mod watched;
@@ -14,7 +15,7 @@ use futures_util::future::BoxFuture;
 use rules::resource::{Kind, ResourceMapper};
 use selector::labels::Selector;
 
-use crate::source::SourceError;
+pub use self::error::ObjectsError;
 
 /// Where objects come from.
 pub trait Objects: Send + Sync + 'static {
@@ -58,14 +59,3 @@ pub struct Object {
 
 /// Labels of an object: name and value.
 pub type Labels = Arc<[(Arc<str>, Arc<str>)]>;
-
-/// Why objects could not be listed. An empty list is never an error.
-#[derive(Debug, thiserror::Error)]
-pub enum ObjectsError {
-    /// The metric source, which knows the scrape targets, did not answer.
-    #[error("the scrape targets could not be listed: {0}")]
-    Source(#[from] SourceError),
-    /// The Kubernetes API did not list them.
-    #[error("{0}")]
-    Cluster(String),
-}

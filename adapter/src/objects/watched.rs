@@ -14,10 +14,11 @@ use futures_util::future::BoxFuture;
 use rules::resource::{GroupResource, Kind, ResourceMapper};
 use tokio::sync::watch::Receiver;
 
+pub use self::watch::State;
 use self::watch::Watch;
-pub use self::watch::{Forbidden, State, Verb};
+use super::error::{Forbidden, ObjectsError, Verb};
 use super::mapping::RestMapping;
-use super::{Object, Objects, ObjectsError, Wanted};
+use super::{Object, Objects, Wanted};
 
 /// The objects of a cluster.
 pub struct WatchedObjects {
@@ -63,13 +64,13 @@ impl Objects for WatchedObjects {
             let settled = state.wait_for(|state| *state != State::Listing);
             let state = match tokio::time::timeout_at(deadline.into(), settled).await {
                 Ok(Ok(state)) => state.clone(),
-                Ok(Err(_)) => State::Failed("they are no longer watched".into()),
-                Err(_) => State::Failed("the Kubernetes API has not listed them yet".into()),
+                Ok(Err(_)) => return Err(ObjectsError::Unwatched),
+                Err(_) => return Err(ObjectsError::NotListedYet),
             };
             match state {
-                State::Failed(reason) => Err(ObjectsError::Cluster(reason.to_string())),
+                State::Failed(error) => Err(error.into()),
                 State::Forbidden(forbidden @ Forbidden { verb: Verb::List, .. }) => {
-                    Err(ObjectsError::Cluster(format!("{}; {forbidden}", forbidden.answer)))
+                    Err(ObjectsError::Forbidden(forbidden))
                 }
                 State::Listing | State::Known | State::Forbidden(_) => {
                     Ok(watch.objects.read().unwrap_or_else(PoisonError::into_inner).find(wanted))

@@ -8,6 +8,7 @@ mod refused;
 
 use std::sync::Arc;
 
+use adapter::objects::error::ListError;
 use adapter::objects::scraped::ScrapedObjects;
 use adapter::objects::{Object, Objects, ObjectsError, Wanted};
 use adapter::source::MetricSource;
@@ -78,8 +79,8 @@ impl Objects for Cluster {
         deadline: std::time::Instant,
     ) -> BoxFuture<'a, Result<Vec<Object>, ObjectsError>> {
         if wanted.kind.plural == "deployments" {
-            let forbidden = "the Kubernetes API answered 403: deployments.apps is forbidden".to_owned();
-            return std::future::ready(Err(ObjectsError::Cluster(forbidden))).boxed();
+            let forbidden = ListError::Refused { code: 403, message: "deployments.apps is forbidden".into() };
+            return std::future::ready(Err(forbidden.into())).boxed();
         }
         self.0.list(wanted, deadline)
     }

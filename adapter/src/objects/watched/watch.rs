@@ -1,6 +1,5 @@
 //! The watch of one kind of objects, and how far it is.
 
-use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use tokio::task::AbortHandle;
 
 use super::known::Known;
 use crate::log_throttle::LogThrottle;
+use crate::objects::error::{Forbidden, LIST_AGAIN, ListError, Verb};
 
 /// The watch of one kind. Ends with its last user.
 pub(super) struct Watch {
@@ -32,58 +32,19 @@ pub enum State {
     /// All objects are known. A watch that breaks later leaves them so, and is taken up again.
     Known,
     /// The first listing failed, and is tried again.
-    Failed(Arc<str>),
+    Failed(ListError),
     /// The adapter's account lacks a permission. It is tried again, in case it is granted.
     Forbidden(Forbidden),
-}
-
-/// A permission that the adapter's account lacks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Forbidden {
-    /// What it may not do.
-    pub verb: Verb,
-    /// With which objects.
-    pub resource: GroupResource,
-    /// What the Kubernetes API answered.
-    pub answer: Arc<str>,
-}
-
-/// What an account may do with objects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verb {
-    /// Without it no object is known.
-    List,
-    /// Without it objects are listed again and again.
-    Watch,
-}
-
-impl fmt::Display for Forbidden {
-    /// What cannot be done, what follows, and what to grant; without the answer, which names the account.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Forbidden { verb, resource, .. } = self;
-        match verb {
-            Verb::List => write!(
-                f,
-                "cannot list {resource}: requests that select {resource} fail; grant list and watch on {resource}"
-            ),
-            Verb::Watch => write!(
-                f,
-                "cannot watch {resource}: listing them every {LIST_AGAIN:?} instead; grant watch on {resource}"
-            ),
-        }
-    }
 }
 
 impl State {
     /// Takes over how a listing or a watch failed; says whether that changes anything. What is known stays known.
     fn failed(&mut self, error: &watcher::Error, resource: &GroupResource) -> bool {
         let next = match forbidden(error) {
-            Some(verb) => State::Forbidden(Forbidden {
-                verb,
-                resource: resource.clone(),
-                answer: describe(error).into(),
-            }),
-            None => State::Failed(describe(error).into()),
+            Some(verb) => {
+                State::Forbidden(Forbidden { verb, resource: resource.clone(), answer: describe(error) })
+            }
+            None => State::Failed(describe(error)),
         };
         let keeps = self.objects_are_known() && !next.objects_are_known();
         let changes = !keeps && *self != next;
@@ -210,18 +171,15 @@ fn forbidden(error: &watcher::Error) -> Option<Verb> {
     }
 }
 
-/// What the answer to a request says; the log has the rest.
-fn describe(error: &watcher::Error) -> String {
+fn describe(error: &watcher::Error) -> ListError {
     match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
         | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => {
-            format!("the Kubernetes API answered {}: {}", status.code, status.message)
+            ListError::Refused { code: status.code, message: status.message.as_str().into() }
         }
-        _ => "the Kubernetes API did not answer".to_owned(),
+        _ => ListError::Unanswered,
     }
 }
 
-/// How often objects are listed that may not be watched: as often as an autoscaler asks.
-const LIST_AGAIN: Duration = Duration::from_secs(15);
 /// How often the same failure is logged.
 const LOG_FAILURE_EVERY: Duration = Duration::from_mins(10);

@@ -69,6 +69,26 @@ enum Content {
     Inline(Vec<u8>),
 }
 
+/// Why a credential or a certificate cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AccessError {
+    /// The file cannot be read, or is too large.
+    #[error("cannot read {place}")]
+    Read {
+        /// The flag or field and the file.
+        place: String,
+        #[source]
+        cause: std::io::Error,
+    },
+    /// The file does not hold a token.
+    #[error("expected a token in {place}, found {found}")]
+    NotAToken {
+        /// The flag or field and the file.
+        place: String,
+        found: &'static str,
+    },
+}
+
 impl Access {
     /// No credentials, and the system's authorities.
     pub(super) fn none() -> Access {
@@ -102,13 +122,11 @@ impl Credential {
     }
 
     /// A user's name and password.
-    ///
-    /// # Errors
-    /// Never: Base64 is a header's text.
-    pub(super) fn basic(name: &str, user: &str, password: &str) -> Result<Credential, String> {
+    pub(super) fn basic(name: &str, user: &str, password: &str) -> Credential {
         let value = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
-        let value = HeaderValue::try_from(value).map_err(|error| format!("cannot send {name}: {error}"))?;
-        Ok(Credential::header(name, value))
+        // Base64 is made of characters that a header can hold.
+        let value = HeaderValue::try_from(value).expect("Base64 in a header");
+        Credential::header(name, value)
     }
 
     /// A bearer token.
@@ -128,12 +146,12 @@ impl Credential {
     ///
     /// # Errors
     /// A file that cannot be read or holds something else than a token.
-    pub(super) fn authorization(&self) -> Result<HeaderValue, String> {
+    pub(super) fn authorization(&self) -> Result<HeaderValue, AccessError> {
         let from = match &self.kind {
             CredentialKind::Header(value) => return Ok(value.clone()),
             CredentialKind::Token(from) => from,
         };
-        let unusable = |found: &str| format!("expected a token in {}, found {found}", from.place());
+        let unusable = |found| AccessError::NotAToken { place: from.place(), found };
         let text = String::from_utf8(from.read()?).map_err(|_| unusable("bytes that are not text"))?;
         // A trailing newline would make an invalid header.
         let token = text.trim();
@@ -180,11 +198,11 @@ impl Material {
     ///
     /// # Errors
     /// A file that cannot be read or is too large.
-    pub(super) fn read(&self) -> Result<Vec<u8>, String> {
+    pub(super) fn read(&self) -> Result<Vec<u8>, AccessError> {
         match &self.content {
             Content::FileOr(path, bytes) if !path.is_file() => Ok(bytes.clone()),
             Content::File(path) | Content::FileOr(path, _) => {
-                read(path).map_err(|error| format!("cannot read {}: {error}", self.place()))
+                read(path).map_err(|cause| AccessError::Read { place: self.place(), cause })
             }
             Content::Inline(bytes) => Ok(bytes.clone()),
         }

@@ -10,15 +10,15 @@ use arc_swap::ArcSwap;
 use http::HeaderValue;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{RequestBuilder, Url};
-use serve::{FileName, FileStats, FollowedFile};
+use serve::{FileName, FileStats, FollowedFile, error_chain};
 use tokio::sync::Mutex;
 
-use super::access::{Access, Credential};
+use super::access::{Access, AccessError, Credential};
 use super::configured_access::configured_access;
-use super::kubeconfig;
-use super::proxy::Proxy;
+use super::kubeconfig::{self, KubeconfigAccessError};
+use super::proxy::{Proxy, ProxyError};
 use super::settings::{KubernetesAuth, PrometheusSettings, Verb};
-use super::tls::TlsMaterial;
+use super::tls::{TlsError, TlsMaterial};
 use super::unreached;
 use crate::source::{SourceError, SourceErrorClass};
 
@@ -64,6 +64,22 @@ struct Connector {
 struct ConnectorParts {
     tls: TlsMaterial,
     access: Arc<Access>,
+}
+
+/// Why Prometheus cannot be asked. No message holds a credential.
+#[derive(Debug, thiserror::Error)]
+enum ClientError {
+    #[error(transparent)]
+    Kubeconfig(#[from] KubeconfigAccessError),
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+    /// The HTTP library refuses its settings. Its own words name the URL, which may hold credentials.
+    #[error("cannot make an HTTP client for Prometheus{}", unreached::cause(_0))]
+    Http(reqwest::Error),
 }
 
 impl Hash for ConnectorParts {
@@ -121,20 +137,21 @@ impl Client {
 }
 
 impl Files {
-    fn open(settings: &PrometheusSettings) -> Result<(Files, Current), String> {
+    fn open(settings: &PrometheusSettings) -> Result<(Files, Current), ClientError> {
         let settings = Arc::new(settings.clone());
         let (kubeconfig, access) = match &settings.auth {
             Some(KubernetesAuth::Kubeconfig(path)) => {
                 let (read_path, parsed_path, settings) = (path.clone(), path.clone(), Arc::clone(&settings));
                 let parse = move |text: String| {
-                    configured_access(&settings, Some(kubeconfig::access(&text, &parsed_path)?))
+                    let access = kubeconfig::access(&text, &parsed_path)?;
+                    Ok(configured_access(&settings, Some(access)))
                 };
                 let place = path.display().to_string();
                 let (file, access) =
                     FollowedFile::open(KUBECONFIG, place, move || kubeconfig::read(&read_path), parse)?;
                 (Some(file), access)
             }
-            _ => (None, configured_access(&settings, None)?),
+            _ => (None, configured_access(&settings, None)),
         };
         for notice in &access.notices {
             tracing::warn!("{notice}");
@@ -153,7 +170,7 @@ impl Files {
         let named = Arc::clone(&access);
         let read = move || {
             let access = named.load_full();
-            Ok(ConnectorParts { tls: TlsMaterial::read(&access)?, access })
+            Ok::<_, ClientError>(ConnectorParts { tls: TlsMaterial::read(&access)?, access })
         };
         let make = move |parts: ConnectorParts| Connector::new(&settings, &parts.tls, parts.access);
         let (connector, client) = FollowedFile::open(CERTIFICATES, tls_place, read, make)?;
@@ -192,7 +209,7 @@ impl Files {
 }
 
 impl Authorization {
-    fn read(access: &Access) -> Result<Authorization, String> {
+    fn read(access: &Access) -> Result<Authorization, AccessError> {
         let Some(credential) = access.credentials.first() else { return Ok(Authorization(None)) };
         Ok(Authorization(Some((credential.name.clone(), credential.authorization()?))))
     }
@@ -255,7 +272,7 @@ impl Connector {
         settings: &PrometheusSettings,
         tls: &TlsMaterial,
         access: Arc<Access>,
-    ) -> Result<Connector, String> {
+    ) -> Result<Connector, ClientError> {
         let mut tls = tls.client_config()?;
         let mut builder = reqwest::Client::builder()
             .user_agent(USER_AGENT)
@@ -286,10 +303,7 @@ impl Connector {
             tls.alpn_protocols = vec![b"http/1.1".to_vec()];
             builder = builder.http1_only().dns_resolver(Arc::new(alias));
         }
-        let http = builder.tls_backend_preconfigured(tls).build();
-        let http = http.map_err(|error| {
-            format!("cannot make an HTTP client for Prometheus{}", unreached::cause(&error))
-        })?;
+        let http = builder.tls_backend_preconfigured(tls).build().map_err(ClientError::Http)?;
         Ok(Connector { http, alias, access })
     }
 }
@@ -325,8 +339,8 @@ impl Resolve for Alias {
     }
 }
 
-fn refuse(message: String) -> SourceError {
-    SourceError::new(SourceErrorClass::Unavailable, message)
+fn refuse(error: ClientError) -> SourceError {
+    SourceError::new(SourceErrorClass::Unavailable, error_chain(&error))
 }
 
 const USER_AGENT: &str = concat!("gpu-serving-autoscaler/", env!("CARGO_PKG_VERSION"), " (adapter)");

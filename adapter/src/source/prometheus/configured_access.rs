@@ -15,13 +15,7 @@ use super::access::{Access, Credential, Material, Trust};
 use super::settings::{KubernetesAuth, PrometheusSettings};
 
 /// What the settings say, on top of what their kubeconfig gives.
-///
-/// # Errors
-/// A header that cannot be sent.
-pub(super) fn configured_access(
-    settings: &PrometheusSettings,
-    kubeconfig: Option<Access>,
-) -> Result<Access, String> {
+pub(super) fn configured_access(settings: &PrometheusSettings, kubeconfig: Option<Access>) -> Access {
     let mut access = match (kubeconfig, &settings.auth) {
         (Some(access), _) => access,
         (None, Some(KubernetesAuth::ServiceAccount(folder))) => service_account(folder),
@@ -51,7 +45,7 @@ pub(super) fn configured_access(
             credentials.push(Credential::header("the Authorization of --prometheus-header", value.clone()));
         }
     }
-    credentials.extend(of_url(&settings.url)?);
+    credentials.extend(of_url(&settings.url));
     if let Some(path) = &settings.token_file {
         let from = Material::file("--prometheus-token-file", path);
         credentials.push(Credential::token("the token of --prometheus-token-file", from));
@@ -69,7 +63,7 @@ pub(super) fn configured_access(
     }
     access.credentials = credentials;
     access.notices.extend(in_the_clear(&access, settings));
-    Ok(access)
+    access
 }
 
 /// Who can read the credentials on their way: by plain HTTP everybody between, and a proxy among them. What stays
@@ -112,13 +106,13 @@ fn is_secret(name: &HeaderName) -> bool {
 }
 
 /// The user in the URL.
-fn of_url(url: &Url) -> Result<Option<Credential>, String> {
+fn of_url(url: &Url) -> Option<Credential> {
     if url.username().is_empty() && url.password().is_none() {
-        return Ok(None);
+        return None;
     }
     let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let password = url.password().map(decoded).unwrap_or_default();
-    Credential::basic("the user of --prometheus-url", &decoded(url.username()), &password).map(Some)
+    Some(Credential::basic("the user of --prometheus-url", &decoded(url.username()), &password))
 }
 
 /// What Kubernetes mounts into a pod.
@@ -148,7 +142,7 @@ mod tests {
             .into_iter()
             .collect();
         settings.proxies = proxies;
-        configured_access(&settings, None).map(|access| access.notices).unwrap_or_default()
+        configured_access(&settings, None).notices
     }
 
     #[test]

@@ -11,28 +11,104 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::access::{Access, Credential, Material, Trust};
-use super::proxy::Proxy;
-use crate::kubeconfig;
+use super::proxy::{Proxy, ProxyError};
+use crate::kubeconfig::{self, KubeconfigError};
+
+/// Why a kubeconfig gives no access. No message holds a credential.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum KubeconfigAccessError {
+    /// It cannot be read, or is not a kubeconfig.
+    #[error("cannot read {place}")]
+    Read {
+        /// The flag and the file.
+        place: String,
+        #[source]
+        cause: KubeconfigError,
+    },
+    /// What it says cannot be used.
+    #[error("cannot use {place}")]
+    Use {
+        /// The flag and the file.
+        place: String,
+        #[source]
+        fault: Fault,
+    },
+}
+
+/// What is wrong with the context in use, its cluster or its user.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Fault {
+    #[error("expected a current-context, found none")]
+    NoCurrentContext,
+    #[error("expected the {kind} {name:?} of {of}, found {}", list(found))]
+    NotThere {
+        /// Context, cluster or user.
+        kind: &'static str,
+        name: String,
+        /// What names it.
+        of: String,
+        /// The names of those that there are.
+        found: Vec<String>,
+    },
+    #[error("expected a cluster in the context {0:?}, found nothing")]
+    EmptyContext(String),
+    #[error("expected certificate-authority or insecure-skip-tls-verify, found both")]
+    AuthorityAndInsecure,
+    #[error(
+        "expected a token, tokenFile, client certificate or password, found exec ({command}): commands are not run here; \
+         let one write the token to a file and name it as tokenFile, which is read again when it changes"
+    )]
+    Exec { command: String },
+    #[error(
+        "expected a token, tokenFile, client certificate or password, found auth-provider ({name}), which Kubernetes has \
+         removed"
+    )]
+    AuthProvider { name: String },
+    #[error("expected a token or a password, found both")]
+    TokenAndPassword,
+    #[error("expected client-certificate and client-key together, found one")]
+    HalfAnIdentity,
+    #[error("expected as beside as-uid, as-groups and as-user-extra, found none")]
+    NoImpersonatedUser,
+    #[error("expected text that a header can hold for {0}")]
+    NotAHeader(String),
+    #[error("expected Base64 in {field}-data")]
+    NotBase64 {
+        field: &'static str,
+        #[source]
+        cause: base64::DecodeError,
+    },
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
 
 /// The text of the kubeconfig in a file.
 ///
 /// # Errors
 /// A file that cannot be read.
-pub(super) fn read(path: &Path) -> Result<String, String> {
-    kubeconfig::read_text(path).map_err(|error| format!("cannot read {}: {error}", place(path)))
+pub(super) fn read(path: &Path) -> Result<String, KubeconfigAccessError> {
+    kubeconfig::read_text(path).map_err(|cause| KubeconfigAccessError::Read { place: place(path), cause })
 }
 
 /// The access that the text of a kubeconfig gives.
 ///
 /// # Errors
 /// A text that is not a kubeconfig, or asks for something that cannot be done here.
-pub(super) fn access(text: &str, path: &Path) -> Result<Access, String> {
-    let place = place(path);
-    let config = kubeconfig::parse_in(text, path).map_err(|error| format!("cannot read {place}: {error}"))?;
-    let (cluster, user) = current(config).map_err(|fault| format!("{fault} in {place}"))?;
+pub(super) fn access(text: &str, path: &Path) -> Result<Access, KubeconfigAccessError> {
+    let config = kubeconfig::parse_in(text, path)
+        .map_err(|cause| KubeconfigAccessError::Read { place: place(path), cause })?;
+    access_of(config).map_err(|fault| KubeconfigAccessError::Use { place: place(path), fault })
+}
+
+fn access_of(config: Kubeconfig) -> Result<Access, Fault> {
+    let (cluster, user) = current(config)?;
     let mut access = Access::none();
-    of_cluster(cluster, &mut access).map_err(|fault| format!("{fault} in {place}"))?;
-    of_user(&user, &mut access).map_err(|fault| format!("{fault} in {place}"))?;
+    of_cluster(cluster, &mut access)?;
+    of_user(&user, &mut access)?;
     Ok(access)
 }
 
@@ -41,27 +117,20 @@ fn place(path: &Path) -> String {
 }
 
 /// The cluster and the user of the current context. A context without a user has no credentials.
-fn current(config: Kubeconfig) -> Result<(Cluster, AuthInfo), String> {
-    let names = |names: Vec<&str>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-    let name = config
-        .current_context
-        .filter(|name| !name.is_empty())
-        .ok_or("expected a current-context, found none")?;
+fn current(config: Kubeconfig) -> Result<(Cluster, AuthInfo), Fault> {
+    let name = config.current_context.filter(|name| !name.is_empty()).ok_or(Fault::NoCurrentContext)?;
     let Some(context) = config.contexts.iter().find(|context| context.name == name) else {
-        let there = config.contexts.iter().map(|context| context.name.as_str()).collect();
-        return Err(format!("expected the context {name:?} of current-context, found {}", names(there)));
+        let found = config.contexts.into_iter().map(|context| context.name).collect();
+        return Err(Fault::NotThere { kind: "context", name, of: "current-context".to_owned(), found });
     };
     let Some(context) = &context.context else {
-        return Err(format!("expected a cluster in the context {name:?}, found nothing"));
+        return Err(Fault::EmptyContext(name));
     };
+    let of = format!("the context {name:?}");
     let mut clusters = config.clusters;
     let Some(position) = clusters.iter().position(|cluster| cluster.name == context.cluster) else {
-        let there = clusters.iter().map(|cluster| cluster.name.as_str()).collect();
-        return Err(format!(
-            "expected the cluster {:?} of the context {name:?}, found {}",
-            context.cluster,
-            names(there)
-        ));
+        let found = clusters.into_iter().map(|cluster| cluster.name).collect();
+        return Err(Fault::NotThere { kind: "cluster", name: context.cluster.clone(), of, found });
     };
     let cluster = clusters.swap_remove(position).cluster.unwrap_or_default();
     let Some(user) = context.user.as_deref().filter(|user| !user.is_empty()) else {
@@ -69,13 +138,13 @@ fn current(config: Kubeconfig) -> Result<(Cluster, AuthInfo), String> {
     };
     let mut users = config.auth_infos;
     let Some(position) = users.iter().position(|other| other.name == user) else {
-        let there = users.iter().map(|user| user.name.as_str()).collect();
-        return Err(format!("expected the user {user:?} of the context {name:?}, found {}", names(there)));
+        let found = users.into_iter().map(|user| user.name).collect();
+        return Err(Fault::NotThere { kind: "user", name: user.to_owned(), of, found });
     };
     Ok((cluster, users.swap_remove(position).auth_info.unwrap_or_default()))
 }
 
-fn of_cluster(cluster: Cluster, access: &mut Access) -> Result<(), String> {
+fn of_cluster(cluster: Cluster, access: &mut Access) -> Result<(), Fault> {
     access.notices.extend(cluster.other.keys().map(|field| unknown("cluster", field)));
     let authority = material(
         "certificate-authority",
@@ -84,9 +153,7 @@ fn of_cluster(cluster: Cluster, access: &mut Access) -> Result<(), String> {
     )?;
     let insecure = cluster.insecure_skip_tls_verify == Some(true);
     access.trust = match (authority, insecure) {
-        (Some(_), true) => {
-            return Err("expected certificate-authority or insecure-skip-tls-verify, found both".to_owned());
-        }
+        (Some(_), true) => return Err(Fault::AuthorityAndInsecure),
         (Some(authority), false) => Trust::Authorities(authority),
         (None, true) => {
             access.notices.push(
@@ -105,20 +172,12 @@ fn of_cluster(cluster: Cluster, access: &mut Access) -> Result<(), String> {
     Ok(())
 }
 
-fn of_user(user: &AuthInfo, access: &mut Access) -> Result<(), String> {
+fn of_user(user: &AuthInfo, access: &mut Access) -> Result<(), Fault> {
     if let Some(exec) = &user.exec {
-        let command = exec.command.as_deref().unwrap_or_default();
-        return Err(format!(
-            "expected a token, tokenFile, client certificate or password, found exec ({command}): commands are not run \
-             here; let one write the token to a file and name it as tokenFile, which is read again when it changes"
-        ));
+        return Err(Fault::Exec { command: exec.command.clone().unwrap_or_default() });
     }
     if let Some(provider) = &user.auth_provider {
-        return Err(format!(
-            "expected a token, tokenFile, client certificate or password, found auth-provider ({}), which Kubernetes \
-             has removed",
-            provider.name
-        ));
+        return Err(Fault::AuthProvider { name: provider.name.clone() });
     }
     access.notices.extend(user.other.keys().map(|field| unknown("user", field)));
     let exposed = |secret: &Option<SecretString>| {
@@ -135,12 +194,12 @@ fn of_user(user: &AuthInfo, access: &mut Access) -> Result<(), String> {
     let name = user.username.as_deref().unwrap_or_default();
     let password = exposed(&user.password).unwrap_or_default();
     match (token, name.is_empty() && password.is_empty()) {
-        (Some(_), false) => return Err("expected a token or a password, found both".to_owned()),
+        (Some(_), false) => return Err(Fault::TokenAndPassword),
         (Some(token), true) => {
             access.credentials.push(Credential::token("the token of the kubeconfig", in_kubeconfig(token)));
         }
         (None, false) => {
-            access.credentials.push(Credential::basic("the username of the kubeconfig", name, &password)?);
+            access.credentials.push(Credential::basic("the username of the kubeconfig", name, &password));
         }
         (None, true) => {}
     }
@@ -153,13 +212,13 @@ fn of_user(user: &AuthInfo, access: &mut Access) -> Result<(), String> {
     access.identity = match (certificate, key) {
         (Some(certificate), Some(key)) => Some((certificate, key)),
         (None, None) => None,
-        _ => return Err("expected client-certificate and client-key together, found one".to_owned()),
+        _ => return Err(Fault::HalfAnIdentity),
     };
     impersonate(user, access)
 }
 
 /// The headers by which kube-apiserver, as a proxy before Prometheus, takes one user for another.
-fn impersonate(user: &AuthInfo, access: &mut Access) -> Result<(), String> {
+fn impersonate(user: &AuthInfo, access: &mut Access) -> Result<(), Fault> {
     let mut headers = vec![("impersonate-user".to_owned(), user.impersonate.clone())];
     headers.push(("impersonate-uid".to_owned(), user.impersonate_uid.clone()));
     for group in user.impersonate_groups.iter().flatten() {
@@ -172,22 +231,21 @@ fn impersonate(user: &AuthInfo, access: &mut Access) -> Result<(), String> {
     for (name, value) in headers {
         let Some(value) = value.filter(|value| !value.is_empty()) else { continue };
         if user.impersonate.as_deref().is_none_or(str::is_empty) {
-            return Err("expected as beside as-uid, as-groups and as-user-extra, found none".to_owned());
+            return Err(Fault::NoImpersonatedUser);
         }
-        let unusable = |_| format!("expected text that a header can hold for {name}");
-        let value = HeaderValue::try_from(value).map_err(|error| unusable(error.to_string()))?;
-        let name = HeaderName::try_from(&name).map_err(|error| unusable(error.to_string()))?;
-        access.headers.push((name, value));
+        let (Ok(key), Ok(value)) = (HeaderName::try_from(&name), HeaderValue::try_from(value)) else {
+            return Err(Fault::NotAHeader(name));
+        };
+        access.headers.push((key, value));
     }
     Ok(())
 }
 
 /// A field whose data come before its file, as in client-go.
-fn material(field: &str, data: Option<&str>, file: Option<&str>) -> Result<Option<Material>, String> {
+fn material(field: &'static str, data: Option<&str>, file: Option<&str>) -> Result<Option<Material>, Fault> {
     if let Some(data) = data.filter(|data| !data.is_empty()) {
         let dense: String = data.split_whitespace().collect();
-        let bytes =
-            STANDARD.decode(dense).map_err(|error| format!("expected Base64 in {field}-data: {error}"))?;
+        let bytes = STANDARD.decode(dense).map_err(|cause| Fault::NotBase64 { field, cause })?;
         return Ok(Some(in_kubeconfig(Material::inline(format!("{field}-data"), bytes))));
     }
     Ok(file.filter(|file| !file.is_empty()).map(|file| in_kubeconfig(Material::file(field, Path::new(file)))))

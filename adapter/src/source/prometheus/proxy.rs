@@ -10,14 +10,34 @@ use reqwest::Url;
 /// The proxies of the environment.
 #[derive(Debug, Clone, Default)]
 pub struct Proxies {
-    http: Option<Result<Proxy, String>>,
-    https: Option<Result<Proxy, String>>,
+    http: Option<Result<Proxy, ProxyError>>,
+    https: Option<Result<Proxy, ProxyError>>,
     direct: Vec<Direct>,
 }
 
 /// A proxy. Shown without its user and password.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Proxy(Url);
+
+/// Why a text does not name a usable proxy. The text is left out: it may hold a password.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ProxyError {
+    /// It is not a URL.
+    #[error("expected the URL of a proxy in {field}")]
+    NotAUrl {
+        /// Where it was found.
+        field: &'static str,
+        #[source]
+        cause: <Url as std::str::FromStr>::Err,
+    },
+    /// Its scheme is not spoken here.
+    #[error("expected an http, https, socks5 or socks5h proxy in {field}, found one of the scheme {scheme}")]
+    Scheme {
+        /// Where it was found.
+        field: &'static str,
+        scheme: String,
+    },
+}
 
 /// What `NO_PROXY` takes out.
 #[derive(Debug, Clone)]
@@ -65,7 +85,7 @@ impl Proxies {
     ///
     /// # Errors
     /// The variable for this URL names something that is not a usable proxy.
-    pub(super) fn proxy_for(&self, url: &Url) -> Result<Option<&Proxy>, String> {
+    pub(super) fn proxy_for(&self, url: &Url) -> Result<Option<&Proxy>, ProxyError> {
         let proxy = match url.scheme() {
             "http" => &self.http,
             "https" => &self.https,
@@ -133,16 +153,12 @@ impl Proxy {
     ///
     /// # Errors
     /// Text that is not a URL, and a scheme that is not spoken here.
-    pub(super) fn new(field: &str, text: &str) -> Result<Proxy, String> {
+    pub(super) fn new(field: &'static str, text: &str) -> Result<Proxy, ProxyError> {
         let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-        // The text is left out of the message: it may hold a password.
-        let url = Url::parse(&with_scheme)
-            .map_err(|error| format!("expected the URL of a proxy in {field}: {error}"))?;
+        let url = Url::parse(&with_scheme).map_err(|cause| ProxyError::NotAUrl { field, cause })?;
         match url.scheme() {
             "http" | "https" | "socks5" | "socks5h" => Ok(Proxy(url)),
-            other => Err(format!(
-                "expected an http, https, socks5 or socks5h proxy in {field}, found one of the scheme {other}"
-            )),
+            other => Err(ProxyError::Scheme { field, scheme: other.to_owned() }),
         }
     }
 
@@ -198,7 +214,7 @@ mod tests {
         match proxies(variables).proxy_for(&url.parse().expect("a URL")) {
             Ok(None) => "direct".to_owned(),
             Ok(Some(proxy)) => proxy.to_string(),
-            Err(error) => error,
+            Err(error) => serve::error_chain(&error),
         }
     }
 

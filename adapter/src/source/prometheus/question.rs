@@ -10,7 +10,7 @@ use http::header::ACCEPT_ENCODING;
 use reqwest::{Response, StatusCode, Url};
 
 use super::client::Client;
-use super::redirect::{self, LONGEST_URL};
+use super::redirect::{self, LONGEST_URL, MOST_REDIRECTS, RedirectError};
 use super::settings::{PrometheusSettings, Verb};
 use super::unreached::{Peer, within};
 use crate::source::{SourceError, SourceErrorClass};
@@ -143,7 +143,7 @@ impl Asker {
             };
             redirects += 1;
             let followed = if redirects > MOST_REDIRECTS {
-                Err(format!("more than {MOST_REDIRECTS} times"))
+                Err(RedirectError::TooMany)
             } else {
                 redirect::follow(&url, target, current.has_credentials())
             };
@@ -196,7 +196,6 @@ impl Asked {
 /// URLs up to this length pass through every proxy that is not narrowed on purpose.
 const LONGEST_BY_CHOICE: usize = 8 << 10;
 /// Go's client follows as many.
-const MOST_REDIRECTS: u32 = 10;
 const REMEMBER_REFUSAL: Duration = Duration::from_mins(10);
 /// What Go's servers answer to plain HTTP on a port that speaks TLS.
 const PLAIN_TO_TLS: &str = "HTTP request to an HTTPS server";

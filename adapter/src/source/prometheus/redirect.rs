@@ -15,35 +15,64 @@ pub(super) fn target(response: &Response) -> Option<&str> {
     }
 }
 
+/// Why a redirect is not followed, from the word "redirect" on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum RedirectError {
+    /// It comes after others that were followed.
+    #[error("more than {MOST_REDIRECTS} times")]
+    TooMany,
+    /// The target is not a URL.
+    #[error("to something that is not a URL: {0}")]
+    NotAUrl(#[source] <Url as std::str::FromStr>::Err),
+    /// The target is longer than a URL may be.
+    #[error("to a URL of {0} bytes, expected at most {LONGEST_URL}")]
+    TooLong(usize),
+    /// Following it could give something away.
+    #[error("to {target}, {reason}; give that address as --prometheus-url if it is the right one")]
+    Refused {
+        /// Without what may hold credentials.
+        target: String,
+        reason: Reason,
+    },
+}
+
+/// What is wrong with the target of a redirect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Reason {
+    #[error("which is not http or https")]
+    NotHttp,
+    #[error("another host")]
+    OtherHost,
+    #[error("which is not behind TLS")]
+    NoTls,
+    #[error("another port, to which credentials are not sent")]
+    OtherPort,
+}
+
 /// The URL to ask next. The same host by the same scheme and port is asked, and by TLS where it was not; another port
 /// only where there are no credentials to give away.
 ///
 /// # Errors
 /// Why it is not followed, with the target.
-pub(super) fn follow(from: &Url, location: &str, with_credentials: bool) -> Result<Url, String> {
-    let mut to = from.join(location).map_err(|error| format!("to something that is not a URL: {error}"))?;
+pub(super) fn follow(from: &Url, location: &str, with_credentials: bool) -> Result<Url, RedirectError> {
+    let mut to = from.join(location).map_err(RedirectError::NotAUrl)?;
     let _ = (to.set_username(""), to.set_password(None));
     to.set_fragment(None);
-    let refused = |why: &str| {
-        Err(format!(
-            "to {}, {why}; give that address as --prometheus-url if it is the right one",
-            without_parameters(&to)
-        ))
-    };
     let length = to.as_str().len();
     if length > LONGEST_URL {
-        return Err(format!("to a URL of {length} bytes, expected at most {LONGEST_URL}"));
+        return Err(RedirectError::TooLong(length));
     }
-    match (from.scheme(), to.scheme()) {
-        (_, scheme) if scheme != "http" && scheme != "https" => refused("which is not http or https"),
-        _ if from.host_str() != to.host_str() => refused("another host"),
-        ("http", "https") => Ok(to),
-        (before, now) if before != now => refused("which is not behind TLS"),
+    let reason = match (from.scheme(), to.scheme()) {
+        (_, scheme) if scheme != "http" && scheme != "https" => Reason::NotHttp,
+        _ if from.host_str() != to.host_str() => Reason::OtherHost,
+        ("http", "https") => return Ok(to),
+        (before, now) if before != now => Reason::NoTls,
         _ if from.port_or_known_default() != to.port_or_known_default() && with_credentials => {
-            refused("another port, to which credentials are not sent")
+            Reason::OtherPort
         }
-        _ => Ok(to),
-    }
+        _ => return Ok(to),
+    };
+    Err(RedirectError::Refused { target: without_parameters(&to), reason })
 }
 
 /// A URL for messages: parameters may hold credentials.
@@ -54,6 +83,8 @@ pub(super) fn without_parameters(url: &Url) -> String {
     url.to_string()
 }
 
+/// How many redirects of one request are followed.
+pub(super) const MOST_REDIRECTS: u32 = 10;
 /// What the `http` crate takes, with a reserve for the name that may stand for the host.
 pub(super) const LONGEST_URL: usize = u16::MAX as usize - 1 - 512;
 
@@ -102,6 +133,7 @@ mod tests {
         ];
         each_row(rows, |(from, location, with_credentials, expected)| {
             let found = follow(&from.parse().expect("a URL"), location, with_credentials);
+            let found = found.map_err(|error| error.to_string());
             assert_eq!(found.as_ref().map(Url::as_str), expected.as_ref().copied(), "{from} {location}");
         });
     }

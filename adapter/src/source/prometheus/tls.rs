@@ -15,7 +15,7 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::access::{Access, Trust};
+use super::access::{Access, AccessError, Trust};
 
 /// The contents of everything that TLS depends on.
 #[derive(Hash)]
@@ -40,12 +40,74 @@ struct Identity {
     key: (Vec<u8>, String),
 }
 
+/// Why TLS to Prometheus cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TlsError {
+    /// The TLS library refuses its settings.
+    #[error("cannot set up TLS")]
+    Setup(#[source] rustls::Error),
+    /// A bundle of authorities without one that can be used.
+    #[error("expected PEM certificates in {place}, found {}", first(faults))]
+    NoAuthorities {
+        /// The flag or field and the file.
+        place: String,
+        faults: Vec<AuthorityError>,
+    },
+    /// The machine has no authorities.
+    #[error(
+        "this machine has no certificates of authorities{}; give those of Prometheus with --prometheus-ca-file, or \
+         install ca-certificates",
+        in_parentheses(faults)
+    )]
+    NoSystemAuthorities { faults: Vec<AuthorityError> },
+    /// A name to look for in the certificate that is not one.
+    #[error("expected a host name or an address in tls-server-name, found {0:?}")]
+    ServerName(String),
+    /// A client certificate that is not one.
+    #[error("expected a PEM certificate in {place}, found none")]
+    NoCertificate { place: String },
+    /// A client's key that is not one.
+    #[error("expected a PEM private key in {place}, found none")]
+    NoKey { place: String },
+    /// Two that do not belong together.
+    #[error("expected the key of the certificate in {certificate}, found another in {key}")]
+    OtherKey { certificate: String, key: String },
+    /// Two that cannot be used.
+    #[error("cannot use {certificate} with {key}")]
+    Unusable {
+        certificate: String,
+        key: String,
+        #[source]
+        cause: rustls::Error,
+    },
+}
+
+/// Why an authority's certificate is left out.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AuthorityError {
+    #[error(transparent)]
+    Pem(#[from] rustls::pki_types::pem::Error),
+    #[error(transparent)]
+    Certificate(#[from] rustls::Error),
+    #[error(transparent)]
+    System(#[from] rustls_native_certs::Error),
+}
+
+fn first(faults: &[AuthorityError]) -> String {
+    faults.first().map_or_else(|| "none".to_owned(), ToString::to_string)
+}
+
+fn in_parentheses(faults: &[AuthorityError]) -> String {
+    let texts: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    if texts.is_empty() { String::new() } else { format!(" ({})", texts.join("; ")) }
+}
+
 impl TlsMaterial {
     /// Reads what the access names.
     ///
     /// # Errors
     /// A file that cannot be read.
-    pub(super) fn read(access: &Access) -> Result<TlsMaterial, String> {
+    pub(super) fn read(access: &Access) -> Result<TlsMaterial, AccessError> {
         let trust = match &access.trust {
             Trust::System => TrustMaterial::System,
             Trust::Authorities(material) => TrustMaterial::Authorities(material.read()?, material.place()),
@@ -65,7 +127,7 @@ impl TlsMaterial {
     ///
     /// # Errors
     /// Contents that are not what they should be.
-    pub(super) fn client_config(&self) -> Result<ClientConfig, String> {
+    pub(super) fn client_config(&self) -> Result<ClientConfig, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier = Verifier {
             trusted: match &self.trust {
@@ -80,23 +142,25 @@ impl TlsMaterial {
         };
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map_err(|error| format!("cannot set up TLS: {error}"))?
+            .map_err(TlsError::Setup)?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier));
         let mut config = match &self.identity {
             None => builder.with_no_client_auth(),
             Some(Identity { certificate: (certificate, certificate_place), key: (key, key_place) }) => {
                 let chain = CertificateDer::pem_slice_iter(certificate).collect::<Result<Vec<_>, _>>();
-                let chain = chain.ok().filter(|chain| !chain.is_empty()).ok_or_else(|| {
-                    format!("expected a PEM certificate in {certificate_place}, found none")
-                })?;
+                let chain = chain
+                    .ok()
+                    .filter(|chain| !chain.is_empty())
+                    .ok_or_else(|| TlsError::NoCertificate { place: certificate_place.clone() })?;
                 let key = PrivateKeyDer::from_pem_slice(key)
-                    .map_err(|_| format!("expected a PEM private key in {key_place}, found none"))?;
-                builder.with_client_auth_cert(chain, key).map_err(|error| match error {
-                    Error::InconsistentKeys(_) => format!(
-                        "expected the key of the certificate in {certificate_place}, found another in {key_place}"
-                    ),
-                    error => format!("cannot use {certificate_place} with {key_place}: {error}"),
+                    .map_err(|_| TlsError::NoKey { place: key_place.clone() })?;
+                builder.with_client_auth_cert(chain, key).map_err(|cause| {
+                    let (certificate, key) = (certificate_place.clone(), key_place.clone());
+                    match cause {
+                        Error::InconsistentKeys(_) => TlsError::OtherKey { certificate, key },
+                        cause => TlsError::Unusable { certificate, key, cause },
+                    }
                 })?
             }
         };
@@ -105,9 +169,8 @@ impl TlsMaterial {
     }
 }
 
-fn server_name(text: &str) -> Result<ServerName<'static>, String> {
-    ServerName::try_from(text.to_owned())
-        .map_err(|_| format!("expected a host name or an address in tls-server-name, found {text:?}"))
+fn server_name(text: &str) -> Result<ServerName<'static>, TlsError> {
+    ServerName::try_from(text.to_owned()).map_err(|_| TlsError::ServerName(text.to_owned()))
 }
 
 #[derive(Debug)]
@@ -122,7 +185,7 @@ struct Verifier {
 enum Trusted {
     Authorities(Authorities),
     /// Read with the first handshake: a machine without authorities can still speak plain HTTP.
-    System(OnceLock<Result<Authorities, String>>),
+    System(OnceLock<Result<Authorities, TlsError>>),
     Anyone,
 }
 
@@ -133,19 +196,18 @@ struct Authorities {
 }
 
 impl Authorities {
-    fn of_bundle(pem: &[u8], place: &str, provider: &Arc<CryptoProvider>) -> Result<Authorities, String> {
+    fn of_bundle(pem: &[u8], place: &str, provider: &Arc<CryptoProvider>) -> Result<Authorities, TlsError> {
         let mut faults = Vec::new();
         let read = CertificateDer::pem_slice_iter(pem);
         let certificates =
-            read.filter_map(|read| read.map_err(|error| faults.push(error.to_string())).ok()).collect();
-        let authorities = Authorities::new(certificates, &mut faults, provider).ok_or_else(|| {
-            let found = faults.first().map_or("none", String::as_str);
-            format!("expected PEM certificates in {place}, found {found}")
-        })?;
+            read.filter_map(|read| read.map_err(|error| faults.push(error.into())).ok()).collect();
+        let Some(authorities) = Authorities::new(certificates, &mut faults, provider) else {
+            return Err(TlsError::NoAuthorities { place: place.to_owned(), faults });
+        };
         if let Some(fault) = faults.first() {
             tracing::warn!(
                 count = faults.len(),
-                fault,
+                %fault,
                 "cannot read some certificates in {place}; leaving them out"
             );
         }
@@ -153,27 +215,22 @@ impl Authorities {
     }
 
     /// What the machine knows: `SSL_CERT_FILE`, `SSL_CERT_DIR`, or what its distribution installs.
-    fn of_system(provider: &Arc<CryptoProvider>) -> Result<Authorities, String> {
+    fn of_system(provider: &Arc<CryptoProvider>) -> Result<Authorities, TlsError> {
         let found = rustls_native_certs::load_native_certs();
-        let mut faults: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
-        Authorities::new(found.certs, &mut faults, provider).ok_or_else(|| {
-            let faults = if faults.is_empty() { String::new() } else { format!(" ({})", faults.join("; ")) };
-            format!(
-                "this machine has no certificates of authorities{faults}; give those of Prometheus with \
-                 --prometheus-ca-file, or install ca-certificates"
-            )
-        })
+        let mut faults = found.errors.into_iter().map(AuthorityError::from).collect();
+        let authorities = Authorities::new(found.certs, &mut faults, provider);
+        authorities.ok_or(TlsError::NoSystemAuthorities { faults })
     }
 
     /// `None` when there is not a single usable certificate.
     fn new(
         certificates: Vec<CertificateDer<'static>>,
-        faults: &mut Vec<String>,
+        faults: &mut Vec<AuthorityError>,
         provider: &Arc<CryptoProvider>,
     ) -> Option<Authorities> {
         let mut roots = RootCertStore::empty();
         let usable = |certificate: &CertificateDer<'static>| {
-            roots.add(certificate.clone()).map_err(|error| faults.push(error.to_string())).is_ok()
+            roots.add(certificate.clone()).map_err(|error| faults.push(error.into())).is_ok()
         };
         let certificates: Vec<_> = certificates.into_iter().filter(usable).collect();
         let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
@@ -198,7 +255,7 @@ impl ServerCertVerifier for Verifier {
             Trusted::System(authorities) => authorities
                 .get_or_init(|| Authorities::of_system(&self.provider))
                 .as_ref()
-                .map_err(|missing| Error::General(missing.clone()))?,
+                .map_err(|missing| Error::General(missing.to_string()))?,
         };
         let verified =
             authorities.verifier.verify_server_cert(end_entity, intermediates, name, ocsp_response, now);

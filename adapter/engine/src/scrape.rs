@@ -6,6 +6,7 @@
 
 mod clock;
 mod config;
+mod error;
 mod round;
 mod series;
 mod status;

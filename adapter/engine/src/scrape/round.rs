@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use super::clock::now_ms;
 use super::config::ScrapeConfig;
+use super::error::ScrapeError;
 use super::series::TargetSeries;
 use super::status::TargetStatus;
 use super::target::Target;
@@ -74,7 +75,7 @@ impl TargetLoop {
         self.publish.send_modify(|status| {
             status.scrapes += 1;
             status.samples = samples;
-            let error = outcome.err();
+            let error = outcome.err().map(|error| error.to_string());
             if error.is_some() && error != status.error {
                 tracing::warn!(target = %status.target, error = error.as_deref(), "scrape failed");
             }
@@ -96,7 +97,12 @@ impl TargetLoop {
     }
 
     /// Reads a long text beside the threads that serve.
-    async fn append(&mut self, body: String, content_type: String, time_ms: i64) -> Result<usize, String> {
+    async fn append(
+        &mut self,
+        body: String,
+        content_type: String,
+        time_ms: i64,
+    ) -> Result<usize, ScrapeError> {
         if body.len() <= LONG_BODY {
             return self.series.append(&body, &content_type, time_ms);
         }
@@ -105,46 +111,33 @@ impl TargetLoop {
             let outcome = series.append(&body, &content_type, time_ms);
             (series, outcome)
         };
-        let (series, outcome) = tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?;
+        let (series, outcome) = tokio::task::spawn_blocking(work).await?;
         self.series = series;
         outcome
     }
 
-    async fn fetch(&self) -> Result<(String, String), String> {
+    async fn fetch(&self) -> Result<(String, String), ScrapeError> {
         let timeout = self.config.timeout.min(self.config.interval);
         let request = self
             .client
             .get(self.target.url.clone())
             .header(ACCEPT, ACCEPTED)
             .header("X-Prometheus-Scrape-Timeout-Seconds", timeout.as_secs_f64().to_string());
-        let mut response = request.send().await.map_err(|error| describe(&error))?;
+        let mut response = request.send().await?;
         if !response.status().is_success() {
-            return Err(format!("expected status 200, found {}", response.status()));
+            return Err(ScrapeError::Status(response.status()));
         }
         let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let content_type = content_type.unwrap_or_default().to_owned();
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| describe(&error))? {
+        while let Some(chunk) = response.chunk().await? {
             if body.len() + chunk.len() > self.config.body_limit {
-                return Err(format!("the body is larger than the limit of {} bytes", self.config.body_limit));
+                return Err(ScrapeError::BodyTooLarge { limit: self.config.body_limit });
             }
             body.extend_from_slice(&chunk);
         }
-        let body = String::from_utf8(body).map_err(|error| format!("expected UTF-8: {error}"))?;
-        Ok((body, content_type))
+        Ok((String::from_utf8(body)?, content_type))
     }
-}
-
-/// The innermost cause, which says what happened.
-fn describe(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "the target did not answer in time".to_owned();
-    }
-    let mut innermost: &dyn std::error::Error = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
 }
 
 const LONG_BODY: usize = 256 << 10;

@@ -5,10 +5,11 @@ use std::hash::{BuildHasher, RandomState};
 use hashbrown::HashTable;
 
 use super::clock::now_ms;
+use super::error::ScrapeError;
 use crate::Engine;
 use crate::exposition::{self, Exposed};
 use crate::labels::{Labels, METRIC_NAME};
-use crate::store::{Owner, SeriesRef};
+use crate::store::{Owner, SeriesRef, StoreFull};
 
 /// The series of one target.
 pub(super) struct TargetSeries<H: BuildHasher = RandomState> {
@@ -69,7 +70,12 @@ impl<H: BuildHasher> TargetSeries<H> {
 
     /// Appends a scrape whole or not at all: the text is read to its end, and every series has its place, before
     /// anything is stored. What was there before and is not any more is gone; after an error that is everything.
-    pub(super) fn append(&mut self, body: &str, content_type: &str, time_ms: i64) -> Result<usize, String> {
+    pub(super) fn append(
+        &mut self,
+        body: &str,
+        content_type: &str,
+        time_ms: i64,
+    ) -> Result<usize, ScrapeError> {
         self.scrapes += 1;
         let outcome = self.append_all(body, content_type, time_ms);
         if outcome.is_err() {
@@ -84,12 +90,12 @@ impl<H: BuildHasher> TargetSeries<H> {
         self.mark_gone(time_ms);
     }
 
-    fn append_all(&mut self, body: &str, content_type: &str, time_ms: i64) -> Result<usize, String> {
+    fn append_all(&mut self, body: &str, content_type: &str, time_ms: i64) -> Result<usize, ScrapeError> {
         let mut exposed = Vec::new();
         for sample in exposition::samples(body, exposition::format_of(content_type)) {
-            exposed.push(sample.map_err(|error| format!("invalid exposition: {error}"))?);
+            exposed.push(sample?);
             if exposed.len() > self.sample_limit {
-                return Err(format!("more samples than the limit of {}", self.sample_limit));
+                return Err(ScrapeError::TooManySamples { limit: self.sample_limit });
             }
         }
         let known: Vec<Option<SeriesRef>> = exposed.iter().map(|sample| self.find(sample)).collect();
@@ -124,10 +130,9 @@ impl<H: BuildHasher> TargetSeries<H> {
         Some(known.series.clone())
     }
 
-    fn intern(&mut self, sample: &Exposed<'_>) -> Result<SeriesRef, String> {
+    fn intern(&mut self, sample: &Exposed<'_>) -> Result<SeriesRef, StoreFull> {
         let (hash, labels) = (self.hash(sample), self.labels(sample));
-        let series =
-            self.engine.store().intern_for(self.owner, &labels).map_err(|error| error.to_string())?;
+        let series = self.engine.store().intern_for(self.owner, &labels)?;
         let seen_in = self.scrapes;
         if let Some(known) = self.known.find_mut(hash, |known| *known.series.labels() == labels) {
             known.series = series.clone();
@@ -302,11 +307,8 @@ mod tests {
         let mut series = TargetSeries::new(engine.clone(), own(), 100);
         series.append("m{x=\"1\"} 1\nm{x=\"2\"} 1\n", "", 1_000).expect("room");
         let more = "m{x=\"1\"} 2\nm{x=\"3\"} 2\nm{x=\"4\"} 2\nm{x=\"5\"} 2\n";
-        let error = series.append(more, "", 2_000);
-        assert_eq!(
-            error,
-            Err("the target has more than 3 series, which is the limit for one target".to_owned())
-        );
+        let error = series.append(more, "", 2_000).expect_err("no room");
+        assert_eq!(error.to_string(), "the target has more than 3 series, which is the limit for one target");
         assert!(live(&engine, "m").is_empty());
         // Those that are gone make room.
         for round in 3..20 {

@@ -5,6 +5,7 @@ use std::io::Read as _;
 use axum::http::{HeaderMap, HeaderValue, header};
 use flate2::Compression;
 use flate2::read::{GzEncoder, ZlibEncoder};
+use serve::quality_list;
 
 /// How an answer may be compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,15 +17,11 @@ pub(super) enum Coding {
 impl Coding {
     /// The one that a client asks for; gzip if it takes both.
     pub(super) fn asked(headers: &HeaderMap) -> Option<Coding> {
-        let values =
-            headers.get_all(header::ACCEPT_ENCODING).into_iter().filter_map(|value| value.to_str().ok());
-        let codings = values.flat_map(|value| value.split(',')).filter_map(|coding| {
-            let (name, weight) = coding.split_once(';').unwrap_or((coding, "q=1"));
-            let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());
-            Some(name.trim()).filter(|_| weight.is_some_and(|weight| weight > 0.0))
-        });
+        let values = headers.get_all(header::ACCEPT_ENCODING).into_iter();
+        let codings = values.flat_map(|value| quality_list(value.as_bytes()));
         let mut asked = None;
-        for name in codings {
+        for coding in codings.filter(|coding| coding.weight() > 0.0) {
+            let name = coding.value.trim();
             if name.eq_ignore_ascii_case("gzip") {
                 return Some(Coding::Gzip);
             }
@@ -68,6 +65,9 @@ mod tests {
             ("br, Deflate ; q=1.0", Some(Coding::Deflate)),
             ("gzip;q=0", None),
             ("gzip;q=x, br", None),
+            ("gzip;q=1;q=0", None),
+            ("gzip; q = 0.5", Some(Coding::Gzip)),
+            ("gzip;level=9", Some(Coding::Gzip)),
             ("identity", None),
             ("", None),
         ] {

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 use prometheus::proto::{LabelPair, MetricFamily, MetricType};
+use serve::quality_list;
 
 /// How metrics are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,17 +19,15 @@ impl Format {
     /// text.
     pub fn of(accept: Option<&str>) -> Format {
         let mut best = (Format::Text, 0.0);
-        for range in accept.unwrap_or_default().split(',') {
-            let mut parts = range.split(';').map(str::trim);
-            let format = match parts.next() {
-                Some("application/openmetrics-text") => Format::OpenMetrics,
-                Some("text/plain" | "text/*" | "*/*") => Format::Text,
+        for range in quality_list(accept.unwrap_or_default().as_bytes()) {
+            let format = match range.value.trim() {
+                "application/openmetrics-text" => Format::OpenMetrics,
+                "text/plain" | "text/*" | "*/*" => Format::Text,
                 _ => continue,
             };
-            let quality =
-                parts.find_map(|part| part.strip_prefix("q=")).map_or(Some(1.0), |q| q.parse().ok());
-            if let Some(quality) = quality.filter(|quality| *quality > best.1) {
-                best = (format, quality);
+            let weight = range.weight();
+            if weight > best.1 {
+                best = (format, weight);
             }
         }
         best.0
@@ -148,6 +147,8 @@ mod tests {
             (Some("text/plain, application/openmetrics-text;q=0.5"), Format::Text),
             (Some("application/openmetrics-text;q=0"), Format::Text),
             (Some("application/openmetrics-text;q=nonsense"), Format::Text),
+            (Some("application/openmetrics-text; q = 0.5, text/plain;q=0.3"), Format::OpenMetrics),
+            (Some("application/openmetrics-text;q=1;q=0.1, text/plain;q=0.3"), Format::Text),
         ] {
             assert_eq!(Format::of(accept), expected, "{accept:?}");
         }

@@ -148,14 +148,13 @@ fn warm_sizes(
             (None, Some(size)) => {
                 zeros(&signature, rows, size).and_then(|zeros| execute(model, &zeros, repeats))
             }
-            (None, None) => match find_size(model, loader, &signature, rows, repeats)? {
-                Ok((size, probe, executed)) => {
+            (None, None) => {
+                find_size(model, loader, &signature, rows, repeats).map(|(size, probe, executed)| {
                     inner_size = Some(size);
                     warm.probe = Some(probe);
-                    Ok(executed)
-                }
-                Err(trouble) => Err(trouble),
-            },
+                    executed
+                })
+            }
         };
         let time = match executed {
             Ok(Executed { outputs, time }) => {
@@ -209,6 +208,7 @@ fn warm_sizes(
                 break;
             }
             Err(Trouble::Failed(error)) => return Err(error.into()),
+            Err(Trouble::Lost(error)) => return Err(error),
         };
         warm.peak_bytes = memory::peak();
         growth.add(rows, warm.peak_bytes);
@@ -237,26 +237,23 @@ fn find_size(
     signature: &Signature,
     rows: usize,
     times: usize,
-) -> Result<Result<SizedProbe, Trouble>, ModelError> {
+) -> Result<SizedProbe, Trouble> {
     let sizes = if signature.has_other_dynamic_dims() { &SIZES[..] } else { &SIZES[..1] };
     let mut first_refusal = None;
     for size in sizes {
-        let zeros = match zeros(signature, rows, *size) {
-            Ok(zeros) => zeros,
-            Err(trouble) => return Ok(Err(trouble)),
-        };
+        let zeros = zeros(signature, rows, *size)?;
         match execute(model, &zeros, times) {
-            Ok(executed) => return Ok(Ok((*size, zeros.into(), executed))),
+            Ok(executed) => return Ok((*size, zeros.into(), executed)),
             Err(Trouble::Failed(InferError::Refused(error) | InferError::Invalid(error))) => {
                 // It may have panicked, and be in any state.
-                *model = loader.load()?;
+                *model = loader.load().map_err(Trouble::Lost)?;
                 first_refusal.get_or_insert(error);
             }
-            Err(trouble) => return Ok(Err(trouble)),
+            Err(trouble) => return Err(trouble),
         }
     }
     let refusal = first_refusal.unwrap_or_else(|| ModelError("no size was tried".to_owned()));
-    Ok(Err(Trouble::Failed(refusal.into())))
+    Err(Trouble::Failed(refusal.into()))
 }
 
 /// A request's inputs with each row of it this number of times.
@@ -298,8 +295,13 @@ struct Executed {
 }
 
 enum Trouble {
-    OutOfMemory { text: String, panicked: bool },
+    OutOfMemory {
+        text: String,
+        panicked: bool,
+    },
     Failed(InferError),
+    /// The model cannot be loaded again.
+    Lost(ModelError),
 }
 
 /// Executes the model, several times if that is quick.

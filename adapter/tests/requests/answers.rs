@@ -7,12 +7,9 @@ use adapter::objects::Objects;
 use adapter::objects::scraped::ScrapedObjects;
 use adapter::source::recorded::{Recorded, vector};
 use adapter::source::{Held, Listing, MetricSource, QueryResult, Samples, SourceError, SourceErrorClass};
-use apiservice::attributes::Attributes;
-use apiservice::authn::{Union, User};
-use apiservice::authz::{AlwaysAllowPaths, Authorizer, AuthzError, Chain, Decision};
+use apiservice::authn::{UNAUTHENTICATED, Union};
+use apiservice::authz::{Chain, PrivilegedGroup};
 use axum::Router;
-use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use http::Method;
 use testkit::router::{self, Response};
 use testkit::rows::each_row_async;
@@ -98,7 +95,7 @@ impl Adapter {
         let rules = rules::load(RULES).expect("valid rules");
         let listed = Listed::start(rules, seam, objects, |_| {}).await;
         // What is tested here comes after access control.
-        let authorization = Chain::new(vec![Arc::new(AllowAll), Arc::new(AlwaysAllowPaths::new(Vec::new()))]);
+        let authorization = Chain::new(vec![Arc::new(PrivilegedGroup(UNAUTHENTICATED))]);
         let server = listed.server(Union::new(Vec::new()), authorization);
         Adapter { source, router: server.into_router() }
     }
@@ -111,18 +108,6 @@ impl Adapter {
     async fn error(&self, path: &str) -> (u16, String) {
         let response = self.get(path).await;
         (response.code, response.message())
-    }
-}
-
-struct AllowAll;
-
-impl Authorizer for AllowAll {
-    fn authorize<'a>(
-        &'a self,
-        _: &'a User,
-        _: &'a Attributes,
-    ) -> BoxFuture<'a, Result<Decision, AuthzError>> {
-        std::future::ready(Ok(Decision::Allow)).boxed()
     }
 }
 

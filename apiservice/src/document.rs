@@ -7,7 +7,7 @@ use http::HeaderValue;
 use sha2::{Digest as _, Sha256};
 
 use crate::encode::{self, Object};
-use crate::form::Form;
+use crate::media_type::Form;
 
 /// A document in every form.
 #[derive(Debug, Clone)]

@@ -11,7 +11,7 @@ pub mod yaml;
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::form::Form;
+use crate::media_type::Form;
 pub use object::Object;
 
 /// The body of an object in a form.

@@ -8,7 +8,7 @@ use http::{HeaderValue, header};
 use serve::{Alternative, quality_list};
 
 use crate::discovery::AggregatedVersion;
-pub use crate::form::{Form, JSON, PROTOBUF, TEXT, YAML};
+pub use crate::media_type::{Form, JSON, PROTOBUF, TEXT, YAML};
 use crate::query::QueryParameters;
 use crate::status::{ApiError, Class, Details};
 

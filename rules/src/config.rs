@@ -6,18 +6,18 @@
 //! upstream `pkg/config/config.go`.
 
 mod decode;
+mod fields;
 mod object;
 mod place;
-mod shape;
 
 use crate::fault::Fault;
 use crate::yaml::{self, Budget, Node};
 use decode::{Decoder, helm_values};
-use place::below;
-pub(crate) use place::{Place, Placed};
-pub(crate) use shape::{
+pub(crate) use fields::{
     Config, DiscoveryRule, ResourceMapping, ResourceName, ResourceRule, ResourceRules, SeriesFilter,
 };
+use place::below;
+pub(crate) use place::{Place, Placed};
 
 /// Reads a file's text. Faults and warnings are collected, those of a rule with the rule; what could be read is
 /// returned beside them.

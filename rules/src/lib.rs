@@ -17,12 +17,12 @@ mod fault;
 mod lint;
 mod name;
 mod query_parts;
+mod quoted_names;
 mod quoting;
 mod rule;
 mod sample;
 mod separable;
 mod template;
-mod written;
 mod yaml;
 
 use std::sync::Arc;

@@ -12,11 +12,11 @@ use selector::labels::{Operator, Requirement, Selector};
 use selector::names;
 
 use crate::plan::PlanError;
+use crate::quoted_names::Written;
 use crate::quoting::{self, is_label_name};
 use crate::rule::{QueryTemplate, RuleId};
 use crate::separable::{self, Limit};
 use crate::template::QueryFields;
-use crate::written::Written;
 
 /// The parts of a query, gathered matcher by matcher in upstream's order (`pkg/naming/metrics_query.go`): metric
 /// selector, namespace, resource.

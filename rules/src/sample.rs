@@ -5,9 +5,9 @@ use promql_parser::parser::{BinModifier, Expr, LabelModifier, VectorMatchCardina
 
 use crate::plan::PlanError;
 use crate::query_parts::QueryParts;
+use crate::quoted_names::{Form, SeriesForm, Written, name_matcher};
 use crate::quoting;
 use crate::rule::{QueryTemplate, RuleId};
-use crate::written::{Form, SeriesForm, Written, name_matcher};
 
 /// A query without a request: enough to see what becomes of its template.
 #[derive(Debug, Clone, Copy)]

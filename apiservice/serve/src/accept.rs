@@ -10,9 +10,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::activity::{Activity, Common};
 use crate::connection::Shared;
+use crate::connection_limit::Places;
 use crate::lifecycle::{Phase, Shutdown};
 use crate::limits::Limits;
-use crate::places::Places;
 use crate::service::{Handshake, Service};
 use crate::stats::Stats;
 

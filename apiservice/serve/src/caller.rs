@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::places::Ticket;
+use crate::connection_limit::Ticket;
 use crate::trust::Trust;
 
 /// The other end of a connection.

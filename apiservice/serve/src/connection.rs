@@ -18,9 +18,9 @@ use tokio::net::TcpStream;
 
 use crate::activity::{Activity, Due, Exchange, Next};
 use crate::caller::Caller;
+use crate::connection_limit::Ticket;
 use crate::head;
 use crate::limits::{FREE_HEAD_BYTES, Limits};
-use crate::places::Ticket;
 use crate::sending::Sending;
 use crate::service::{Begun, Handshake, LastAnswer, Refusal, Service};
 use crate::stats::{Stats, add};

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::encode::Object;
 use crate::encode::protobuf::{Encode, Message};
-use crate::form::Form;
 use crate::groups::{GroupDescription, ResourceEntry};
+use crate::media_type::Form;
 use crate::types::ListMeta;
 use crate::types::usage::encode_object_meta;
 

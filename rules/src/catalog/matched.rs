@@ -9,9 +9,9 @@ use selector::labels::Selector;
 use crate::plan::{Plan, PlanError, Query};
 use crate::policy::Policy;
 use crate::query_parts::QueryParts;
+use crate::quoted_names::{Written, name_matcher};
 use crate::quoting;
 use crate::rule::{Rule, RuleId};
-use crate::written::{Written, name_matcher};
 
 /// Objects to make a plan for.
 #[derive(Debug, Clone, Copy)]

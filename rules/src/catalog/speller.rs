@@ -3,10 +3,10 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use crate::quoted_names::{Form, Written};
 use crate::quoting::{is_label_name, is_metric_name};
 use crate::rule::Rule;
 use crate::sample::Sample;
-use crate::written::{Form, Written};
 
 /// How one rule's query writes the names it is about.
 #[derive(Default)]

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use super::place::{Place, Placed, below};
-use super::shape::{
+use super::fields::{
     Config, DiscoveryRule, NameMapping, ResourceMapping, ResourceName, ResourceRule, ResourceRules,
     SeriesFilter,
 };
+use super::place::{Place, Placed, below};
 use crate::duration;
 use crate::fault::{Fault, bounded, suggestion};
 use crate::policy::{OnEmpty, OnNan};

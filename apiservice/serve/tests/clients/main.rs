@@ -1,7 +1,7 @@
 //! Clients of every kind against a real socket: in both versions of HTTP, well-behaved and not.
 
+mod connection_limit;
 mod ends;
 mod heads;
-mod places;
 mod server;
 mod slow;

@@ -3,8 +3,8 @@
 //!
 //! Names that dashboards of upstream know are kept (`docs/contract.md#server-metrics`).
 
+mod buckets;
 mod files;
-mod registrar;
 mod route;
 mod rules;
 mod server;
@@ -26,10 +26,10 @@ use engine::Engine;
 use prometheus::{
     Encoder as _, Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder,
 };
-use serve::FileStats;
+use serve::{FileStats, Registrar};
 
+use self::buckets::LATENCIES;
 use self::files::FileMetrics;
-use self::registrar::{LATENCIES, Registrar};
 use self::rules::RuleMetrics;
 use self::server::ServerMetrics;
 use self::source::SourceMetrics;
@@ -69,7 +69,7 @@ impl Telemetry {
     /// Never: every name is registered once, right here.
     pub fn new(rules: &RuleSet) -> Telemetry {
         let registry = Registry::new();
-        let r = Registrar(&registry);
+        let r = Registrar::new(&registry);
         let telemetry = Telemetry {
             gathering: Mutex::default(),
             server: ServerMetrics::new(&r),

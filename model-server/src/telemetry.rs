@@ -14,7 +14,6 @@ mod lock;
 mod openmetrics;
 mod outcome;
 mod peak;
-mod registrar;
 mod slots;
 mod tally;
 mod trouble;
@@ -23,7 +22,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use prometheus::{Counter, Encoder as _, Gauge, Histogram, IntCounter, IntGauge, Registry, TextEncoder};
-use serve::Stats;
+use serve::{Registrar, Stats};
 
 pub use self::bodies::{BodyMetrics, RefusedBody};
 pub use self::buckets::{LATENCY_BUCKETS, TUTORIAL_BUCKETS};
@@ -37,7 +36,6 @@ pub use self::openmetrics::Format;
 pub use self::outcome::Outcome;
 use self::outcome::Outcomes;
 use self::peak::Peak;
-use self::registrar::{Registrar, VALID};
 use self::tally::{PerRequest, Tallies};
 pub use self::trouble::ModelTrouble;
 
@@ -124,7 +122,8 @@ impl Telemetry {
     /// Registers everything, at 0.
     pub fn new(capacity: Capacity, identity: &Identity, latency_buckets: &[f64]) -> Telemetry {
         let Identity { model, version, backend, device } = identity;
-        let r = Registrar(Registry::new());
+        let registry = Registry::new();
+        let r = Registrar::new(&registry);
         let requests = r.counters(
             "inference_requests_total",
             "Requests, by how they ended; each counts once.",
@@ -140,19 +139,25 @@ impl Telemetry {
                 "Time from the received body of a request to its answer, in seconds; successes only.",
                 latency_buckets,
             ),
-            queue_seconds: r.histogram_of(
-                "inference_queue_seconds",
-                "Time that requests waited for their execution, in seconds.",
-                latency_buckets,
-                model,
-            ),
-            compute_seconds: r.histogram_of(
-                "inference_compute_seconds",
-                "Duration of the executions that requests were part of, in seconds.",
-                latency_buckets,
-                model,
-            ),
-            batch_size: r.histogram_of("inference_batch_size", "Rows of an execution.", &BATCHES, model),
+            queue_seconds: r
+                .histograms(
+                    "inference_queue_seconds",
+                    "Time that requests waited for their execution, in seconds.",
+                    &["model"],
+                    latency_buckets,
+                )
+                .with_label_values(&[model]),
+            compute_seconds: r
+                .histograms(
+                    "inference_compute_seconds",
+                    "Duration of the executions that requests were part of, in seconds.",
+                    &["model"],
+                    latency_buckets,
+                )
+                .with_label_values(&[model]),
+            batch_size: r
+                .histograms("inference_batch_size", "Rows of an execution.", &["model"], &BATCHES)
+                .with_label_values(&[model]),
         });
         let failed = r.gauges(
             "model_failed",
@@ -222,7 +227,7 @@ impl Telemetry {
             workers: (0..capacity.workers).map(|_| Mutex::new(Busy::new(capacity.window, origin))).collect(),
             origin,
             window: capacity.window,
-            registry: r.0.clone(),
+            registry: registry.clone(),
             scrape: Mutex::new(()),
         };
         r.gauge("inference_workers", "Threads that compute.").set(capacity.workers as i64);
@@ -234,7 +239,10 @@ impl Telemetry {
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
             .set(1);
         #[cfg(target_os = "linux")]
-        r.0.register(Box::new(prometheus::process_collector::ProcessCollector::for_self())).expect(VALID);
+        {
+            let process = prometheus::process_collector::ProcessCollector::for_self();
+            registry.register(Box::new(process)).expect("the process collector is registered once");
+        }
         telemetry
     }
 

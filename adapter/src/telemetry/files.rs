@@ -5,9 +5,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::{Gauge, IntCounterVec, IntGauge, IntGaugeVec};
-use serve::FileStats;
+use serve::{FileStats, Registrar};
 
-use super::registrar::Registrar;
 use super::time::unix_seconds;
 use crate::rules_file::LABEL as RULES;
 
@@ -32,7 +31,7 @@ impl FileMetrics {
                 "adapter_config_last_reload_success_timestamp_seconds",
                 "Unix time of the last successful load of the rule file, in seconds.",
             ),
-            success: r.whole_gauges(
+            success: r.gauges(
                 "adapter_file_last_reload_successful",
                 "1 if the last load of the file succeeded, else 0, which keeps its previous content in use.",
                 &["file"],

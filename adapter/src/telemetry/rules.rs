@@ -7,8 +7,9 @@ use std::time::{Duration, Instant, SystemTime};
 use prometheus::{GaugeVec, HistogramVec, IntCounterVec};
 use rules::catalog::{Catalog, RuleStats};
 use rules::{RuleId, RuleSet, Section};
+use serve::Registrar;
 
-use super::registrar::{ROUGH_LATENCIES, Registrar};
+use super::buckets::ROUGH_LATENCIES;
 use super::time::unix_seconds;
 use crate::source::SourceErrorClass;
 
@@ -31,24 +32,24 @@ impl RuleMetrics {
     pub(super) fn new(r: &Registrar<'_>) -> RuleMetrics {
         let rule = &["rule"];
         RuleMetrics {
-            series: r.gauges("adapter_rule_series", "Series found by the last run of a rule's series query.", rule),
-            dropped: r.gauges(
+            series: r.float_gauges("adapter_rule_series", "Series found by the last run of a rule's series query.", rule),
+            dropped: r.float_gauges(
                 "adapter_rule_series_dropped",
                 "Series of a rule that its filters or its name template drop.",
                 rule,
             ),
-            unmapped: r.gauges(
+            unmapped: r.float_gauges(
                 "adapter_rule_series_unmapped",
                 "Series of a rule without a label that maps to a resource of the cluster.",
                 rule,
             ),
-            metrics: r.gauges("adapter_rule_metrics", "API metrics that a rule produces.", rule),
-            last_listed: r.gauges(
+            metrics: r.float_gauges("adapter_rule_metrics", "API metrics that a rule produces.", rule),
+            last_listed: r.float_gauges(
                 "adapter_rule_listing_last_success_timestamp_seconds",
                 "Unix time of the last successful series query of a rule, in seconds; 0 before the first.",
                 rule,
             ),
-            listing_age: r.gauges(
+            listing_age: r.float_gauges(
                 "adapter_rule_listing_age_seconds",
                 "Seconds since the last successful series query of a rule, or since the start while there was none.",
                 rule,

@@ -11,8 +11,9 @@ use apiservice::authz::Decision;
 use apiservice::review::{Caller, ReviewStats};
 use apiservice::server::{Authentication, Exchange, Kind, Observer};
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use serve::Registrar;
 
-use super::registrar::{LATENCIES, Registrar};
+use super::buckets::LATENCIES;
 use super::route::{CODES, ROUTES, Route, code};
 
 /// Handles on the server's metrics.
@@ -61,7 +62,7 @@ impl ServerMetrics {
                 &Route::LABELS,
                 &LATENCIES,
             ),
-            in_flight: r.whole_gauges(
+            in_flight: r.gauges(
                 "apiserver_current_inflight_requests",
                 "Requests in flight, by kind.",
                 &["request_kind"],

@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock};
 
 use engine::Engine;
 use prometheus::{IntCounter, IntCounterVec, IntGauge};
+use serve::Registrar;
 
-use super::registrar::Registrar;
 use crate::source::prometheus::AnswerStats;
 
 /// Handles on the source's metrics. They stay 0 for the source that is not in use.

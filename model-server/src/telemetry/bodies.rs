@@ -1,8 +1,7 @@
 //! What request bodies take, and how many are refused.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts};
-
-use super::registrar::{Registrar, VALID};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Registry};
+use serve::Registrar;
 
 /// Why a body is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +48,7 @@ pub struct BodyMetrics {
 }
 
 impl BodyMetrics {
-    pub(super) fn new(r: &Registrar) -> BodyMetrics {
+    pub(super) fn new(r: &Registrar<'_>) -> BodyMetrics {
         let by_reason = |counters: &IntCounterVec| {
             RefusedBody::ALL.map(|reason| counters.with_label_values(&[reason.label()]))
         };
@@ -76,12 +75,8 @@ impl BodyMetrics {
     /// # Panics
     /// Never: the names are valid.
     pub fn unregistered() -> BodyMetrics {
-        let gauge = || IntGauge::new("unregistered", "None.").expect(VALID);
-        let counters = || {
-            let counters = IntCounterVec::new(Opts::new("unregistered", "None."), &["reason"]).expect(VALID);
-            RefusedBody::ALL.map(|reason| counters.with_label_values(&[reason.label()]))
-        };
-        BodyMetrics { held: gauge(), limit: gauge(), refused: counters(), refused_bytes: counters() }
+        // A registry that nothing reads.
+        BodyMetrics::new(&Registrar::new(&Registry::new()))
     }
 
     pub(crate) fn limit(&self, bytes: usize) {

@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge};
-use serve::Stats;
-
-use super::registrar::Registrar;
+use serve::{Registrar, Stats};
 
 /// Handles on the metrics of connections.
 pub(super) struct Connections {
@@ -18,7 +16,7 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    pub(super) fn new(r: &Registrar) -> Connections {
+    pub(super) fn new(r: &Registrar<'_>) -> Connections {
         let connections = Connections {
             stats: Arc::default(),
             accepted: r.counter("http_connections_accepted_total", "Connections accepted."),

@@ -4,9 +4,9 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
 use prometheus::{GaugeVec, IntCounterVec, IntGauge, IntGaugeVec};
+use serve::Registrar;
 
 use super::lock::lock;
-use super::registrar::Registrar;
 use crate::gpu::{Reading, Reason};
 
 /// Handles on the GPU's metrics; the collector's thread writes them.
@@ -23,7 +23,7 @@ pub struct GpuMetrics {
 }
 
 impl GpuMetrics {
-    pub(super) fn new(r: &Registrar) -> GpuMetrics {
+    pub(super) fn new(r: &Registrar<'_>) -> GpuMetrics {
         let device = ["gpu", "uuid"];
         let metrics = GpuMetrics {
             utilization: r.float_gauges(

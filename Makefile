@@ -35,7 +35,7 @@ test-gpu:
 	scripts/gpu-bundle --run
 
 test-mixing:
-	MIXING_ROWS=1000000 cargo test --release --locked -p model-server --test mixing
+	MIXING_ROWS=1000000 cargo test --release --locked -p model-server --test server mixing
 
 test-node:
 	scripts/test release images node

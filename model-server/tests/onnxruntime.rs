@@ -1,8 +1,6 @@
 //! ONNX Runtime's library by `ORT_DYLIB_PATH`, which `scripts/onnxruntime` prints: what it computes, and what is said
 //! of files, inputs and libraries that are none.
 
-mod support;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,7 +9,7 @@ use model_server::model::onnxruntime::{Library, OnnxRuntimeLoader};
 use model_server::model::{InferError, Loader, Model, ModelError, backend};
 use model_server::repository::Found;
 use model_server::tensor::{BatchAxis, DataType, Tensor};
-use support::onnx::{FLOAT, INT64, Size, file, floats, input, node, of_opset, output, with_weights_beside};
+use testkit::onnx::{FLOAT, INT64, Size, file, floats, input, node, of_opset, output, with_weights_beside};
 
 const BATCH: Size = Size::Named("batch");
 const TIME: Size = Size::Named("time");

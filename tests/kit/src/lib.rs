@@ -4,6 +4,7 @@
 pub mod corpus;
 pub mod exposition;
 pub mod kubeconfig;
+pub mod onnx;
 pub mod process;
 pub mod protobuf;
 pub mod router;

@@ -1,12 +1,12 @@
 //! The program as it is run: from its flags to its end.
 
-mod support;
-
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
+
+use testkit::onnx;
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -477,7 +477,7 @@ fn a_folder_of_a_repository_with_a_model_and_its_weights_is_served() {
     let dir = tempfile::tempdir().expect("a folder");
     let folder = dir.path().join("scaled/3/model.onnx");
     std::fs::create_dir_all(&folder).expect("writable");
-    let (content, weights) = support::onnx::with_weights_beside();
+    let (content, weights) = onnx::with_weights_beside();
     std::fs::write(folder.join("model.onnx"), content).expect("writable");
     std::fs::write(folder.join("model.onnx.data"), weights).expect("writable");
     let repository = dir.path().to_str().expect("text");
@@ -636,7 +636,7 @@ fn model_file(content: &[u8]) -> (tempfile::TempDir, String) {
 
 #[test]
 fn requests_that_the_model_cannot_bear_neither_end_its_health_nor_fill_the_log() {
-    let (_dir, model) = model_file(&support::onnx::lookup(0.0));
+    let (_dir, model) = model_file(&onnx::lookup(0.0));
     let mut program = Program::start(&["--model", &model, "--unhealthy-after=3", "--warmup-iterations=0"]);
     let mut client = Client::new(program.ready());
     let logged = program.seen.len();
@@ -669,7 +669,7 @@ fn requests_that_the_model_cannot_bear_neither_end_its_health_nor_fill_the_log()
 
 #[test]
 fn a_model_that_fails_on_everything_makes_its_server_neither_ready_nor_live() {
-    let (_dir, model) = model_file(&support::onnx::lookup(1000.0));
+    let (_dir, model) = model_file(&onnx::lookup(1000.0));
     let mut program = Program::start(&["--model", &model, "--warmup-iterations=0"]);
     let mut client = Client::new(program.ready());
     for failures in 0..10 {
@@ -691,7 +691,7 @@ fn a_model_that_fails_on_everything_makes_its_server_neither_ready_nor_live() {
 #[test]
 fn the_largest_batch_that_memory_allows_is_used() {
     // 1 MiB a row and layer.
-    let (_dir, model) = model_file(&support::onnx::greedy(1 << 18));
+    let (_dir, model) = model_file(&onnx::greedy(1 << 18));
     let limit = 112 << 20;
     let mut program = Program::start(&[
         "--model",
@@ -726,7 +726,7 @@ fn the_largest_batch_that_memory_allows_is_used() {
 
 #[test]
 fn a_model_that_takes_no_zeros_is_warmed_with_the_request_of_a_file() {
-    let (dir, model) = model_file(&support::onnx::lookup(-10.0));
+    let (dir, model) = model_file(&onnx::lookup(-10.0));
     let (code, _, errors) = run(&["check", "--model", &model]);
     assert_eq!(code, Some(2), "{errors}");
     let expected = format!(
@@ -756,7 +756,7 @@ fn a_model_that_takes_no_zeros_is_warmed_with_the_request_of_a_file() {
 #[test]
 fn a_model_that_takes_more_memory_than_there_may_be_is_refused_by_name() {
     // A row takes 256 MiB.
-    let (_dir, model) = model_file(&support::onnx::wide(1 << 26));
+    let (_dir, model) = model_file(&onnx::wide(1 << 26));
     let limit = format!("--max-memory={}", 150 << 20);
     for arguments in
         [&["--listen=127.0.0.1:0", "--model", &model, &limit][..], &["check", "--model", &model, &limit]]
@@ -772,7 +772,7 @@ fn a_model_that_takes_more_memory_than_there_may_be_is_refused_by_name() {
 #[test]
 fn a_model_whose_files_are_larger_than_memory_may_be_is_refused_before_it_is_loaded() {
     let dir = tempfile::tempdir().expect("a folder");
-    let (content, _) = support::onnx::with_weights_beside();
+    let (content, _) = onnx::with_weights_beside();
     let path = dir.path().join("model.onnx");
     std::fs::write(&path, content).expect("writable");
     let weights = std::fs::File::create(dir.path().join("model.onnx.data")).expect("writable");
@@ -789,7 +789,7 @@ fn a_model_whose_files_are_larger_than_memory_may_be_is_refused_before_it_is_loa
 #[test]
 fn wide_inputs_that_wait_share_the_memory_of_bodies() {
     // Everything waits for a batch that does not fill. A row is 512 KiB, and less than 1 KiB on the way.
-    let (_dir, model) = model_file(&support::onnx::wide(1 << 17));
+    let (_dir, model) = model_file(&onnx::wide(1 << 17));
     let mut program = Program::start(&[
         "--model",
         &model,

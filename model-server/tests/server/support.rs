@@ -1,7 +1,5 @@
 //! A server over a model that the test holds in its hand.
-#![allow(dead_code, unreachable_pub, reason = "each test target uses a part of it")]
-
-pub mod onnx;
+#![allow(unreachable_pub)]
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,4 @@
 //! Writes small ONNX models. Their format is protobuf, of which this is as much as they need.
-#![allow(dead_code, unreachable_pub, reason = "each test target uses a part of it")]
 
 /// A number of a message.
 fn number(field: u64, number: u64) -> Vec<u8> {

@@ -1,7 +1,5 @@
 //! The Open Inference Protocol, as its clients use it.
 
-mod support;
-
 use std::io::Write as _;
 
 use axum::body::Body;
@@ -10,7 +8,7 @@ use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use serde_json::{Value, json};
 
-use support::{Answer, Options, Server, Step};
+use crate::support::{Answer, Options, Server, Step};
 
 fn server() -> Server {
     Server::start(Options { max_batch_size: 4, ..Options::default() })

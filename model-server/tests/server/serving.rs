@@ -1,7 +1,5 @@
 //! The tutorial's endpoints, and what is shown of the server's life.
 
-mod support;
-
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -9,7 +7,7 @@ use axum::http::{Request, header};
 use model_server::model::Loader as _;
 use model_server::model::onnx::OnnxLoader;
 
-use support::{Options, Server, Step, value_of};
+use crate::support::{Options, Server, Step, value_of};
 
 #[tokio::test]
 async fn answers_and_errors_are_fastapis() {
@@ -162,7 +160,9 @@ async fn busy_time_counts_while_it_passes() {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(support::PATIENCE, rising).await.expect("it rises while the model computes");
+        tokio::time::timeout(crate::support::PATIENCE, rising)
+            .await
+            .expect("it rises while the model computes");
         last = server.metric("inference_worker_busy_seconds_total");
     }
     assert!(server.metric("inference_duty_cycle_percent") > 0.0);
@@ -230,7 +230,7 @@ async fn the_admin_router_lists_the_model_and_exchanges_none() {
     // On the listener for everybody there is none of it.
     let everybody = model_server::routes::router(Arc::clone(&loading.server.served));
     let request = Request::post("/v2/repository/index").body(Body::empty()).expect("valid");
-    assert_eq!(support::ask(everybody, request).await.code, 404);
+    assert_eq!(crate::support::ask(everybody, request).await.code, 404);
 }
 
 #[test]

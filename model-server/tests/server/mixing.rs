@@ -4,12 +4,11 @@
 //! `MIXING_ROWS=1000000 cargo test --release -p model-server --test mixing` asks for a million rows (`make
 //! test-mixing`).
 
-mod support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::support::{Options, Server};
 use axum::body::Body;
 use axum::http::Request;
 use model_server::model::{InferError, Loader, Model, ModelError};
@@ -18,7 +17,6 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 use serde_json::json;
-use support::{Options, Server};
 
 /// Gives back each row with its neighbours' number: `id`, the sum of its `values`, its `text`, and how many rows there
 /// were.
@@ -173,7 +171,7 @@ async fn client(server: Arc<Server>, number: i64, seed: u64, rows: u64) -> (u64,
         let (request, expected) = request(&plan, next);
         next += plan.rows as i64;
         let router = server.router.clone();
-        let asking = tokio::spawn(async move { support::ask(router, request).await });
+        let asking = tokio::spawn(async move { crate::support::ask(router, request).await });
         if plan.leaves {
             tokio::task::yield_now().await;
             asking.abort();

@@ -2,19 +2,16 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitStatus};
+use std::time::Instant;
 
-use testkit::onnx;
-
-/// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_mins(1);
+use testkit::process::Process;
+use testkit::wait::PATIENCE;
+use testkit::{exposition, onnx};
 
 struct Program {
-    child: Child,
-    log: Receiver<String>,
-    seen: Vec<String>,
+    process: Process,
+    _folder: tempfile::TempDir,
 }
 
 impl Program {
@@ -23,70 +20,41 @@ impl Program {
     }
 
     fn start_with(arguments: &[&str], variables: &[(&str, &str)]) -> Program {
+        let folder = tempfile::tempdir().expect("a folder");
         let mut command = Command::new(env!("CARGO_BIN_EXE_model-server"));
         command.args(["--listen", "127.0.0.1:0"]).args(arguments).envs(variables.iter().copied());
-        let mut child = command.stderr(Stdio::piped()).spawn().expect("the program starts");
-        let lines = BufReader::new(child.stderr.take().expect("piped")).lines();
-        let (sender, log) = channel();
-        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        Program { child, log, seen: Vec::new() }
+        let process = Process::start_command("model-server", command, folder.path()).expect("it starts");
+        Program { process, _folder: folder }
     }
 
     /// The address that the program listens on, once its model is ready.
-    fn ready(&mut self) -> SocketAddr {
-        let address = self.listening("listening address=");
-        self.until("model ready inputs=");
+    async fn ready(&mut self) -> SocketAddr {
+        let address = self.listening("listening address=").await;
+        self.until("model ready inputs=").await;
         address
     }
 
-    fn listening(&mut self, text: &str) -> SocketAddr {
-        let line = self.until(text);
+    async fn listening(&mut self, text: &str) -> SocketAddr {
+        let line = self.until(text).await;
         line.rsplit('=').next().expect("a value").parse().expect("an address")
     }
 
     /// Waits for a line of the log.
-    fn until(&mut self, text: &str) -> String {
-        loop {
-            let line = self.log.recv_timeout(PATIENCE);
-            let line = line.unwrap_or_else(|_| panic!("no {text:?} in\n{}", self.seen.join("\n")));
-            self.seen.push(line.clone());
-            if line.contains(text) {
-                return line;
-            }
-        }
+    async fn until(&mut self, text: &str) -> String {
+        self.process.wait_for_line(text, PATIENCE).await.unwrap_or_else(|error| panic!("{error}"))
     }
 
     fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        let status = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status();
-        assert!(status.expect("a shell").success());
+        self.process.signal(name).expect("it runs");
     }
 
     /// The most memory that it ever had, in bytes.
     fn peak_memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
-        let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
-        kibibytes << 10
+        self.process.peak_resident_bytes().expect("it runs")
     }
 
-    fn end(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.child.try_wait().expect("a child") {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "it runs on");
-            std::thread::yield_now();
-        }
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        // A test that failed leaves nothing behind; most have ended by themselves.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    async fn end(&mut self) -> ExitStatus {
+        self.process.wait(PATIENCE).await.unwrap_or_else(|error| panic!("{error}"))
     }
 }
 
@@ -162,26 +130,24 @@ impl Client {
 }
 
 fn metric(metrics: &str, series: &str) -> f64 {
-    let line = metrics.lines().find(|line| line.starts_with(&format!("{series} ")));
-    let line = line.unwrap_or_else(|| panic!("no {series} in\n{metrics}"));
-    line.rsplit(' ').next().expect("a value").parse().expect("a number")
+    exposition::value(metrics, series).unwrap_or_else(|| panic!("no {series} in\n{metrics}"))
 }
 
 const FEATURES: &str = r#"{"features":[0.1,0.2,0.3]}"#;
 
-#[test]
-fn a_signal_drains_and_a_second_one_ends() {
+#[tokio::test]
+async fn a_signal_drains_and_a_second_one_ends() {
     let mut program = Program::start(&["--drain-delay=10m", "--admin-listen=127.0.0.1:0"]);
-    let address = program.listening(" listening address=");
-    let admin = program.listening("admin listening address=");
-    program.until("model ready inputs=\"\\\"features\\\" FP32 [-1, 768]\" outputs=");
+    let address = program.listening(" listening address=").await;
+    let admin = program.listening("admin listening address=").await;
+    program.until("model ready inputs=\"\\\"features\\\" FP32 [-1, 768]\" outputs=").await;
     let (mut client, mut probe, mut observer) =
         (Client::new(address), Client::new(admin), Client::new(admin));
     let answer = client.ask("POST", "/predict", FEATURES);
     assert_eq!((answer.code, answer.close), (200, false), "{answer:?}");
     assert_eq!(probe.ask("GET", "/v2/health/ready", "").code, 200);
     program.signal("TERM");
-    program.until("draining");
+    program.until("draining").await;
     // Not ready immediately, and served all the same; each answer ends its connection.
     let answer = client.ask("GET", "/health", "");
     assert_eq!((answer.code, answer.close, answer.body.as_str()), (503, true, "shutting down"));
@@ -194,13 +160,13 @@ fn a_signal_drains_and_a_second_one_ends() {
     let metrics = observer.ask("GET", "/metrics", "").body;
     assert_eq!(metric(&metrics, "server_draining"), 1.0);
     program.signal("INT");
-    assert_eq!(program.end().code(), Some(0));
+    assert_eq!(program.end().await.code(), Some(0));
 }
 
-#[test]
-fn clients_that_keep_asking_notice_no_restart() {
+#[tokio::test]
+async fn clients_that_keep_asking_notice_no_restart() {
     let (mut old, mut new) = (Program::start(&["--drain-delay=10m"]), Program::start(&[]));
-    let (from, to) = (old.ready(), new.ready());
+    let (from, to) = (old.ready().await, new.ready().await);
     let ask_until_sent_elsewhere = || {
         let mut client = Client::new(from);
         loop {
@@ -224,11 +190,11 @@ fn clients_that_keep_asking_notice_no_restart() {
         assert_eq!(metric(&metrics, series), 0.0, "{series}");
     }
     old.signal("TERM");
-    assert_eq!(old.end().code(), Some(0));
+    assert_eq!(old.end().await.code(), Some(0));
 }
 
-#[test]
-fn requests_under_way_end_before_the_server_does() {
+#[tokio::test]
+async fn requests_under_way_end_before_the_server_does() {
     // The request waits for another one to fill its batch, for a while.
     let mut program = Program::start(&[
         "--drain-delay=0",
@@ -236,7 +202,7 @@ fn requests_under_way_end_before_the_server_does() {
         "--max-batch-size=2",
         "--max-batch-delay=2s",
     ]);
-    let address = program.ready();
+    let address = program.ready().await;
     let (mut client, mut idle) = (Client::new(address), Client::new(address));
     assert_eq!(idle.ask("GET", "/health", "").code, 200);
     client.send("POST", "/predict", FEATURES);
@@ -246,12 +212,12 @@ fn requests_under_way_end_before_the_server_does() {
     assert_eq!(answer.code, 200, "{answer:?}");
     // A connection without a request is not waited for.
     idle.assert_closed();
-    assert_eq!(program.end().code(), Some(0));
+    assert_eq!(program.end().await.code(), Some(0));
     assert!(TcpStream::connect(address).is_err(), "the listener is still open");
 }
 
-#[test]
-fn what_does_not_end_in_time_is_refused() {
+#[tokio::test]
+async fn what_does_not_end_in_time_is_refused() {
     let mut program = Program::start(&[
         "--drain-delay=0",
         "--drain-timeout=50ms",
@@ -259,25 +225,25 @@ fn what_does_not_end_in_time_is_refused() {
         "--max-batch-delay=10m",
         "--max-timeout=0",
     ]);
-    let address = program.ready();
+    let address = program.ready().await;
     let (mut client, mut observer) = (Client::new(address), Client::new(address));
     client.send("POST", "/predict", FEATURES);
     wait_for_depth(&mut observer, 1.0);
     program.signal("TERM");
     let answer = client.answer();
     assert_eq!((answer.code, answer.body.as_str()), (503, r#"{"detail":"the server is shutting down"}"#));
-    assert_eq!(program.end().code(), Some(0));
+    assert_eq!(program.end().await.code(), Some(0));
 }
 
-#[test]
-fn clients_that_leave_are_gone_at_once_and_each_counts_once() {
+#[tokio::test]
+async fn clients_that_leave_are_gone_at_once_and_each_counts_once() {
     let mut program = Program::start(&[
         "--max-batch-size=1000",
         "--max-batch-delay=10m",
         "--queue-limit=1000",
         "--warmup-iterations=1",
     ]);
-    let address = program.ready();
+    let address = program.ready().await;
     let mut observer = Client::new(address);
     let mut clients: Vec<Client> = (0..300)
         .map(|_| {
@@ -304,10 +270,10 @@ fn clients_that_leave_are_gone_at_once_and_each_counts_once() {
     assert_eq!(metric(&metrics, "request_queue_depth_peak"), 300.0);
 }
 
-#[test]
-fn clients_that_leave_in_the_middle_of_a_body_count_once_too() {
+#[tokio::test]
+async fn clients_that_leave_in_the_middle_of_a_body_count_once_too() {
     let mut program = Program::start(&[]);
-    let address = program.ready();
+    let address = program.ready().await;
     for sent in 0..FEATURES.len() {
         let mut client = Client::new(address);
         let head =
@@ -324,10 +290,10 @@ fn clients_that_leave_in_the_middle_of_a_body_count_once_too() {
     }
 }
 
-#[test]
-fn clients_that_leave_with_their_request_count_once_too() {
+#[tokio::test]
+async fn clients_that_leave_with_their_request_count_once_too() {
     let mut program = Program::start(&[]);
-    let address = program.ready();
+    let address = program.ready().await;
     let request = format!(
         "POST /predict HTTP/1.1\r\nhost: test\r\ncontent-length: {}\r\n\r\n{FEATURES}",
         FEATURES.len()
@@ -366,21 +332,21 @@ fn wait_for(client: &mut Client, series: &str, expected: f64) {
     }
 }
 
-#[test]
-fn a_signal_while_the_model_loads_ends_well() {
+#[tokio::test]
+async fn a_signal_while_the_model_loads_ends_well() {
     let mut program = Program::start(&["--warmup-iterations=1000000000"]);
-    let mut client = Client::new(program.listening("listening address="));
+    let mut client = Client::new(program.listening("listening address=").await);
     let answer = client.ask("GET", "/health", "");
     assert_eq!((answer.code, answer.body.as_str()), (503, "model not loaded"));
     assert_eq!(client.ask("GET", "/v2/health/live", "").code, 200);
     program.signal("TERM");
-    assert_eq!(program.end().code(), Some(0));
+    assert_eq!(program.end().await.code(), Some(0));
 }
 
-#[test]
-fn slow_clients_are_not_waited_for() {
+#[tokio::test]
+async fn slow_clients_are_not_waited_for() {
     let mut program = Program::start(&["--body-timeout=50ms", "--header-timeout=200ms"]);
-    let address = program.ready();
+    let address = program.ready().await;
     let mut client = Client::new(address);
     let head = "POST /predict HTTP/1.1\r\nhost: test\r\ncontent-length: 100\r\n\r\n{";
     client.0.get_mut().write_all(head.as_bytes()).expect("open");
@@ -397,15 +363,15 @@ fn slow_clients_are_not_waited_for() {
     assert_eq!(metric(&metrics, invalid), 1.0);
 }
 
-#[test]
-fn flags_come_from_the_environment_too_and_a_flag_wins() {
+#[tokio::test]
+async fn flags_come_from_the_environment_too_and_a_flag_wins() {
     let variables = [
         ("MODEL_SERVER_QUEUE_LIMIT", "7"),
         ("MODEL_SERVER_WORKERS", "3"),
         ("MODEL_SERVER_MODEL_NAME", "iris"),
     ];
     let mut program = Program::start_with(&["--workers=2"], &variables);
-    let mut client = Client::new(program.ready());
+    let mut client = Client::new(program.ready().await);
     let metrics = client.ask("GET", "/metrics", "").body;
     assert_eq!(metric(&metrics, "inference_queue_limit"), 7.0);
     assert_eq!(metric(&metrics, "inference_workers"), 2.0);
@@ -472,8 +438,8 @@ fn check_says_what_would_be_served() {
     assert_eq!(lines.len(), 3, "{text}");
 }
 
-#[test]
-fn a_folder_of_a_repository_with_a_model_and_its_weights_is_served() {
+#[tokio::test]
+async fn a_folder_of_a_repository_with_a_model_and_its_weights_is_served() {
     let dir = tempfile::tempdir().expect("a folder");
     let folder = dir.path().join("scaled/3/model.onnx");
     std::fs::create_dir_all(&folder).expect("writable");
@@ -482,20 +448,21 @@ fn a_folder_of_a_repository_with_a_model_and_its_weights_is_served() {
     std::fs::write(folder.join("model.onnx.data"), weights).expect("writable");
     let repository = dir.path().to_str().expect("text");
     let mut program = Program::start(&["--model-repository", repository, "--model-name=scaled"]);
-    let mut client = Client::new(program.ready());
+    let mut client = Client::new(program.ready().await);
     let answer = client.ask("POST", "/predict", r#"{"features":[1,2]}"#);
     assert!(answer.body.starts_with(r#"{"prediction":[3.0,10.0]"#), "{answer:?}");
     assert_eq!(client.ask("GET", "/v2/models/scaled/versions/3/ready", "").code, 200);
 }
 
-#[test]
-fn a_gpu_that_is_left_unused_is_warned_of() {
+#[tokio::test]
+async fn a_gpu_that_is_left_unused_is_warned_of() {
     let given = [("NVIDIA_VISIBLE_DEVICES", "all")];
-    let warning = Program::start_with(&[], &given).until("cannot use the GPU");
+    let warning = Program::start_with(&[], &given).until("cannot use the GPU").await;
     assert!(warning.contains("WARN") && warning.contains("computing on the CPU"), "{warning}");
     let mut told = Program::start_with(&["--device=cpu"], &given);
-    told.ready();
-    assert!(!told.seen.iter().any(|line| line.contains("cannot use the GPU")), "{:?}", told.seen);
+    told.ready().await;
+    let log = told.process.log();
+    assert!(!log.contains("cannot use the GPU"), "{log}");
 }
 
 #[test]
@@ -515,10 +482,10 @@ fn packed_faults(item: &str, items: usize) -> Vec<u8> {
     encoder.finish().expect("memory")
 }
 
-#[test]
-fn small_packed_bodies_full_of_faults_take_little_memory_and_get_small_answers() {
+#[tokio::test]
+async fn small_packed_bodies_full_of_faults_take_little_memory_and_get_small_answers() {
     let mut program = Program::start(&[]);
-    let address = program.ready();
+    let address = program.ready().await;
     for (item, items) in [(r#""""#, 699_040), ("{}", 699_040), ("[[]]", 400_000), ("1", 1_000_000)] {
         let body = packed_faults(item, items);
         assert!(body.len() < 5000, "{} bytes", body.len());
@@ -543,10 +510,10 @@ fn small_packed_bodies_full_of_faults_take_little_memory_and_get_small_answers()
     assert!(peak < 96 << 20, "{} MiB", peak >> 20);
 }
 
-#[test]
-fn unfinished_bodies_share_their_memory_and_keep_no_client_out() {
+#[tokio::test]
+async fn unfinished_bodies_share_their_memory_and_keep_no_client_out() {
     let mut program = Program::start(&["--body-timeout=1m", "--max-body-memory=16777216"]);
-    let address = program.ready();
+    let address = program.ready().await;
     let length = 2_097_152;
     let body = vec![b' '; length - 10];
     let unfinished: Vec<Client> = (0..100)
@@ -581,10 +548,10 @@ fn unfinished_bodies_share_their_memory_and_keep_no_client_out() {
     wait_for(&mut observer, "inference_body_memory_bytes", 0.0);
 }
 
-#[test]
-fn half_a_body_does_not_hold_up_the_end() {
+#[tokio::test]
+async fn half_a_body_does_not_hold_up_the_end() {
     let mut program = Program::start(&["--drain-delay=0", "--drain-timeout=10m", "--body-timeout=10m"]);
-    let address = program.ready();
+    let address = program.ready().await;
     let mut client = Client::new(address);
     let head = "POST /predict HTTP/1.1\r\nhost: test\r\ncontent-length: 100\r\n\r\n{";
     client.0.get_mut().write_all(head.as_bytes()).expect("open");
@@ -596,18 +563,18 @@ fn half_a_body_does_not_hold_up_the_end() {
         (503, true, r#"{"detail":"the server is shutting down"}"#)
     );
     client.assert_closed();
-    assert_eq!(program.end().code(), Some(0));
+    assert_eq!(program.end().await.code(), Some(0));
 }
 
-#[test]
-fn a_refused_request_leaves_its_connection_usable() {
+#[tokio::test]
+async fn a_refused_request_leaves_its_connection_usable() {
     let mut program = Program::start(&[
         "--max-batch-size=2",
         "--max-batch-delay=10m",
         "--queue-limit=1",
         "--max-timeout=0",
     ]);
-    let address = program.ready();
+    let address = program.ready().await;
     let mut waiting = Client::new(address);
     waiting.send("POST", "/predict", FEATURES);
     let mut observer = Client::new(address);
@@ -634,12 +601,12 @@ fn model_file(content: &[u8]) -> (tempfile::TempDir, String) {
     (dir, path)
 }
 
-#[test]
-fn requests_that_the_model_cannot_bear_neither_end_its_health_nor_fill_the_log() {
+#[tokio::test]
+async fn requests_that_the_model_cannot_bear_neither_end_its_health_nor_fill_the_log() {
     let (_dir, model) = model_file(&onnx::lookup(0.0));
     let mut program = Program::start(&["--model", &model, "--unhealthy-after=3", "--warmup-iterations=0"]);
-    let mut client = Client::new(program.ready());
-    let logged = program.seen.len();
+    let mut client = Client::new(program.ready().await);
+    let logged = program.process.log().len();
     for number in 0..50 {
         let body = r#"{"features":[1,99]}"#;
         let answer = client.ask_with("POST", "/predict", "x-request-id: request-7\r\n", body);
@@ -660,23 +627,24 @@ fn requests_that_the_model_cannot_bear_neither_end_its_health_nor_fill_the_log()
     let answer = client.ask("POST", "/predict", r#"{"features":[1,4]}"#);
     assert!(answer.body.starts_with(r#"{"prediction":[11.0,14.0]"#), "{answer:?}");
     program.signal("TERM");
-    program.until("draining");
-    let lines = &program.seen[logged..];
-    let told = |line: &String| line.contains("the model failed on a request") && line.contains("request-7");
+    program.until("draining").await;
+    let log = program.process.log();
+    let lines: Vec<&str> = log[logged..].lines().collect();
+    let told = |line: &&str| line.contains("the model failed on a request") && line.contains("request-7");
     assert!(lines.iter().any(told), "{lines:?}");
     assert!(lines.len() < 20, "{} lines: {}", lines.len(), lines.join("\n"));
 }
 
-#[test]
-fn a_model_that_fails_on_everything_makes_its_server_neither_ready_nor_live() {
+#[tokio::test]
+async fn a_model_that_fails_on_everything_makes_its_server_neither_ready_nor_live() {
     let (_dir, model) = model_file(&onnx::lookup(1000.0));
     let mut program = Program::start(&["--model", &model, "--warmup-iterations=0"]);
-    let mut client = Client::new(program.ready());
+    let mut client = Client::new(program.ready().await);
     for failures in 0..10 {
         assert_eq!(client.ask("GET", "/health", "").code, 200, "after {failures} failures");
         assert_eq!(client.ask("POST", "/predict", r#"{"features":[1,2]}"#).code, 500);
     }
-    program.until("the model fails on every request and on the warm-up input");
+    program.until("the model fails on every request and on the warm-up input").await;
     let reason = "the model fails on every request and on the warm-up input";
     let health = client.ask("GET", "/health", "");
     assert_eq!((health.code, health.body.as_str()), (503, reason));
@@ -688,8 +656,8 @@ fn a_model_that_fails_on_everything_makes_its_server_neither_ready_nor_live() {
     assert_eq!(metric(&metrics, r#"model_failed{model="default",reason="device_lost",version="1"}"#), 0.0);
 }
 
-#[test]
-fn the_largest_batch_that_memory_allows_is_used() {
+#[tokio::test]
+async fn the_largest_batch_that_memory_allows_is_used() {
     // 1 MiB a row and layer.
     let (_dir, model) = model_file(&onnx::greedy(1 << 18));
     let limit = 112 << 20;
@@ -700,7 +668,7 @@ fn the_largest_batch_that_memory_allows_is_used() {
         &format!("--max-memory={limit}"),
         "--warmup-iterations=1",
     ]);
-    let mut client = Client::new(program.ready());
+    let mut client = Client::new(program.ready().await);
     let peak = program.peak_memory();
     assert!(peak <= limit, "{} MiB", peak >> 20);
     let metrics = client.ask("GET", "/metrics", "").body;
@@ -717,11 +685,8 @@ fn the_largest_batch_that_memory_allows_is_used() {
         (answer.code, answer.body),
         (400, format!(r#"{{"error":"expected 1 to {rows} instances, found 100"}}"#))
     );
-    assert!(
-        program.seen.iter().any(|line| line.contains("would take too much memory")),
-        "{:?}",
-        program.seen
-    );
+    let log = program.process.log();
+    assert!(log.contains("would take too much memory"), "{log}");
 }
 
 #[test]
@@ -786,8 +751,8 @@ fn a_model_whose_files_are_larger_than_memory_may_be_is_refused_before_it_is_loa
     assert!(errors.contains(&expected), "{errors}");
 }
 
-#[test]
-fn wide_inputs_that_wait_share_the_memory_of_bodies() {
+#[tokio::test]
+async fn wide_inputs_that_wait_share_the_memory_of_bodies() {
     // Everything waits for a batch that does not fill. A row is 512 KiB, and less than 1 KiB on the way.
     let (_dir, model) = model_file(&onnx::wide(1 << 17));
     let mut program = Program::start(&[
@@ -799,8 +764,8 @@ fn wide_inputs_that_wait_share_the_memory_of_bodies() {
         "--warmup-iterations=0",
         "--max-body-memory=16777216",
     ]);
-    let address = program.listening("listening address=");
-    program.until("--max-body-memory does not hold --queue-limit inputs");
+    let address = program.listening("listening address=").await;
+    program.until("--max-body-memory does not hold --queue-limit inputs").await;
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     encoder.write_all(&vec![0; 4 << 17]).expect("memory");
     let body = encoder.finish().expect("memory");

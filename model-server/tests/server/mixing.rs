@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::support::{Options, Server};
+use crate::support::{self, Options, Server};
 use axum::body::Body;
 use axum::http::Request;
 use model_server::model::{InferError, Loader, Model, ModelError};
@@ -171,7 +171,7 @@ async fn client(server: Arc<Server>, number: i64, seed: u64, rows: u64) -> (u64,
         let (request, expected) = request(&plan, next);
         next += plan.rows as i64;
         let router = server.router.clone();
-        let asking = tokio::spawn(async move { crate::support::ask(router, request).await });
+        let asking = tokio::spawn(async move { support::ask(router, request).await });
         if plan.leaves {
             tokio::task::yield_now().await;
             asking.abort();

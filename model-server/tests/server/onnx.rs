@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::{Options, Server};
 use model_server::model::onnx::OnnxLoader;
 use model_server::model::{InferError, Loader, Model, ModelError};
 use model_server::tensor::{BatchAxis, Tensor};
@@ -13,6 +12,8 @@ use testkit::onnx::{
     BFLOAT16, FLOAT, INT32, INT64, Size, attribute, attribute_list, file, inner, input, node, of_opset,
     output, with_weights_beside,
 };
+
+use crate::support::{self, Options, Server};
 
 const BATCH: Size = Size::Named("batch");
 const TWO: Size = Size::Fixed(2);
@@ -354,7 +355,7 @@ async fn where_the_number_of_rows_is_fixed_requests_are_computed_alone() {
                 let body = json!({"inputs": [input]}).to_string();
                 let request =
                     axum::http::Request::post("/v2/models/m/infer").body(body.into()).expect("valid");
-                crate::support::ask(router, request).await.json()["outputs"][0]["data"].clone()
+                support::ask(router, request).await.json()["outputs"][0]["data"].clone()
             })
         });
         let expected = if rows == 1 { json!([0.0, 0.0]) } else { json!([-1.0, -1.0, 1.0, 1.0]) };

@@ -6,8 +6,10 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use model_server::config::Timeouts;
 
-use crate::support::{Options, PATIENCE, Server, Step};
+use testkit::wait::PATIENCE;
 use tokio::task::JoinHandle;
+
+use crate::support::{self, Options, Server, Step};
 
 #[tokio::test]
 async fn depth_counts_what_is_admitted_and_not_finished() {
@@ -310,7 +312,7 @@ async fn rows_are_counted_and_limited_as_requests_are() {
         let body = serde_json::json!({"inputs": [input]}).to_string();
         let request = Request::post("/v2/models/m/infer").body(Body::from(body)).expect("valid");
         let router = server.router.clone();
-        tokio::spawn(async move { crate::support::ask(router, request).await.code })
+        tokio::spawn(async move { support::ask(router, request).await.code })
     };
     let mut clients = vec![infer(3)];
     server.until("inference_rows_running", 3.0).await;
@@ -515,7 +517,7 @@ async fn no_request_is_forgotten_when_all_help_out() {
             clients.spawn(async move {
                 for _ in 0..100 {
                     let request = axum::http::Request::post("/predict").body(r#"{"features":[1,2]}"#.into());
-                    let asked = crate::support::ask(router.clone(), request.expect("valid"));
+                    let asked = support::ask(router.clone(), request.expect("valid"));
                     let answer = tokio::time::timeout(PATIENCE, asked).await.expect("answered in time");
                     assert_eq!(answer.code, 200);
                 }

@@ -7,7 +7,9 @@ use axum::http::{Request, header};
 use model_server::model::Loader as _;
 use model_server::model::onnx::OnnxLoader;
 
-use crate::support::{Options, Server, Step, value_of};
+use testkit::exposition::value;
+
+use crate::support::{self, Options, Server, Step};
 
 #[tokio::test]
 async fn answers_and_errors_are_fastapis() {
@@ -137,13 +139,13 @@ async fn every_metric_is_there_from_the_first_scrape() {
     ];
     let others = others.map(|(series, value)| (series.to_owned(), value));
     for (series, expected) in zero.map(|series| (series, 0.0)).chain(others) {
-        assert_eq!(value_of(text, &series), Some(expected), "{series} in\n{text}");
+        assert_eq!(value(text, &series), Some(expected), "{series} in\n{text}");
     }
     for family in ["process_resident_memory_bytes ", "process_cpu_seconds_total ", "build_info{version="] {
         assert!(text.contains(&format!("\n{family}")), "{family} is not in\n{text}");
     }
     // What is not known is absent until the collector says something.
-    assert_eq!(value_of(text, "gpu_utilization_percent"), None);
+    assert_eq!(value(text, "gpu_utilization_percent"), None);
     loading.server.served.telemetry.gpu().none_by_choice();
     assert_eq!(loading.server.metric("gpu_utilization_percent"), 0.0);
 }
@@ -160,7 +162,7 @@ async fn busy_time_counts_while_it_passes() {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(crate::support::PATIENCE, rising)
+        tokio::time::timeout(testkit::wait::PATIENCE, rising)
             .await
             .expect("it rises while the model computes");
         last = server.metric("inference_worker_busy_seconds_total");
@@ -184,8 +186,8 @@ async fn openmetrics_is_written_when_it_is_asked_for() {
     let text = answer.text();
     assert!(text.ends_with("\n# EOF\n"));
     assert!(text.contains("# TYPE inference_requests counter\n"));
-    assert_eq!(value_of(text, r#"inference_requests_total{model="m",outcome="ok"}"#), Some(0.0));
-    assert_eq!(value_of(text, r#"inference_latency_seconds_bucket{le="1.0"}"#), Some(0.0));
+    assert_eq!(value(text, r#"inference_requests_total{model="m",outcome="ok"}"#), Some(0.0));
+    assert_eq!(value(text, r#"inference_latency_seconds_bucket{le="1.0"}"#), Some(0.0));
 }
 
 #[tokio::test]
@@ -230,7 +232,7 @@ async fn the_admin_router_lists_the_model_and_exchanges_none() {
     // On the listener for everybody there is none of it.
     let everybody = model_server::routes::router(Arc::clone(&loading.server.served));
     let request = Request::post("/v2/repository/index").body(Body::empty()).expect("valid");
-    assert_eq!(crate::support::ask(everybody, request).await.code, 404);
+    assert_eq!(support::ask(everybody, request).await.code, 404);
 }
 
 #[test]

@@ -1,5 +1,4 @@
 //! A server over a model that the test holds in its hand.
-#![allow(unreachable_pub)]
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -20,10 +19,12 @@ use model_server::routes::{self, Served, Settings};
 use model_server::telemetry::{Capacity, Format, Identity, LATENCY_BUCKETS, Telemetry};
 use model_server::tensor::{DataType, Dim, Signature, Tensor, TensorSpec};
 use model_server::worker::{self, Pool, WarmupSettings, WorkerSettings};
+use testkit::exposition;
+use testkit::wait::until;
 use tower::ServiceExt as _;
 
 /// What the model does next.
-pub enum Step {
+pub(crate) enum Step {
     /// Computes `x0 + 10 * x1` of each row.
     Answer,
     /// Refuses.
@@ -65,7 +66,7 @@ impl Loader for HeldLoader {
 }
 
 /// Any number of rows of `width` FP32 numbers.
-pub fn rows(name: &str, width: usize) -> TensorSpec {
+pub(crate) fn rows(name: &str, width: usize) -> TensorSpec {
     TensorSpec {
         name: name.to_owned(),
         datatype: DataType::Fp32,
@@ -111,18 +112,18 @@ impl Model for Held {
 
 /// What a test may set.
 #[derive(Clone, Copy)]
-pub struct Options {
-    pub workers: usize,
-    pub max_batch_size: usize,
-    pub max_batch_delay: Duration,
-    pub queue_limit: usize,
-    pub queue_row_limit: usize,
-    pub timeouts: Timeouts,
-    pub stall_timeout: Duration,
-    pub inline_below: Duration,
-    pub overload_status: StatusCode,
-    pub unhealthy_after: Option<u32>,
-    pub loads: usize,
+pub(crate) struct Options {
+    pub(crate) workers: usize,
+    pub(crate) max_batch_size: usize,
+    pub(crate) max_batch_delay: Duration,
+    pub(crate) queue_limit: usize,
+    pub(crate) queue_row_limit: usize,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) stall_timeout: Duration,
+    pub(crate) inline_below: Duration,
+    pub(crate) overload_status: StatusCode,
+    pub(crate) unhealthy_after: Option<u32>,
+    pub(crate) loads: usize,
 }
 
 impl Default for Options {
@@ -143,43 +144,43 @@ impl Default for Options {
     }
 }
 
-pub struct Server {
-    pub router: Router,
-    pub served: Arc<Served>,
+pub(crate) struct Server {
+    pub(crate) router: Router,
+    pub(crate) served: Arc<Served>,
     steps: Sender<Step>,
     /// The thread of each execution.
-    pub ran_on: Arc<Mutex<Vec<ThreadId>>>,
+    pub(crate) ran_on: Arc<Mutex<Vec<ThreadId>>>,
 }
 
-pub struct Answer {
-    pub code: u16,
-    pub headers: HeaderMap,
-    pub body: Bytes,
+pub(crate) struct Answer {
+    pub(crate) code: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Answer {
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).expect("text")
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().expect("text"))
     }
 
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).expect("JSON")
     }
 }
 
 impl Server {
-    pub fn start(options: Options) -> Server {
+    pub(crate) fn start(options: Options) -> Server {
         let server = Server::loading(options);
         server.load(&options);
         server.server
     }
 
     /// A server whose model is not loaded yet.
-    pub fn loading(options: Options) -> Loading {
+    pub(crate) fn loading(options: Options) -> Loading {
         let Options {
             workers,
             max_batch_size,
@@ -228,58 +229,51 @@ impl Server {
     }
 
     /// What the model does next.
-    pub fn next(&self, step: Step) {
+    pub(crate) fn next(&self, step: Step) {
         self.steps.send(step).expect("a model waits");
     }
 
-    pub async fn ask(&self, request: Request<Body>) -> Answer {
+    pub(crate) async fn ask(&self, request: Request<Body>) -> Answer {
         ask(self.router.clone(), request).await
     }
 
-    pub async fn send(&self, method: &str, path: &str, body: &str) -> Answer {
+    pub(crate) async fn send(&self, method: &str, path: &str, body: &str) -> Answer {
         let request = Request::builder().method(method).uri(path).body(Body::from(body.to_owned()));
         self.ask(request.expect("valid")).await
     }
 
     /// A request that is under way.
-    pub fn predict(&self) -> tokio::task::JoinHandle<u16> {
+    pub(crate) fn predict(&self) -> tokio::task::JoinHandle<u16> {
         self.predict_row("[1,2]")
     }
 
-    pub fn predict_row(&self, row: &str) -> tokio::task::JoinHandle<u16> {
+    pub(crate) fn predict_row(&self, row: &str) -> tokio::task::JoinHandle<u16> {
         let body = format!(r#"{{"features":{row}}}"#);
         let request = Request::post("/predict").body(Body::from(body)).expect("valid");
         let router = self.router.clone();
         tokio::spawn(async move { ask(router, request).await.code })
     }
 
-    pub fn metrics(&self) -> String {
+    pub(crate) fn metrics(&self) -> String {
         String::from_utf8(self.served.telemetry.text(Format::Text)).expect("text")
     }
 
-    pub fn metric(&self, series: &str) -> f64 {
+    pub(crate) fn metric(&self, series: &str) -> f64 {
         let text = self.metrics();
-        value_of(&text, series).unwrap_or_else(|| panic!("no {series} in\n{text}"))
+        exposition::value(&text, series).unwrap_or_else(|| panic!("no {series} in\n{text}"))
     }
 
-    pub fn ended(&self, outcome: &str) -> f64 {
+    pub(crate) fn ended(&self, outcome: &str) -> f64 {
         self.metric(&format!(r#"inference_requests_total{{model="m",outcome="{outcome}"}}"#))
     }
 
     /// Waits until a metric has a value.
-    pub async fn until(&self, series: &str, value: f64) {
-        let waiting = async {
-            while self.metric(series) != value {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, waiting)
-            .await
-            .unwrap_or_else(|_| panic!("{series} is {}, expected {value}", self.metric(series)));
+    pub(crate) async fn until(&self, series: &str, value: f64) {
+        until(&format!("{series} to be {value}"), || self.metric(series) == value).await;
     }
 
     /// No request is counted anywhere.
-    pub fn assert_empty(&self) {
+    pub(crate) fn assert_empty(&self) {
         let gauges = ["request_queue_depth", "inference_requests_waiting", "inference_requests_running"];
         for gauge in gauges.into_iter().chain(["inference_rows_waiting", "inference_rows_running"]) {
             assert_eq!(self.metric(gauge), 0.0, "{gauge}");
@@ -288,13 +282,13 @@ impl Server {
 }
 
 /// A server whose model is not loaded yet.
-pub struct Loading {
-    pub server: Server,
+pub(crate) struct Loading {
+    pub(crate) server: Server,
     held: Mutex<Option<Receiver<Step>>>,
 }
 
 impl Loading {
-    pub fn load(&self, options: &Options) {
+    pub(crate) fn load(&self, options: &Options) {
         let steps = self.held.lock().expect("not poisoned").take().expect("loaded once");
         let loader: Arc<dyn Loader> = Arc::new(HeldLoader {
             steps: Arc::new(Mutex::new(steps)),
@@ -305,7 +299,7 @@ impl Loading {
     }
 
     /// Loads another model than the one that is held.
-    pub fn load_by(&self, loader: &Arc<dyn Loader>, options: &Options, iterations: usize) {
+    pub(crate) fn load_by(&self, loader: &Arc<dyn Loader>, options: &Options, iterations: usize) {
         let settings = WorkerSettings {
             warmup: WarmupSettings {
                 input: None,
@@ -326,17 +320,9 @@ impl Loading {
     }
 }
 
-pub fn value_of(text: &str, series: &str) -> Option<f64> {
-    let line = text.lines().find(|line| line.rsplit_once(' ').is_some_and(|(name, _)| name == series))?;
-    line.rsplit(' ').next()?.parse().ok()
-}
-
-pub async fn ask(router: Router, request: Request<Body>) -> Answer {
+pub(crate) async fn ask(router: Router, request: Request<Body>) -> Answer {
     let response = router.oneshot(request).await.expect("the router always answers");
     let (head, body) = response.into_parts();
     let body = body.collect().await.expect("a whole body").to_bytes();
     Answer { code: head.status.as_u16(), headers: head.headers, body }
 }
-
-/// Longer than anything here takes.
-pub const PATIENCE: Duration = Duration::from_secs(20);

@@ -21,19 +21,26 @@ fn varint(mut number: u64) -> Vec<u8> {
     bytes
 }
 
+/// The type of 32-bit floats, as ONNX numbers types.
 pub const FLOAT: u64 = 1;
+/// The type of 32-bit integers.
 pub const INT32: u64 = 6;
+/// The type of 64-bit integers.
 pub const INT64: u64 = 7;
+/// The type of 16-bit brain floats.
 pub const BFLOAT16: u64 = 16;
 const INPUT: u64 = 11;
 const OUTPUT: u64 = 12;
 const INNER: u64 = 13;
 
 /// The size of a dimension in a file.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub enum Size {
+    /// A number.
     Fixed(u64),
+    /// Requests choose it; those of one name are equal.
     Named(&'static str),
+    /// Requests choose it.
     Unnamed,
 }
 
@@ -48,10 +55,12 @@ fn tensor_info(field: u64, name: &str, kind: u64, sizes: &[Size]) -> Vec<u8> {
     message(field, &[&message(1, &[name.as_bytes()]), &message(2, &[&kind])])
 }
 
+/// An input of a type and a shape.
 pub fn input(name: &str, kind: u64, sizes: &[Size]) -> Vec<u8> {
     tensor_info(INPUT, name, kind, sizes)
 }
 
+/// An output of a type and a shape.
 pub fn output(name: &str, kind: u64, sizes: &[Size]) -> Vec<u8> {
     tensor_info(OUTPUT, name, kind, sizes)
 }
@@ -93,17 +102,19 @@ pub fn with_weights_beside() -> (Vec<u8>, Vec<u8>) {
     (model, [3.0_f32, 5.0].iter().flat_map(|number| number.to_le_bytes()).collect())
 }
 
-/// Nodes of a graph are written by their operator's name.
+/// A node, by the name of its operator.
 pub fn node(kind: &str, inputs: &[&str], output: &str, attributes: &[Vec<u8>]) -> Vec<u8> {
     let inputs: Vec<_> = inputs.iter().map(|name| message(1, &[name.as_bytes()])).collect();
     let [out, name] = [2, 3].map(|field| message(field, &[output.as_bytes()]));
     message(1, &[&inputs.concat(), &out, &name, &message(4, &[kind.as_bytes()]), &attributes.concat()])
 }
 
+/// A whole number beside a node.
 pub fn attribute(name: &str, value: u64) -> Vec<u8> {
     message(5, &[&message(1, &[name.as_bytes()]), &number(3, value), &number(20, 2)])
 }
 
+/// Whole numbers beside a node.
 pub fn attribute_list(name: &str, values: &[u64]) -> Vec<u8> {
     let values: Vec<_> = values.iter().map(|value| number(8, *value)).collect();
     message(5, &[&message(1, &[name.as_bytes()]), &values.concat(), &number(20, 7)])
@@ -114,6 +125,7 @@ fn tensor(name: &str, dims: &[usize], kind: u64, numbers: &[u8]) -> Vec<u8> {
     message(5, &[&dims.concat(), &number(2, kind), &message(8, &[name.as_bytes()]), &message(9, &[numbers])])
 }
 
+/// Weights inside the file.
 pub fn floats(name: &str, dims: &[usize], numbers: &[f32]) -> Vec<u8> {
     let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
     tensor(name, dims, FLOAT, &bytes)

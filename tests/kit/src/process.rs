@@ -128,8 +128,17 @@ impl Process {
     /// # Errors
     /// The signal could not be sent.
     pub fn terminate(&self) -> Result<(), Failure> {
-        let status = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status()?;
-        if status.success() { Ok(()) } else { Err(format!("{} could not be told to end", self.name).into()) }
+        self.signal("TERM")
+    }
+
+    /// Sends it a signal by its name, such as INT.
+    ///
+    /// # Errors
+    /// The signal could not be sent.
+    pub fn signal(&self, name: &str) -> Result<(), Failure> {
+        let status =
+            Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status()?;
+        if status.success() { Ok(()) } else { Err(format!("cannot send {name} to {}", self.name).into()) }
     }
 
     /// Waits for its end.

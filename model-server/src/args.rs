@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 /// Serves a model over HTTP and exports metrics that an autoscaler can trust.
 ///
@@ -36,6 +36,9 @@ pub enum Command {
         /// Shell.
         shell: manual::Shell,
     },
+    /// Print every flag as Markdown: docs/flags.md is made of it.
+    #[command(hide = true)]
+    Flags,
     /// Print the manual page of the program or of a command: model-server man | man -l -.
     Man {
         /// Command.
@@ -388,6 +391,18 @@ pub struct Flags {
     pub log_format: String,
 }
 
+/// Every flag as Markdown, for `docs/flags.md`.
+pub fn markdown() -> String {
+    let note = "Each flag can be given as an environment variable, too: `MODEL_SERVER_QUEUE_LIMIT` for `--queue-limit`. \
+                The flag wins.";
+    format!("{note}\n\n{}", manual::flags(CommandLine::command()))
+}
+
+/// The environment variable that stands for a flag, `--queue-limit`.
+pub(crate) fn variable(flag: &str) -> String {
+    format!("MODEL_SERVER_{}", flag.trim_start_matches('-').to_uppercase().replace('-', "_"))
+}
+
 const EXIT_CODES: &str = "\
 Exit codes: 0 after a signal to end; 1 when serving failed; 2 when the model cannot be used; 64 when the flags cannot.
 
@@ -400,3 +415,29 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
     let commit = option_env!("BUILD_COMMIT").unwrap_or("unknown");
     format!("{} (commit {commit})", env!("CARGO_PKG_VERSION"))
 });
+
+#[cfg(test)]
+mod tests {
+    use testkit::rows::each_row;
+
+    use super::*;
+
+    #[test]
+    fn the_page_of_flags_is_what_the_program_prints() {
+        let page = include_str!("../../docs/flags.md");
+        let (_, section) = page.split_once("\n## model-server\n\n").expect("a section of the model server");
+        let section = section.split("\n## ").next().unwrap_or_default();
+        assert!(section == markdown(), "docs/flags.md is not what the program prints: run scripts/flags");
+    }
+
+    #[test]
+    fn every_flag_has_the_environment_variable_of_its_name() {
+        let program = CommandLine::command();
+        let flags: Vec<_> =
+            program.get_arguments().filter_map(|flag| Some((flag.get_long()?, flag))).collect();
+        assert!(flags.len() > 30, "{flags:?}");
+        each_row(flags, |(name, flag)| {
+            assert_eq!(flag.get_env(), Some(variable(name).as_ref()), "{name}");
+        });
+    }
+}

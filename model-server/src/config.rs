@@ -15,7 +15,7 @@ use self::values::{
     address, at_least_one, bounds, bytes, choice, count, device, name, optional_count, optional_time,
     positive_time, tensors, threads, time, version_policy,
 };
-use crate::args::Flags;
+use crate::args::{Flags, variable};
 use crate::bodies::BodyLimits;
 
 /// What the server runs by.
@@ -400,8 +400,8 @@ impl Collector {
         match parse(text) {
             Ok(value) => Some(value),
             Err(expected) => {
-                let variable = flag.trim_start_matches('-').to_uppercase().replace('-', "_");
-                self.0.push(format!("{flag} (MODEL_SERVER_{variable}): expected {expected}, found {text:?}"));
+                let variable = variable(flag);
+                self.0.push(format!("{flag} ({variable}): expected {expected}, found {text:?}"));
                 None
             }
         }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
 use model_server::app::{self, AppError, Ended};
-use model_server::args::{Command, CommandLine};
+use model_server::args::{self, Command, CommandLine};
 use model_server::config::{Config, LogFormat};
 use model_server::contain;
 use model_server::exit::{BAD_MODEL, leave};
@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         Some(Command::Completion { shell }) => {
             return print(&manual::completion(CommandLine::command(), shell));
         }
+        Some(Command::Flags) => return print(&args::markdown()),
         Some(Command::Man { command }) => {
             return match manual::page(CommandLine::command(), command.as_deref()) {
                 Ok(page) => print(&page),

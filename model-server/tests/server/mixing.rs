@@ -1,7 +1,7 @@
 //! No client ever gets a part of another's answer, whatever is computed together: many clients ask at the same time,
 //! with rows that are told apart, and a model that fails, panics, lacks memory and gives back what it was given.
 //!
-//! `MIXING_ROWS=1000000 cargo test --release -p model-server --test mixing` asks for a million rows (`make
+//! `MIXING_ROWS=1000000 cargo test --release -p model-server --test server mixing` asks for a million rows (`make
 //! test-mixing`).
 
 use std::sync::Arc;

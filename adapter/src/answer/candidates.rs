@@ -308,4 +308,4 @@ pub(super) fn why_used(origin: &Origin, others: &[Candidate]) -> String {
 }
 
 /// Series that are looked at for one explanation: some milliseconds.
-const MOST_SERIES: usize = 100_000;
+const MOST_SERIES: usize = 50_000;

@@ -44,6 +44,16 @@ impl Answerer {
                 return Err(ApiError::bad_request(format!("only metrics of {served} can be explained")));
             }
         };
+        let namespace = request.attributes.resource.as_ref().map_or("", |asked| &asked.namespace);
+        if let Some(notes) = record.notes()
+            && !namespace.is_empty()
+            && matches!(
+                notes.explanation.cause.reason,
+                Reason::NoSeries | Reason::NoSeriesOfObjects | Reason::StaleSamples
+            )
+        {
+            self.look_at_targets(namespace, request.deadline, notes).await;
+        }
         record.note(|notes| {
             notes.explanation.missing_permission = missing;
             notes.finish(shown);

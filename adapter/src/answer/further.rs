@@ -43,7 +43,7 @@ impl Answerer {
             Some(namespace) => format!(" in the namespace {namespace}"),
             None => String::new(),
         };
-        let Some(of_hour) = self.count(vain, &everything, LONG, notes).await else { return };
+        let Some(of_hour) = self.count(vain, &everything, Some(LONG), notes).await else { return };
         if of_hour.all == 0 {
             notes.cause(Reason::NoSeries, || {
                 format!(
@@ -65,7 +65,7 @@ impl Answerer {
         };
         notes.further(format!("{series} has at most {most} samples of one series asked for within an hour"));
         if !vain.selector.is_empty() {
-            let Some(selected) = self.count(vain, vain.selector, LONG, notes).await else { return };
+            let Some(selected) = self.count(vain, vain.selector, Some(LONG), notes).await else { return };
             if selected.most.is_none() {
                 notes.cause(Reason::SelectorMatchesNothing, || {
                     format!(
@@ -76,41 +76,71 @@ impl Answerer {
                 return;
             }
         }
-        // An instant looks back as far as Prometheus does.
-        let window = vain.origin.window();
-        let range = window.unwrap_or(LOOKBACK);
-        let Some(recent) = self.count(vain, vain.selector, range.max(LOOKBACK), notes).await else { return };
-        if recent.most.is_none() {
-            let seconds = range.max(LOOKBACK).as_secs();
-            notes.cause(Reason::StaleSamples, || {
-                format!("the last sample of {series}{place} is more than {seconds} s old: the target is no longer scraped, or no longer exports it")
-            });
-            return;
-        }
-        if let Some(window) = window {
-            let Some(within) = self.count(vain, vain.selector, window, notes).await else { return };
-            let seconds = window.as_secs();
-            match within.most {
-                None => notes.cause(Reason::RangeTooShort, || {
-                    format!("the range of the query of {}, {seconds} s, holds no sample of {series}: it is shorter than the time between two scrapes, or scraping stopped", vain.origin.rule())
-                }),
-                Some(most) if most < 2.0 => notes.cause(Reason::RangeTooShort, || {
-                    format!("the range of the query of {}, {seconds} s, holds 1 sample of {series}, and a rate needs 2: it is shorter than two scrapes", vain.origin.rule())
-                }),
-                Some(most) => notes.further(format!("{most} of them are within the range of the query")),
+        let Some(current) = self.count(vain, vain.selector, None, notes).await else { return };
+        let rule = vain.origin.rule();
+        let too_short = match vain.origin.window() {
+            None => None,
+            Some(window) => {
+                let Some(within) = self.count(vain, vain.selector, Some(window), notes).await else { return };
+                within.most.is_none_or(|most| most < 2.0).then_some((window, within.most.unwrap_or(0.0)))
             }
+        };
+        match (current.most, too_short) {
+            (Some(_), Some((window, most))) => notes.cause(Reason::RangeTooShort, || {
+                format!("the range of the query of {rule}, {window:?}, holds {most} samples of {series}, and a rate needs 2: it is shorter than two scrapes")
+            }),
+            (None, Some(_)) => notes.ended(series, &place),
+            (None, None) if vain.origin.window().is_none() => notes.ended(series, &place),
+            _ => {}
         }
         notes.cause(Reason::NoSamples, || {
             format!("the query of {} finds no sample, though {series} has recent ones{place}: its own matchers or its arithmetic leave none", vain.origin.rule())
         });
     }
 
-    /// Samples within a range; `None` when they cannot be counted, which is noted.
+    /// Whether the pods are among what is scraped: every target has a series `up`, with the labels that a Prometheus
+    /// Operator gives it.
+    pub(super) async fn look_at_targets(&self, namespace: &str, deadline: Instant, notes: &mut Notes) {
+        if !selector::names::is_dns_label(namespace) {
+            return;
+        }
+        let promql = format!("up{{namespace=\"{namespace}\"}}");
+        let deadline = deadline.min(Instant::now() + LONGEST);
+        let answer = self.source.query(&promql, SystemTime::now(), deadline).await;
+        let Ok(Samples::Vector(targets)) = answer.map(|answer| answer.value) else {
+            notes.further("the metric source did not say which targets it scrapes".to_owned());
+            return;
+        };
+        let is_down = |target: &&Sample| target.value == 0.0;
+        let (all, down) = (targets.len(), targets.iter().filter(is_down).count());
+        notes.further(match (all, down) {
+            (0, _) => format!(
+                "no target of the namespace {namespace} is scraped: with the Prometheus Operator, serviceMonitorSelector must \
+                 match the labels of the ServiceMonitor"
+            ),
+            (all, 0) => format!("{all} targets of the namespace {namespace} are scraped, and answer"),
+            (all, down) => format!("{all} targets of the namespace {namespace} are scraped, of which {down} do not answer"),
+        });
+        let pods = notes.explanation.objects.as_ref().filter(|objects| objects.by.starts_with("pods"));
+        let names = pods.map(|pods| pods.names.clone()).unwrap_or_default();
+        for name in names.iter().take(PODS_SHOWN).filter(|_| all > 0) {
+            let of_pod = targets.iter().find(|target| target.label("pod") == Some(name));
+            match of_pod {
+                None => notes.further(format!("the pod {name} is not among the targets")),
+                Some(target) if target.value == 0.0 => {
+                    notes.further(format!("the pod {name} is among the targets, and does not answer"));
+                }
+                Some(_) => notes.further(format!("the pod {name} is among the targets")),
+            }
+        }
+    }
+
+    /// Samples within a range, or at this instant; `None` when they cannot be counted, which is noted.
     async fn count(
         &self,
         vain: &Vain<'_>,
         selector: &Selector,
-        range: Duration,
+        range: Option<Duration>,
         notes: &mut Notes,
     ) -> Option<Counted> {
         let by = vain.objects.map(|(label, _)| label);
@@ -135,6 +165,15 @@ impl Answerer {
 }
 
 impl Notes {
+    /// The series had samples, and has none now.
+    fn ended(&mut self, series: &str, place: &str) {
+        self.cause(Reason::StaleSamples, || {
+            format!(
+                "{series} has no current sample{place}, and had some within an hour: its target is gone, does not answer, or no longer exports it"
+            )
+        });
+    }
+
     fn further(&mut self, what: String) {
         if self.explanation.further.len() < MOST_LISTED {
             self.explanation.further.push(what);
@@ -144,7 +183,7 @@ impl Notes {
 
 /// How far back samples are looked for.
 const LONG: Duration = Duration::from_hours(1);
-/// How far back Prometheus looks for the value of an instant, by default.
-const LOOKBACK: Duration = Duration::from_mins(5);
+/// Pods whose targets are looked for.
+const PODS_SHOWN: usize = 5;
 /// The most time for one of these questions.
 const LONGEST: Duration = Duration::from_secs(5);

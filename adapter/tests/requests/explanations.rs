@@ -24,7 +24,7 @@ use testkit::rows::each_row_async;
 use crate::harness::{Listed, listing};
 
 /// Allows everything, but for the subresource `explain` where it does not.
-struct Explains(bool);
+pub(crate) struct Explains(pub(crate) bool);
 
 impl Authorizer for Explains {
     fn authorize<'a>(
@@ -137,14 +137,20 @@ fn counted(series: &str, selector: &str, seconds: u64) -> String {
     )
 }
 
+/// Counts the series that have a value now.
+fn current(series: &str, selector: &str) -> String {
+    let comma = if selector.is_empty() { "" } else { "," };
+    format!("count by (pod) ({{__name__=\"{series}\",{selector}{comma}namespace=\"default\"}})")
+}
+
 #[tokio::test]
 async fn the_first_line_names_the_cause() {
     let adapter = Adapter::started(true).await;
     let a: &[(&str, &str)] = &[("pod", "a")];
-    // Samples end more than five minutes ago.
+    // Samples have ended.
     adapter.answers(PODS, &[]);
     adapter.answers(&counted("depth", "", 3600), &[(a, 12.0)]);
-    adapter.answers(&counted("depth", "", 300), &[]);
+    adapter.answers(&current("depth", ""), &[]);
     // A selector of which no series is.
     adapter.answers(r#"sum(depth{zone="x",namespace="default",pod=~"a|b"}) by (pod)"#, &[]);
     adapter.answers(&counted("depth", "zone=\"x\"", 3600), &[]);
@@ -152,7 +158,7 @@ async fn the_first_line_names_the_cause() {
     let rate = |range: &str| format!("rate(requests_total{{namespace=\"default\",pod=\"a\"}}[{range}])");
     adapter.answers(&rate("30s"), &[]);
     adapter.answers(&counted("requests_total", "", 3600), &[(a, 60.0)]);
-    adapter.answers(&counted("requests_total", "", 300), &[(a, 5.0)]);
+    adapter.answers(&current("requests_total", ""), &[(a, 1.0)]);
     adapter.answers(&counted("requests_total", "", 30), &[(a, 1.0)]);
     // An object of which there is nothing, while there is of others.
     adapter.answers(r#"sum(depth{namespace="default",pod="c"}) by (pod)"#, &[]);
@@ -216,8 +222,8 @@ async fn the_first_line_names_the_cause() {
             "/pods/*/depth",
             200,
             Reason::StaleSamples,
-            "the last sample of depth in the namespace default is more than 300 s old: the target is no longer scraped, or no \
-             longer exports it",
+            "depth has no current sample in the namespace default, and had some within an hour: its target is gone, does not \
+             answer, or no longer exports it",
         ),
         (
             "/pods/c/depth",
@@ -235,7 +241,7 @@ async fn the_first_line_names_the_cause() {
             "/pods/a/requests_per_second",
             404,
             Reason::RangeTooShort,
-            "the range of the query of rules[1], 30 s, holds 1 sample of requests_total, and a rate needs 2: it is shorter \
+            "the range of the query of rules[1], 30s, holds 1 samples of requests_total, and a rate needs 2: it is shorter \
              than two scrapes",
         ),
         (
@@ -268,6 +274,33 @@ async fn the_first_line_names_the_cause() {
         assert!(explanation.cause.message.ends_with(cause), "{text}");
         assert_eq!((explanation.cause.reason, explanation.answer.code), (reason, code), "{text}");
         assert_eq!(adapter.get(&path).await.code, code, "{topic}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn pods_that_are_not_scraped_are_told_from_those_that_do_not_answer() {
+    let adapter = Adapter::started(true).await;
+    let a: &[(&str, &str)] = &[("pod", "a")];
+    adapter.answers(PODS, &[]);
+    adapter.answers(&counted("depth", "", 3600), &[(a, 12.0)]);
+    adapter.answers(&current("depth", ""), &[]);
+    let targets = r#"up{namespace="default"}"#;
+    let rows = [
+        (
+            "/pods/*/depth",
+            &[(a, 0.0)][..],
+            "1 targets of the namespace default are scraped, of which 1 do not answer",
+        ),
+        ("/pods/*/depth", &[(a, 0.0)], "the pod a is among the targets, and does not answer"),
+        ("/pods/*/depth", &[(a, 1.0)], "the pod b is not among the targets"),
+        ("/pods/*/gone", &[], "no target of the namespace default is scraped"),
+        ("/pods/*/gone", &[(a, 1.0)], "1 targets of the namespace default are scraped, and answer"),
+    ];
+    each_row_async(rows, async |(path, up, further)| {
+        adapter.answers(targets, up);
+        let (explanation, text) = adapter.explain(&format!("{CUSTOM}{path}")).await;
+        assert!(explanation.further.iter().any(|one| one.starts_with(further)), "{further} is not in {text}");
     })
     .await;
 }

@@ -170,11 +170,11 @@ impl Origin {
     }
 
     /// A query of our own: how many samples the series of a namespace that a metric selector leaves have within a
-    /// range, the most of each object that the label `by` names. It says where the samples end when the rule's query
-    /// finds none.
+    /// range, the most of each object that the label `by` names; without a range, how many such series have a value.
+    /// It says where the samples end when the rule's query finds none.
     pub fn samples_within(
         &self,
-        range: Duration,
+        range: Option<Duration>,
         (namespace, selector): (Option<&str>, &Selector),
         by: Option<&str>,
     ) -> Result<String, PlanError> {
@@ -187,7 +187,14 @@ impl Origin {
         let comma = if parts.matchers().is_empty() { "" } else { "," };
         let selector = format!("{{{}{comma}{}}}", name_matcher(&self.series), parts.matchers());
         let by = by.map(|label| format!(" by ({})", quoting::label(label))).unwrap_or_default();
-        Ok(format!("max{by} (count_over_time({selector}[{}s]))", range.as_secs()))
+        Ok(match range {
+            // PromQL has no fractions of a unit.
+            Some(range) if range.subsec_millis() == 0 => {
+                format!("max{by} (count_over_time({selector}[{}s]))", range.as_secs())
+            }
+            Some(range) => format!("max{by} (count_over_time({selector}[{}ms]))", range.as_millis()),
+            None => format!("count{by} ({selector})"),
+        })
     }
 
     /// The metric's name in Prometheus.

@@ -32,6 +32,7 @@ use self::bounded::{LONGEST_ASKED, LONGEST_QUERY, LONGEST_WHY, bounded};
 use self::record::Record;
 use crate::discovery_documents::{CUSTOM_METRICS, EXTERNAL_METRICS, METRICS};
 use crate::explanation::Reason;
+use crate::history::History;
 use crate::log_throttle::LogThrottle;
 use crate::objects::{Object, Objects, ObjectsError, Wanted};
 use crate::relist::{CatalogHandle, Snapshot};
@@ -52,6 +53,8 @@ pub struct Answerer {
     telemetry: Arc<Telemetry>,
     /// Decides who may see the texts of rules in explanations.
     authorization: Chain,
+    /// What requests meet, for the status page.
+    history: Arc<History>,
     /// Explanations that may be made at the same time.
     explaining: Semaphore,
     /// Of answers without a value.
@@ -87,6 +90,7 @@ impl Answerer {
             sharing,
             telemetry,
             authorization,
+            history: Arc::default(),
             explaining: Semaphore::new(MOST_EXPLANATIONS),
             missing_log,
             failure_log,
@@ -94,6 +98,11 @@ impl Answerer {
             effect_checked,
             rule_log,
         }
+    }
+
+    /// What requests met lately.
+    pub fn history(&self) -> Arc<History> {
+        Arc::clone(&self.history)
     }
 
     /// Step 6.
@@ -134,6 +143,10 @@ impl Answerer {
         let took = started.elapsed();
         self.telemetry.rule_queried(*rule, took);
         record.note(|notes| notes.asked(self.source.name(), query, took, result.as_ref()));
+        self.history.asked(took, || {
+            let error = result.as_ref().err().map(|error| bounded(&error.message, LONGEST_WHY).into_owned());
+            (rule.to_string(), bounded(promql, LONGEST_QUERY).into_owned(), error)
+        });
         let result = result.map_err(|error| {
             self.telemetry.rule_failed(*rule, RuleFailure::Source(error.class));
             let promql = bounded(promql, LONGEST_QUERY);
@@ -198,7 +211,7 @@ impl Answerer {
         why: impl FnOnce() -> String,
     ) {
         if let Some(unexplained) = self.unexplained(step, asked) {
-            unexplained.explain(promql, &why());
+            unexplained.explain(&self.history, promql, &why());
         }
     }
 
@@ -288,7 +301,7 @@ struct Unexplained {
 }
 
 impl Unexplained {
-    fn explain(self, promql: Option<&str>, why: &str) {
+    fn explain(self, history: &History, promql: Option<&str>, why: &str) {
         let Unexplained { step, asked } = self;
         let (asked, why) = (bounded(&asked, LONGEST_ASKED), bounded(why, LONGEST_WHY));
         let promql = promql.map(|promql| bounded(promql, LONGEST_QUERY)).map(tracing::field::display);
@@ -297,6 +310,7 @@ impl Unexplained {
             Step::Objects | Step::Sample | Step::Value => "metric has no value",
         };
         tracing::info!(%asked, step = step.label(), %why, promql, "{message}");
+        history.missing(asked.into_owned(), step.label(), why.into_owned());
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use apiservice::accept::{self, Ended};
 use apiservice::authn::Union;
@@ -30,6 +30,7 @@ use crate::sharing::{Sharing, SharingSettings};
 use crate::source::observed::Observed;
 use crate::source::{MetricSource, SourceError};
 use crate::standalone::Standalone;
+use crate::status_page::{StatusPage, Targets};
 use crate::tasks::Tasks;
 use crate::telemetry::Telemetry;
 
@@ -82,6 +83,8 @@ pub struct Parts {
     pub sharing: Option<SharingSettings>,
     /// How series are listed.
     pub relist: RelistSettings,
+    /// What the source scrapes itself.
+    pub targets: Targets,
     /// Follows the files that access to the source depends on.
     pub source_files: BoxFuture<'static, ()>,
     /// Where Kubernetes objects and caller identities come from.
@@ -97,8 +100,20 @@ pub struct Parts {
 /// # Errors
 /// What keeps it from starting, and a part that ends before its time.
 pub async fn run(parts: Parts) -> Result<Ended, AppError> {
-    let Parts { file, rules, source, source_ready, source_files, sharing, relist, host, server, telemetry } =
-        parts;
+    let started = Instant::now();
+    let Parts {
+        file,
+        rules,
+        source,
+        source_ready,
+        targets,
+        source_files,
+        sharing,
+        relist,
+        host,
+        server,
+        telemetry,
+    } = parts;
     let ServerConfig {
         address,
         tls: tls_settings,
@@ -108,6 +123,7 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
         accept: accept_limits,
         requests,
         shutdown_delay,
+        status_page,
     } = server;
     let audit = audit.map(audit::open).transpose()?;
     let (audit, audit_stats) = audit.unzip();
@@ -124,7 +140,8 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
     staying.pass();
     let asked = health.check("source", Scope::Ready);
 
-    let source: Arc<dyn MetricSource> = Arc::new(Observed::new(source, Arc::clone(&telemetry), asked));
+    let observed = Arc::new(Observed::new(source, Arc::clone(&telemetry), asked));
+    let source = Arc::clone(&observed) as Arc<dyn MetricSource>;
     let (publish, follow) = watch::channel(Arc::clone(&rules));
     let (host, standalone) = match host {
         HostChoice::Standalone { dir } => {
@@ -190,8 +207,15 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
         vec![Arc::new(PrivilegedGroup(MASTERS)), Arc::new(AlwaysAllowPaths::new(always_allow))];
     all_authorizers.extend(authorizers);
     let authorization = Chain::new(all_authorizers);
-    let answerer =
-        Answerer::new(catalog, objects, source, sharing, Arc::clone(&telemetry), authorization.clone());
+    let answerer = Answerer::new(
+        catalog.clone(),
+        objects,
+        source,
+        sharing,
+        Arc::clone(&telemetry),
+        authorization.clone(),
+    );
+    let page = StatusPage { catalog, source: observed, targets, history: answerer.history(), started };
     let server = ApiServer {
         handler: Arc::new(answerer),
         discovery,
@@ -200,6 +224,7 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
         authorization,
         limits: requests,
         metrics: Arc::new(move || metrics.text()),
+        pages: status_page.then(|| page.into_page()).into_iter().collect(),
         observer: Arc::clone(&telemetry) as Arc<dyn Observer>,
         audit,
     };

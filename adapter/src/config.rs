@@ -137,6 +137,8 @@ pub struct ServerConfig {
     pub requests: RequestLimits,
     /// How long to serve on after the shutdown signal.
     pub shutdown_delay: Duration,
+    /// Whether there is a page of the server's state.
+    pub status_page: bool,
 }
 
 /// Where Kubernetes objects and caller identities come from.

@@ -95,6 +95,14 @@ impl<'a> Accept<'a> {
             })
     }
 
+    /// Whether a media type is named, and not only meant by a wildcard.
+    pub fn names(&self, media_type: &str) -> bool {
+        let (kind, subtype) = media_type.split_once('/').unwrap_or((media_type, ""));
+        self.clauses
+            .iter()
+            .any(|clause| clause.kind == kind && clause.subtype == subtype && clause.weight > 0.0)
+    }
+
     /// The form of an object as it is; `None` when no clause can be honoured.
     pub fn form(&self) -> Option<Form> {
         self.pick(|_, target| target.is_none().then_some(())).map(|(form, ())| form)

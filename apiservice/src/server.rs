@@ -7,6 +7,7 @@ mod gate;
 mod handler;
 mod holding;
 mod observe;
+mod page;
 mod paths;
 mod request;
 mod routes;
@@ -31,6 +32,7 @@ pub use gate::RequestLimits;
 pub use handler::{Answer, ApiRequest, Handler};
 pub use holding::Holding;
 pub use observe::{Authentication, Exchange, Kind, Observer, Unobserved};
+pub use page::{Page, PageForm};
 pub use routes::MetricsText;
 
 /// Everything that a server is made of.
@@ -49,6 +51,8 @@ pub struct ApiServer {
     pub limits: RequestLimits,
     /// The text of `/metrics`.
     pub metrics: MetricsText,
+    /// Pages of the program's own.
+    pub pages: Vec<Page>,
     /// Told of what becomes of requests.
     pub observer: Arc<dyn Observer>,
     /// Records requests; `None` records none.
@@ -75,10 +79,11 @@ impl ApiServer {
             authorization,
             limits,
             metrics,
+            pages,
             observer,
             audit,
         } = self;
-        let routes = Routes::new(handler, discovery, health, metrics);
+        let routes = Routes::new(handler, discovery, health, metrics, pages);
         Arc::new(Gate::new(routes, authentication, authorization, limits, observer, audit))
     }
 }

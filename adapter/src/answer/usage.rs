@@ -120,7 +120,7 @@ impl Answerer {
                 );
             }
         }
-        unexplained.explain(Some(&plan.query.promql), &why);
+        unexplained.explain(&self.history, Some(&plan.query.promql), &why);
     }
 
     /// One pair of queries for each namespace. Where some namespaces cannot be asked for, the others still answer

@@ -209,6 +209,10 @@ pub(super) struct Flags {
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration, help_heading = "Serving")]
     shutdown_grace: Duration,
 
+    /// Serve a page of the server's state at /debug/status, to callers that may get this path.
+    #[arg(long, help_heading = "Serving", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", action = ArgAction::Set)]
+    status_page: bool,
+
     /// Log verbosity: 3 and more logs each request, 4 and more debug messages, 6 and more trace messages.
     #[arg(long = "v", short = 'v', value_name = "LEVEL", default_value_t = 0, help_heading = "Logging")]
     verbosity: i32,
@@ -462,6 +466,7 @@ impl Flags {
                 } else {
                     SHUTDOWN_DELAY
                 }),
+                status_page: self.status_page,
             },
         })
     }

@@ -130,6 +130,12 @@ fn limits_are_read() {
 }
 
 #[test]
+fn flags_of_serving_are_read() {
+    assert!(serve(LEAST).0.server.status_page);
+    assert!(!serve(&format!("{LEAST} --status-page=false")).0.server.status_page);
+}
+
+#[test]
 fn certificates_by_name_are_read() {
     let (given, _) = serve(&format!(
         "{LEAST} --tls-sni-cert-key a.crt,a.key --tls-sni-cert-key=b.crt,b.key:b.org,*.c.org --tls-min-version VersionTLS13"

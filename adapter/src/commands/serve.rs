@@ -15,6 +15,7 @@ use crate::relist::RelistSettings;
 use crate::rules_file::{RulesFile, log_findings};
 use crate::source::embedded::Embedded;
 use crate::source::prometheus::Prometheus;
+use crate::status_page::Targets;
 use crate::telemetry::Telemetry;
 
 /// Serves until told to end.
@@ -59,6 +60,7 @@ fn parts(config: Serve) -> Result<Parts, AppError> {
     let rules = Arc::new(rules);
     let telemetry = Arc::new(Telemetry::new(&rules));
     telemetry.watch_file(file.stats());
+    let mut scraped: Targets = Arc::new(Vec::new);
     let mut source_files = std::future::pending().boxed();
     let (source, source_ready) = match source {
         SourceConfig::Prometheus(settings) => {
@@ -75,11 +77,26 @@ fn parts(config: Serve) -> Result<Parts, AppError> {
             let embedded = Embedded::start(config, scrape, targets)?;
             telemetry.watch_engine(embedded.engine());
             let ready = embedded.rounds(ready_rounds);
-            (Arc::new(embedded) as Arc<dyn crate::source::MetricSource>, ready)
+            let embedded = Arc::new(embedded);
+            let scraping = Arc::clone(&embedded);
+            scraped = Arc::new(move || scraping.targets());
+            (embedded as Arc<dyn crate::source::MetricSource>, ready)
         }
     };
     let relist = RelistSettings { interval: relist_interval, max_age, timeout: server.requests.timeout };
-    Ok(Parts { file, rules, source, source_ready, sharing, relist, source_files, host, server, telemetry })
+    Ok(Parts {
+        file,
+        rules,
+        source,
+        source_ready,
+        sharing,
+        targets: scraped,
+        relist,
+        source_files,
+        host,
+        server,
+        telemetry,
+    })
 }
 
 const MOST_THREADS: usize = 4;

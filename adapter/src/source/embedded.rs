@@ -15,6 +15,7 @@ use rules::catalog::Series;
 use tokio::sync::Semaphore;
 
 use super::{Held, Listing, MetricSource, QueryResult, Sample, Samples, SourceError, SourceErrorClass};
+use crate::status::TargetStatus;
 
 /// An engine and the scraping that feeds it.
 pub struct Embedded {
@@ -50,6 +51,24 @@ impl Embedded {
     /// Shares the engine.
     pub fn engine(&self) -> Engine {
         self.engine.clone()
+    }
+
+    /// How each target's last scrape went.
+    pub fn targets(&self) -> Vec<TargetStatus> {
+        let statuses = self.scraper.statuses().into_iter();
+        statuses
+            .map(|engine::scrape::TargetStatus { target, scrapes, samples, error }| TargetStatus {
+                url: target.place().into(),
+                labels: target
+                    .labels
+                    .iter()
+                    .map(|(label, value)| (label.to_owned(), value.to_owned()))
+                    .collect(),
+                scrapes,
+                samples,
+                error,
+            })
+            .collect()
     }
 
     /// Works on the engine's samples beside the threads that serve. The work stops at the deadline, and when its

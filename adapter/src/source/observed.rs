@@ -11,6 +11,7 @@ use futures_util::future::BoxFuture;
 
 use super::{Listing, MetricSource, QueryResult, SourceError, SourceErrorClass};
 use crate::log_throttle::LogThrottle;
+use crate::status::SourceStatus;
 use crate::telemetry::Telemetry;
 
 /// Passes everything on to another source, measures how long it takes, and remembers whether it answers.
@@ -31,6 +32,17 @@ impl Observed {
         check.pass_with("not asked yet");
         let recovery_log = LogThrottle::new(LOG_RECOVERY_EVERY);
         Observed { source, telemetry, outage: Mutex::default(), check, recovery_log }
+    }
+
+    /// Whether it answers.
+    pub fn status(&self) -> SourceStatus {
+        let outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        let ago = |at: Instant| at.elapsed().as_secs_f64();
+        SourceStatus {
+            name: self.source.name().to_owned(),
+            answered_seconds_ago: outage.answered.map(ago),
+            silent_seconds: outage.since.map(ago),
+        }
     }
 
     async fn timed<T>(

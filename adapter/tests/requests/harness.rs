@@ -1,19 +1,22 @@
 //! What requests meet: metrics that were listed once, and a server over them.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use adapter::answer::Answerer;
 use adapter::discovery_documents;
+use adapter::history::History;
 use adapter::objects::Objects;
 use adapter::relist::{CatalogHandle, Changes, RelistSettings, Relister, Snapshot};
+use adapter::source::observed::Observed;
 use adapter::source::{Listing, MetricSource};
+use adapter::status_page::StatusPage;
 use adapter::telemetry::Telemetry;
 use apiservice::authn::Union;
 use apiservice::authz::Chain;
 use apiservice::discovery::DiscoveryHandle;
-use apiservice::health::Health;
-use apiservice::server::{ApiServer, RequestLimits, Unobserved};
+use apiservice::health::{Health, Scope};
+use apiservice::server::{ApiServer, Page, RequestLimits, Unobserved};
 use rules::RuleSet;
 use rules::catalog::Series;
 use tokio::sync::{mpsc, watch};
@@ -68,6 +71,20 @@ impl Listed {
         )
     }
 
+    /// The status page over what an answerer met.
+    pub(crate) fn page(&self, history: Arc<History>) -> Page {
+        let check = Health::default().check("source", Scope::Ready);
+        let observed = Observed::new(Arc::clone(&self.source), Arc::clone(&self.telemetry), check);
+        StatusPage {
+            catalog: self.catalog.clone(),
+            source: Arc::new(observed),
+            targets: Arc::new(Vec::new),
+            history,
+            started: Instant::now(),
+        }
+        .into_page()
+    }
+
     pub(crate) fn server(&self, authentication: Union, authorization: Chain) -> ApiServer {
         let telemetry = Arc::clone(&self.telemetry);
         let discovery = discovery_documents::discovery(&self.rules, &self.catalog.load().catalog, 6443);
@@ -79,6 +96,7 @@ impl Listed {
             authorization,
             limits: RequestLimits::default(),
             metrics: Arc::new(move || telemetry.text()),
+            pages: Vec::new(),
             observer: Arc::new(Unobserved),
             audit: None,
         }

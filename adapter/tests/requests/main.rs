@@ -7,3 +7,4 @@ mod explained;
 mod explanations;
 mod harness;
 mod shared;
+mod status;

@@ -7,6 +7,7 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
+use super::page::PAGE;
 use super::routes::{Routes, admit, get_only};
 use crate::encode::gzip::CompressAbove;
 use crate::health::{Endpoint, Report};
@@ -27,6 +28,11 @@ impl Routes {
         if let Some(path) = path.strip_prefix("/openapi/") {
             get_only(parts)?;
             return Ok(self.openapi(parts, query, accept, path));
+        }
+        if let Some(page) = self.pages.iter().find(|page| page.path == path) {
+            get_only(parts)?;
+            admit(accept, PAGE)?;
+            return Ok(page.response(accept));
         }
         match path {
             "/" | "/index.html" => return Ok(self.index(StatusCode::OK)),
@@ -110,6 +116,7 @@ impl Routes {
             paths.extend(health.names(endpoint).into_iter().map(|check| format!("/{name}/{check}")));
         }
         paths.extend(["/metrics", "/version"].map(str::to_owned));
+        paths.extend(self.pages.iter().map(|page| page.path.to_owned()));
         paths.sort();
         respond::text(code, &Index { paths }, Form::RAW)
     }

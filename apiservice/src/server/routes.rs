@@ -7,6 +7,7 @@ use http::Method;
 use http::request::Parts;
 
 use super::handler::Handler;
+use super::page::Page;
 use crate::discovery::DiscoveryHandle;
 use crate::health::Health;
 use crate::negotiate::{self, Accept};
@@ -18,6 +19,7 @@ pub(super) struct Routes {
     pub(super) discovery: DiscoveryHandle,
     pub(super) health: Health,
     pub(super) metrics: MetricsText,
+    pub(super) pages: Vec<Page>,
     pub(super) started_unix_seconds: u64,
 }
 
@@ -30,9 +32,10 @@ impl Routes {
         discovery: DiscoveryHandle,
         health: Health,
         metrics: MetricsText,
+        pages: Vec<Page>,
     ) -> Routes {
         let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Routes { handler, discovery, health, metrics, started_unix_seconds: started.as_secs() }
+        Routes { handler, discovery, health, metrics, pages, started_unix_seconds: started.as_secs() }
     }
 }
 

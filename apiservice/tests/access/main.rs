@@ -158,6 +158,7 @@ impl Server {
             authorization: Chain::new(judges),
             limits: settings.limits,
             metrics: Arc::new(String::new),
+            pages: Vec::new(),
             observer: Arc::new(Unobserved),
             audit: None,
         };

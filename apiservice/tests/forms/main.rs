@@ -56,6 +56,7 @@ impl Api {
             authorization: Chain::new(vec![Arc::new(PrivilegedGroup(UNAUTHENTICATED))]),
             limits: RequestLimits::default(),
             metrics: Arc::new(String::new),
+            pages: Vec::new(),
             observer: Arc::new(Unobserved),
             audit: None,
         };

@@ -171,6 +171,7 @@ impl Server {
             authorization: Chain::new(judges),
             limits: requests,
             metrics: Arc::new(String::new),
+            pages: Vec::new(),
             observer: Arc::new(Unobserved),
             audit: audit(dir.path()),
         };

@@ -37,16 +37,21 @@ impl Target {
             [("instance".to_owned(), format!("{host}:{port}")), ("job".to_owned(), "embedded".to_owned())];
         Ok(Target { labels: Labels::from_pairs(defaults.into_iter().chain(labels)), url })
     }
-}
 
-/// For logs: without what may be a credential.
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// The URL without what may be a credential.
+    pub fn place(&self) -> Url {
         let mut shown = self.url.clone();
         // Only URLs without a host cannot lose these, and every target has one.
         let _ = shown.set_username("");
         let _ = shown.set_password(None);
         shown.set_query(None);
-        write!(f, "{shown} {}", self.labels)
+        shown
+    }
+}
+
+/// For logs.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.place(), self.labels)
     }
 }

@@ -13,7 +13,10 @@ use crate::tensor::{BatchAxis, Signature, Tensor, TensorError};
 
 /// Reads a request of one row that a model is warmed with in place of zeros, when it is known what the model takes.
 #[derive(Clone)]
-pub struct WarmupInput(pub Arc<dyn Fn(&Signature) -> Result<Vec<Option<Tensor>>, ModelError> + Send + Sync>);
+pub struct WarmupInput(pub Arc<ReadInputs>);
+
+/// Gives an input for each that the signature names.
+type ReadInputs = dyn Fn(&Signature) -> Result<Vec<Option<Tensor>>, ModelError> + Send + Sync;
 
 impl fmt::Debug for WarmupInput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,12 +1,16 @@
 //! Indices that requests bring, held to what they index. For some that are out of range tract computes with numbers
 //! that lie elsewhere, perhaps those of another request, and at others it panics.
 
-use tract_onnx::tract_core::internal::*;
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::internal::{
+    DimLike as _, EvalContext, EvalOp, Op, StaticName, TypedModelPatch, TypedNode, TypedOp,
+};
 use tract_onnx::tract_core::ops::array::{
     Gather, GatherElements, GatherNd, OneHot, ScatterElements, ScatterNd,
 };
 use tract_onnx::tract_core::ops::logic::IfThenElse;
 use tract_onnx::tract_core::ops::scan::Scan;
+use tract_onnx::tract_core::{as_op, op_as_typed_op, op_out_of_plan};
 
 /// An index that a request brought, and what it may be.
 #[derive(Debug, thiserror::Error)]

@@ -104,7 +104,7 @@ pub(super) struct Flags {
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration, help_heading = "Prometheus")]
     query_sharing: Duration,
     /// Share one query between namespaces. Set it to false for a Prometheus behind a proxy that enforces one namespace
-    /// for each query, such as prom-label-proxy or the tenancy port of Thanos Querier on OpenShift.
+    /// for each query, such as prom-label-proxy or the port of Thanos Querier for tenants in `OpenShift`.
     #[arg(long, help_heading = "Prometheus", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", action = ArgAction::Set)]
     query_sharing_across_namespaces: bool,
     /// Maximum size of an answer of Prometheus to a query, in bytes, before compression. A larger answer fails its

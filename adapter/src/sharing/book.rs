@@ -81,7 +81,7 @@ impl<A: Answer> Book<A> {
             return Found::Alone;
         }
         let mut ask_for: Vec<Arc<str>> = vec![scope.into()];
-        if !scopes.apart_until.is_some_and(|until| now < until) {
+        if scopes.apart_until.is_none_or(|until| now >= until) {
             let mut bytes = scope.len();
             for (name, other) in &scopes.by_name {
                 bytes += name.len() + 1;
@@ -155,7 +155,7 @@ impl<A: Answer> Scope<A> {
     fn is_wanted(&self, now: Instant, keep: Duration) -> bool {
         self.is_asked(now)
             && self.current(now, keep).is_none()
-            && !self.alone_until.is_some_and(|until| now < until)
+            && self.alone_until.is_none_or(|until| now >= until)
     }
 }
 
@@ -194,7 +194,7 @@ mod tests {
 
     fn asks<A: Answer>(book: &mut Book<A>, scope: &str, now: Instant) -> Option<Vec<String>> {
         match book.find(&key(), scope, now) {
-            Found::Nothing { ask_for } => Some(ask_for.iter().map(|scope| scope.to_string()).collect()),
+            Found::Nothing { ask_for } => Some(ask_for.iter().map(ToString::to_string).collect()),
             _ => None,
         }
     }

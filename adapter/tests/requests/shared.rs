@@ -176,9 +176,11 @@ async fn an_outage_is_tried_again_with_the_next_request() {
     assert_eq!(counted.queries().len(), 3);
 }
 
+type Answering = BoxFuture<'static, Result<QueryResult, SourceError>>;
+
 /// A source that remembers what it was asked.
 struct Counted {
-    answer: Box<dyn Fn(&str) -> BoxFuture<'static, Result<QueryResult, SourceError>> + Send + Sync>,
+    answer: Box<dyn Fn(&str) -> Answering + Send + Sync>,
     queries: std::sync::Mutex<Vec<String>>,
 }
 
@@ -195,9 +197,7 @@ impl Counted {
         Counted::by(move |_| std::future::ready(result.clone()).boxed())
     }
 
-    fn by(
-        answer: impl Fn(&str) -> BoxFuture<'static, Result<QueryResult, SourceError>> + Send + Sync + 'static,
-    ) -> Counted {
+    fn by(answer: impl Fn(&str) -> Answering + Send + Sync + 'static) -> Counted {
         Counted { answer: Box::new(answer), queries: std::sync::Mutex::default() }
     }
 

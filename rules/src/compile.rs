@@ -6,13 +6,14 @@ use promql::regexp::{self, CompileBudget, Regexp};
 
 use crate::config::{Config, DiscoveryRule, Place, Placed, ResourceRule, SeriesFilter};
 use crate::fault::{Fault, Faults};
-use crate::lint::{Linter, Warning};
+use crate::lint::{self, LintSettings, Linter};
 use crate::name::NameRule;
 use crate::policy::Policy;
 use crate::resource::{ResourceLabels, StaticMapper};
 use crate::rule::{Filter, QueryTemplate, Rule, RuleId, Section};
 use crate::template::Template;
 use crate::usage::{ResourceQueries, ResourceRules};
+use crate::warning::Warning;
 
 /// What a file compiles to: the rules without a fault, and the others with theirs.
 pub(crate) struct Compiled {
@@ -22,24 +23,27 @@ pub(crate) struct Compiled {
     pub(crate) refused: Vec<(RuleId, Faults)>,
 }
 
-pub(crate) fn compile(config: &Config, warnings: &mut Vec<Warning>) -> Compiled {
+pub(crate) fn compile(config: &Config, settings: LintSettings, warnings: &mut Vec<Warning>) -> Compiled {
     let mapper = StaticMapper::built_in();
     let mut refused = Vec::new();
     let mut budget = CompileBudget::new(MAX_EXPRESSIONS);
     let mut compile = |section, rules: &[DiscoveryRule]| -> Vec<Arc<Rule>> {
         let ids = (0..).map(|index| RuleId { section, index });
         let compiled = ids.zip(rules).filter_map(|(id, rule)| {
-            let file = OfFile { refused: &mut refused, warnings, mapper: &mapper, budget: &mut budget };
+            let file =
+                OfFile { refused: &mut refused, warnings, mapper: &mapper, budget: &mut budget, settings };
             accept(id, &rule.faults, file, |compiler| compiler.rule(id, rule))
         });
         compiled.map(Arc::new).collect()
     };
     let custom = compile(Section::Custom, &config.rules);
     let external = compile(Section::External, &config.external_rules);
+    lint::duplicates(&custom, &config.rules, &mapper, warnings);
+    lint::duplicates(&external, &config.external_rules, &mapper, warnings);
     // The APIs show CPU and memory together, so a fault of one takes the other with it.
     let resource = config.resource_rules.as_ref().and_then(|rules| {
         let id = RuleId { section: Section::Resource, index: 0 };
-        let file = OfFile { refused: &mut refused, warnings, mapper: &mapper, budget: &mut budget };
+        let file = OfFile { refused: &mut refused, warnings, mapper: &mapper, budget: &mut budget, settings };
         accept(id, &rules.faults, file, |compiler| {
             let cpu = compiler.resource_queries(0, &rules.cpu);
             let memory = compiler.resource_queries(1, &rules.memory);
@@ -57,6 +61,7 @@ struct OfFile<'a> {
     warnings: &'a mut Vec<Warning>,
     mapper: &'a StaticMapper,
     budget: &'a mut CompileBudget,
+    settings: LintSettings,
 }
 
 /// One rule's outcome: the rule and its warnings when neither reading nor compiling it found a fault, else its faults.
@@ -67,8 +72,8 @@ fn accept<T>(
     compile: impl FnOnce(&mut Compiler<'_>) -> Option<T>,
 ) -> Option<T> {
     let (mut faults, mut of_rule) = (read.to_vec(), Vec::new());
-    let OfFile { refused, warnings, mapper, budget } = file;
-    let linter = Linter { mapper, warnings: &mut of_rule };
+    let OfFile { refused, warnings, mapper, budget, settings } = file;
+    let linter = Linter { mapper, settings, warnings: &mut of_rule };
     let compiled = compile(&mut Compiler { faults: &mut faults, linter, budget });
     if let Some(faults) = Faults::new(faults) {
         refused.push((id, faults));

@@ -27,6 +27,24 @@ pub fn parse(text: &str) -> Option<Duration> {
     (!text.is_empty()).then(|| Duration::from_millis(millis))
 }
 
+/// Writes a duration as [`parse`] reads it, units of days and less, rounded down to milliseconds.
+pub fn text(duration: Duration) -> String {
+    use std::fmt::Write as _;
+    let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    if rest == 0 {
+        return "0s".to_owned();
+    }
+    let mut text = String::new();
+    for (unit, millis) in UNITS.iter().skip_while(|(unit, _)| *unit != "d") {
+        if rest >= *millis {
+            // Writing to memory does not fail.
+            let _ = write!(text, "{}{unit}", rest / millis);
+            rest %= millis;
+        }
+    }
+    text
+}
+
 /// From large to small, in milliseconds.
 const UNITS: [(&str, u64); 7] = [
     ("y", 365 * 24 * 3_600_000),
@@ -62,6 +80,13 @@ mod tests {
         ];
         each_row(rows, |(text, expected)| {
             assert_eq!(parse(text), expected.map(Duration::from_millis), "{text}");
+        });
+    }
+
+    #[test]
+    fn durations_are_written_as_they_are_read() {
+        each_row(["5m", "1h30m", "250ms", "1m500ms", "0s", "400d"], |written| {
+            assert_eq!(parse(written).map(text).as_deref(), Some(written));
         });
     }
 }

@@ -11,13 +11,15 @@ pub struct Fault {
     pub line: usize,
     /// 1-based column of the value at fault, in characters.
     pub column: usize,
+    /// How far the value at fault goes on in its line, in characters; 0 when it goes on to the end of the line.
+    pub width: usize,
     /// What was expected and what was found.
     pub message: String,
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Fault { path, line, column, message } = self;
+        let Fault { path, line, column, message, .. } = self;
         if path.is_empty() {
             write!(f, "line {line}, column {column}: {message}")
         } else {
@@ -38,6 +40,7 @@ impl Faults {
             let left_out = faults.len() - MOST_FAULTS;
             let rest = Fault {
                 path: String::new(),
+                width: 0,
                 message: format!("{left_out} more faults from here on are not shown"),
                 ..*first
             };
@@ -92,7 +95,7 @@ const MOST_FAULTS: usize = 200;
 const LONGEST_MESSAGE: usize = 4000;
 
 /// `; did you mean "x"?` when one of the candidates is close to what was written, else nothing.
-pub(crate) fn suggestion<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+pub fn suggestion<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     // Comparing takes the product of the lengths, and what is so long is not a slip.
     let short = |text: &str| text.len() <= 100;
     candidates

@@ -3,12 +3,19 @@
 //! Each looks at a compiled rule and at the tree of its query, rendered with sample names. None is raised on a guess:
 //! what is not understood here is passed over.
 
+mod carried;
+mod counter;
+mod duplicate;
+mod exported;
 mod labels;
 mod name;
 mod namespace;
+mod parts;
 mod query;
+mod range;
 mod series_query;
-mod warning;
+mod settings;
+mod unit;
 
 use std::sync::Arc;
 
@@ -16,24 +23,29 @@ use crate::config::{DiscoveryRule, Place, ResourceRule, ResourceRules};
 use crate::resource::{Kind, ResolvedLabels, ResourceMapper as _, StaticMapper};
 use crate::rule::Rule;
 use crate::usage::{self, ResourceQueries};
+use crate::warning::{Lint, NO_METRIC, Warning};
+pub(crate) use duplicate::duplicates;
 use query::{Candidate, Yields};
-use warning::NO_METRIC;
-pub use warning::Warning;
+pub(crate) use series_query::Selected;
+pub use settings::LintSettings;
 
 /// The kinds that labels are looked up by, and what was found.
 pub(crate) struct Linter<'w> {
     pub(crate) mapper: &'w StaticMapper,
+    pub(crate) settings: LintSettings,
     pub(crate) warnings: &'w mut Vec<Warning>,
 }
 
 impl Linter<'_> {
     /// A rule of `rules`.
     pub(crate) fn custom(&mut self, written: &DiscoveryRule, rule: &Rule) {
-        self.discovery(written, rule);
+        let selected = self.discovery(written, rule);
         let labels = rule.labels.resolve(self.mapper);
+        self.two_labels(written, &labels);
         let mut candidates = self.candidates(&labels, OBJECTS);
         if candidates.is_empty() {
             self.useless(
+                Lint::NoResource,
                 &written.place,
                 NO_METRIC,
                 "no label names a Kubernetes object; expected resources.overrides or resources.template",
@@ -45,7 +57,7 @@ impl Linter<'_> {
             self.no_namespace_label(written, rule, &candidates);
         }
         if written.metrics_query.value.trim().is_empty() {
-            self.missing(&written.place, EVERY_REQUEST, "metricsQuery", true);
+            self.missing(Lint::MissingField, &written.place, EVERY_REQUEST, "metricsQuery", true);
             return;
         }
         for candidate in &mut candidates {
@@ -53,24 +65,25 @@ impl Linter<'_> {
                 candidate.namespace_label.clone_from(&namespace_label);
             }
         }
-        let subject = metrics_query(written, rule, Yields::Vector);
+        let subject = metrics_query(written, rule, (&selected, self.mapper), self.settings, Yields::Vector);
         query::lint(&subject, candidates, Some(&labels), self.warnings);
     }
 
     /// A rule of `externalRules`.
     pub(crate) fn external(&mut self, written: &DiscoveryRule, rule: &Rule) {
-        self.discovery(written, rule);
+        let selected = self.discovery(written, rule);
         let labels = rule.labels.resolve(self.mapper);
         let namespace_label = self.label_of(&labels, "namespaces").filter(|_| rule.namespaced);
         if rule.namespaced && namespace_label.is_none() {
             let message = format!("{}; or set resources.namespaced to false", no_label(rule, "namespaces"));
-            self.useless(&written.place, EVERY_REQUEST, &message);
+            self.useless(Lint::NoNamespaceLabel, &written.place, EVERY_REQUEST, &message);
         }
         if written.metrics_query.value.trim().is_empty() {
-            self.missing(&written.place, EVERY_REQUEST, "metricsQuery", true);
+            self.missing(Lint::MissingField, &written.place, EVERY_REQUEST, "metricsQuery", true);
             return;
         }
-        let subject = metrics_query(written, rule, Yields::VectorOrScalar);
+        let yields = Yields::VectorOrScalar;
+        let subject = metrics_query(written, rule, (&selected, self.mapper), self.settings, yields);
         query::lint(&subject, vec![Candidate::external(namespace_label)], None, self.warnings);
     }
 
@@ -81,7 +94,7 @@ impl Linter<'_> {
         {
             match &rule.place {
                 Some(place) => self.resource_queries(place, rule, queries),
-                None => self.missing(&written.place, EVERY_REQUEST, field, true),
+                None => self.incomplete(&written.place, EVERY_REQUEST, field, true),
             }
         }
     }
@@ -91,18 +104,18 @@ impl Linter<'_> {
         let namespace_label = self.label_of(&labels, "namespaces");
         let container = &written.container_label;
         if written.container_query.value.trim().is_empty() {
-            self.missing(place, "requests for pods", "containerQuery", false);
+            self.incomplete(place, "requests for pods", "containerQuery", false);
         } else {
             if container.is_empty() {
                 let message = "the field containerLabel is missing: containers cannot be told apart";
-                self.warnings.push(place.fault(message).into());
+                self.warnings.push(Warning::new(Lint::ResourceRulesIncomplete, place.fault(message)));
             }
             let pods = self.label_of(&labels, "pods");
             for (resource, label) in [("namespaces", &namespace_label), ("pods", &pods)] {
                 if label.is_none() {
                     let message =
                         format!("requests for pods will fail: {}", no_label_for(rule.rule, resource));
-                    self.warnings.push(place.fault(message).into());
+                    self.warnings.push(Warning::new(Lint::ResourceRulesIncomplete, place.fault(message)));
                 }
             }
             let candidates = pods.map(|label| Candidate {
@@ -119,16 +132,18 @@ impl Linter<'_> {
                 fails_all: false,
                 selects: false,
                 yields: Yields::Vector,
+                settings: self.settings,
+                discovery: None,
             };
             query::lint(&subject, candidates.into_iter().collect(), None, self.warnings);
         }
         if written.node_query.value.trim().is_empty() {
-            self.missing(place, "requests for nodes", "nodeQuery", false);
+            self.incomplete(place, "requests for nodes", "nodeQuery", false);
         } else {
             let nodes = self.label_of(&labels, "nodes");
             if nodes.is_none() {
                 let message = format!("requests for nodes will fail: {}", no_label_for(rule.rule, "nodes"));
-                self.warnings.push(place.fault(message).into());
+                self.warnings.push(Warning::new(Lint::ResourceRulesIncomplete, place.fault(message)));
             }
             let subject = query::Subject {
                 rule: rule.rule,
@@ -139,6 +154,8 @@ impl Linter<'_> {
                 fails_all: false,
                 selects: false,
                 yields: Yields::Vector,
+                settings: self.settings,
+                discovery: None,
             };
             let candidates = nodes.map(|label| Candidate::new(label, Some(false)));
             query::lint(&subject, candidates.into_iter().collect(), None, self.warnings);
@@ -146,9 +163,28 @@ impl Linter<'_> {
     }
 
     /// What rules of both lists have.
-    fn discovery(&mut self, written: &DiscoveryRule, rule: &Rule) {
-        series_query::lint(&written.series_query, self.warnings);
+    fn discovery(&mut self, written: &DiscoveryRule, rule: &Rule) -> Selected {
         name::lint(written, rule, self.warnings);
+        series_query::lint(&written.series_query, self.warnings)
+    }
+
+    /// Two overrides for one resource.
+    fn two_labels(&mut self, written: &DiscoveryRule, labels: &ResolvedLabels) {
+        let mut first_of: Vec<(&Kind, &Arc<str>)> = Vec::new();
+        for (position, (label, kind)) in labels.overrides().enumerate() {
+            let Some(kind) = kind else { continue };
+            let Some((_, first)) = first_of.iter().find(|(other, _)| *other == kind) else {
+                first_of.push((kind, label));
+                continue;
+            };
+            let message = format!(
+                "the labels {first:?} and {label:?} both name {}; queries use {first:?} alone",
+                kind.plural
+            );
+            // Labels come in the order of the overrides.
+            let place = &written.resources.overrides[position].1.place;
+            self.warnings.push(Warning::new(Lint::DuplicateResourceLabel, place.fault(message)));
+        }
     }
 
     /// The labels that may name the objects of a request: each override's, and the template's for some kinds.
@@ -181,28 +217,43 @@ impl Linter<'_> {
     fn no_namespace_label(&mut self, written: &DiscoveryRule, rule: &Rule, candidates: &[Candidate]) {
         let namespaced = candidates.iter().filter(|candidate| candidate.namespaced == Some(true)).count();
         if namespaced == candidates.len() {
-            self.useless(&written.place, EVERY_REQUEST, &no_label(rule, "namespaces"));
+            self.useless(
+                Lint::NoNamespaceLabel,
+                &written.place,
+                EVERY_REQUEST,
+                &no_label(rule, "namespaces"),
+            );
         } else if namespaced > 0 {
             let message =
                 format!("requests for objects in a namespace will fail: {}", no_label(rule, "namespaces"));
-            self.warnings.push(written.place.fault(message).into());
+            self.warnings.push(Warning::new(Lint::NoNamespaceLabel, written.place.fault(message)));
         }
     }
 
-    fn missing(&mut self, place: &Place, requests: &str, field: &str, never_answers: bool) {
+    fn missing(&mut self, lint: Lint, place: &Place, requests: &str, field: &str, never_answers: bool) {
         let fault = place.fault(format!("{requests} will fail: the field {field} is missing"));
-        self.warnings.push(Warning { fault, never_answers });
+        self.warnings.push(Warning { never_answers, ..Warning::new(lint, fault) });
     }
 
-    fn useless(&mut self, place: &Place, consequence: &str, message: &str) {
+    fn incomplete(&mut self, place: &Place, requests: &str, field: &str, never_answers: bool) {
+        self.missing(Lint::ResourceRulesIncomplete, place, requests, field, never_answers);
+    }
+
+    fn useless(&mut self, lint: Lint, place: &Place, consequence: &str, message: &str) {
         let verb = if consequence == EVERY_REQUEST { " will fail" } else { "" };
         let fault = place.fault(format!("{consequence}{verb}: {message}"));
-        self.warnings.push(Warning { fault, never_answers: true });
+        self.warnings.push(Warning::never_answers(lint, fault));
     }
 }
 
 /// The query of a rule of `rules` or `externalRules`.
-fn metrics_query<'a>(written: &'a DiscoveryRule, rule: &'a Rule, yields: Yields) -> query::Subject<'a> {
+fn metrics_query<'a>(
+    written: &'a DiscoveryRule,
+    rule: &'a Rule,
+    (selected, mapper): (&'a Selected, &'a StaticMapper),
+    settings: LintSettings,
+    yields: Yields,
+) -> query::Subject<'a> {
     query::Subject {
         rule: rule.id,
         template: &rule.metrics_query,
@@ -212,6 +263,8 @@ fn metrics_query<'a>(written: &'a DiscoveryRule, rule: &'a Rule, yields: Yields)
         fails_all: true,
         selects: true,
         yields,
+        settings,
+        discovery: Some(query::Discovery { rule, selected, mapper }),
     }
 }
 

@@ -7,9 +7,12 @@ mod node;
 
 use std::collections::HashMap;
 
-use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span};
+use granit_parser::{Event, Parser, Placement, ScalarStyle, ScanError, Span};
 
+use crate::allow::{self, Allow};
 use crate::fault::{Fault, bounded};
+use crate::findings::Findings;
+use crate::warning::{Lint, Warning};
 use merge::Merge;
 pub(crate) use node::{Key, Node, Value, boolean};
 
@@ -28,20 +31,22 @@ pub(crate) struct Budget {
 
 /// Reads the first document of the text; further ones are worth a warning. Duplicate keys are faults, as in upstream's
 /// strict decoding; reading goes on after them.
-pub(crate) fn parse(
-    text: &str,
-    budget: &mut Budget,
-    faults: &mut Vec<Fault>,
-    warnings: &mut Vec<Fault>,
-) -> Result<Node, Fault> {
+pub(crate) fn parse(text: &str, budget: &mut Budget, findings: &mut Findings) -> Result<Node, Fault> {
+    let mut found = Findings::default();
+    let root = read(text, budget, &mut found);
+    allow::aim(&mut found.allows, text);
+    findings.append(found);
+    root
+}
+
+fn read(text: &str, budget: &mut Budget, findings: &mut Findings) -> Result<Node, Fault> {
     // A block scalar that the file ends in, without a line break, has none; the parser adds one.
     let open_end = (!text.ends_with('\n')).then(|| text.chars().count());
     let mut reader = Reader {
         events: Parser::new_from_str(text),
         anchors: HashMap::new(),
         budget,
-        faults,
-        warnings,
+        findings,
         depth: 0,
         open_end,
     };
@@ -64,8 +69,7 @@ struct Reader<'a, 'f> {
     /// By the parser's numbers, which it never uses twice.
     anchors: HashMap<usize, Anchored>,
     budget: &'f mut Budget,
-    faults: &'f mut Vec<Fault>,
-    warnings: &'f mut Vec<Fault>,
+    findings: &'f mut Findings,
     depth: usize,
     /// Where the text ends, when it does not end in a line break.
     open_end: Option<usize>,
@@ -152,19 +156,33 @@ impl Budget {
 
 impl<'a> Reader<'a, '_> {
     fn next(&mut self) -> Result<(Event<'a>, Span), Fault> {
-        let is_data =
-            |event: &Result<(Event<'_>, Span), ScanError>| !matches!(event, Ok((Event::Comment(..), _)));
-        match self.events.by_ref().find(is_data) {
-            Some(Ok(event)) => Ok(event),
-            Some(Err(error)) => Err(syntax(&error)),
-            // The parser ends with `StreamEnd`, after which no event is asked for.
-            None => Err(Fault {
-                path: String::new(),
-                line: 1,
-                column: 1,
-                message: "the file ends early".to_owned(),
-            }),
+        loop {
+            match self.events.next() {
+                Some(Ok((Event::Comment(text, placement), span))) => self.comment(&text, placement, span)?,
+                Some(Ok(event)) => return Ok(event),
+                Some(Err(error)) => return Err(syntax(&error)),
+                // The parser ends with `StreamEnd`, after which no event is asked for.
+                None => {
+                    return Err(Fault {
+                        path: String::new(),
+                        line: 1,
+                        column: 1,
+                        width: 0,
+                        message: "the file ends early".to_owned(),
+                    });
+                }
+            }
         }
+    }
+
+    fn comment(&mut self, text: &str, placement: Placement, span: Span) -> Result<(), Fault> {
+        let place = (span.start.line(), span.start.col() + 1);
+        match Allow::read(text, place, placement != Placement::Right) {
+            None => return Ok(()),
+            Some(Ok(allow)) => self.findings.allows.push(allow),
+            Some(Err(warning)) => self.findings.warnings.push(warning),
+        }
+        self.budget.count(span, 1)
     }
 
     /// What follows the first document must be YAML too: a stray line after the rules is a slip, not a comment.
@@ -186,13 +204,14 @@ impl<'a> Reader<'a, '_> {
             let lines: Vec<String> =
                 unread.iter().take(LINES_SHOWN).map(|span| span.start.line().to_string()).collect();
             let (noun, verb) = if unread.len() == 1 { ("line", "is") } else { ("lines", "are") };
-            self.warnings.push(fault(
+            let fault = fault(
                 *first,
                 &format!(
                     "only the first YAML document is read; what starts in {noun} {} {verb} not",
                     lines.join(", ")
                 ),
-            ));
+            );
+            self.findings.warnings.push(Warning::new(Lint::UnreadDocument, fault));
         }
         Ok(())
     }
@@ -255,7 +274,7 @@ impl<'a> Reader<'a, '_> {
         loop {
             let (event, span) = self.next()?;
             let (key, is_merge) = match event {
-                Event::MappingEnd => return Ok(merge.entries(self.warnings)),
+                Event::MappingEnd => return Ok(merge.entries(&mut self.findings.warnings)),
                 Event::Scalar(text, style, ..) => {
                     let is_merge = style == ScalarStyle::Plain && text == MERGE_KEY;
                     let (line, column) = (span.start.line(), span.start.col() + 1);
@@ -267,12 +286,13 @@ impl<'a> Reader<'a, '_> {
             let (event, span) = self.next()?;
             let node = self.node(event, span)?;
             if is_merge {
-                merge.add(node).unwrap_or_else(|fault| self.faults.push(fault));
+                merge.add(node).unwrap_or_else(|fault| self.findings.faults.push(fault));
             } else if let Some(first) = lines.get(&key.text) {
                 let Key { text, line, column } = key;
                 let message =
                     bounded(format!("the key {text:?} is already set in this mapping, in line {first}"));
-                self.faults.push(Fault { path: String::new(), line, column, message });
+                let width = text.chars().count();
+                self.findings.faults.push(Fault { path: String::new(), line, column, width, message });
             } else {
                 lines.insert(key.text.clone(), key.line);
                 merge.own(key, node);
@@ -296,7 +316,19 @@ impl<'a> Reader<'a, '_> {
 }
 
 fn at(span: Span, value: Value) -> Node {
-    Node { value, line: span.start.line(), column: span.start.col() + 1 }
+    let (start, end) = (span.start, span.end);
+    let (width, last_line) = match &value {
+        // What ends before a line's first character ends in the line before.
+        Value::Null | Value::Scalar { .. } if end.col() == 0 => (0, end.line().saturating_sub(1)),
+        Value::Null | Value::Scalar { .. } => (end.col().saturating_sub(start.col()), end.line()),
+        Value::Sequence(items) => (0, items.iter().map(|item| item.last_line).max().unwrap_or_default()),
+        Value::Mapping(entries) => {
+            (0, entries.iter().map(|(key, node)| node.last_line.max(key.line)).max().unwrap_or_default())
+        }
+    };
+    let width = if end.line() == start.line() { width } else { 0 };
+    let last_line = last_line.max(start.line());
+    Node { value, line: start.line(), column: start.col() + 1, width, last_line }
 }
 
 fn fault(span: Span, message: &str) -> Fault {
@@ -304,6 +336,7 @@ fn fault(span: Span, message: &str) -> Fault {
         path: String::new(),
         line: span.start.line(),
         column: span.start.col() + 1,
+        width: 0,
         message: bounded(message.to_owned()),
     }
 }
@@ -318,6 +351,7 @@ fn syntax(error: &ScanError) -> Fault {
         path: String::new(),
         line: marker.line(),
         column: marker.col() + 1,
+        width: 1,
         message: format!("this is not YAML: {}", error.info()),
     }
 }

@@ -75,6 +75,11 @@ impl CustomMatch {
         &self.origin
     }
 
+    /// The label that names the objects.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
     /// The query for objects, limited by a metric selector.
     pub fn plan(&self, objects: &Objects<'_>, selector: &Selector) -> Result<Plan, PlanError> {
         let Origin { rule, written, window, .. } = &*self.origin;

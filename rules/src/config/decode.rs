@@ -11,6 +11,7 @@ use super::place::{Place, Placed, below};
 use crate::duration;
 use crate::fault::{Fault, bounded, suggestion};
 use crate::policy::{OnEmpty, OnNan};
+use crate::warning::{Lint, Warning};
 use crate::yaml::{Key, Node, Value, boolean};
 
 pub(super) struct Decoder<'a> {
@@ -34,7 +35,7 @@ impl Decoder<'_> {
 
     /// The Helm chart's form. The chart's own default rules are not part of a values file, so `default: true` adds
     /// nothing here, which is worth a warning.
-    pub(super) fn helm_values(&mut self, path: &str, node: &Node, warnings: &mut Vec<Fault>) -> Config {
+    pub(super) fn helm_values(&mut self, path: &str, node: &Node, warnings: &mut Vec<Warning>) -> Config {
         let mut config = Config::default();
         let known = ["default", "custom", "existing", "external", "resource"];
         self.fields(path, node, &known, |decoder, name, node| {
@@ -45,15 +46,18 @@ impl Decoder<'_> {
                 "resource" => config.resource_rules = Self::helm_resource_rules(&path, node),
                 "default" => {
                     if decoder.boolean(&path, node) == Some(true) {
-                        warnings.push(place(&path, node).fault(
+                        let fault = place(&path, node).fault(
                             "the chart's default rules are not part of this file and are not served; write the ones \
                              you need as rules",
-                        ));
+                        );
+                        warnings.push(Warning::new(Lint::HelmOnly, fault));
                     }
                 }
                 _ => {
                     if !matches!(node.value, Value::Null) {
-                        warnings.push(place(&path, node).fault("a ConfigMap's name means nothing here; it is ignored"));
+                        let fault =
+                            place(&path, node).fault("a ConfigMap's name means nothing here; it is ignored");
+                        warnings.push(Warning::new(Lint::HelmOnly, fault));
                     }
                 }
             }
@@ -262,6 +266,7 @@ impl Decoder<'_> {
                     path: path.to_owned(),
                     line: key.line,
                     column: key.column,
+                    width: key.text.chars().count(),
                     message: bounded(format!(
                         "unknown field {:?}, expected one of {}{hint}",
                         key.text,
@@ -339,7 +344,7 @@ impl Decoder<'_> {
 }
 
 fn place(path: &str, node: &Node) -> Place {
-    Place { path: path.to_owned(), line: node.line, column: node.column }
+    Place { path: path.to_owned(), line: node.line, column: node.column, width: node.width }
 }
 
 /// Each has metrics of its own, and is rendered a few times when it is read.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::place::{Place, Placed};
+use crate::allow::Extent;
 use crate::fault::Fault;
 use crate::policy::{OnEmpty, OnNan};
 
@@ -14,6 +15,8 @@ pub(crate) struct Config {
     pub(crate) resource_rules: Option<ResourceRules>,
     /// Whether it has the form of the Helm chart's values.
     pub(crate) helm_values: bool,
+    /// Where its parts are: each rule, then each section.
+    pub(crate) extents: Vec<Extent>,
 }
 
 /// One rule of `rules` or `externalRules`.

@@ -3,6 +3,8 @@
 use super::decode::{SECTIONS, helm_values};
 use super::place::below;
 use crate::fault::{Fault, bounded};
+use crate::findings::Findings;
+use crate::warning::{Lint, Warning};
 use crate::yaml::{self, Budget, Node, Value};
 
 /// The object's kind when the root is a Kubernetes object.
@@ -20,8 +22,7 @@ pub(super) fn rule_file(
     object: &Node,
     text: &str,
     budget: &mut Budget,
-    faults: &mut Vec<Fault>,
-    warnings: &mut Vec<Fault>,
+    findings: &mut Findings,
 ) -> Result<(String, Node), Fault> {
     let mut places = Vec::new();
     collect(kind, "", object, &mut places);
@@ -53,10 +54,9 @@ pub(super) fn rule_file(
         }
     };
     let lines = if file.is_placed { "" } else { "; lines and columns are those of its text" };
-    warnings
-        .push(fault(object, format!("this is a {kind}; its {} is read as the rule file{lines}", file.path)));
-    faults.extend(file.faults);
-    warnings.extend(file.warnings);
+    let read = fault(object, format!("this is a {kind}; its {} is read as the rule file{lines}", file.path));
+    findings.warnings.push(Warning::new(Lint::KubernetesObject, read));
+    findings.append(file.findings);
     Ok((file.path, file.root?))
 }
 
@@ -97,8 +97,7 @@ fn collect<'n>(kind: &str, path: &str, object: &'n Node, places: &mut Vec<(Strin
 struct File {
     path: String,
     root: Result<Node, Fault>,
-    faults: Vec<Fault>,
-    warnings: Vec<Fault>,
+    findings: Findings,
     /// Whether its nodes have their places in the whole text.
     is_placed: bool,
 }
@@ -108,13 +107,12 @@ impl File {
         let mut file = File {
             path: path.to_owned(),
             root: Ok(node.clone()),
-            faults: Vec::new(),
-            warnings: Vec::new(),
+            findings: Findings::default(),
             is_placed: true,
         };
         let inner = scalar(node);
         if let Some(inner) = inner {
-            file.root = yaml::parse(inner, budget, &mut file.faults, &mut file.warnings);
+            file.root = yaml::parse(inner, budget, &mut file.findings);
         }
         let is_meant = |inner: &str| MARKS.iter().any(|mark| inner.contains(mark));
         let is_one = match &file.root {
@@ -135,7 +133,12 @@ impl File {
             Ok(root) => by.node(root),
             Err(fault) => by.fault(fault),
         }
-        self.faults.iter_mut().chain(&mut self.warnings).for_each(|fault| by.fault(fault));
+        let Findings { faults, warnings, allows } = &mut self.findings;
+        let of_warnings = warnings.iter_mut().map(|warning| &mut warning.fault);
+        faults.iter_mut().chain(of_warnings).for_each(|fault| by.fault(fault));
+        for allow in allows {
+            allow.line += by.lines;
+        }
     }
 }
 
@@ -167,6 +170,7 @@ impl Shift {
 
     fn node(self, node: &mut Node) {
         self.place(&mut node.line, &mut node.column);
+        node.last_line += self.lines;
         match &mut node.value {
             Value::Null | Value::Scalar { .. } => {}
             Value::Sequence(items) => items.iter_mut().for_each(|item| self.node(item)),
@@ -199,7 +203,13 @@ fn scalar(node: &Node) -> Option<&str> {
 }
 
 fn fault(object: &Node, message: String) -> Fault {
-    Fault { path: String::new(), line: object.line, column: object.column, message: bounded(message) }
+    Fault {
+        path: String::new(),
+        line: object.line,
+        column: object.column,
+        width: object.width,
+        message: bounded(message),
+    }
 }
 
 /// Text that is not YAML and has one of these was meant to be a rule file.

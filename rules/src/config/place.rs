@@ -15,6 +15,7 @@ pub(crate) struct Place {
     pub(crate) path: String,
     pub(crate) line: usize,
     pub(crate) column: usize,
+    pub(crate) width: usize,
 }
 
 impl Default for Placed<String> {
@@ -29,6 +30,7 @@ impl Place {
             path: self.path.clone(),
             line: self.line,
             column: self.column,
+            width: self.width,
             message: bounded(message.into()),
         }
     }

@@ -2,10 +2,10 @@
 
 use promql::regexp;
 
-use super::warning::{NO_METRIC, Warning};
 use crate::config::DiscoveryRule;
 use crate::name::can_be_asked_for;
 use crate::rule::Rule;
+use crate::warning::{Lint, NO_METRIC, Warning};
 
 pub(super) fn lint(written: &DiscoveryRule, rule: &Rule, warnings: &mut Vec<Warning>) {
     let r#as = &written.name.r#as;
@@ -14,7 +14,7 @@ pub(super) fn lint(written: &DiscoveryRule, rule: &Rule, warnings: &mut Vec<Warn
         let message = format!(
             "name.as is not a template: {text:?} is taken as it is; expected text with groups of name.matches, like ${{1}}"
         );
-        warnings.push(place.fault(message).into());
+        warnings.push(Warning::new(Lint::TemplateInName, place.fault(message)));
         return;
     }
     let mut rest = text.to_owned();
@@ -34,16 +34,16 @@ pub(super) fn lint(written: &DiscoveryRule, rule: &Rule, warnings: &mut Vec<Warn
             "{:?} in name.as stands for a group called {:?}, and name.matches has none{hint}",
             reference.text, reference.name
         );
-        warnings.push(place.fault(message).into());
+        warnings.push(Warning::new(Lint::MissingGroup, place.fault(message)));
     }
     if !text.is_empty() && rest.is_empty() {
         let fault = place.fault(format!("{NO_METRIC}: its name comes out empty"));
-        warnings.push(Warning { fault, never_answers: true });
+        warnings.push(Warning::never_answers(Lint::EmptyName, fault));
     }
     if !can_be_asked_for(text) {
         let message =
             format!("an autoscaler cannot ask for a metric with / or % in its name, as in {text:?}");
-        warnings.push(place.fault(message).into());
+        warnings.push(Warning::new(Lint::UnusableName, place.fault(message)));
     }
 }
 

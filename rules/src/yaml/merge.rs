@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::{Key, Node, Value};
 use crate::fault::{Fault, bounded};
+use crate::warning::{Lint, Warning};
 
 /// The entries of a mapping while it is read.
 #[derive(Default)]
@@ -40,7 +41,7 @@ impl Merge {
     /// Every key once, in the order of the file: the mapping's own before merged ones, and of several merge keys the
     /// last one's. Upstream's reader goes by the order of the file alone, so it is worth a warning where that makes a
     /// difference (D60).
-    pub(super) fn entries(self, warnings: &mut Vec<Fault>) -> Vec<(Key, Node)> {
+    pub(super) fn entries(self, warnings: &mut Vec<Warning>) -> Vec<(Key, Node)> {
         if self.parts.iter().all(|part| matches!(part, Part::Own(..))) {
             return self.parts.into_iter().filter_map(Part::own).collect();
         }
@@ -57,16 +58,18 @@ impl Merge {
             match part {
                 Part::Own(key, node) => {
                     if behind.contains(&key.text) {
-                        warnings.push(Fault {
+                        let fault = Fault {
                             path: String::new(),
                             line: key.line,
                             column: key.column,
+                            width: key.text.chars().count(),
                             message: bounded(format!(
                                 "the key {:?} is set here and by a merge key after it; it is taken from here, \
                                  prometheus-adapter takes it from there",
                                 key.text
                             )),
-                        });
+                        };
+                        warnings.push(Warning::new(Lint::MergeOrder, fault));
                     }
                     reversed.push(vec![(key, node)]);
                 }
@@ -102,6 +105,7 @@ fn wrong_kind(node: &Node, expected: &str) -> Fault {
         path: String::new(),
         line: node.line,
         column: node.column,
+        width: node.width,
         message: format!("expected {expected} to merge, found {}", node.describe()),
     }
 }

@@ -10,6 +10,10 @@ pub(crate) struct Node {
     pub(crate) line: usize,
     /// 1-based, in characters.
     pub(crate) column: usize,
+    /// In characters; 0 for what goes on in further lines.
+    pub(crate) width: usize,
+    /// 1-based. The last line with a part of the node.
+    pub(crate) last_line: usize,
 }
 
 #[derive(Debug, Clone)]

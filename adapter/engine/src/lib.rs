@@ -5,6 +5,7 @@
 pub mod exposition;
 pub mod interrupt;
 pub mod labels;
+pub mod notation;
 pub mod scrape;
 pub mod store;
 pub mod value;

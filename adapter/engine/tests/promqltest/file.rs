@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use engine::labels::{Labels, METRIC_NAME};
-use promql_parser::label::MatchOp;
+use engine::notation::{Point, described, labels, number, series_end};
 use promql_parser::parser::Expr;
 
 /// One command of a file, and its line.
@@ -23,14 +23,6 @@ pub(crate) enum Kind {
         unsupported: Vec<Labels>,
     },
     Eval(Eval),
-}
-
-/// One value of a described series.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Point {
-    Value(f64),
-    Missing,
-    Stale,
 }
 
 pub(crate) struct Eval {
@@ -162,103 +154,11 @@ fn eval(word: &str, rest: &str, block: &[&str]) -> Result<Eval, String> {
     Ok(eval)
 }
 
-/// `name{label="value"} 1 2+1x3 _ stale`
-fn described(line: &str) -> Result<(Labels, Vec<Point>), String> {
-    let end = series_end(line);
-    let labels = labels(&line[..end])?;
-    let mut points = Vec::new();
-    for word in line[end..].split_whitespace() {
-        values(word, &mut points)?;
-    }
-    Ok((labels, points))
-}
-
-/// Where the series' description ends: behind its braces, or at the first blank if it has none.
-fn series_end(line: &str) -> usize {
-    let mut quote = None;
-    let mut escaped = false;
-    let mut in_braces = false;
-    for (position, character) in line.char_indices() {
-        match (quote, character) {
-            (Some(_), _) if escaped => escaped = false,
-            (Some(_), '\\') => escaped = true,
-            (Some(open), other) if open == other => quote = None,
-            (None, '"' | '\'') => quote = Some(character),
-            (None, '{') => in_braces = true,
-            (None, '}') => return position + 1,
-            (None, other)
-                if other.is_whitespace() && !in_braces && !line[position..].trim_start().starts_with('{') =>
-            {
-                return position;
-            }
-            _ => {}
-        }
-    }
-    line.len()
-}
-
 /// The native histogram that `load_with_nhcb` makes of a bucket and its like.
 fn histogram_of(bucket: &Labels) -> Option<Labels> {
     let name = bucket.value(METRIC_NAME)?.strip_suffix("_bucket")?;
     let others = bucket.iter().filter(|(label, _)| !matches!(*label, METRIC_NAME | "le"));
     Some(Labels::from_pairs(others.chain([(METRIC_NAME, name)])))
-}
-
-fn labels(text: &str) -> Result<Labels, String> {
-    if text.replace(' ', "") == "{}" {
-        return Ok(Labels::empty());
-    }
-    let Ok(Expr::VectorSelector(selector)) = promql::parse(text) else {
-        return Err(format!("expected a series, found {text:?}"));
-    };
-    let name = selector.name.iter().map(|name| (METRIC_NAME, name.as_str()));
-    let matchers = selector.matchers.matchers.iter().filter(|matcher| matcher.op == MatchOp::Equal);
-    Ok(Labels::from_pairs(
-        name.chain(matchers.map(|matcher| (matcher.name.as_str(), matcher.value.as_str()))),
-    ))
-}
-
-fn values(word: &str, points: &mut Vec<Point>) -> Result<(), String> {
-    let (item, times) = match word.rsplit_once('x') {
-        Some((item, times)) => {
-            (item, times.parse::<usize>().map_err(|_| format!("expected a count, found {word:?}"))?)
-        }
-        _ => (word, 0),
-    };
-    match item {
-        // A blank has no value of its own before the repetitions.
-        "_" => points.extend(std::iter::repeat_n(Point::Missing, times.max(1))),
-        "stale" => points.extend(std::iter::repeat_n(Point::Stale, times + 1)),
-        _ => {
-            // A sign that is not the first character and not an exponent's separates start and step.
-            let sign = item
-                .char_indices()
-                .skip(1)
-                .find(|(position, c)| matches!(c, '+' | '-') && !item[..*position].ends_with(['e', 'E']))
-                .map(|(position, _)| position);
-            let (start, step) = match sign {
-                Some(position) if word.contains('x') => {
-                    (number(&item[..position])?, number(&item[position..])?)
-                }
-                _ => (number(item)?, 0.0),
-            };
-            let mut value = start;
-            for _ in 0..=times {
-                points.push(Point::Value(value));
-                value += step;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn number(text: &str) -> Result<f64, String> {
-    match text.to_lowercase().as_str() {
-        "nan" => Ok(f64::NAN),
-        "inf" | "+inf" => Ok(f64::INFINITY),
-        "-inf" => Ok(f64::NEG_INFINITY),
-        lower => lower.replace('_', "").parse().map_err(|_| format!("expected a number, found {text:?}")),
-    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -6,13 +6,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use engine::labels::{Labels, METRIC_NAME};
-use engine::store::stale_nan;
+use engine::notation::{self, Point};
 use engine::value::{Sample, Value};
 use engine::{Engine, EngineConfig, QueryError};
 use promql_parser::parser::Expr;
 use promql_parser::util::{ExprVisitor, walk_expr};
 
-use crate::file::{self, Eval, Expected, Kind, Point, Time};
+use crate::file::{self, Eval, Expected, Kind, Time};
 
 /// What became of a file's evaluations.
 #[derive(Default)]
@@ -111,21 +111,7 @@ fn engine() -> Engine {
 }
 
 fn load(engine: &Engine, step: Duration, series: &[(Labels, Vec<Point>)]) {
-    let step_ms = i64::try_from(step.as_millis()).expect("a short step");
-    // Of two descriptions of one series the last counts.
-    let series: BTreeMap<&Labels, &Vec<Point>> =
-        series.iter().map(|(labels, points)| (labels, points)).collect();
-    for (labels, points) in series {
-        let series = engine.store().intern(labels).expect("room in the store");
-        for (position, point) in points.iter().enumerate() {
-            let time_ms = position as i64 * step_ms;
-            match point {
-                Point::Value(value) => series.append(time_ms, *value).expect("the series is in the store"),
-                Point::Stale => series.append(time_ms, stale_nan()).expect("the series is in the store"),
-                Point::Missing => {}
-            }
-        }
-    }
+    notation::load(engine.store(), step, series).expect("room in the store");
 }
 
 fn evaluate(engine: &Engine, eval: &Eval) -> Verdict {

@@ -4,12 +4,14 @@
 //! log, so that an unmodified deployment starts.
 
 mod audit;
+mod check;
 mod cluster;
 mod explain;
 mod flags;
 mod given;
 mod pflag;
 mod upstream;
+mod values;
 
 use std::ffi::OsString;
 

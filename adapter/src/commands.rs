@@ -5,7 +5,9 @@ mod client;
 mod exit_status;
 mod explain;
 mod output;
+mod rbac;
 mod serve;
+mod test;
 
 use std::process::ExitCode;
 
@@ -21,8 +23,10 @@ pub fn run(config: Config) -> ExitCode {
     }
     match command {
         Command::Serve(config) => serve::run(*config),
-        Command::Check(files) => check::run(&files),
+        Command::Check(config) => check::run(&config),
         Command::Explain(explain) => explain::run(&explain),
+        Command::Test(files) => test::run(&files),
+        Command::Rbac(files) => rbac::run(&files),
         Command::Print(text) => output::print(&text),
     }
 }

@@ -9,6 +9,7 @@ use apiservice::audit::Target as AuditTarget;
 use apiservice::server::RequestLimits;
 use apiservice::tls::{NamedCertificate, TlsSettings};
 use engine::scrape::{ScrapeConfig, Target};
+use rules::presets::Preset;
 
 use crate::cluster::ClusterConfig;
 use crate::logging;
@@ -32,11 +33,43 @@ pub enum Command {
     /// Serve the APIs.
     Serve(Box<Serve>),
     /// Load rule files and say what is wrong with them.
-    Check(Vec<PathBuf>),
+    Check(Check),
     /// Ask a server why a metric has its value or none.
     Explain(Box<Explain>),
+    /// Run the tests of rules that files hold.
+    Test(Vec<PathBuf>),
+    /// Print the roles that rule files need.
+    Rbac(Vec<PathBuf>),
     /// Print a text: completion for a shell, or a page of the manual.
     Print(String),
+}
+
+/// Which rule files to check, and how to report.
+#[derive(Debug, Clone)]
+pub struct Check {
+    /// The rule files.
+    pub files: Vec<PathBuf>,
+    /// The form of the report.
+    pub format: ReportFormat,
+    /// Whether warnings fail.
+    pub strict: bool,
+    /// How often Prometheus scrapes.
+    pub scrape_interval: Duration,
+    /// Files with autoscalers that the rules are for.
+    pub autoscalers: Vec<PathBuf>,
+    /// A Prometheus to try the rules on.
+    pub prometheus: Option<Box<PrometheusSettings>>,
+}
+
+/// The form of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReportFormat {
+    /// For people.
+    Text,
+    /// A JSON document.
+    Json,
+    /// Commands of a GitHub workflow.
+    Github,
 }
 
 /// What to have explained, and by whom.
@@ -100,8 +133,10 @@ pub enum Output {
 /// How to serve.
 #[derive(Debug)]
 pub struct Serve {
-    /// The rule file.
-    pub rules: PathBuf,
+    /// The rule file; `None` when presets are all the rules.
+    pub rules: Option<PathBuf>,
+    /// Rules that come after those of the file.
+    pub presets: Vec<Preset>,
     /// Whether a rule file with any fault is refused whole.
     pub strict_rules: bool,
     /// Where samples come from.

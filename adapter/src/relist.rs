@@ -67,6 +67,11 @@ impl CatalogHandle {
         })))
     }
 
+    /// A handle whose catalog never changes.
+    pub fn fixed(snapshot: Snapshot) -> CatalogHandle {
+        CatalogHandle(Arc::new(ArcSwap::from_pointee(snapshot)))
+    }
+
     /// The current snapshot.
     pub fn load(&self) -> Arc<Snapshot> {
         self.0.load_full()

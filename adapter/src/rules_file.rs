@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rules::presets::Preset;
 use rules::{Faults, RuleSet};
 use serve::{FileName, FileStats, FollowedFile, files};
 use tokio::sync::watch;
@@ -41,12 +42,27 @@ impl RulesFile {
     /// # Errors
     /// A file that cannot be read, and one that is refused.
     pub fn open(path: &Path, strict: bool) -> Result<(RulesFile, RuleSet), RulesFileError> {
-        let (read_path, compiled_path) = (path.to_owned(), path.to_owned());
+        RulesFile::with_presets(Some(path), &[], strict)
+    }
+
+    /// Reads and compiles the file as [`RulesFile::open`] does, and adds the presets' rules after its own. Without a
+    /// file these are all.
+    ///
+    /// # Errors
+    /// A file that cannot be read, and one that is refused.
+    pub fn with_presets(
+        path: Option<&Path>,
+        presets: &[Preset],
+        strict: bool,
+    ) -> Result<(RulesFile, RuleSet), RulesFileError> {
+        let name = path.map_or_else(|| "the presets".to_owned(), |path| path.display().to_string());
+        let path = path.map(Path::to_owned);
+        let (read_path, presets) = (path.clone(), presets.to_vec());
         let (file, rules) = FollowedFile::open(
             NAME,
-            path.display().to_string(),
-            move || read(&read_path),
-            move |text: String| compile(&compiled_path, strict, &text),
+            name,
+            move || read_path.as_deref().map_or(Ok(String::new()), read),
+            move |text: String| compile(path.as_deref().unwrap_or(Path::new("")), &presets, strict, &text),
         )?;
         Ok((RulesFile(file), rules))
     }
@@ -76,14 +92,23 @@ pub fn log_findings(rules: &RuleSet) {
     }
 }
 
-fn read(path: &Path) -> Result<String, RulesFileError> {
+/// The text of a rule file.
+///
+/// # Errors
+/// A file that cannot be read, or is larger than a rule file may be.
+pub(crate) fn read(path: &Path) -> Result<String, RulesFileError> {
     files::read_text(path, rules::LARGEST_FILE)
         .map_err(|cause| RulesFileError::Unreadable { path: path.to_owned(), cause })
 }
 
-fn compile(path: &Path, strict: bool, text: &str) -> Result<RuleSet, RulesFileError> {
+fn compile(path: &Path, presets: &[Preset], strict: bool, text: &str) -> Result<RuleSet, RulesFileError> {
     let rules = if strict { rules::load(text) } else { rules::load_valid(text) };
-    rules.map_err(|faults| RulesFileError::Invalid { path: path.to_owned(), faults })
+    let invalid = |faults| RulesFileError::Invalid { path: path.to_owned(), faults };
+    let mut rules = rules.map_err(invalid)?;
+    for preset in presets {
+        rules.append(rules::load(preset.text()).map_err(invalid)?);
+    }
+    Ok(rules)
 }
 
 /// What metrics call the rule file.

@@ -13,11 +13,14 @@ use clap::{ArgAction, CommandFactory as _, Parser, Subcommand};
 use engine::scrape::{ScrapeConfig, Target};
 use http::{HeaderName, HeaderValue};
 use reqwest::Url;
+use rules::presets::Preset;
 
 use super::audit::AuditFlags;
+use super::check::CheckFlags;
 use super::cluster::{ClusterFlags, entries};
 use super::explain::ExplainFlags;
 use super::given::Given;
+use super::values::{header, prometheus_url};
 use crate::config::{Command, Config, HostChoice, Logging, Serve, ServerConfig, SourceConfig};
 use crate::logging;
 use crate::sharing::SharingSettings;
@@ -44,6 +47,10 @@ pub(super) struct Flags {
     /// Rule file, in prometheus-adapter's form or as values of its Helm chart. Reloaded when it changes.
     #[arg(long, short, value_name = "FILE", help_heading = "Rules")]
     config: Option<PathBuf>,
+    /// Rules of a well-known server, by name, after those of --config; repeatable. One of dcgm,
+    /// kube-prometheus-resource, model-server, sglang, tgi, torchserve, triton, vllm: docs/presets.md explains them.
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = Preset::by_name, help_heading = "Rules")]
+    preset: Vec<Preset>,
     /// Refuse a rule file with an invalid rule: the program does not start, or keeps the previous rules on a reload. If
     /// false, each invalid rule is logged, counted in /metrics and left out, and the others are served. A file that is
     /// not YAML or not of a rule file's form is always refused.
@@ -223,12 +230,22 @@ pub(super) struct Flags {
 
 #[derive(Debug, Subcommand)]
 enum Subcommands {
-    /// Check rule files.
+    /// Check rule files: every fault and warning, with its line.
     ///
     /// Exit status: 0 for files that can be served, with warnings or without; 1 if a rule of a file never answers, as
-    /// it makes no metric or every request for one will fail; 64 if a file cannot be read or has a fault, so that it is
-    /// not served.
-    Check {
+    /// it makes no metric or every request for one will fail, and for any warning with --strict; 64 if a file cannot be
+    /// read or has a fault, so that it is not served. docs/lints.md explains each warning and how to allow it.
+    Check(CheckFlags),
+    /// Test rule files: series in, requests, expected queries and values out. docs/rules.md shows the form of a file.
+    ///
+    /// Exit status: 0 when every test passed, 1 when one failed, 64 if a test file or a rule file cannot be used.
+    Test {
+        /// Test files.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Print the roles that the rules of files need: the objects that the adapter lists and watches.
+    Rbac {
         /// Rule files.
         #[arg(required = true)]
         files: Vec<PathBuf>,
@@ -258,8 +275,10 @@ impl Flags {
     pub(super) fn validate(self, given: &Given, notices: &mut Vec<String>) -> Result<Config, Vec<String>> {
         let logging = Logging { format: self.log_format, verbosity: self.verbosity };
         let command = match self.command {
-            Some(Subcommands::Check { files }) => Command::Check(files),
+            Some(Subcommands::Check(flags)) => Command::Check(flags.validate()?),
             Some(Subcommands::Explain(flags)) => Command::Explain(Box::new(flags.into_explain())),
+            Some(Subcommands::Test { files }) => Command::Test(files),
+            Some(Subcommands::Rbac { files }) => Command::Rbac(files),
             Some(Subcommands::Completion { shell }) => {
                 Command::Print(manual::completion(Flags::command(), shell))
             }
@@ -282,10 +301,9 @@ impl Flags {
                 "--bind-address: expected a loopback address with --standalone, found {address}"
             ));
         }
-        let rules = self.config.unwrap_or_else(|| {
-            faults.push("expected --config FILE, found none".to_owned());
-            PathBuf::new()
-        });
+        if self.config.is_none() && self.preset.is_empty() {
+            faults.push("expected --config FILE or --preset NAME, found neither".to_owned());
+        }
         // Less would list series without a pause, or look back at a moment in which none had a sample.
         if self.metrics_relist_interval < LEAST_RELIST_INTERVAL {
             faults.push(format!(
@@ -436,7 +454,8 @@ impl Flags {
             accept.http2_streams = self.http2_max_streams_per_connection;
         }
         Ok(Serve {
-            rules,
+            rules: self.config,
+            presets: self.preset,
             strict_rules: self.config_strict,
             source,
             sharing: (!keep.is_zero())
@@ -495,14 +514,6 @@ fn duration(text: &str) -> Result<Duration, String> {
     go_duration::parse(text).map_err(|error| format!("expected a duration like 30s, 1m30s or 1.5h: {error}"))
 }
 
-fn prometheus_url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| format!("expected an http or https URL: {error}"))?;
-    match url.scheme() {
-        "http" | "https" => Ok(url),
-        _ => Err("expected an http or https URL".to_owned()),
-    }
-}
-
 fn verb(text: &str) -> Result<Verb, String> {
     match text {
         "GET" => Ok(Verb::Get),
@@ -517,13 +528,6 @@ fn log_format(text: &str) -> Result<logging::Format, String> {
         "json" => Ok(logging::Format::Json),
         _ => Err("expected text or json".to_owned()),
     }
-}
-
-fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
-    let name = HeaderName::try_from(name).map_err(|_| "expected a header's name before =".to_owned())?;
-    let value = HeaderValue::try_from(value).map_err(|_| "expected a header's value after =".to_owned())?;
-    Ok((name, value))
 }
 
 fn target(text: &str) -> Result<Target, String> {

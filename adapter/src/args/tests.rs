@@ -6,7 +6,7 @@ use apiservice::server::RequestLimits;
 use testkit::rows::each_row;
 
 use super::*;
-use crate::config::{Command, HostChoice, Serve, SourceConfig};
+use crate::config::{Check, Command, HostChoice, Serve, SourceConfig};
 use crate::logging;
 
 fn arguments(text: &str) -> Vec<OsString> {
@@ -17,7 +17,7 @@ fn serve(text: &str) -> (Serve, Vec<String>) {
     let config = parse(arguments(text)).unwrap_or_else(|error| panic!("{text}: {error}"));
     match config.command {
         Command::Serve(serve) => (*serve, config.notices),
-        Command::Check(_) | Command::Explain(_) | Command::Print(_) => panic!("{text}: not serve"),
+        _ => panic!("{text}: not serve"),
     }
 }
 
@@ -462,7 +462,7 @@ fn words_that_belong_to_no_flag_are_ignored_and_said() {
     ];
     each_row(rows, |(given, part)| {
         let (given_serve, notices) = serve(&format!("{LEAST} {given}"));
-        assert_eq!(given_serve.rules, PathBuf::from("r.yaml"), "{given}");
+        assert_eq!(given_serve.rules, Some(PathBuf::from("r.yaml")), "{given}");
         let notice = notices.last().unwrap_or_else(|| panic!("{given}: no notice"));
         assert!(notice.starts_with("argument ") && notice.contains(" is ignored: "), "{notice}");
         assert!(notice.contains(part) && !notice.contains("hidden"), "{given}: {notice}");
@@ -486,7 +486,7 @@ fn a_first_word_is_a_command_or_an_error() {
     });
     each_row(["check a.yaml b.yaml", "/adapter check a.yaml b.yaml", "check -- a.yaml b.yaml"], |given| {
         let config = parse(arguments(given)).unwrap_or_else(|error| panic!("{given}: {error}"));
-        let Command::Check(files) = config.command else { panic!("{given}: not check") };
+        let Command::Check(Check { files, .. }) = config.command else { panic!("{given}: not check") };
         assert_eq!(files, ["a.yaml", "b.yaml"].map(PathBuf::from), "{given}");
     });
     assert!(faults("check").contains("<FILES>"));
@@ -532,5 +532,8 @@ fn completion_and_manual_are_printed_and_hold_the_flags() {
         assert!(text.replace('\\', "").contains("--prometheus-url"), "{given}: {text}");
     });
     assert!(faults("completion csh").contains("[possible values: bash, zsh, fish]"));
-    assert!(faults("man chekc").contains("expected one of the commands check, completion, man"));
+    assert!(
+        faults("man chekc")
+            .contains("expected one of the commands check, test, rbac, explain, completion, man")
+    );
 }

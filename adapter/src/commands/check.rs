@@ -1,42 +1,88 @@
 //! `adapter check FILE...`: loads rule files by the server's own code and says what is wrong with them.
 
-use std::path::PathBuf;
+mod diagnostic;
+mod found;
+mod hpa;
+mod live;
+mod report;
+
 use std::process::ExitCode;
 
+use rules::{LintSettings, RuleSet};
 use serve::error_chain;
 
+use self::diagnostic::{Diagnostic, FileReport, Severity};
 use super::exit_status::UNUSABLE;
-use crate::rules_file::RulesFile;
+use crate::config::Check;
+use crate::rules_file;
+use crate::source::prometheus::{Prometheus, PrometheusSettings};
 
-/// Prints a line for each valid file, with what it hardly means, and every fault of each that is not valid.
-pub(super) fn run(files: &[PathBuf]) -> ExitCode {
-    let (mut broken, mut useless) = (false, false);
-    for file in files {
-        match RulesFile::open(file, true) {
-            Ok((_, rules)) => {
-                for warning in &rules.warnings {
-                    let kind = if warning.never_answers { "error" } else { "warning" };
-                    println!("{}: {kind}: {warning}", file.display());
-                }
-                useless |= rules.warnings.iter().any(|warning| warning.never_answers);
-                println!(
-                    "{}: {} custom and {} external rules, resource rules: {}",
-                    file.display(),
-                    rules.custom.len(),
-                    rules.external.len(),
-                    if rules.resource.is_some() { "yes" } else { "no" },
-                );
+/// Prints every finding of each file, and what the file holds.
+pub(super) fn run(config: &Check) -> ExitCode {
+    let Check { files, format, strict, scrape_interval, autoscalers, prometheus } = config;
+    let settings = LintSettings { scrape_interval: *scrape_interval };
+    let mut all = RuleSet::default();
+    let mut reports: Vec<FileReport> = files
+        .iter()
+        .map(|path| {
+            let name = path.display().to_string();
+            match rules_file::read(path) {
+                Ok(text) => checked(name, text, settings, &mut all),
+                Err(error) => FileReport::unread(name, error_chain(&error)),
             }
-            Err(error) => {
-                broken = true;
-                eprintln!("{}", error_chain(&error));
-            }
+        })
+        .collect();
+    reports.extend(autoscalers.iter().map(|path| hpa::check(path, &all)));
+    reports.extend(prometheus.as_ref().map(|settings| live(settings, &all)));
+    report::print(&reports, *format);
+    exit_code(&reports, *strict)
+}
+
+fn checked(name: String, text: String, settings: LintSettings, all: &mut RuleSet) -> FileReport {
+    let (rules, faults) = rules::inspect(&text, settings);
+    let faults = faults.into_iter().flatten().map(Diagnostic::of_fault);
+    let mut diagnostics: Vec<Diagnostic> =
+        faults.chain(rules.warnings.iter().map(Diagnostic::of_warning)).collect();
+    diagnostics.sort_by_key(Diagnostic::position);
+    let summary =
+        diagnostics.iter().all(|found| found.severity != Severity::Refused).then(|| summary(&rules));
+    all.append(rules);
+    FileReport { name, text, diagnostics, summary, ..FileReport::default() }
+}
+
+/// What a Prometheus has for the rules.
+fn live(settings: &PrometheusSettings, rules: &RuleSet) -> FileReport {
+    // The one crypto provider of the process.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let refused = |cause: String| FileReport::unread("Prometheus".to_owned(), cause);
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return refused(format!("cannot start the async runtime: {error}")),
+    };
+    runtime.block_on(async {
+        match Prometheus::new(settings.clone()) {
+            Ok(prometheus) => live::check(&prometheus, rules).await,
+            Err(error) => refused(error_chain(&error)),
         }
-    }
-    match (broken, useless) {
-        (true, _) => ExitCode::from(UNUSABLE),
-        (false, true) => ExitCode::from(NEVER_ANSWERS),
-        (false, false) => ExitCode::SUCCESS,
+    })
+}
+
+fn summary(rules: &RuleSet) -> String {
+    format!(
+        "{} custom and {} external rules, resource rules: {}",
+        rules.custom.len(),
+        rules.external.len(),
+        if rules.resource.is_some() { "yes" } else { "no" },
+    )
+}
+
+fn exit_code(reports: &[FileReport], strict: bool) -> ExitCode {
+    let worst = reports.iter().flat_map(|report| &report.diagnostics).map(|found| found.severity).max();
+    match worst {
+        Some(Severity::Refused) => ExitCode::from(UNUSABLE),
+        Some(Severity::NeverAnswers) => ExitCode::from(NEVER_ANSWERS),
+        Some(Severity::Warning) if strict => ExitCode::from(NEVER_ANSWERS),
+        _ => ExitCode::SUCCESS,
     }
 }
 

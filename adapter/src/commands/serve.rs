@@ -54,8 +54,9 @@ fn threads() -> usize {
 }
 
 fn parts(config: Serve) -> Result<Parts, AppError> {
-    let Serve { rules, strict_rules, source, sharing, relist_interval, max_age, host, server } = config;
-    let (file, rules) = RulesFile::open(&rules, strict_rules)?;
+    let Serve { rules, presets, strict_rules, source, sharing, relist_interval, max_age, host, server } =
+        config;
+    let (file, rules) = RulesFile::with_presets(rules.as_deref(), &presets, strict_rules)?;
     log_findings(&rules);
     let rules = Arc::new(rules);
     let telemetry = Arc::new(Telemetry::new(&rules));

@@ -51,7 +51,7 @@ impl Objects for ScrapedObjects {
 }
 
 /// A target that is scraped runs, so `wanted.running` needs no look.
-fn matching(targets: &[Sample], wanted: Wanted<'_>) -> Vec<Object> {
+pub(crate) fn matching(targets: &[Sample], wanted: Wanted<'_>) -> Vec<Object> {
     let Wanted { kind, namespace, name: only, selector, .. } = wanted;
     let objects: BTreeMap<(Option<&str>, &str), &Sample> = targets
         .iter()

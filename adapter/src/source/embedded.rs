@@ -116,7 +116,8 @@ impl MetricSource for Embedded {
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Listing, SourceError>> {
         let selector = selector.to_owned();
-        self.work(deadline, move |engine, stop| list(engine, &selector, since, stop)).boxed()
+        self.work(deadline, move |engine, stop| list(engine, &selector, (since, SystemTime::now()), stop))
+            .boxed()
     }
 
     fn query<'a>(
@@ -138,13 +139,14 @@ impl MetricSource for Embedded {
     }
 }
 
-fn list(
+/// The series with a sample from a time to another.
+pub(crate) fn list(
     engine: &Engine,
     selector: &str,
-    since: SystemTime,
+    (since, until): (SystemTime, SystemTime),
     stop: &Interrupt,
 ) -> Result<Listing, SourceError> {
-    let times = (unix_ms(since), unix_ms(SystemTime::now()));
+    let times = (unix_ms(since), unix_ms(until));
     let found = engine.series(selector, times, stop).map_err(|error| failure(&error))?;
     let mut series: Vec<Series> = found
         .iter()
@@ -163,7 +165,8 @@ fn list(
     Ok(Listing { series, warnings: Vec::new() })
 }
 
-fn evaluate(
+/// The value of a query at a time.
+pub(crate) fn evaluate(
     engine: &Engine,
     promql: &str,
     time: SystemTime,

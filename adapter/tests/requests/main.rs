@@ -6,5 +6,6 @@ mod conformance;
 mod explained;
 mod explanations;
 mod harness;
+mod presets;
 mod shared;
 mod status;

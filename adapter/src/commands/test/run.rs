@@ -1,0 +1,144 @@
+//! Runs the tests of a file.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::slice::from_ref;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use apiservice::authz::Chain;
+use apiservice::server::Handler as _;
+use engine::{Engine, EngineConfig, notation};
+use rules::RuleSet;
+use rules::catalog::{Catalog, Series};
+use serve::error_chain;
+
+use super::answered;
+use super::file::{Request, Test, TestFile};
+use super::world::{LabelledObjects, SharedObjects, WrittenSeries};
+use crate::answer::Answerer;
+use crate::objects::Objects as _;
+use crate::relist::{CatalogHandle, Snapshot, Unlisted};
+use crate::rules_file::RulesFile;
+use crate::source::MetricSource;
+use crate::telemetry::Telemetry;
+
+/// What failed of a file.
+///
+/// # Errors
+/// Rules or series that cannot be used.
+pub(super) async fn file(file: &TestFile) -> Result<Vec<String>, String> {
+    let mut rules = RuleSet::default();
+    for path in file.rule_files() {
+        let (_, more) = RulesFile::open(&path, true).map_err(|error| error_chain(&error))?;
+        rules.append(more);
+    }
+    let rules = Arc::new(rules);
+    let mut failures = Vec::new();
+    for test in &file.tests {
+        failures.extend(self::test(test, &rules).await.map_err(|error| format!("{}: {error}", test.name))?);
+    }
+    Ok(failures)
+}
+
+async fn test(test: &Test, rules: &Arc<RuleSet>) -> Result<Vec<String>, String> {
+    let engine = Engine::new(EngineConfig { retention: FOR_EVER, ..EngineConfig::default() });
+    let series: Vec<_> =
+        test.input_series.iter().map(|series| (series.series.clone(), series.values.clone())).collect();
+    notation::load(engine.store(), test.interval, &series)?;
+    let labels = test.input_series.iter().map(|series| &series.series).chain(&test.objects);
+    let objects = Arc::new(LabelledObjects::new(labels));
+    let telemetry = Arc::new(Telemetry::new(rules));
+    let mut failures = Vec::new();
+    for request in &test.requests {
+        let source = Arc::new(WrittenSeries::at(engine.clone(), request.at));
+        let catalog = catalog(rules, &source, &objects).await;
+        let answerer = Answerer::new(
+            catalog,
+            Arc::clone(&objects) as _,
+            Arc::clone(&source) as _,
+            None,
+            Arc::clone(&telemetry),
+            Chain::new(Vec::new()),
+        );
+        if let Some(failure) = compared(request, &answerer, &source).await {
+            let at = rules::duration::text(request.at);
+            failures.push(format!("name: {}, at: {at}, path: {}\n{failure}", test.name, request.path));
+        }
+    }
+    Ok(failures)
+}
+
+/// What the server lists, as far as the time of a request has seen it.
+async fn catalog(rules: &Arc<RuleSet>, source: &WrittenSeries, objects: &SharedObjects) -> CatalogHandle {
+    let mut listed: HashMap<&str, Vec<Series>> = HashMap::new();
+    let mut unlisted = Vec::new();
+    for query in rules.series_queries() {
+        match source.series(query, SystemTime::UNIX_EPOCH, Instant::now() + LONGEST_LISTING).await {
+            Ok(listing) => {
+                listed.insert(query, listing.series);
+            }
+            Err(error) => {
+                unlisted.push(Unlisted { series_query: query.to_owned(), cause: error.to_string() });
+            }
+        }
+    }
+    let listed = listed.iter().map(|(query, series)| (*query, series.as_slice())).collect();
+    let catalog = Catalog::build(rules, &listed, objects.mapper());
+    CatalogHandle::fixed(Snapshot { rules: Arc::clone(rules), catalog, unlisted, listings: HashMap::new() })
+}
+
+/// How the answer differs from what is expected; `None` when it does not.
+async fn compared(request: &Request, answerer: &Answerer, source: &WrittenSeries) -> Option<String> {
+    let answer = match answered::request(&request.path) {
+        Ok(asked) => answerer.handle(asked).await.map_err(|error| error.message().to_owned()),
+        Err(error) => Err(error),
+    };
+    let mut failure = String::new();
+    if let Some(expected) = &request.promql {
+        // What is asked further only explains why there is no value.
+        let mut asked = source.asked();
+        asked.truncate(expected.len().max(1));
+        difference(&mut failure, "promql", expected, &asked);
+    }
+    match (&request.error, &answer) {
+        (Some(expected), Err(found)) if found.contains(expected.as_str()) => {}
+        (Some(expected), Err(found)) => {
+            difference(&mut failure, "error", from_ref(expected), from_ref(found));
+        }
+        (Some(expected), Ok(answer)) => {
+            let found: Vec<String> = answered::found(answer);
+            difference(&mut failure, "error", from_ref(expected), &found);
+        }
+        (None, Err(found)) => difference(&mut failure, "error", &[], from_ref(found)),
+        (None, Ok(answer)) => {
+            if request.values.is_some() || request.usage.is_some() {
+                difference(&mut failure, "values", &answered::expected(request), &answered::found(answer));
+            }
+        }
+    }
+    (!failure.is_empty()).then(|| failure.trim_end().to_owned())
+}
+
+/// Lines that are expected and not found, found and not expected, and both, in their order.
+fn difference(text: &mut String, what: &str, expected: &[String], found: &[String]) {
+    if expected == found {
+        return;
+    }
+    // Writing to memory does not fail.
+    let _ = writeln!(text, "  {what}, expected (-) and found (+):");
+    for line in expected {
+        let sign = if found.contains(line) { ' ' } else { '-' };
+        let _ = writeln!(text, "  {sign} {line}");
+    }
+    for line in found.iter().filter(|line| !expected.contains(line)) {
+        let _ = writeln!(text, "  + {line}");
+    }
+    if expected.iter().all(|line| found.contains(line)) && found.iter().all(|line| expected.contains(line)) {
+        let _ = writeln!(text, "  the order is {}", found.join(", "));
+    }
+}
+
+/// Written series are kept.
+const FOR_EVER: Duration = Duration::from_hours(24 * 365 * 200);
+const LONGEST_LISTING: Duration = Duration::from_secs(30);

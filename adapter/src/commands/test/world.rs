@@ -1,0 +1,97 @@
+//! What requests of a test meet: series as written, at a time as written, and the objects that their labels name.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use engine::Engine;
+use engine::interrupt::Interrupt;
+use engine::labels::Labels;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use rules::resource::{ResourceMapper, StaticMapper};
+
+use crate::objects::scraped;
+use crate::objects::{Object, Objects, ObjectsError, Wanted};
+use crate::source::{Listing, MetricSource, QueryResult, Sample, SourceError, embedded};
+
+/// An engine whose time stands still. It remembers what it was asked.
+pub(super) struct WrittenSeries {
+    engine: Engine,
+    now: SystemTime,
+    asked: Mutex<Vec<String>>,
+}
+
+impl WrittenSeries {
+    /// Series as they are `at` after the first.
+    pub(super) fn at(engine: Engine, at: Duration) -> WrittenSeries {
+        WrittenSeries { engine, now: SystemTime::UNIX_EPOCH + at, asked: Mutex::default() }
+    }
+
+    /// The queries so far.
+    pub(super) fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl MetricSource for WrittenSeries {
+    fn series<'a>(
+        &'a self,
+        selector: &'a str,
+        _: SystemTime,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Listing, SourceError>> {
+        let stop = Interrupt::at(deadline);
+        let times = (SystemTime::UNIX_EPOCH, self.now);
+        async move { embedded::list(&self.engine, selector, times, &stop) }.boxed()
+    }
+
+    fn query<'a>(
+        &'a self,
+        promql: &'a str,
+        _: SystemTime,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<QueryResult, SourceError>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(promql.to_owned());
+        let stop = Interrupt::at(deadline);
+        async move { embedded::evaluate(&self.engine, promql, self.now, &stop) }.boxed()
+    }
+
+    fn ready(&self) -> BoxFuture<'_, Result<(), SourceError>> {
+        std::future::ready(Ok(())).boxed()
+    }
+
+    fn name(&self) -> &'static str {
+        "written series"
+    }
+}
+
+/// The objects that labels name, as the labels of scrape targets do in standalone mode.
+pub(super) struct LabelledObjects {
+    mapper: StaticMapper,
+    labelled: Vec<Sample>,
+}
+
+impl LabelledObjects {
+    pub(super) fn new<'l>(labels: impl Iterator<Item = &'l Labels>) -> LabelledObjects {
+        let sample =
+            |labels: &Labels| Sample { labels: labels.pairs().to_vec(), timestamp_ms: 0, value: 1.0 };
+        LabelledObjects { mapper: StaticMapper::built_in(), labelled: labels.map(sample).collect() }
+    }
+}
+
+impl Objects for LabelledObjects {
+    fn mapper(&self) -> &dyn ResourceMapper {
+        &self.mapper
+    }
+
+    fn list<'a>(
+        &'a self,
+        wanted: Wanted<'a>,
+        _: Instant,
+    ) -> BoxFuture<'a, Result<Vec<Object>, ObjectsError>> {
+        std::future::ready(Ok(scraped::matching(&self.labelled, wanted))).boxed()
+    }
+}
+
+/// For sharing between requests.
+pub(super) type SharedObjects = Arc<LabelledObjects>;

@@ -121,6 +121,9 @@ values
 {{- if $rules.existing -}}
 {{- $given = eq $kind "custom" -}}
 {{- end -}}
+{{- range $rules.presets -}}
+{{- $given = or $given (eq $kind (ternary "resource" "custom" (eq . "kube-prometheus-resource"))) -}}
+{{- end -}}
 {{- if $given -}}true{{- end -}}
 {{- end -}}
 

@@ -10,7 +10,7 @@ use prometheus::{
 ///
 /// Names and labels are literals of the program and each name is used once, so nothing of it can fail: its methods
 /// panic for an invalid name and for one that is registered already.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Registrar<'a>(&'a Registry);
 
 impl<'a> Registrar<'a> {

@@ -95,7 +95,7 @@ impl Client {
     /// # Errors
     /// Files that cannot be read or hold something else.
     pub(super) fn new(settings: &PrometheusSettings) -> Result<Client, SourceError> {
-        let (files, current) = Files::open(settings).map_err(refuse)?;
+        let (files, current) = Files::open(settings).map_err(|error| refuse(&error))?;
         let stats = files.stats();
         Ok(Client { current: ArcSwap::from_pointee(current), files: Mutex::new(files), stats })
     }
@@ -339,8 +339,8 @@ impl Resolve for Alias {
     }
 }
 
-fn refuse(error: ClientError) -> SourceError {
-    SourceError::new(SourceErrorClass::Unavailable, error_chain(&error))
+fn refuse(error: &ClientError) -> SourceError {
+    SourceError::new(SourceErrorClass::Unavailable, error_chain(error))
 }
 
 const USER_AGENT: &str = concat!("gpu-serving-autoscaler/", env!("CARGO_PKG_VERSION"), " (adapter)");

@@ -106,7 +106,7 @@ impl Ask<'_> {
         match self.objects(series, namespace_label, matched.label()).await {
             Err(problem) => found.problem = Some(problem),
             Ok(None) => {
-                found.problem = Some(format!("no series has a value of the label {:?} now", matched.label()))
+                found.problem = Some(format!("no series has a value of the label {:?} now", matched.label()));
             }
             Ok(Some((namespace, names))) => {
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();

@@ -58,6 +58,7 @@ const EXPECTED: &[(&str, &str, &[&str])] = &[
     ("adapter_rule_series_unmapped", "gauge", &["rule"]),
     ("adapter_samples_dropped_total", "counter", &["reason"]),
     ("adapter_series_queries_failing", "gauge", &[]),
+    ("adapter_shared_queries_total", "counter", &["outcome"]),
     ("adapter_source_answer_bytes", "gauge", &[]),
     ("adapter_source_answers_refused_total", "counter", &["reason"]),
     ("adapter_source_warnings_total", "counter", &[]),

@@ -131,8 +131,8 @@ fn a_match_knows_every_label_of_its_series() {
 #[test]
 fn the_example_of_the_docs_is_valid() {
     let page = include_str!("../../docs/rules.md");
-    let (_, example) = page.split_once("```yaml\n").expect("a block of YAML");
-    let (example, _) = example.split_once("```").expect("its end");
+    let blocks = page.split("```yaml\n").skip(1).filter_map(|block| Some(block.split_once("```")?.0));
+    let example = blocks.into_iter().find(|block| block.contains("onEmpty")).expect("an example of onEmpty");
     let rules = load(example).unwrap_or_else(|faults| panic!("{faults}"));
     assert!(rules.warnings.is_empty(), "{:?}", rules.warnings);
     assert_eq!(

@@ -40,7 +40,7 @@ fn a_value_that_is_misspelt_or_of_the_wrong_type_is_refused_with_its_path() -> R
         ("listenPort=70000", "'/listenPort'", "65,535"),
         ("rules.default=yes", "'/rules/default'", "got string, want null or boolean"),
         ("rules.custom[0].seriesquery=up", "'/rules/custom/0'", "'seriesquery' not allowed"),
-        ("rules.presets={vllm}", "'/rules'", "'presets' not allowed"),
+        ("rules.preset={vllm}", "'/rules'", "'preset' not allowed"),
         ("tls.method=files", "'/tls/method'", "'certManager'"),
         ("tls.insecureSkipTLSVerify=true", "'/tls'", "'insecureSkipTLSVerify' not allowed"),
         ("apiServices.external.create=maybe", "'/apiServices/external/create'", "'auto'"),

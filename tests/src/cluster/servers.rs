@@ -156,6 +156,8 @@ impl Cluster {
             format!("--serving-service={}/adapter", self.namespaces.adapter),
             format!("--bind-address={}", self.bind_address()),
             "--shutdown-delay-duration=200ms".to_owned(),
+            // A request is a query, which tests count, compare and keep waiting.
+            "--query-sharing=0s".to_owned(),
         ]);
         for flag in ["lister", "authentication", "authorization"] {
             arguments.push(format!("--{flag}-kubeconfig={}", kubeconfig.display()));

@@ -32,7 +32,7 @@ pub(super) fn correct(expected: &mut Normal, exchange: &Exchange, ours: &Normal)
 
 /// In the order in which they act: texts of errors before what an error becomes, the shape of an item before its
 /// number.
-const CORRECTIONS: [(&str, Correction); 23] = [
+const CORRECTIONS: [(&str, Correction); 24] = [
     ("D1", aggregated_discovery),
     ("D2", both_versions),
     ("D3", tagged_discovery),
@@ -55,6 +55,7 @@ const CORRECTIONS: [(&str, Correction); 23] = [
     ("D27", causes),
     ("D40", impersonation),
     ("D45", indicators),
+    ("D86", status_page),
     ("D42", names_as_matchers),
 ];
 
@@ -547,6 +548,15 @@ fn impersonation(expected: &mut Normal, context: &Context<'_>) {
 fn indicators(expected: &mut Normal, _: &Context<'_>) {
     if let Some(paths) = expected.json_mut().and_then(|json| json.get_mut("paths")?.entries_mut()) {
         paths.retain(|path| path.as_text() != Some("/metrics/slis"));
+    }
+}
+
+/// The list of paths holds the page with the adapter's state.
+fn status_page(expected: &mut Normal, _: &Context<'_>) {
+    if let Some(paths) = expected.json_mut().and_then(|json| json.get_mut("paths")?.entries_mut())
+        && let Some(position) = paths.iter().position(|path| path.as_text() == Some("/healthz"))
+    {
+        paths.insert(position, Json::text("/debug/status"));
     }
 }
 

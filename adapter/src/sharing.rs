@@ -10,7 +10,7 @@ mod answer;
 mod book;
 
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use rules::catalog::SharedQuery;
@@ -70,7 +70,8 @@ impl Sharing {
         let key = self.key(query, wanted.scope);
         // An answer for several scopes that is unusable is asked for again, for the one.
         for _ in 0..2 {
-            let (pending, outcome) = self.find_or_ask(&key, query, wanted.scope, time, deadline)?;
+            let asked = self.find_or_ask(&key, query, wanted.scope, time, deadline);
+            let Some((pending, outcome)) = asked else { break };
             match tokio::time::timeout_at(deadline.into(), pending.outcome()).await {
                 Ok(Ok(answer)) => {
                     self.telemetry.query_shared(outcome);
@@ -96,8 +97,8 @@ impl Sharing {
         let scope_label = query.scope_label().filter(|_| self.settings.across_namespaces);
         Key {
             text: Arc::clone(query.text()),
-            join_label: query.join_label().into(),
-            scope_label: scope_label.map(Arc::from),
+            join_label: Arc::clone(query.join_label()),
+            scope_label: scope_label.cloned(),
             scope: scope_label.is_none().then(|| scope.into()),
         }
     }
@@ -115,17 +116,11 @@ impl Sharing {
         let mut book = lock(&self.book);
         let scopes = match book.find(key, scope, began) {
             Found::Answer(pending) => return Some((pending, SharingOutcome::Shared)),
-            Found::Alone => None,
-            Found::Nothing { ask_for } => Some(ask_for),
+            Found::Alone => return None,
+            Found::Nothing { ask_for } => ask_for,
         };
-        let asked = scopes.and_then(|scopes| {
-            let names: Vec<&str> = scopes.iter().map(|scope| &**scope).collect();
-            Some((query.query(&names).ok()?.promql, scopes))
-        });
-        let Some((promql, scopes)) = asked else {
-            self.telemetry.query_shared(SharingOutcome::Alone);
-            return None;
-        };
+        let names: Vec<&str> = scopes.iter().map(|scope| &**scope).collect();
+        let promql = query.query(&names).ok()?.promql;
         let (sender, receiver) = watch::channel(None);
         let pending = Pending(receiver);
         book.enter(key, &scopes, began, &pending);
@@ -163,6 +158,6 @@ impl book::Answer for Pending {
 }
 
 /// No code panics while it holds the lock.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,6 +7,7 @@ use selector::labels::Selector;
 
 use super::matched::{CustomMatch, Proof};
 use crate::plan::{PlanError, Query};
+use crate::query_parts::QueryParts;
 use crate::separable::{Limit, is_limited_only_by};
 
 /// A rule's query for all objects of some scopes, from whose answer each caller's objects can be picked. A scope is a
@@ -59,11 +60,7 @@ impl CustomMatch {
         namespace.into_iter().chain([&*self.label]).collect()
     }
 
-    fn fill(
-        &self,
-        parts: &crate::query_parts::QueryParts<'_>,
-        group_by: &[&str],
-    ) -> Result<String, PlanError> {
+    fn fill(&self, parts: &QueryParts<'_>, group_by: &[&str]) -> Result<String, PlanError> {
         parts.render(self.origin.rule.id, &self.origin.rule.metrics_query, &self.origin.written, group_by)
     }
 }
@@ -75,16 +72,16 @@ impl SharedQuery<'_> {
     }
 
     /// The label that holds a sample's scope; `None` where a query is for one scope and its samples need not say so.
-    pub fn scope_label(&self) -> Option<&str> {
+    pub fn scope_label(&self) -> Option<&Arc<str>> {
         match (self.proof.many, self.matched.namespaced) {
-            (true, true) => self.matched.namespace_label(),
+            (true, true) => self.matched.origin.namespace_label.as_ref(),
             (true, false) => Some(&self.matched.label),
             (false, _) => None,
         }
     }
 
     /// The label that holds the object's name.
-    pub fn join_label(&self) -> &str {
+    pub fn join_label(&self) -> &Arc<str> {
         &self.matched.label
     }
 
@@ -144,7 +141,7 @@ mod tests {
             let (matched, selector) =
                 (matched(query, "pods"), Selector::parse(selector).expect("a selector"));
             let shared = matched.shared(&selector).expect("shared");
-            assert_eq!(shared.scope_label(), Some("namespace"));
+            assert_eq!(shared.scope_label().map(|label| &**label), Some("namespace"));
             assert_eq!(shared.query(&["a", "b"]).expect("a query").promql, expected);
         });
         let (matched, everything) = (matched(sum, "pods"), Selector::everything());
@@ -172,7 +169,7 @@ mod tests {
             Selector::everything(),
         );
         let shared = matched.shared(&everything).expect("shared");
-        assert_eq!(shared.scope_label(), Some("node"));
+        assert_eq!(shared.scope_label().map(|label| &**label), Some("node"));
         let query = shared.query(&["n-1", "n-2.x"]).expect("a query");
         assert_eq!(query.promql, r#"max(depth{node=~"n-1|n-2\\.x"}) by (node)"#);
     }

@@ -4,8 +4,10 @@ mod check;
 mod client;
 mod exit_status;
 mod explain;
+mod listed;
 mod output;
 mod rbac;
+mod runtime;
 mod serve;
 mod test;
 

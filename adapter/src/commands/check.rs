@@ -13,6 +13,7 @@ use serve::error_chain;
 
 use self::diagnostic::{Diagnostic, FileReport, Severity};
 use super::exit_status::UNUSABLE;
+use super::runtime::block_on;
 use crate::config::Check;
 use crate::rules_file;
 use crate::source::prometheus::{Prometheus, PrometheusSettings};
@@ -52,19 +53,14 @@ fn checked(name: String, text: String, settings: LintSettings, all: &mut RuleSet
 
 /// What a Prometheus has for the rules.
 fn live(settings: &PrometheusSettings, rules: &RuleSet) -> FileReport {
-    // The one crypto provider of the process.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let refused = |cause: String| FileReport::unread("Prometheus".to_owned(), cause);
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return refused(format!("cannot start the async runtime: {error}")),
-    };
-    runtime.block_on(async {
+    let report = block_on(async {
         match Prometheus::new(settings.clone()) {
             Ok(prometheus) => live::check(&prometheus, rules).await,
             Err(error) => refused(error_chain(&error)),
         }
-    })
+    });
+    report.unwrap_or_else(refused)
 }
 
 fn summary(rules: &RuleSet) -> String {

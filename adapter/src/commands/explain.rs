@@ -13,26 +13,20 @@ use self::hpa::HpaExplanation;
 use super::client::Client;
 use super::exit_status::{CANNOT_ASK, NO_VALUE};
 use super::output::print;
+use super::runtime::block_on;
 use crate::config::{Explain, ExplainWhat, Output};
 
 /// Prints an explanation; the exit status says whether there is a value.
 pub(super) fn run(explain: &Explain) -> ExitCode {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("cannot start the async runtime: {error}");
-            return ExitCode::from(CANNOT_ASK);
-        }
-    };
-    match runtime.block_on(explained(explain)) {
+    let outcome = block_on(explained(explain));
+    match outcome.and_then(|explained| explained.map_err(|error| error_chain(&error))) {
         Ok((text, true)) => print(&text),
         Ok((text, false)) => match print(&text) {
             ExitCode::SUCCESS => ExitCode::from(NO_VALUE),
             failed => failed,
         },
         Err(error) => {
-            eprintln!("{}", error_chain(&error));
+            eprintln!("{error}");
             ExitCode::from(CANNOT_ASK)
         }
     }

@@ -11,21 +11,25 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::exit_status::UNUSABLE;
+use super::runtime::block_on;
 use file::TestFile;
 
 /// Runs each file and says what failed.
 pub(super) fn run(files: &[PathBuf]) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("cannot start the async runtime: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
+    block_on(all(files)).unwrap_or_else(|error| {
+        eprintln!("{error}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn all(files: &[PathBuf]) -> ExitCode {
     let (mut unusable, mut failed) = (false, false);
     for path in files {
         println!("Unit Testing:  {}", path.display());
-        let outcome = TestFile::read(path).and_then(|file| runtime.block_on(run::file(&file)));
+        let outcome = match TestFile::read(path) {
+            Ok(file) => run::file(&file).await,
+            Err(error) => Err(error),
+        };
         match outcome {
             Ok(failures) if failures.is_empty() => println!("  SUCCESS"),
             Ok(failures) => {

@@ -75,11 +75,6 @@ impl CustomMatch {
         &self.origin
     }
 
-    /// The label that names the objects.
-    pub fn label(&self) -> &str {
-        &self.label
-    }
-
     /// The query for objects, limited by a metric selector.
     pub fn plan(&self, objects: &Objects<'_>, selector: &Selector) -> Result<Plan, PlanError> {
         let Origin { rule, written, window, .. } = &*self.origin;
@@ -200,6 +195,17 @@ impl Origin {
             Some(range) => format!("max{by} (count_over_time({selector}[{}ms]))", range.as_millis()),
             None => format!("count{by} ({selector})"),
         })
+    }
+
+    /// A query of our own: how many of its series there are now for each combination of values of labels.
+    pub fn series_by(&self, labels: &[&str]) -> String {
+        let by: Vec<_> = labels.iter().map(|label| quoting::label(label)).collect();
+        format!("count by ({}) ({{{}}})", by.join(", "), name_matcher(&self.series))
+    }
+
+    /// A query of our own: how old the newest sample of its series is, in seconds.
+    pub fn newest_age(&self) -> String {
+        format!("time() - max(timestamp({{{}}}))", name_matcher(&self.series))
     }
 
     /// The metric's name in Prometheus.

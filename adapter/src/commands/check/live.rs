@@ -1,15 +1,17 @@
 //! `--prometheus-url`: what the rules find in a Prometheus, and the values of some of their metrics.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime};
 
-use rules::catalog::{Catalog, CustomMatch, ExternalMatch, Objects, Series};
+use rules::catalog::{CustomMatch, ExternalMatch, Objects, Origin};
 use rules::resource::{GroupResource, StaticMapper};
 use rules::{RuleId, RuleSet};
 use selector::labels::Selector;
 
 use super::diagnostic::{Diagnostic, FileReport, Severity};
 use super::found::{MetricFound, RuleFound};
+use crate::commands::listed;
+use crate::relist::Unlisted;
 use crate::rule_report::why_barren;
 use crate::source::{MetricSource, Samples};
 use crate::values::{self, InNamespace};
@@ -17,26 +19,17 @@ use crate::values::{self, InNamespace};
 /// Asks a Prometheus about the rules of all files together.
 pub(super) async fn check(source: &dyn MetricSource, rules: &RuleSet) -> FileReport {
     let mut report = FileReport { name: format!("Prometheus {}", source.name()), ..FileReport::default() };
-    let mut listed: HashMap<&str, Vec<Series>> = HashMap::new();
-    for query in rules.series_queries() {
-        let since = SystemTime::now() - SERIES_SINCE;
-        match source.series(query, since, Instant::now() + LONGEST_QUERY).await {
-            Ok(listing) => {
-                listed.insert(query, listing.series);
-            }
-            Err(error) => {
-                let message = format!("cannot list the series of {query}: {error}");
-                report.diagnostics.push(finding(Severity::NeverAnswers, "live-series", message));
-            }
-        }
-    }
-    let discovered = listed.iter().map(|(query, series)| (*query, series.as_slice())).collect();
-    let mapper = StaticMapper::built_in();
-    let catalog = Catalog::build(rules, &discovered, &mapper);
+    let (mapper, since) = (StaticMapper::built_in(), SystemTime::now() - SERIES_SINCE);
+    let (catalog, unlisted) = listed::catalog(source, rules, &mapper, since, LONGEST_QUERY).await;
+    report.diagnostics.extend(unlisted.iter().map(|Unlisted { series_query, cause }| {
+        let message = format!("cannot list the series of {series_query}: {cause}");
+        finding(Severity::NeverAnswers, "live-series", message)
+    }));
     for rule in rules.custom.iter().chain(&rules.external) {
         let counts = catalog.rule_stats().iter().find(|(id, _)| *id == rule.id).map(|(_, counts)| *counts);
         let counts = counts.unwrap_or_default();
-        if let Some(why) = why_barren(&counts).filter(|_| listed.contains_key(rule.series_query.as_str())) {
+        let is_listed = unlisted.iter().all(|unlisted| unlisted.series_query != rule.series_query);
+        if let Some(why) = why_barren(&counts).filter(|_| is_listed) {
             report.diagnostics.push(warn("live-no-metric", format!("{} makes no metric: {why}", rule.id)));
         }
         report.live.push(RuleFound {
@@ -98,15 +91,16 @@ impl Ask<'_> {
         resource: &GroupResource,
         namespaced: bool,
     ) -> MetricFound {
-        let series = matched.origin().series();
+        let origin = matched.origin();
         let mut found =
-            MetricFound { metric, values: Vec::new(), age_seconds: self.age(series).await, problem: None };
+            MetricFound { metric, values: Vec::new(), age_seconds: self.age(origin).await, problem: None };
         let is_namespace = *resource == GroupResource::new("", "namespaces");
         let namespace_label = matched.namespace_label().filter(|_| namespaced && !is_namespace);
-        match self.objects(series, namespace_label, matched.label()).await {
+        match self.objects(origin, namespace_label, matched.object_label()).await {
             Err(problem) => found.problem = Some(problem),
             Ok(None) => {
-                found.problem = Some(format!("no series has a value of the label {:?} now", matched.label()));
+                found.problem =
+                    Some(format!("no series has a value of the label {:?} now", matched.object_label()));
             }
             Ok(Some((namespace, names))) => {
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -141,17 +135,17 @@ impl Ask<'_> {
     }
 
     async fn external(&self, metric: &str, matched: &ExternalMatch) -> MetricFound {
-        let series = matched.origin().series();
+        let origin = matched.origin();
         let mut found = MetricFound {
             metric: metric.to_owned(),
             values: Vec::new(),
-            age_seconds: self.age(series).await,
+            age_seconds: self.age(origin).await,
             problem: None,
         };
         let namespace = match matched.namespace_label() {
             None => Ok(Some("default".to_owned())),
             Some(label) => self
-                .objects(series, None, label)
+                .objects(origin, None, label)
                 .await
                 .map(|found| found.and_then(|(_, names)| names.into_iter().next())),
         };
@@ -171,7 +165,7 @@ impl Ask<'_> {
             Ok(query) => self
                 .vector(&query.promql)
                 .await
-                .map(|samples| values::each(&samples, metric, matched.origin().policy(), 0, |_, _| {})),
+                .map(|samples| values::each(&samples, metric, origin.policy(), 0, |_, _| {})),
         };
         match values {
             Err(problem) => found.problem = Some(problem),
@@ -190,14 +184,12 @@ impl Ask<'_> {
     /// Some objects of one namespace that the series speak of now.
     async fn objects(
         &self,
-        series: &str,
+        origin: &Origin,
         namespace_label: Option<&str>,
         label: &str,
     ) -> Result<Option<(Option<String>, Vec<String>)>, String> {
         let labels: Vec<&str> = namespace_label.into_iter().chain([label]).collect();
-        let by: Vec<String> = labels.iter().map(|label| quoted(label)).collect();
-        let query = format!("count by ({}) ({{__name__={series:?}}})", by.join(", "));
-        let samples = self.vector(&query).await?;
+        let samples = self.vector(&origin.series_by(&labels)).await?;
         let objects: BTreeSet<(Option<&str>, &str)> = samples
             .iter()
             .filter_map(|sample| {
@@ -214,9 +206,8 @@ impl Ask<'_> {
     }
 
     /// How old the newest sample of a metric's series is.
-    async fn age(&self, series: &str) -> Option<u64> {
-        let query = format!("time() - max(timestamp({{__name__={series:?}}}))");
-        let samples = self.vector(&query).await.ok()?;
+    async fn age(&self, origin: &Origin) -> Option<u64> {
+        let samples = self.vector(&origin.newest_age()).await.ok()?;
         samples.first().map(|sample| sample.value.max(0.0).round() as u64)
     }
 
@@ -230,13 +221,6 @@ impl Ask<'_> {
             }
         }
     }
-}
-
-/// A label as PromQL reads it: in quotes where it must be.
-fn quoted(label: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let is_name = label.chars().all(is_plain) && !label.starts_with(|c: char| c.is_ascii_digit());
-    if is_name { label.to_owned() } else { format!("{label:?}") }
 }
 
 /// How far back series are looked for, as the server does by default.

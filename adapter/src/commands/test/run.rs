@@ -4,23 +4,22 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::slice::from_ref;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use apiservice::authz::Chain;
 use apiservice::server::Handler as _;
 use engine::{Engine, EngineConfig, notation};
 use rules::RuleSet;
-use rules::catalog::{Catalog, Series};
 use serve::error_chain;
 
 use super::answered;
 use super::file::{Request, Test, TestFile};
 use super::world::{LabelledObjects, SharedObjects, WrittenSeries};
 use crate::answer::Answerer;
+use crate::commands::listed;
 use crate::objects::Objects as _;
-use crate::relist::{CatalogHandle, Snapshot, Unlisted};
+use crate::relist::{CatalogHandle, Snapshot};
 use crate::rules_file::RulesFile;
-use crate::source::MetricSource;
 use crate::telemetry::Telemetry;
 
 /// What failed of a file.
@@ -71,20 +70,8 @@ async fn test(test: &Test, rules: &Arc<RuleSet>) -> Result<Vec<String>, String> 
 
 /// What the server lists, as far as the time of a request has seen it.
 async fn catalog(rules: &Arc<RuleSet>, source: &WrittenSeries, objects: &SharedObjects) -> CatalogHandle {
-    let mut listed: HashMap<&str, Vec<Series>> = HashMap::new();
-    let mut unlisted = Vec::new();
-    for query in rules.series_queries() {
-        match source.series(query, SystemTime::UNIX_EPOCH, Instant::now() + LONGEST_LISTING).await {
-            Ok(listing) => {
-                listed.insert(query, listing.series);
-            }
-            Err(error) => {
-                unlisted.push(Unlisted { series_query: query.to_owned(), cause: error.to_string() });
-            }
-        }
-    }
-    let listed = listed.iter().map(|(query, series)| (*query, series.as_slice())).collect();
-    let catalog = Catalog::build(rules, &listed, objects.mapper());
+    let since = SystemTime::UNIX_EPOCH;
+    let (catalog, unlisted) = listed::catalog(source, rules, objects.mapper(), since, LONGEST_LISTING).await;
     CatalogHandle::fixed(Snapshot { rules: Arc::clone(rules), catalog, unlisted, listings: HashMap::new() })
 }
 

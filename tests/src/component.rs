@@ -2,11 +2,16 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use crate::{Failure, stack};
 
+/// Tests of one binary that need the same component wait for one build of it.
+static BUILDING: Mutex<()> = Mutex::new(());
+
 /// A real server or client; `None` where it is neither there nor can be built.
 pub fn component(name: &str) -> Option<PathBuf> {
+    let _one = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
     let output = Command::new(stack::repository().join("scripts/components")).arg(name).output().ok()?;
     let path = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim());
     (output.status.success() && path.exists()).then_some(path)

@@ -5,7 +5,8 @@ use promql::regexp::{self, CompileBudget, Regexp, RegexpError};
 /// A compiled name mapping.
 #[derive(Debug, Clone)]
 pub struct NameRule {
-    matches: Regexp,
+    /// `None` is `.*`, which nearly all rules have.
+    matches: Option<Regexp>,
     r#as: String,
 }
 
@@ -34,20 +35,24 @@ impl NameRule {
         r#as: &str,
         budget: &mut CompileBudget,
     ) -> Result<NameRule, NameRuleError> {
-        let pattern = matches.unwrap_or(".*");
+        let pattern = matches.unwrap_or(EVERYTHING);
+        // The whole line, and nothing to put into another text.
+        if pattern == EVERYTHING && (r#as.is_empty() || r#as == WHOLE) {
+            return Ok(NameRule { matches: None, r#as: WHOLE.to_owned() });
+        }
         let matches = regexp::compile_within(pattern, budget)?;
         let r#as = match (r#as, matches.group_count()) {
-            ("", 0) => "$0".to_owned(),
+            ("", 0) => WHOLE.to_owned(),
             ("", 1) => "$1".to_owned(),
             ("", groups) => return Err(NameRuleError::AsNeeded { pattern: pattern.to_owned(), groups }),
             (text, _) => text.to_owned(),
         };
-        Ok(NameRule { matches, r#as })
+        Ok(NameRule { matches: Some(matches), r#as })
     }
 
     /// Whether `matches` has the group that `as` calls by this name or number.
     pub(crate) fn has_group(&self, name: &str) -> bool {
-        self.matches.has_group(name)
+        self.matches.as_ref().map_or(name == "0", |matches| matches.has_group(name))
     }
 
     /// The text that the groups of `matches` are put into.
@@ -57,9 +62,16 @@ impl NameRule {
 
     /// The metric's name in the API; `None` when the series' name does not fit, so that it yields no metric.
     pub fn metric(&self, series: &str) -> Option<String> {
-        Some(self.matches.captures(series)?.expand(&self.r#as))
+        match &self.matches {
+            // A dot matches no line break.
+            None => series.split('\n').next().map(str::to_owned),
+            Some(matches) => Some(matches.captures(series)?.expand(&self.r#as)),
+        }
     }
 }
+
+const EVERYTHING: &str = ".*";
+const WHOLE: &str = "$0";
 
 /// Whether an autoscaler can read a metric of this name: its client refuses `/` and `%` in a segment of a path
 /// (`k8s.io/apimachinery/pkg/api/validation/path`).
@@ -81,6 +93,10 @@ mod tests {
     fn names_are_made_as_upstream_makes_them() {
         let rows = [
             (None, "", "queue_depth", Some("queue_depth")),
+            (None, "", "a\nb", Some("a")),
+            (None, "$0", "queue_depth", Some("queue_depth")),
+            (Some(".*"), "", "queue_depth", Some("queue_depth")),
+            (None, "${0}_x", "a\nb", Some("a_x")),
             (None, "depth", "queue_depth", Some("depth")),
             (Some("^(.*)_total$"), "", "http_total", Some("http")),
             (Some("^(.*)_total$"), "${1}_per_second", "http_total", Some("http_per_second")),

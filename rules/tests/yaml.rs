@@ -150,12 +150,14 @@ fn the_expressions_of_a_file_share_one_room() {
             "rules: [{{seriesQuery: a, metricsQuery: 'a{{<<.LabelMatchers>>}}', resources: {{overrides: {{pod: {{resource: pod}}}}}}, seriesFilters: [{filters}]}}]"
         )
     };
-    let usual = "{is: '^container_(.*)_seconds_total$'}, {isNot: '^(a|b|c)$'}, ".repeat(300);
-    assert_eq!(rules::load(&rule(&usual)).map(|_| ()), Ok(()));
+    let many = |count, filter: &dyn Fn(usize) -> String| (0..count).map(filter).collect::<String>();
+    let usual = |index| format!("{{is: '^container_(.*)_seconds_{index}$'}}, {{isNot: '^(a|b|{index})$'}}, ");
+    assert_eq!(rules::load(&rule(&many(300, &usual))).map(|_| ()), Ok(()));
     // Each fits for itself.
-    let large = "{is: '\\pL{100}'}, ";
-    assert_eq!(rules::load(&rule(large)).map(|_| ()), Ok(()));
-    let found = faults(&rule(&large.repeat(40)));
+    let large = |index| format!("{{is: '\\pL{{100}}{index}'}}, ");
+    assert_eq!(rules::load(&rule(&large(0))).map(|_| ()), Ok(()));
+    assert_eq!(rules::load(&rule(&large(0).repeat(40))).map(|_| ()), Ok(()), "one expression");
+    let found = faults(&rule(&many(40, &large)));
     assert!(found[0].contains("seriesFilters["), "{found:?}");
     assert!(
         found[0].ends_with("with the expressions before it, it needs more than 33554432 bytes compiled"),

@@ -29,7 +29,8 @@ use self::translate::Translation;
 /// A compiled expression. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Regexp {
-    regex: Regex,
+    /// A copy of it would have memory of its own to search with.
+    regex: Arc<Regex>,
     pattern: Arc<str>,
     groups: Arc<Groups>,
 }
@@ -53,12 +54,14 @@ pub struct CompileBudget {
     /// What expressions that turn out to be too large may still be tried with. It takes as long as to compile one that
     /// fits.
     trials: usize,
+    /// What was compiled within it: thousands of rules have the same few patterns.
+    compiled: HashMap<String, Regexp>,
 }
 
 impl CompileBudget {
     /// A budget of a number of bytes.
     pub fn new(bytes: usize) -> CompileBudget {
-        CompileBudget { whole: bytes, left: bytes, trials: bytes }
+        CompileBudget { whole: bytes, left: bytes, trials: bytes, compiled: HashMap::new() }
     }
 }
 
@@ -70,11 +73,15 @@ pub fn compile(pattern: &str) -> Result<Regexp, RegexpError> {
     Regexp::build(pattern, Flags::default(), |translated| translated)
 }
 
-/// Compiles a pattern as [`compile`] does, and takes what it needs from a budget.
+/// Compiles a pattern as [`compile`] does, and takes what it needs from a budget: nothing for one that was compiled
+/// within it before.
 ///
 /// # Errors
 /// As [`compile`]; a pattern that the budget has no place for.
 pub fn compile_within(pattern: &str, budget: &mut CompileBudget) -> Result<Regexp, RegexpError> {
+    if let Some(compiled) = budget.compiled.get(pattern) {
+        return Ok(compiled.clone());
+    }
     let Translation { text, names } = translation(pattern, Flags::default())?;
     let refused = |cause| RegexpError { pattern: pattern.to_owned(), cause };
     let mut tried = 0;
@@ -91,7 +98,9 @@ pub fn compile_within(pattern: &str, budget: &mut CompileBudget) -> Result<Regex
             }
             Ok(regex) => {
                 budget.left -= size;
-                return Ok(Regexp::of(regex, pattern, names));
+                let compiled = Regexp::of(regex, pattern, names);
+                budget.compiled.insert(pattern.to_owned(), compiled.clone());
+                return Ok(compiled);
             }
         }
     }
@@ -140,7 +149,11 @@ impl Regexp {
                 by_name.entry(name).or_default().push(position + 1);
             }
         }
-        Regexp { regex, pattern: pattern.into(), groups: Arc::new(Groups { count, by_name }) }
+        Regexp {
+            regex: Arc::new(regex),
+            pattern: pattern.into(),
+            groups: Arc::new(Groups { count, by_name }),
+        }
     }
 
     /// The pattern as written.
@@ -176,7 +189,7 @@ impl Regexp {
 /// The expression for a tree of promql-parser: without the names of its groups.
 impl From<Regexp> for Regex {
     fn from(regexp: Regexp) -> Regex {
-        regexp.regex
+        Arc::unwrap_or_clone(regexp.regex)
     }
 }
 

@@ -29,6 +29,10 @@ impl Labels {
 
     /// The value of a label; `None` when the set does not have it.
     pub fn value(&self, name: &str) -> Option<&str> {
+        self.shared_value(name).map(|value| &**value)
+    }
+
+    pub(crate) fn shared_value(&self, name: &str) -> Option<&Arc<str>> {
         let position = self.0.binary_search_by(|(other, _)| (**other).cmp(name)).ok()?;
         Some(&self.0[position].1)
     }

@@ -3,7 +3,9 @@
 //! Writers and readers of different series do not wait for each other: the index is only locked to find series, and
 //! each series has its own lock.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod same_name;
+
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -13,6 +15,7 @@ use std::time::Duration;
 use promql_parser::label::{MatchOp, Matcher};
 
 use crate::labels::{Labels, METRIC_NAME};
+use same_name::SameName;
 
 /// A number at a time in milliseconds since the epoch.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -59,7 +62,7 @@ pub struct Owner(u32);
 #[derive(Debug, Default)]
 struct Index {
     by_labels: HashMap<Labels, SeriesRef>,
-    by_name: HashMap<Arc<str>, BTreeMap<Labels, SeriesRef>>,
+    by_name: HashMap<Arc<str>, SameName>,
     owned: HashMap<Owner, Owned>,
 }
 
@@ -156,9 +159,8 @@ impl Store {
             dropped: AtomicBool::new(false),
             is_gone: AtomicBool::new(false),
         }));
-        let name = labels.pairs().iter().find(|(name, _)| &**name == METRIC_NAME);
-        let name = name.map_or_else(|| Arc::from(""), |(_, value)| Arc::clone(value));
-        index.by_name.entry(name).or_default().insert(labels.clone(), series.clone());
+        let name = labels.shared_value(METRIC_NAME).map_or_else(|| Arc::from(""), Arc::clone);
+        index.by_name.entry(name).or_default().insert(labels, series.clone());
         index.by_labels.insert(labels.clone(), series.clone());
         index.owned.entry(owner).or_default().series += 1;
         Ok(series)
@@ -296,19 +298,20 @@ impl Store {
             matchers.iter().all(|matcher| matcher.is_match(labels.value(&matcher.name).unwrap_or_default()))
         };
         let mut found = Vec::new();
-        let mut among = |series: &BTreeMap<Labels, SeriesRef>| {
-            for (labels, series) in series {
-                take.look()?;
-                if matches(labels) {
-                    found.push(series.clone());
-                }
+        let mut consider = |labels: &Labels, series: &SeriesRef| {
+            take.look()?;
+            if matches(labels) {
+                found.push(series.clone());
             }
             Ok(())
         };
         if let Some(name) = exact_name {
-            index.by_name.get(name).map_or(Ok(()), among)?;
+            let mut candidates =
+                index.by_name.get(name).into_iter().flat_map(|named| named.candidates(matchers));
+            candidates.try_for_each(|(labels, series)| consider(labels, series))?;
         } else {
-            index.by_name.values().try_for_each(&mut among)?;
+            let mut all = index.by_name.values().flat_map(SameName::iter);
+            all.try_for_each(|(labels, series)| consider(labels, series))?;
             found.sort_by(|left, right| left.0.labels.cmp(&right.0.labels));
         }
         Ok(found)
@@ -446,6 +449,9 @@ const UNOWNED: Owner = Owner(0);
 
 #[cfg(test)]
 mod tests {
+    use promql_parser::parser::Expr;
+    use testkit::rows::each_row;
+
     use super::*;
 
     fn labels(name: &str, pod: &str) -> Labels {
@@ -506,6 +512,41 @@ mod tests {
         assert_eq!(first.append(14_000, 1.0), Err(SeriesDropped));
         store.intern(&labels("c", "x")).expect("room again").append(14_000, 1.0).expect("in the store");
         assert!(store.select(name, 0, i64::MAX).is_empty());
+    }
+
+    #[test]
+    fn matchers_of_objects_find_what_a_look_at_all_series_finds() {
+        let store = store(1_000, 1_000);
+        for (namespace, pod) in
+            [("a", "x-1"), ("a", "x-2"), ("b", "x-1"), ("b", "y.z"), ("", "x-1"), ("a", "")]
+        {
+            let labels = Labels::from_pairs([(METRIC_NAME, "m"), ("namespace", namespace), ("pod", pod)]);
+            store.intern(&labels).expect("room").append(1_000, 1.0).expect("in the store");
+        }
+        let gone = Labels::from_pairs([(METRIC_NAME, "m"), ("namespace", "a"), ("pod", "gone")]);
+        store.intern(&gone).expect("room");
+        store.truncate(1_000);
+        let found = |query: &str| {
+            let Ok(Expr::VectorSelector(selector)) = promql::parse(query) else { panic!("{query}") };
+            let matchers = selector.matchers.matchers;
+            let named = store.select(Selection { name: Some("m"), matchers: &matchers }, 0, i64::MAX);
+            let all = store.select(Selection { name: None, matchers: &matchers }, 0, i64::MAX);
+            assert_eq!(named, all, "{query}");
+            named.len()
+        };
+        let rows = [
+            ("m", 6),
+            (r#"m{pod="x-1"}"#, 3),
+            (r#"m{namespace="a",pod=~"x-1|x-2"}"#, 2),
+            (r#"m{namespace=~"a|b",pod=~"y\\.z|x-1|x-1"}"#, 3),
+            (r#"m{pod=~"x-."}"#, 4),
+            (r#"m{namespace=""}"#, 1),
+            (r#"m{namespace=~"a|"}"#, 4),
+            (r#"m{pod!="x-1",namespace="a"}"#, 2),
+            (r#"m{pod="gone"}"#, 0),
+            (r#"m{pod="x-1",pod="x-2"}"#, 0),
+        ];
+        each_row(rows, |(query, count)| assert_eq!(found(query), count, "{query}"));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The answer to a series query, read while it arrives: of each series only its name and the names of its labels are
 //! kept, and each combination once. A listing of a million series needs the memory of a few hundred combinations.
 
+mod repeats;
+
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::io::{self, Read};
@@ -20,6 +22,7 @@ use super::settings::LARGEST_LISTING_FLAG;
 use super::text::Text;
 use super::unreached::broken_off as transport;
 use crate::source::{Listing, SourceError};
+use repeats::WithoutRepeats;
 
 /// Reads the listing out of a response.
 pub(super) async fn listing(mut response: Response, most: usize) -> Result<Listing, SourceError> {
@@ -69,7 +72,7 @@ pub fn read_listing(status: StatusCode, body: impl Read, most: usize) -> Result<
         return Err(failure(status, &body.start));
     }
     let frame = {
-        let reader = io::BufReader::with_capacity(READ_AHEAD, &mut body);
+        let reader = io::BufReader::with_capacity(READ_AHEAD, WithoutRepeats::of(&mut body));
         // What follows the answer is not looked at, as upstream's decoder does not.
         FrameSeed(ListSeed { most }).deserialize(&mut serde_json::Deserializer::from_reader(reader))
     };
@@ -179,9 +182,8 @@ impl<'de> Visitor<'de> for ListSeed {
         let mut kept = 0;
         while let Some(series) = sequence.next_element_seed(OrNull(SeriesSeed(&mut texts)))? {
             let series = series.unwrap_or_else(|| Series { name: Arc::from(""), label_names: [].into() });
-            let size = size_of::<Series>() + size_of_val(&*series.label_names);
             if distinct.insert(series) {
-                kept += size;
+                kept += size_of::<Series>();
             }
             if kept + texts.bytes > self.most {
                 return Err(de::Error::custom(format_args!(
@@ -229,14 +231,15 @@ impl<'de> Visitor<'de> for SeriesSeed<'_> {
             labels.sort();
             labels.dedup();
         }
-        Ok(Series { name: name.unwrap_or_else(|| Arc::from("")), label_names: labels.into() })
+        Ok(Series { name: name.unwrap_or_else(|| Arc::from("")), label_names: self.0.interned_set(labels) })
     }
 }
 
-/// The texts of a listing, each once.
+/// The texts of a listing and the sets of labels, each once.
 #[derive(Default)]
 struct Texts {
     known: HashSet<Arc<str>>,
+    sets: HashSet<Arc<[Arc<str>]>>,
     bytes: usize,
 }
 
@@ -250,6 +253,17 @@ impl Texts {
         self.bytes += text.len();
         self.known.insert(Arc::clone(&text));
         text
+    }
+
+    /// The names of a series' labels, shared with every series that has the same.
+    fn interned_set(&mut self, names: Vec<Arc<str>>) -> Arc<[Arc<str>]> {
+        if let Some(known) = self.sets.get(&names[..]) {
+            return Arc::clone(known);
+        }
+        let names: Arc<[Arc<str>]> = names.into();
+        self.bytes += size_of_val(&*names);
+        self.sets.insert(Arc::clone(&names));
+        names
     }
 }
 

@@ -191,7 +191,7 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
         listed,
         report: RuleReport::default(),
     };
-    tasks.spawn("series listing", async move {
+    tasks.spawn_apart("series listing", async move {
         // Bounded: a source that never becomes ready must not keep the server out of service.
         let _ = tokio::time::timeout(LONGEST_START, futures_util::future::join(source_ready, ready)).await;
         relister.run(move |snapshot| publisher.publish(snapshot)).await;

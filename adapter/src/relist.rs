@@ -13,8 +13,8 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use rules::RuleSet;
 use rules::catalog::{Catalog, Series};
+use rules::{RuleId, RuleSet};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -28,7 +28,7 @@ pub struct Snapshot {
     /// The rules that made it.
     pub rules: Arc<RuleSet>,
     /// The metrics that are known.
-    pub catalog: Catalog,
+    pub catalog: Arc<Catalog>,
     /// Series queries that never succeeded so far and why; a metric that is not in the catalog may be theirs.
     pub unlisted: Vec<Unlisted>,
     /// What the series queries found, by query. Absent: never listed, or too long ago.
@@ -61,7 +61,7 @@ impl CatalogHandle {
         let catalog = Catalog::build(rules, &HashMap::new(), objects.mapper());
         CatalogHandle(Arc::new(ArcSwap::from_pointee(Snapshot {
             rules: Arc::clone(rules),
-            catalog,
+            catalog: Arc::new(catalog),
             unlisted,
             listings: HashMap::new(),
         })))
@@ -85,7 +85,7 @@ pub struct RelistSettings {
     pub interval: Duration,
     /// A series counts if it had a sample within this time; a failing query keeps its result this long.
     pub max_age: Duration,
-    /// Limit for one series query.
+    /// Limit for one series query, from its start.
     pub timeout: Duration,
 }
 
@@ -101,6 +101,8 @@ pub struct Relister {
     listings: HashMap<String, Listing>,
     /// Why series queries failed when they were last listed.
     failed: HashMap<String, String>,
+    /// The current catalog, and the rules that it is made of; `None` once what it is made of has changed.
+    catalog: Option<(Arc<RuleSet>, Arc<Catalog>)>,
     /// The warnings of the current catalog.
     warned: BTreeSet<String>,
 }
@@ -134,13 +136,24 @@ impl Relister {
         handle: CatalogHandle,
         telemetry: Arc<Telemetry>,
     ) -> Relister {
-        let schedule = Schedule::new(settings.interval);
-        let (listings, failed, warned) = (HashMap::new(), HashMap::new(), BTreeSet::new());
-        Relister { settings, source, objects, changes, handle, telemetry, schedule, listings, failed, warned }
+        Relister {
+            schedule: Schedule::new(settings.interval),
+            settings,
+            source,
+            objects,
+            changes,
+            handle,
+            telemetry,
+            listings: HashMap::new(),
+            failed: HashMap::new(),
+            catalog: None,
+            warned: BTreeSet::new(),
+        }
     }
 
     /// Lists now, at each interval and when the rules change, until the program ends; when kinds change, what was
-    /// listed makes another catalog. `published` is told after each.
+    /// listed makes another catalog. `published` is told after each. Both can take seconds of computing: it belongs on
+    /// a thread of its own.
     pub async fn run(mut self, mut published: impl FnMut(&Snapshot) + Send) {
         loop {
             self.relist().await;
@@ -155,7 +168,8 @@ impl Relister {
                         break;
                     }
                     () = changed(&mut self.changes.kinds) => {
-                        self.publish().await;
+                        self.catalog = None;
+                        self.publish();
                         published(&self.handle.load());
                     }
                 }
@@ -171,61 +185,75 @@ impl Relister {
             self.schedule.restart();
         }
         let rules = self.changes.rules.borrow_and_update().clone();
+        if self.changes.kinds.has_changed().unwrap_or_default() {
+            self.catalog = None;
+        }
         self.changes.kinds.mark_unchanged();
-        let queries: Vec<String> = rules.series_queries().map(str::to_owned).collect();
-        self.listings.retain(|query, _| queries.contains(query));
-        self.failed.retain(|query, _| queries.contains(query));
+        // Rules may share a query.
+        let mut rules_of: HashMap<&str, Vec<RuleId>> = HashMap::new();
+        for rule in rules.custom.iter().chain(&rules.external) {
+            rules_of.entry(&rule.series_query).or_default().push(rule.id);
+        }
+        self.listings.retain(|query, _| rules_of.contains_key(query.as_str()));
+        self.failed.retain(|query, _| rules_of.contains_key(query.as_str()));
         self.telemetry.rules_changed(&rules);
-        let (due, all) = self.schedule.due(queries, started);
+        let (due, all) = self.schedule.due(rules.series_queries().map(str::to_owned).collect(), started);
         let outcomes = self.list(due).await;
         let (now, listed_at) = (Instant::now(), SystemTime::now());
         if all {
             self.schedule.listed_all(now);
         }
         for (query, outcome) in outcomes {
-            // Rules may share a query.
-            let of_query =
-                rules.custom.iter().chain(&rules.external).filter(|rule| rule.series_query == query);
-            for rule in of_query {
+            for &rule in rules_of.get(query.as_str()).into_iter().flatten() {
                 match &outcome {
-                    Ok(_) => self.telemetry.rule_listed(rule.id, listed_at),
-                    Err(error) => self.telemetry.rule_failed(rule.id, RuleFailure::Source(error.class)),
+                    Ok(_) => self.telemetry.rule_listed(rule, listed_at),
+                    Err(error) => self.telemetry.rule_failed(rule, RuleFailure::Source(error.class)),
                 }
             }
             match outcome {
-                Ok(series) => {
-                    let outcome = if series.is_empty() { Outcome::Empty } else { Outcome::Found };
-                    self.schedule.listed(&query, outcome, now);
-                    self.failed.remove(&query);
-                    let listing = Listing { series: series.into(), listed_at: now, failed: None };
-                    self.listings.insert(query, listing);
-                }
-                Err(error) => {
-                    let effect = if self.listings.contains_key(&query) {
-                        "keeping the series listed before, up to --metrics-max-age"
-                    } else {
-                        "its rules produce no metric until it succeeds"
-                    };
-                    tracing::warn!(series_query = %query, %error, "series query failed; {effect}");
-                    self.schedule.listed(&query, Outcome::Failed, now);
-                    if let Some(listing) = self.listings.get_mut(&query) {
-                        listing.failed = Some(error.to_string());
-                    }
-                    self.failed.insert(query, error.to_string());
-                }
+                Ok(series) => self.listed(query, series, now),
+                Err(error) => self.not_listed(query, &error, now),
             }
         }
         self.forget_old();
-        let snapshot = self.publish().await;
+        let snapshot = self.publish();
         let failed = self.failed.len();
         self.telemetry.relisted(&snapshot.catalog, failed, started.elapsed(), listed_at);
     }
 
+    fn listed(&mut self, query: String, series: Vec<Series>, now: Instant) {
+        let outcome = if series.is_empty() { Outcome::Empty } else { Outcome::Found };
+        self.schedule.listed(&query, outcome, now);
+        self.failed.remove(&query);
+        let known = self.listings.get(&query).filter(|known| known.series[..] == series[..]);
+        let series = if let Some(known) = known {
+            Arc::clone(&known.series)
+        } else {
+            self.catalog = None;
+            series.into()
+        };
+        self.listings.insert(query, Listing { series, listed_at: now, failed: None });
+    }
+
+    fn not_listed(&mut self, query: String, error: &SourceError, now: Instant) {
+        let effect = if self.listings.contains_key(&query) {
+            "keeping the series listed before, up to --metrics-max-age"
+        } else {
+            "its rules produce no metric until it succeeds"
+        };
+        tracing::warn!(series_query = %query, %error, "series query failed; {effect}");
+        self.schedule.listed(&query, Outcome::Failed, now);
+        if let Some(listing) = self.listings.get_mut(&query) {
+            listing.failed = Some(error.to_string());
+        }
+        self.failed.insert(query, error.to_string());
+    }
+
     async fn list(&self, queries: Vec<String>) -> Vec<(String, Result<Vec<Series>, SourceError>)> {
         let since = SystemTime::now() - self.settings.max_age;
-        let deadline = std::time::Instant::now() + self.settings.timeout;
         stream::iter(queries)
             .map(|query| async move {
+                let deadline = std::time::Instant::now() + self.settings.timeout;
                 let outcome = self.source.series(&query, since, deadline).await;
                 let series = outcome.map(|listing| {
                     for warning in &listing.warnings {
@@ -243,33 +271,37 @@ impl Relister {
 
     /// A failing query keeps its last result only for the maximum age.
     fn forget_old(&mut self) {
-        let max_age = self.settings.max_age;
-        let failed = &self.failed;
+        let (max_age, failed, before) = (self.settings.max_age, &self.failed, self.listings.len());
         self.listings
             .retain(|query, listing| !failed.contains_key(query) || listing.listed_at.elapsed() <= max_age);
-    }
-
-    /// What the rules make of what was listed. Of many series it is made beside the threads that serve.
-    async fn catalog(&self, rules: &Arc<RuleSet>) -> Catalog {
-        let listings: Vec<(String, Arc<[Series]>)> = self
-            .listings
-            .iter()
-            .map(|(query, listing)| (query.clone(), Arc::clone(&listing.series)))
-            .collect();
-        if listings.iter().map(|(_, series)| series.len()).sum::<usize>() <= MANY_SERIES {
-            return build(rules, &listings, &*self.objects);
+        if self.listings.len() < before {
+            self.catalog = None;
         }
-        let (rules, objects) = (Arc::clone(rules), Arc::clone(&self.objects));
-        let built = tokio::task::spawn_blocking(move || build(&rules, &listings, &*objects)).await;
-        built.unwrap_or_else(|error| match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime ends, and the program with it.
-            Err(error) => panic!("the catalog was not made: {error}"),
-        })
     }
 
-    /// Makes a catalog of what was listed and publishes it.
-    async fn publish(&mut self) -> Arc<Snapshot> {
+    /// What the rules make of what was listed: made only when one of them has changed.
+    fn catalog(&mut self, rules: &Arc<RuleSet>) -> Arc<Catalog> {
+        let known = self.catalog.take().filter(|(made_of, _)| Arc::ptr_eq(made_of, rules));
+        let catalog = known.map_or_else(|| self.build(rules), |(_, catalog)| catalog);
+        self.catalog = Some((Arc::clone(rules), Arc::clone(&catalog)));
+        catalog
+    }
+
+    fn build(&mut self, rules: &RuleSet) -> Arc<Catalog> {
+        let discovered =
+            self.listings.iter().map(|(query, listing)| (query.as_str(), &*listing.series)).collect();
+        let catalog = Catalog::build(rules, &discovered, self.objects.mapper());
+        // Once, not at each listing.
+        let warnings: BTreeSet<String> = catalog.warnings().iter().cloned().collect();
+        for warning in warnings.difference(&self.warned) {
+            tracing::warn!("{warning}");
+        }
+        self.warned = warnings;
+        Arc::new(catalog)
+    }
+
+    /// Publishes what is known now.
+    fn publish(&mut self) -> Arc<Snapshot> {
         let rules = Arc::clone(&self.changes.rules.borrow());
         let unlisted = rules
             .series_queries()
@@ -279,23 +311,11 @@ impl Relister {
                 Some(Unlisted { series_query: query.to_owned(), cause })
             })
             .collect();
-        let catalog = self.catalog(&rules).await;
-        // Once, not at each listing.
-        let warnings: BTreeSet<String> = catalog.warnings().iter().cloned().collect();
-        for warning in warnings.difference(&self.warned) {
-            tracing::warn!("{warning}");
-        }
-        self.warned = warnings;
+        let catalog = self.catalog(&rules);
         let snapshot = Arc::new(Snapshot { rules, catalog, unlisted, listings: self.listings.clone() });
         self.handle.0.store(Arc::clone(&snapshot));
         snapshot
     }
-}
-
-/// A catalog of listings.
-fn build(rules: &RuleSet, listings: &[(String, Arc<[Series]>)], objects: &dyn Objects) -> Catalog {
-    let discovered = listings.iter().map(|(query, series)| (query.as_str(), &**series)).collect();
-    Catalog::build(rules, &discovered, objects.mapper())
 }
 
 /// Waits for a change; without end once nothing can make one.
@@ -307,5 +327,3 @@ async fn changed<T>(receiver: &mut watch::Receiver<T>) {
 
 /// Maximum number of concurrent series queries: enough to hide latency, few enough to spare a busy Prometheus.
 const CONCURRENT_SERIES_QUERIES: usize = 4;
-/// A catalog of these takes a few milliseconds.
-const MANY_SERIES: usize = 1_000;

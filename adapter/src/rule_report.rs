@@ -34,9 +34,11 @@ impl RuleReport {
                 tracing::info!(rule = "resourceRules", "rules loaded; their series are queried by requests");
             }
         }
+        let causes: HashMap<&str, &str> =
+            unlisted.iter().map(|of| (of.series_query.as_str(), of.cause.as_str())).collect();
         // A catalog counts in the order of the file.
         for (rule, (_, counts)) in rules.custom.iter().chain(&rules.external).zip(catalog.rule_stats()) {
-            let unlisted = unlisted.iter().find(|unlisted| unlisted.series_query == rule.series_query);
+            let unlisted = causes.get(rule.series_query.as_str());
             let why = why_barren(counts);
             let outcome = match (&why, unlisted) {
                 (None, _) => Outcome::MakesMetrics,
@@ -52,8 +54,8 @@ impl RuleReport {
                 (Some(why), None) => {
                     tracing::info!(rule = %rule.id, series, metrics, why, "rule produces no metric");
                 }
-                (Some(_), Some(unlisted)) => {
-                    let why = format!("cannot list its series: {}", unlisted.cause);
+                (Some(_), Some(cause)) => {
+                    let why = format!("cannot list its series: {cause}");
                     tracing::info!(rule = %rule.id, why, "rule produces no metric yet");
                 }
             }

@@ -1,5 +1,6 @@
 //! Tasks that run as long as the program does. One that ends early ends the program, with its name in the message.
 
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 /// Background tasks, each with a name.
@@ -11,6 +12,15 @@ impl Tasks {
     pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         self.0.spawn(async move {
             task.await;
+            name
+        });
+    }
+
+    /// Starts a task that computes for long, on a thread of its own: it holds up no connection.
+    pub fn spawn_apart(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let runtime = Handle::current();
+        self.0.spawn_blocking(move || {
+            runtime.block_on(task);
             name
         });
     }
@@ -38,5 +48,7 @@ mod tests {
         tasks.spawn("stays", std::future::pending());
         tasks.spawn("goes", async {});
         assert_eq!(tasks.first_to_end().await, "goes");
+        tasks.spawn_apart("goes on its own thread", tokio::task::yield_now());
+        assert_eq!(tasks.first_to_end().await, "goes on its own thread");
     }
 }

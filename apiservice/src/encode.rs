@@ -8,6 +8,8 @@ mod object;
 pub mod protobuf;
 pub mod yaml;
 
+use std::io::{self, Write};
+
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -18,7 +20,7 @@ pub use object::Object;
 ///
 /// # Errors
 /// An object that serde cannot write; those of the API hold only texts, numbers and lists of them, and always can be.
-pub fn encode(object: &impl Object, form: Form) -> Result<Bytes, serde_json::Error> {
+pub fn encode(object: &impl Object, form: Form) -> io::Result<Bytes> {
     match form {
         Form::Protobuf => Ok(protobuf::encode(object)),
         form => text(object, form),
@@ -29,18 +31,33 @@ pub fn encode(object: &impl Object, form: Form) -> Result<Bytes, serde_json::Err
 ///
 /// # Errors
 /// As [`encode`].
-pub fn text(object: &impl Serialize, form: Form) -> Result<Bytes, serde_json::Error> {
+pub fn text(object: &impl Serialize, form: Form) -> io::Result<Bytes> {
     let mut body = Vec::with_capacity(256);
+    write_text(object, form, &mut body)?;
+    Ok(body.into())
+}
+
+/// Writes the body of an object in a form, JSON without holding it.
+///
+/// # Errors
+/// As [`encode`], and what fails of the writer.
+pub(crate) fn write(object: &impl Object, form: Form, to: &mut dyn Write) -> io::Result<()> {
     match form {
-        Form::Yaml => return Ok(yaml::encode(&serde_json::to_string(object)?)?.into()),
+        Form::Protobuf => to.write_all(&protobuf::encode(object)),
+        form => write_text(object, form, to),
+    }
+}
+
+fn write_text(object: &impl Serialize, form: Form, mut to: impl Write) -> io::Result<()> {
+    match form {
+        Form::Yaml => to.write_all(yaml::encode(&serde_json::to_string(object)?)?.as_bytes()),
         Form::Json { pretty: true } => {
             let formatter = serde_json::ser::PrettyFormatter::with_indent(b"  ");
-            object.serialize(&mut serde_json::Serializer::with_formatter(&mut body, formatter))?;
+            Ok(object.serialize(&mut serde_json::Serializer::with_formatter(to, formatter))?)
         }
         Form::Json { pretty: false } | Form::Protobuf => {
-            serde_json::to_writer(&mut body, object)?;
-            body.push(b'\n');
+            serde_json::to_writer(&mut to, object)?;
+            to.write_all(b"\n")
         }
     }
-    Ok(body.into())
 }

@@ -216,6 +216,7 @@ const INFO: Info = Info { title: "prometheus-metrics-adapter", version: "1.0.0" 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::document::RenderedBody;
 
     fn groups() -> Vec<GroupDescription> {
         [
@@ -223,16 +224,13 @@ mod tests {
             ("external.metrics.k8s.io", &["v1beta1"]),
             ("metrics.k8s.io", &["v1beta1"]),
         ]
-        .map(|(name, versions)| GroupDescription {
-            name: name.to_owned(),
-            versions: versions.iter().map(|version| (*version).to_owned()).collect(),
-            resources: Vec::new(),
-        })
+        .map(|(name, versions)| GroupDescription::of(name, versions, Vec::new()))
         .to_vec()
     }
 
     fn read(document: &Rendered) -> Value {
-        serde_json::from_slice(&document.body).expect("JSON")
+        let RenderedBody::Plain(body) = &document.body else { panic!("expected a small document") };
+        serde_json::from_slice(body).expect("JSON")
     }
 
     /// Every `$ref` of a document, wherever it stands.

@@ -1,11 +1,14 @@
 //! Responses: a body with the headers that go with it.
 
+use std::io;
+
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
-use crate::discovery::Rendered;
+use crate::document::{Rendered, RenderedBody};
+use crate::encode::gzip::Compressed;
 use crate::encode::{self, Object};
 use crate::negotiate::{Form, TEXT};
 use crate::status::{ApiError, Class};
@@ -20,7 +23,7 @@ pub(crate) fn text(code: StatusCode, object: &impl Serialize, form: Form) -> Res
     encoded(code, encode::text(object, form), form)
 }
 
-fn encoded(code: StatusCode, body: Result<Bytes, serde_json::Error>, form: Form) -> Response<Bytes> {
+fn encoded(code: StatusCode, body: io::Result<Bytes>, form: Form) -> Response<Bytes> {
     match body {
         Ok(body) => raw(code, form.media_type(), body),
         Err(error) => {
@@ -50,7 +53,14 @@ pub(crate) fn document(request: &Parts, document: &Rendered, content_type: Heade
     let mut response = if is_held(request, &document.etag) {
         empty(StatusCode::NOT_MODIFIED)
     } else {
-        let mut response = Response::new(document.body.clone());
+        let mut response = match &document.body {
+            RenderedBody::Plain(body) => Response::new(body.clone()),
+            RenderedBody::Gzip(body, plain_length) => {
+                let mut response = Response::new(body.clone());
+                response.extensions_mut().insert(Compressed { plain_length: *plain_length });
+                response
+            }
+        };
         response.headers_mut().insert(header::CONTENT_TYPE, content_type);
         response
     };

@@ -5,12 +5,14 @@
 
 mod carried;
 mod matched;
+mod object_labels;
 mod series;
 mod shared;
 mod speller;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, OnceLock};
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::RuleSet;
@@ -18,9 +20,11 @@ use crate::name::can_be_asked_for;
 use crate::plan::widest_range;
 use crate::query_parts::QueryParts;
 use crate::quoted_names::Written;
-use crate::resource::{GroupResource, Kind, ResolvedLabels, ResourceMapper};
+use crate::resource::{GroupResource, ResolvedLabels, ResourceMapper};
 use crate::rule::{Rule, RuleId};
 use carried::{Carried, carried_labels};
+use matched::RuleQuery;
+use object_labels::{ObjectLabel, ObjectLabels, namespace_label};
 use series::metric_of;
 use speller::Speller;
 
@@ -29,12 +33,12 @@ pub use series::Series;
 pub use shared::SharedQuery;
 
 /// A metric of a resource, as discovery lists it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct CustomResource {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CustomResource<'a> {
     /// The resource: `pods`, `deployments.apps`.
-    pub resource: GroupResource,
+    pub resource: &'a GroupResource,
     /// The metric's name in the API.
-    pub metric: Arc<str>,
+    pub metric: &'a str,
     /// Whether the resource's objects live in a namespace: what the cluster says of the resource (D32).
     pub namespaced: bool,
 }
@@ -55,7 +59,6 @@ pub struct RuleStats {
 /// Every metric that can be asked for. Immutable.
 pub struct Catalog {
     metrics: BTreeMap<GroupResource, BTreeMap<Arc<str>, CustomMatch>>,
-    resources: Vec<CustomResource>,
     external: BTreeMap<Arc<str>, ExternalMatch>,
     rule_stats: Vec<(RuleId, RuleStats)>,
     warnings: Vec<String>,
@@ -79,20 +82,8 @@ impl Catalog {
             rules.custom.iter().map(|rule| (rule.id, builder.add(rule, found(rule)))).collect();
         let external = rules.external.iter().map(|rule| (rule.id, builder.add_external(rule, found(rule))));
         let rule_stats = custom.into_iter().chain(external).collect();
-        let resources = builder
-            .metrics
-            .iter()
-            .flat_map(|(resource, metrics)| {
-                metrics.iter().map(|(metric, matched)| CustomResource {
-                    resource: resource.clone(),
-                    metric: Arc::clone(metric),
-                    namespaced: matched.namespaced,
-                })
-            })
-            .collect();
         Catalog {
             metrics: builder.metrics,
-            resources,
             external: builder.external,
             rule_stats,
             warnings: builder.warnings.into_iter().collect(),
@@ -100,8 +91,31 @@ impl Catalog {
     }
 
     /// Every metric, sorted by resource and name.
-    pub fn custom_resources(&self) -> &[CustomResource] {
-        &self.resources
+    pub fn custom_resources(&self) -> impl Iterator<Item = CustomResource<'_>> {
+        self.metrics.iter().flat_map(|(resource, metrics)| {
+            metrics.iter().map(move |(metric, matched)| CustomResource {
+                resource,
+                metric,
+                namespaced: matched.namespaced,
+            })
+        })
+    }
+
+    /// Every resource with metrics, sorted, and whether its objects live in a namespace.
+    pub fn resources(&self) -> impl Iterator<Item = (&GroupResource, bool)> {
+        self.metrics
+            .iter()
+            .filter_map(|(resource, metrics)| Some((resource, metrics.values().next()?.namespaced)))
+    }
+
+    /// The names of a resource's metrics, sorted.
+    pub fn metrics_of(&self, resource: &GroupResource) -> impl Iterator<Item = &str> {
+        self.metrics.get(resource).into_iter().flatten().map(|(metric, _)| &**metric)
+    }
+
+    /// How many custom metrics there are.
+    pub fn custom_count(&self) -> usize {
+        self.metrics.values().map(BTreeMap::len).sum()
     }
 
     /// The rule for a metric of a resource; `None` when it does not exist.
@@ -110,7 +124,7 @@ impl Catalog {
     }
 
     /// The name of every external metric, sorted.
-    pub fn external_metrics(&self) -> impl Iterator<Item = &str> {
+    pub fn external_metrics(&self) -> impl ExactSizeIterator<Item = &str> {
         self.external.keys().map(|name| &**name)
     }
 
@@ -130,6 +144,15 @@ impl Catalog {
     }
 }
 
+impl fmt::Debug for Catalog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Catalog")
+            .field("custom", &self.custom_count())
+            .field("external", &self.external.len())
+            .finish_non_exhaustive()
+    }
+}
+
 struct Builder<'a> {
     mapper: &'a dyn ResourceMapper,
     metrics: BTreeMap<GroupResource, BTreeMap<Arc<str>, CustomMatch>>,
@@ -145,13 +168,14 @@ impl Builder<'_> {
         // fixed order the outcome does not depend on Prometheus' order.
         let distinct: BTreeSet<&Series> = series.iter().collect();
         let carried = carried_labels(distinct.iter().copied());
+        let mut objects = ObjectLabels::of(&labels, self.mapper);
         let (mut speller, mut names) = (Speller::default(), Unaskable::default());
         for series in distinct {
             match metric_of(rule, &series.name) {
                 None => counts.dropped += 1,
                 Some(metric) => {
                     names.look_at(&metric);
-                    let place = (&labels, series, &carried[&*series.name]);
+                    let place = (&*objects.of_series(series), series, &carried[&*series.name]);
                     match self.enter(rule, place, &metric, &mut speller) {
                         Entered::Nowhere => counts.unmapped += 1,
                         Entered::Unwritable => counts.dropped += 1,
@@ -169,11 +193,12 @@ impl Builder<'_> {
     /// An external metric is its name alone: labels of its series name no objects.
     fn add_external(&mut self, rule: &Arc<Rule>, series: &[Series]) -> RuleStats {
         let labels = self.labels(rule);
-        let namespace_label = self.namespace_label(&labels);
+        let namespace_label = namespace_label(&labels, self.mapper);
         let mut counts = RuleStats { series: series.len(), ..RuleStats::default() };
         let carried = carried_labels(series);
         let distinct: BTreeSet<&Arc<str>> = series.iter().map(|series| &series.name).collect();
         let (mut speller, mut names) = (Speller::default(), Unaskable::default());
+        let mut asked: Option<Arc<RuleQuery>> = None;
         for series in distinct {
             let Some(metric) = metric_of(rule, series) else {
                 counts.dropped += 1;
@@ -190,15 +215,15 @@ impl Builder<'_> {
                 continue;
             };
             counts.metrics += 1;
-            let origin = Origin {
-                rule: Arc::clone(rule),
-                series: Arc::clone(series),
-                labels: Arc::clone(&carried[&**series]),
-                namespace_label: namespace_label.clone(),
-                window: sample_window(rule, &written, None),
-                written,
-                shared: OnceLock::new(),
-            };
+            let query = asked.get_or_insert_with(|| {
+                let window = sample_window(rule, &written, None);
+                Arc::new(RuleQuery {
+                    rule: Arc::clone(rule),
+                    namespace_label: namespace_label.clone(),
+                    window,
+                })
+            });
+            let origin = Origin::new(query, series, written, &carried[&**series]);
             self.external.insert(metric, ExternalMatch { origin: Arc::new(origin) });
         }
         self.warnings.extend(speller.warning(rule));
@@ -221,52 +246,40 @@ impl Builder<'_> {
         labels
     }
 
-    fn namespace_label(&self, labels: &ResolvedLabels) -> Option<Arc<str>> {
-        self.mapper.kind_for("namespaces", "").and_then(|namespace| labels.label_of(&namespace))
-    }
-
     /// Enters a series' metric for each resource of its labels.
     fn enter(
         &mut self,
         rule: &Arc<Rule>,
-        (labels, series, carried): (&ResolvedLabels, &Series, &Arc<[Arc<str>]>),
+        (objects, series, carried): (&[ObjectLabel], &Series, &Arc<[Arc<str>]>),
         metric: &Arc<str>,
         speller: &mut Speller,
     ) -> Entered {
-        let kinds: BTreeMap<GroupResource, Arc<Kind>> = series
-            .label_names
-            .iter()
-            .filter_map(|label| labels.kind_of(label, self.mapper))
-            .map(|kind| (kind.group_resource(), kind))
-            .collect();
-        if kinds.is_empty() {
+        if objects.is_empty() {
             return Entered::Nowhere;
         }
-        let namespace_label = self.namespace_label(labels);
         let (mut entered, mut unwritable) = (0, 0);
-        for (resource, kind) in kinds {
-            let Some(label) = labels.label_of(&kind) else { continue };
-            let metrics = self.metrics.entry(resource.clone()).or_default();
+        for ObjectLabel { resource, namespaced, label, namespace_label, query } in objects {
+            if !self.metrics.contains_key(resource) {
+                self.metrics.insert(resource.clone(), BTreeMap::new());
+            }
+            let Some(metrics) = self.metrics.get_mut(resource) else { continue };
             if let Some(CustomMatch { origin: first, .. }) = metrics.get(metric) {
                 let name = format!("{resource}/{metric}");
                 self.warnings.extend(made_twice(&name, first, (rule.id, &series.name)));
                 continue;
             }
-            let limit = namespace_label.as_ref().filter(|_| kind.namespaced);
-            let Some(written) = speller.write(rule, &series.name, limit, Some(&label)) else {
+            let limit = namespace_label.as_ref().filter(|_| *namespaced);
+            let Some(written) = speller.write(rule, &series.name, limit, Some(label)) else {
                 unwritable += 1;
                 continue;
             };
-            let origin = Origin {
-                rule: Arc::clone(rule),
-                series: Arc::clone(&series.name),
-                labels: Arc::clone(carried),
-                namespace_label: namespace_label.clone(),
-                window: sample_window(rule, &written, Some(&label)),
-                written,
-                shared: OnceLock::new(),
-            };
-            let matched = CustomMatch { origin: Arc::new(origin), label, namespaced: kind.namespaced };
+            let query = query.get_or_init(|| {
+                let window = sample_window(rule, &written, Some(label));
+                let namespace_label = namespace_label.clone();
+                Arc::new(RuleQuery { rule: Arc::clone(rule), namespace_label, window })
+            });
+            let origin = Arc::new(Origin::new(query, &series.name, written, carried));
+            let matched = CustomMatch { origin, label: Arc::clone(label), namespaced: *namespaced };
             metrics.insert(Arc::clone(metric), matched);
             entered += 1;
         }

@@ -133,11 +133,8 @@ fn run(file: &CaseFile) -> (usize, Vec<String>) {
         rules.series_queries().map(|query| (query, series.as_slice())).collect();
     let catalog = Catalog::build(&rules, &discovered, &mapper);
     if let Some(listed) = &file.listed {
-        let found: Vec<String> = catalog
-            .custom_resources()
-            .iter()
-            .map(|entry| format!("{}/{}", entry.resource, entry.metric))
-            .collect();
+        let found: Vec<String> =
+            catalog.custom_resources().map(|entry| format!("{}/{}", entry.resource, entry.metric)).collect();
         checker.equal("listed", listed, &found);
     }
     if let Some(warnings) = &file.warnings {

@@ -245,7 +245,7 @@ fn compare_case(place: &str, rules: &RuleSet, index: usize, case: &Case, report:
     let discovered = HashMap::from([(rule.series_query.as_str(), series.as_slice())]);
     let catalog = Catalog::build(&alone, &discovered, &mapper);
     let mut resources: Vec<String> =
-        catalog.custom_resources().iter().map(|entry| entry.resource.to_string()).collect();
+        catalog.custom_resources().map(|entry| entry.resource.to_string()).collect();
     resources.sort();
     let mut expected: Vec<String> = case.resources.iter().map(|resource| today(resource)).collect();
     expected.sort();

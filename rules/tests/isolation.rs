@@ -130,8 +130,8 @@ fn public_matches(rules: &RuleSet, expected: &corpus::ExpectedFile) -> Vec<Custo
             let series = [Series { name: case.series.as_str().into(), label_names }];
             let discovered = HashMap::from([(rule.series_query.as_str(), series.as_slice())]);
             let catalog = Catalog::build(&alone, &discovered, &StaticMapper::built_in());
-            let entry = catalog.custom_resources().iter().find(|entry| entry.namespaced)?;
-            catalog.custom(&entry.resource, &entry.metric)
+            let entry = catalog.custom_resources().find(|entry| entry.namespaced)?;
+            catalog.custom(entry.resource, entry.metric)
         })
     };
     rules.custom.iter().zip(&expected.rules).filter_map(of_rule).collect()

@@ -233,9 +233,7 @@ impl Search<'_> {
         let catalog = &self.snapshot.catalog;
         let near = match kind {
             Some(kind) => {
-                let wanted = kind.group_resource();
-                let of_resource = catalog.custom_resources().iter().filter(|known| known.resource == wanted);
-                missing::nearest(metric, of_resource.map(|known| known.metric.to_string()))
+                missing::nearest(metric, catalog.metrics_of(&kind.group_resource()).map(str::to_owned))
             }
             None => missing::nearest(metric, catalog.external_metrics().map(str::to_owned)),
         };

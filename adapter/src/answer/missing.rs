@@ -33,7 +33,7 @@ pub(super) fn custom(snapshot: &Snapshot, mapper: &dyn ResourceMapper, asked: &C
                 let _ = write!(why, "; {} are in {}", kind.plural, kind.group);
             }
             None => {
-                let known = catalog.custom_resources().iter().map(|known| &known.resource);
+                let known = catalog.custom_resources().map(|known| known.resource);
                 why.push_str(&near(&nearest_resources(resource, known)));
             }
         }
@@ -50,15 +50,14 @@ pub(super) fn custom(snapshot: &Snapshot, mapper: &dyn ResourceMapper, asked: &C
     let wanted = kind.group_resource();
     let others: Vec<String> = catalog
         .custom_resources()
-        .iter()
-        .filter(|known| &*known.metric == metric)
+        .filter(|known| known.metric == metric)
         .map(|known| known.resource.to_string())
         .take(SHOWN)
         .collect();
     let mut why = format!("no rule produces {metric} for {wanted}");
     if others.is_empty() {
-        let of_resource = catalog.custom_resources().iter().filter(|known| known.resource == wanted);
-        why.push_str(&near(&nearest(metric, of_resource.map(|known| known.metric.to_string()))));
+        let of_resource = catalog.metrics_of(&wanted).map(str::to_owned);
+        why.push_str(&near(&nearest(metric, of_resource)));
         why.push_str(&barren(snapshot));
     } else {
         let _ = write!(why, "; there is one for {}", others.join(", "));

@@ -4,11 +4,11 @@
 //! A group-version that is missing from it becomes empty in the cluster, so all of ours are in it (D1). A resource
 //! never goes without its `responseKind`: old clients panic.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::encode::Object;
 use crate::encode::protobuf::{Encode, Message};
-use crate::groups::{GroupDescription, ResourceEntry};
+use crate::groups::{GroupDescription, Resource, Resources};
 use crate::media_type::Form;
 use crate::types::ListMeta;
 use crate::types::usage::encode_object_meta;
@@ -71,20 +71,29 @@ struct Name<'a> {
 #[derive(Serialize)]
 struct Version<'a> {
     version: &'a str,
-    resources: Vec<Resource<'a>>,
+    resources: Entries<'a>,
     freshness: &'static str,
 }
 
+/// The resources of a group, made one by one while they are written.
+struct Entries<'a>(&'a dyn Resources);
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Resource<'a> {
+struct Entry<'a> {
     resource: &'a str,
     response_kind: ResponseKind,
     scope: &'static str,
     singular_resource: &'static str,
     verbs: &'static [&'static str],
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    subresources: Vec<Subresource<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subresources: Option<Subresources<'a>>,
+}
+
+/// The subresources of a resource, likewise.
+struct Subresources<'a> {
+    of: Resource<'a>,
+    resources: &'a dyn Resources,
 }
 
 #[derive(Serialize)]
@@ -102,7 +111,7 @@ struct ResponseKind {
     kind: &'static str,
 }
 
-/// The document. Resources must be sorted by name, so that the entries of one parent stand together.
+/// The document.
 pub(super) fn list(groups: &[GroupDescription], version: AggregatedVersion) -> GroupList<'_> {
     let items = groups
         .iter()
@@ -113,7 +122,7 @@ pub(super) fn list(groups: &[GroupDescription], version: AggregatedVersion) -> G
                 .iter()
                 .map(|version| Version {
                     version,
-                    resources: resources(&group.resources),
+                    resources: Entries(&*group.resources),
                     freshness: "Current",
                 })
                 .collect(),
@@ -127,41 +136,45 @@ pub(super) fn list(groups: &[GroupDescription], version: AggregatedVersion) -> G
     }
 }
 
-fn resources(entries: &[ResourceEntry]) -> Vec<Resource<'_>> {
-    let mut resources: Vec<Resource<'_>> = Vec::new();
-    for entry in entries {
-        let Some((parent, metric)) = entry.name.split_once('/') else {
-            resources.push(resource(&entry.name, entry, entry.kind, entry.verbs));
-            continue;
-        };
-        if resources.last().is_none_or(|last| last.resource != parent) {
+impl<'a> Entries<'a> {
+    fn all(&self) -> impl Iterator<Item = Entry<'a>> {
+        let resources = self.0;
+        resources.resources().map(move |of| {
             // A parent that serves nothing itself: its kind is empty and clients drop it.
-            resources.push(resource(parent, entry, "", &[]));
-        }
-        if let Some(last) = resources.last_mut() {
-            last.subresources.push(Subresource {
-                subresource: metric,
-                response_kind: response_kind(entry.kind),
-                verbs: entry.verbs,
-            });
-        }
+            let (kind, verbs): (_, &[_]) = if of.has_subresources { ("", &[]) } else { (of.kind, of.verbs) };
+            Entry {
+                resource: of.name,
+                response_kind: response_kind(kind),
+                scope: if of.namespaced { "Namespaced" } else { "Cluster" },
+                singular_resource: "",
+                verbs,
+                subresources: of.has_subresources.then_some(Subresources { of, resources }),
+            }
+        })
     }
-    resources
 }
 
-fn resource<'a>(
-    name: &'a str,
-    entry: &ResourceEntry,
-    kind: &'static str,
-    verbs: &'static [&'static str],
-) -> Resource<'a> {
-    Resource {
-        resource: name,
-        response_kind: response_kind(kind),
-        scope: if entry.namespaced { "Namespaced" } else { "Cluster" },
-        singular_resource: "",
-        verbs,
-        subresources: Vec::new(),
+impl<'a> Subresources<'a> {
+    fn all(&self) -> impl Iterator<Item = Subresource<'a>> {
+        let of = self.of;
+        let entry = move |subresource| Subresource {
+            subresource,
+            response_kind: response_kind(of.kind),
+            verbs: of.verbs,
+        };
+        self.resources.subresources(of.name).map(entry)
+    }
+}
+
+impl Serialize for Entries<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.all())
+    }
+}
+
+impl Serialize for Subresources<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.all())
     }
 }
 
@@ -196,19 +209,19 @@ impl Encode for Group<'_> {
 impl Encode for Version<'_> {
     fn encode(&self, message: &mut Message) {
         message.string(1, self.version);
-        message.messages(2, &self.resources);
+        message.messages(2, self.resources.all());
         message.string(3, self.freshness);
     }
 }
 
-impl Encode for Resource<'_> {
+impl Encode for Entry<'_> {
     fn encode(&self, message: &mut Message) {
         message.string(1, self.resource);
         message.message(2, &self.response_kind);
         message.string(3, self.scope);
         message.string(4, self.singular_resource);
         message.strings(5, self.verbs.iter().copied());
-        message.messages(8, &self.subresources);
+        message.messages(8, self.subresources.iter().flat_map(Subresources::all));
     }
 }
 

@@ -1,11 +1,13 @@
 //! Discovery as it was before the aggregated form: a list of groups, a group, a list of resources
 //! (`docs/contract.md#legacy-discovery`).
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Serialize, Serializer};
 
 use crate::encode::Object;
 use crate::encode::protobuf::{Encode, Message};
-use crate::groups::{GroupDescription, ResourceEntry};
+use crate::groups::{GroupDescription, Resource, Resources};
 
 /// Upstream leaves `apiVersion` out of this one, and clients know it so.
 #[derive(Serialize)]
@@ -54,13 +56,16 @@ pub(super) struct ApiResourceList<'a> {
     kind: &'static str,
     api_version: &'static str,
     group_version: String,
-    resources: Vec<ApiResource<'a>>,
+    resources: ApiResources<'a>,
 }
+
+/// The entries of a group, made one by one while they are written.
+struct ApiResources<'a>(&'a dyn Resources);
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct ApiResource<'a> {
-    name: &'a str,
+struct ApiResource<'a> {
+    name: Cow<'a, str>,
     singular_name: &'static str,
     namespaced: bool,
     kind: &'static str,
@@ -90,19 +95,37 @@ impl<'a> TypedGroup<'a> {
 
 impl<'a> ApiResourceList<'a> {
     pub(super) fn of(group: &'a GroupDescription, version: &str) -> ApiResourceList<'a> {
-        let resource = |entry: &'a ResourceEntry| ApiResource {
-            name: &entry.name,
-            singular_name: "",
-            namespaced: entry.namespaced,
-            kind: entry.kind,
-            verbs: entry.verbs,
-        };
         ApiResourceList {
             kind: "APIResourceList",
             api_version: "v1",
             group_version: format!("{}/{version}", group.name),
-            resources: group.resources.iter().map(resource).collect(),
+            resources: ApiResources(&*group.resources),
         }
+    }
+}
+
+impl<'a> ApiResources<'a> {
+    fn entries(&self) -> impl Iterator<Item = ApiResource<'a>> {
+        let resources = self.0;
+        let entry = |of: Resource<'a>, name| ApiResource {
+            name,
+            singular_name: "",
+            namespaced: of.namespaced,
+            kind: of.kind,
+            verbs: of.verbs,
+        };
+        resources.resources().flat_map(move |resource| {
+            let itself = (!resource.has_subresources).then(|| entry(resource, resource.name.into()));
+            let below = resources.subresources(resource.name);
+            let below = below.map(move |name| entry(resource, format!("{}/{name}", resource.name).into()));
+            itself.into_iter().chain(below)
+        })
+    }
+}
+
+impl Serialize for ApiResources<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.entries())
     }
 }
 
@@ -190,13 +213,13 @@ impl Object for ApiResourceList<'_> {
 impl Encode for ApiResourceList<'_> {
     fn encode(&self, message: &mut Message) {
         message.string(1, &self.group_version);
-        message.messages(2, &self.resources);
+        message.messages(2, self.resources.entries());
     }
 }
 
 impl Encode for ApiResource<'_> {
     fn encode(&self, message: &mut Message) {
-        message.string(1, self.name);
+        message.string(1, &self.name);
         message.boolean(2, self.namespaced);
         message.string(3, self.kind);
         message.nested(4, |verbs| verbs.strings(1, self.verbs.iter().copied()));

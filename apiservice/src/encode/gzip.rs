@@ -1,17 +1,30 @@
 //! Compressed bodies (`docs/contract.md#compression`): only what is large, and only for clients that ask.
 
+mod inflated;
+
 use std::io::Write as _;
 
+use axum::body::Body;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::{HeaderMap, HeaderValue, Response, header};
 use serve::quality_list;
 
+use inflated::Inflated;
+
 /// From which size on a response may be compressed, in bytes; set as an extension of it where it is not
 /// [`LARGE`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CompressAbove(pub usize);
+
+/// An extension of a response whose body is compressed already; a client that does not take it so gets it inflated on
+/// the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Compressed {
+    /// How many bytes the body has without compression.
+    pub plain_length: u64,
+}
 
 /// Above this many bytes a body is worth the time that compressing takes.
 pub const LARGE: usize = 128 * 1024;
@@ -20,17 +33,34 @@ pub const LARGE: usize = 128 * 1024;
 /// that serve connections.
 pub async fn compress(request: &HeaderMap, mut response: Response<Bytes>) -> Response<Bytes> {
     let above = response.extensions_mut().remove::<CompressAbove>().map_or(LARGE, |above| above.0);
-    if response.body().len() <= above || !accepts_gzip(request) {
+    if !accepts_gzip(request) {
         return response;
     }
-    let body = response.body().clone();
-    // A task that was cancelled with the runtime, or a failed write into memory, leaves the body as it is.
-    let Ok(Ok(compressed)) = tokio::task::spawn_blocking(move || gzip(&body)).await else { return response };
-    *response.body_mut() = compressed;
+    if response.extensions_mut().remove::<Compressed>().is_none() {
+        if response.body().len() <= above {
+            return response;
+        }
+        let body = response.body().clone();
+        // A task that was cancelled with the runtime, or a failed write into memory, leaves the body as it is.
+        let Ok(Ok(compressed)) = tokio::task::spawn_blocking(move || gzip(&body)).await else {
+            return response;
+        };
+        *response.body_mut() = compressed;
+    }
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
     response
+}
+
+/// The response as it is sent: a body that is still [`Compressed`] is inflated piece by piece.
+pub fn into_sent(mut response: Response<Bytes>) -> Response<Body> {
+    match response.extensions_mut().remove::<Compressed>() {
+        None => response.map(Body::from),
+        Some(Compressed { plain_length }) => {
+            response.map(|body| Body::new(Inflated::new(body, plain_length)))
+        }
+    }
 }
 
 /// Whether `gzip` is named, without a weight: what upstream looks for.
@@ -52,6 +82,8 @@ fn gzip(body: &[u8]) -> std::io::Result<Bytes> {
 #[cfg(test)]
 mod tests {
     use std::io::Read as _;
+
+    use http_body_util::BodyExt as _;
     use testkit::rows::each_row_async;
 
     use super::*;
@@ -91,5 +123,24 @@ mod tests {
         let mut small = Response::new(Bytes::from_static(b"{}"));
         small.extensions_mut().insert(CompressAbove(0));
         assert_eq!(compressed("gzip", small).await.headers()["content-encoding"], "gzip", "of any size");
+    }
+
+    #[tokio::test]
+    async fn a_compressed_body_is_sent_as_the_client_takes_it() {
+        let plain = Bytes::from("depth ".repeat(LARGE));
+        let kept = || {
+            let mut response = Response::new(gzip(&plain).expect("memory"));
+            response.extensions_mut().insert(Compressed { plain_length: plain.len() as u64 });
+            response
+        };
+        let taken = compressed("gzip", kept()).await;
+        assert_eq!(taken.headers()["content-encoding"], "gzip");
+        let taken = into_sent(taken).into_body().collect().await.expect("a body").to_bytes();
+        assert_eq!(taken, gzip(&plain).expect("memory"));
+        let inflated = compressed("identity", kept()).await;
+        assert!(!inflated.headers().contains_key("content-encoding"));
+        let body = into_sent(inflated).into_body();
+        assert_eq!(hyper::body::Body::size_hint(&body).exact(), Some(plain.len() as u64));
+        assert_eq!(body.collect().await.expect("a body").to_bytes(), plain);
     }
 }

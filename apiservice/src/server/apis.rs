@@ -48,8 +48,8 @@ impl Routes {
                     // Made of names of forms, groups and versions: always a valid header value.
                     let content_type = HeaderValue::try_from(version.media_type(form))
                         .unwrap_or(HeaderValue::from_static(negotiate::JSON));
-                    let document = discovery.aggregated(version).form(form);
-                    let mut response = respond::document(parts, document, content_type);
+                    let document = discovery.aggregated(version).form(form).await;
+                    let mut response = respond::document(parts, &document, content_type);
                     let headers = response.headers_mut();
                     headers.insert(header::VARY, HeaderValue::from_static("Accept"));
                     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public"));
@@ -88,7 +88,7 @@ impl Routes {
         admit(accept, negotiate::OBJECTS)?;
         let form = accept.form().ok_or_else(negotiate::no_parameters)?;
         let content_type = HeaderValue::from_static(form.media_type());
-        Ok(respond::document(parts, document.form(form), content_type))
+        Ok(respond::document(parts, &document.form(form).await, content_type))
     }
 
     /// Nothing is asked for when no media type fits; whether their parameters do is looked at when there is an answer,

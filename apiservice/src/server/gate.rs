@@ -104,7 +104,7 @@ pub(super) async fn enter(State(gate): State<Arc<Gate>>, request: Request) -> Re
     if unread {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    response.map(Body::from)
+    gzip::into_sent(response)
 }
 
 /// One line for a request, with the names that kube-apiserver's own log has for them. Whether it is written is decided
@@ -226,7 +226,7 @@ impl Gate {
             let request = ApisRequest { parts, query, accept, segments, attributes, user, deadline };
             return self.routes.apis(request).await;
         }
-        self.routes.other(parts, query, accept)
+        self.routes.other(parts, query, accept).await
     }
 
     fn timeout(&self, query: &QueryParameters) -> Result<Duration, ApiError> {

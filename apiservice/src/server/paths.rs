@@ -1,5 +1,6 @@
 //! Paths outside `/apis`: health, OpenAPI, version, metrics, and the list of them all.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -18,7 +19,7 @@ use crate::respond;
 use crate::status::ApiError;
 
 impl Routes {
-    pub(super) fn other(
+    pub(super) async fn other(
         &self,
         parts: &Parts,
         query: &QueryParameters,
@@ -43,7 +44,12 @@ impl Routes {
             }
             "/metrics" => {
                 get_only(parts)?;
-                let text = (self.metrics)();
+                // Thousands of rules have tens of thousands of metrics.
+                let metrics = Arc::clone(&self.metrics);
+                let text = tokio::task::spawn_blocking(move || metrics()).await.map_err(|error| {
+                    tracing::error!(%error, "cannot write the metrics");
+                    ApiError::internal("this server failed on the request; its log has the details")
+                })?;
                 let mut response = respond::raw(StatusCode::OK, METRICS_TEXT, text.into());
                 // From it a scraper tells that counters were reset.
                 response.headers_mut().insert(PROCESS_START, HeaderValue::from(self.started_unix_seconds));

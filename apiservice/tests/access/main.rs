@@ -135,12 +135,8 @@ impl Server {
             Arc::new(AlwaysAllowPaths::new(always_allow)),
             Arc::new(AccessReviews::new(client, settings.allowed_ttl, settings.denied_ttl, settings.reviews)),
         ];
-        let group = |name: &str, versions: &[&str]| GroupDescription {
-            name: name.to_owned(),
-            versions: versions.iter().map(|version| (*version).to_owned()).collect(),
-            resources: Vec::new(),
-        };
-        let groups = [
+        let group = |name: &str, versions: &[&str]| GroupDescription::of(name, versions, Vec::new());
+        let groups = vec![
             group("custom.metrics.k8s.io", &["v1beta1", "v1beta2"]),
             group("external.metrics.k8s.io", &["v1beta1"]),
             group("metrics.k8s.io", &["v1beta1"]),
@@ -152,7 +148,7 @@ impl Server {
         });
         let server = ApiServer {
             handler: Arc::clone(&handler) as _,
-            discovery: DiscoveryHandle::new(Discovery::render(&groups, 6443)),
+            discovery: DiscoveryHandle::new(Discovery::new(groups, 6443)),
             health: Health::default(),
             authentication: Union::new(authenticators),
             authorization: Chain::new(judges),

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use apiservice::discovery::{GroupDescription, ResourceEntry};
 use apiservice::quantity::{Format, Quantity};
 use apiservice::server::Answer;
 use apiservice::status::{ApiError, Cause, Class, Details};
@@ -457,8 +458,14 @@ status: Failure
 async fn discovery_is_written_in_every_form() {
     let mut served = groups(&["v1beta1"]);
     served.truncate(2);
-    served[1].resources[0].name = "queue".to_owned();
-    let api = Api::serving(&served, Err(ApiError::no_route()));
+    let queue = ResourceEntry {
+        name: "queue".to_owned(),
+        namespaced: true,
+        kind: "ExternalMetricValueList",
+        verbs: &["get"],
+    };
+    served[1] = GroupDescription::of("external.metrics.k8s.io", &["v1beta1"], vec![queue]);
+    let api = Api::serving(served, Err(ApiError::no_route()));
     let group = "/apis/custom.metrics.k8s.io";
     assert_eq!(
         api.body(group, PROTOBUF, 200, PROTOBUF).await[..],

@@ -44,13 +44,13 @@ impl Handler for Always {
 
 impl Api {
     fn answering(answer: Result<Answer, ApiError>) -> Api {
-        Api::serving(&groups(&["v1beta1", "v1beta2"]), answer)
+        Api::serving(groups(&["v1beta1", "v1beta2"]), answer)
     }
 
-    fn serving(groups: &[GroupDescription], answer: Result<Answer, ApiError>) -> Api {
+    fn serving(groups: Vec<GroupDescription>, answer: Result<Answer, ApiError>) -> Api {
         let server = ApiServer {
             handler: Arc::new(Always(answer)),
-            discovery: DiscoveryHandle::new(Discovery::render(groups, 16443)),
+            discovery: DiscoveryHandle::new(Discovery::new(groups, 16443)),
             health: Health::default(),
             authentication: Union::new(Vec::new()),
             authorization: Chain::new(vec![Arc::new(PrivilegedGroup(UNAUTHENTICATED))]),
@@ -89,11 +89,7 @@ fn groups(custom_versions: &[&str]) -> Vec<GroupDescription> {
         kind,
         verbs,
     };
-    let group = |name: &str, versions: &[&str], resources| GroupDescription {
-        name: name.to_owned(),
-        versions: versions.iter().map(|version| (*version).to_owned()).collect(),
-        resources,
-    };
+    let group = GroupDescription::of;
     let (get, list): (&[&str], &[&str]) = (&["get"], &["get", "list"]);
     vec![
         group(

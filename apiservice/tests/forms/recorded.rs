@@ -168,17 +168,18 @@ async fn discovery_equals_the_recorded_one() {
     // The groups as they were listed.
     let groups: Vec<GroupDescription> = groups(&["v1beta1", "v1beta2"])
         .into_iter()
-        .map(|mut group| {
-            let listed = find(&format!("/apis/{}/v1beta1", group.name)).response.tree();
-            group.resources = listed["resources"].as_array().expect("a list").iter().map(entry).collect();
-            group
+        .map(|GroupDescription { name, versions, .. }| {
+            let listed = find(&format!("/apis/{name}/v1beta1")).response.tree();
+            let entries = listed["resources"].as_array().expect("a list").iter().map(entry).collect();
+            let versions: Vec<&str> = versions.iter().map(String::as_str).collect();
+            GroupDescription::of(&name, &versions, entries)
         })
         .collect();
     let mut listed_once = groups.clone();
     listed_once[0].versions = vec!["v1beta1".to_owned()];
     let none = || Err(ApiError::no_route());
     // D2: upstream lists only one version of custom metrics.
-    let (both, once) = (Api::serving(&groups, none()), Api::serving(&listed_once, none()));
+    let (both, once) = (Api::serving(groups, none()), Api::serving(listed_once, none()));
     let mut checked: HashMap<String, usize> = HashMap::new();
     for Exchange { request, response } in &exchanges {
         let segments: Vec<&str> = request.path.trim_matches('/').split('/').collect();

@@ -165,7 +165,7 @@ impl Server {
         ];
         let server = ApiServer {
             handler: Arc::new(Slow { entered: Arc::clone(&entered), go: Arc::clone(&go) }),
-            discovery: DiscoveryHandle::new(Discovery::render(&[group()], address.port())),
+            discovery: DiscoveryHandle::new(Discovery::new(vec![group()], address.port())),
             health: Health::default(),
             authentication: Union::new(vec![Arc::new(Hangs), clients]),
             authorization: Chain::new(judges),
@@ -235,9 +235,6 @@ fn group() -> GroupDescription {
         kind: "MetricValueList",
         verbs: &["get"],
     };
-    GroupDescription {
-        name: "custom.metrics.k8s.io".to_owned(),
-        versions: vec!["v1beta1".to_owned(), "v1beta2".to_owned()],
-        resources: vec![entry("pods/b", true), entry("pods/a", true), entry("namespaces/a", false)],
-    }
+    let entries = vec![entry("pods/b", true), entry("pods/a", true), entry("namespaces/a", false)];
+    GroupDescription::of("custom.metrics.k8s.io", &["v1beta1", "v1beta2"], entries)
 }

@@ -3,19 +3,26 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::series::{Series, metric_of};
+use super::series::Series;
 use crate::resource::{Kind, ResolvedLabels, ResourceMapper};
 use crate::rule::{Rule, RuleId};
 
-/// By the name of series, the names of labels that any of them carries.
+/// By the name of series, the names of labels that any of them carries, sorted.
 pub(super) fn carried_labels<'a>(
     series: impl IntoIterator<Item = &'a Series>,
 ) -> HashMap<&'a str, Arc<[Arc<str>]>> {
-    let mut carried: HashMap<&str, BTreeSet<&Arc<str>>> = HashMap::new();
+    let mut carried: HashMap<&str, Arc<[Arc<str>]>> = HashMap::new();
     for Series { name, label_names } in series {
-        carried.entry(name).or_default().extend(label_names.iter());
+        let all = carried.entry(name).or_insert_with(|| Arc::new([]));
+        let lacks = label_names.iter().any(|label| all.binary_search(label).is_err());
+        if lacks && all.is_empty() && label_names.is_sorted() {
+            *all = Arc::clone(label_names);
+        } else if lacks {
+            let together: BTreeSet<&Arc<str>> = all.iter().chain(label_names.iter()).collect();
+            *all = together.into_iter().cloned().collect();
+        }
     }
-    carried.into_iter().map(|(name, labels)| (name, labels.into_iter().cloned().collect())).collect()
+    carried
 }
 
 /// The labels of the series that a rule makes metrics of.
@@ -28,7 +35,10 @@ pub(super) struct Carried<'a> {
 
 impl<'a> Carried<'a> {
     pub(super) fn of(rule: &Rule, by_name: &'a HashMap<&str, Arc<[Arc<str>]>>) -> Carried<'a> {
-        let kept: Vec<_> = by_name.iter().filter(|(name, _)| metric_of(rule, name).is_some()).collect();
+        let kept: Vec<_> = by_name
+            .iter()
+            .filter(|(name, _)| rule.metric_of(name).is_some_and(|metric| !metric.is_empty()))
+            .collect();
         let labels = kept.iter().flat_map(|(_, labels)| labels.iter()).map(|label| &**label).collect();
         Carried { rule: rule.id, labels, is_empty: kept.is_empty() }
     }

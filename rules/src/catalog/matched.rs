@@ -37,18 +37,25 @@ pub struct ExternalMatch {
     pub(super) origin: Arc<Origin>,
 }
 
-/// What a metric is made of: a rule, and the series that the rule names it after.
+/// What a metric is made of: a rule, and the series that the rule names it after. There can be hundreds of thousands.
 #[derive(Debug)]
 pub struct Origin {
-    pub(super) rule: Arc<Rule>,
+    pub(super) query: Arc<RuleQuery>,
     pub(super) series: Arc<str>,
-    pub(super) written: Written,
+    /// How the query writes names; `None` where none of them needs quotes.
+    written: Option<Box<Written>>,
     pub(super) labels: Arc<[Arc<str>]>,
+    /// How the query without a metric selector can be shared, once it was asked for.
+    pub(super) shared: OnceLock<Option<Arc<Proof>>>,
+}
+
+/// What of a rule's query is the same for all of its series.
+#[derive(Debug)]
+pub(super) struct RuleQuery {
+    pub(super) rule: Arc<Rule>,
     /// `None` when the rule has no label for namespaces; a query for a namespace then cannot be made.
     pub(super) namespace_label: Option<Arc<str>>,
     pub(super) window: Option<Duration>,
-    /// How the query without a metric selector can be shared, once it was asked for.
-    pub(super) shared: OnceLock<Option<Proof>>,
 }
 
 /// That answers to a rule's query can be shared.
@@ -77,10 +84,11 @@ impl CustomMatch {
 
     /// The query for objects, limited by a metric selector.
     pub fn plan(&self, objects: &Objects<'_>, selector: &Selector) -> Result<Plan, PlanError> {
-        let Origin { rule, written, window, .. } = &*self.origin;
+        let RuleQuery { rule, window, .. } = &*self.origin.query;
+        let written = self.origin.written();
         let parts = self.origin.limited(objects.namespace.as_ref().map(slice::from_ref), selector)?;
         let template = (rule.id, &rule.metrics_query);
-        let promql = parts.render_for((&self.label, objects.names), template, written, &[&self.label])?;
+        let promql = parts.render_for((&self.label, objects.names), template, &written, &[&self.label])?;
         let query = Query { rule: rule.id, promql, window: *window };
         Ok(Plan { query, join_label: Arc::clone(&self.label) })
     }
@@ -100,7 +108,7 @@ impl CustomMatch {
 
     /// The label that limits a query to a namespace; `None` when the rule has none.
     pub fn namespace_label(&self) -> Option<&str> {
-        self.origin.namespace_label.as_deref()
+        self.origin.query.namespace_label.as_deref()
     }
 }
 
@@ -113,20 +121,20 @@ impl ExternalMatch {
     /// The query for a namespace, limited by a metric selector. A rule with `namespaced: false` does not look at the
     /// namespace. The selector comes first and adds to the namespace: it cannot replace it.
     pub fn plan(&self, namespace: &str, selector: &Selector) -> Result<Query, PlanError> {
-        self.query(self.origin.rule.namespaced.then_some(namespace), selector)
+        self.query(self.origin.query.rule.namespaced.then_some(namespace), selector)
     }
 
     fn query(&self, namespace: Option<&str>, selector: &Selector) -> Result<Query, PlanError> {
-        let Origin { rule, written, window, .. } = &*self.origin;
+        let RuleQuery { rule, window, .. } = &*self.origin.query;
         let parts = self.origin.limited(namespace.as_ref().map(slice::from_ref), selector)?;
-        let promql = parts.render(rule.id, &rule.metrics_query, written, &[])?;
+        let promql = parts.render(rule.id, &rule.metrics_query, &self.origin.written(), &[])?;
         Ok(Query { rule: rule.id, promql, window: *window })
     }
 
     /// What of a request the query does not depend on. A rule with `namespaced: false` ignores the namespace on
     /// purpose.
     pub fn ignored(&self, namespace: &str, selector: &Selector) -> Ignored {
-        let namespace = self.origin.rule.namespaced.then_some(namespace);
+        let namespace = self.origin.query.rule.namespaced.then_some(namespace);
         Ignored::of(namespace, selector, |namespace, selector| {
             Some(self.query(namespace, selector).ok()?.promql)
         })
@@ -134,39 +142,60 @@ impl ExternalMatch {
 
     /// The label that limits a query to a namespace; `None` when the rule has none or does not look at the namespace.
     pub fn namespace_label(&self) -> Option<&str> {
-        self.origin.namespace_label.as_deref().filter(|_| self.origin.rule.namespaced)
+        self.origin.query.namespace_label.as_deref().filter(|_| self.origin.query.rule.namespaced)
     }
 }
 
 impl Origin {
+    pub(super) fn new(
+        query: &Arc<RuleQuery>,
+        series: &Arc<str>,
+        written: Written,
+        labels: &Arc<[Arc<str>]>,
+    ) -> Origin {
+        let is_plain = written == Written::plainly(series);
+        Origin {
+            query: Arc::clone(query),
+            series: Arc::clone(series),
+            written: (!is_plain).then(|| Box::new(written)),
+            labels: Arc::clone(labels),
+            shared: OnceLock::new(),
+        }
+    }
+
+    /// How its query writes names.
+    pub(super) fn written(&self) -> Written {
+        self.written.as_deref().cloned().unwrap_or_else(|| Written::plainly(&self.series))
+    }
+
     /// The rule.
     pub fn rule(&self) -> RuleId {
-        self.rule.id
+        self.query.rule.id
     }
 
     /// What the rule says of missing samples and NaN.
     pub fn policy(&self) -> Policy {
-        self.rule.policy
+        self.query.rule.policy
     }
 
     /// The rule itself.
     pub fn made_by(&self) -> &Rule {
-        &self.rule
+        &self.query.rule
     }
 
     /// The text of the rule's query template.
     pub fn template(&self) -> &str {
-        self.rule.template()
+        self.query.rule.template()
     }
 
     /// The label that says of a sample which namespace it is of, whether or not the rule limits its query by it.
     pub fn label_of_namespaces(&self) -> Option<&str> {
-        self.namespace_label.as_deref()
+        self.query.namespace_label.as_deref()
     }
 
     /// The widest range that the rule's query looks at; `None` for a query over instants.
     pub fn window(&self) -> Option<Duration> {
-        self.window
+        self.query.window
     }
 
     /// A query of our own: how many samples the series of a namespace that a metric selector leaves have within a
@@ -181,8 +210,8 @@ impl Origin {
         let mut parts = QueryParts::default();
         parts.selector(selector, &self.labels)?;
         if let Some(namespace) = namespace {
-            let no_label = PlanError::NoLabel { rule: self.rule.id, resource: "namespaces" };
-            parts.namespaces(self.namespace_label.as_deref().ok_or(no_label)?, &[namespace])?;
+            let no_label = PlanError::NoLabel { rule: self.query.rule.id, resource: "namespaces" };
+            parts.namespaces(self.query.namespace_label.as_deref().ok_or(no_label)?, &[namespace])?;
         }
         let comma = if parts.matchers().is_empty() { "" } else { "," };
         let selector = format!("{{{}{comma}{}}}", name_matcher(&self.series), parts.matchers());
@@ -224,13 +253,14 @@ impl Origin {
         namespaces: Option<&[&str]>,
         selector: &'a Selector,
     ) -> Result<QueryParts<'a>, PlanError> {
-        let mut parts = QueryParts::of(&self.written);
+        let mut parts = QueryParts::of(&self.written());
         parts.selector(selector, &self.labels)?;
         if let Some(namespaces) = namespaces {
             let label = self
+                .query
                 .namespace_label
                 .as_deref()
-                .ok_or(PlanError::NoLabel { rule: self.rule.id, resource: "namespaces" })?;
+                .ok_or(PlanError::NoLabel { rule: self.query.rule.id, resource: "namespaces" })?;
             parts.namespaces(label, namespaces)?;
         }
         Ok(parts)

@@ -14,6 +14,8 @@ pub struct Series {
 }
 
 /// The API's name for a series of a rule; `None` when the rule drops it.
-pub(super) fn metric_of(rule: &Rule, series: &str) -> Option<Arc<str>> {
-    rule.metric_of(series).filter(|metric| !metric.is_empty()).map(Arc::from)
+pub(super) fn metric_of(rule: &Rule, series: &Arc<str>) -> Option<Arc<str>> {
+    let metric = rule.metric_of(series).filter(|metric| !metric.is_empty())?;
+    // Most metrics are called as their series.
+    Some(if *metric == **series { Arc::clone(series) } else { metric.into() })
 }

@@ -15,7 +15,7 @@ use crate::separable::{Limit, is_limited_only_by};
 pub struct SharedQuery<'a> {
     matched: &'a CustomMatch,
     selector: &'a Selector,
-    proof: Proof,
+    proof: Arc<Proof>,
 }
 
 impl CustomMatch {
@@ -30,9 +30,9 @@ impl CustomMatch {
         Some(SharedQuery { matched: self, selector, proof: proof? })
     }
 
-    fn prove(&self, selector: &Selector) -> Option<Proof> {
+    fn prove(&self, selector: &Selector) -> Option<Arc<Proof>> {
         // Else what holds for the names below need not hold for others.
-        if !self.origin.rule.metrics_query.template.only_pastes() {
+        if !self.origin.query.rule.metrics_query.template.only_pastes() {
             return None;
         }
         let names = Limit { label: &self.label, pattern: NAMES_PATTERN };
@@ -44,7 +44,8 @@ impl CustomMatch {
             // What limits a query to one namespace stays in it.
             let kept = if many { None } else { scopes };
             let unlimited = self.fill(&self.origin.limited(kept, selector).ok()?, &group_by).ok()?;
-            is_limited_only_by(limits, &limited, &unlimited).then(|| Proof { text: unlimited.into(), many })
+            is_limited_only_by(limits, &limited, &unlimited)
+                .then(|| Arc::new(Proof { text: unlimited.into(), many }))
         };
         if !self.namespaced {
             return proven(None, &[names], true);
@@ -61,7 +62,12 @@ impl CustomMatch {
     }
 
     fn fill(&self, parts: &QueryParts<'_>, group_by: &[&str]) -> Result<String, PlanError> {
-        parts.render(self.origin.rule.id, &self.origin.rule.metrics_query, &self.origin.written, group_by)
+        parts.render(
+            self.origin.query.rule.id,
+            &self.origin.query.rule.metrics_query,
+            &self.origin.written(),
+            group_by,
+        )
     }
 }
 
@@ -74,7 +80,7 @@ impl SharedQuery<'_> {
     /// The label that holds a sample's scope; `None` where a query is for one scope and its samples need not say so.
     pub fn scope_label(&self) -> Option<&Arc<str>> {
         match (self.proof.many, self.matched.namespaced) {
-            (true, true) => self.matched.origin.namespace_label.as_ref(),
+            (true, true) => self.matched.origin.query.namespace_label.as_ref(),
             (true, false) => Some(&self.matched.label),
             (false, _) => None,
         }
@@ -96,7 +102,7 @@ impl SharedQuery<'_> {
             parts
         };
         let promql = self.matched.fill(&parts, &self.matched.group_by(self.proof.many))?;
-        Ok(Query { rule: origin.rule.id, promql, window: origin.window })
+        Ok(Query { rule: origin.query.rule.id, promql, window: origin.query.window })
     }
 }
 

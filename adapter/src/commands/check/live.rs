@@ -43,10 +43,10 @@ pub(super) async fn check(source: &dyn MetricSource, rules: &RuleSet) -> FileRep
     report.diagnostics.extend(of_catalog);
     let ask = Ask { source };
     for entry in catalog.custom_resources() {
-        let Some(matched) = catalog.custom(&entry.resource, &entry.metric) else { continue };
+        let Some(matched) = catalog.custom(entry.resource, entry.metric) else { continue };
         let name = format!("{}/{}", entry.resource, entry.metric);
         if let Some(found) = room(&mut report.live, matched.origin().rule()) {
-            found.metrics.push(ask.custom(name, &matched, &entry.resource, entry.namespaced).await);
+            found.metrics.push(ask.custom(name, &matched, entry.resource, entry.namespaced).await);
             found.more -= 1;
         }
     }
@@ -59,8 +59,8 @@ pub(super) async fn check(source: &dyn MetricSource, rules: &RuleSet) -> FileRep
     }
     report.summary = Some(format!(
         "{} custom and {} external metrics",
-        catalog.custom_resources().len(),
-        catalog.external_metrics().count()
+        catalog.custom_count(),
+        catalog.external_metrics().len()
     ));
     report
 }

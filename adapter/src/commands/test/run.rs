@@ -72,7 +72,12 @@ async fn test(test: &Test, rules: &Arc<RuleSet>) -> Result<Vec<String>, String> 
 async fn catalog(rules: &Arc<RuleSet>, source: &WrittenSeries, objects: &SharedObjects) -> CatalogHandle {
     let since = SystemTime::UNIX_EPOCH;
     let (catalog, unlisted) = listed::catalog(source, rules, objects.mapper(), since, LONGEST_LISTING).await;
-    CatalogHandle::fixed(Snapshot { rules: Arc::clone(rules), catalog, unlisted, listings: HashMap::new() })
+    CatalogHandle::fixed(Snapshot {
+        rules: Arc::clone(rules),
+        catalog: Arc::new(catalog),
+        unlisted,
+        listings: HashMap::new(),
+    })
 }
 
 /// How the answer differs from what is expected; `None` when it does not.

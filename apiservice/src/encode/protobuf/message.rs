@@ -8,6 +8,12 @@ pub trait Encode {
     fn encode(&self, message: &mut Message);
 }
 
+impl<T: Encode + ?Sized> Encode for &T {
+    fn encode(&self, message: &mut Message) {
+        (**self).encode(message);
+    }
+}
+
 /// A message under construction.
 #[derive(Debug, Default)]
 pub struct Message {
@@ -54,9 +60,9 @@ impl Message {
     }
 
     /// A list of messages.
-    pub fn messages<'a, T: Encode + 'a>(&mut self, field: u32, messages: impl IntoIterator<Item = &'a T>) {
+    pub fn messages(&mut self, field: u32, messages: impl IntoIterator<Item: Encode>) {
         for message in messages {
-            self.message(field, message);
+            self.message(field, &message);
         }
     }
 

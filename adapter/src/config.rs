@@ -8,6 +8,7 @@ use apiservice::accept::Limits;
 use apiservice::audit::Target as AuditTarget;
 use apiservice::server::RequestLimits;
 use apiservice::tls::{NamedCertificate, TlsSettings};
+use engine::EngineConfig;
 use engine::scrape::{ScrapeConfig, Target};
 use rules::presets::Preset;
 
@@ -199,8 +200,8 @@ pub enum SourceConfig {
         targets: Vec<Target>,
         /// How to scrape.
         scrape: ScrapeConfig,
-        /// How long samples are kept.
-        retention: Duration,
+        /// What is kept of it.
+        engine: EngineConfig,
         /// Scrapes of every target before the first listing.
         ready_rounds: u64,
     },

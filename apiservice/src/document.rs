@@ -49,7 +49,7 @@ pub enum RenderedBody {
 }
 
 impl Document {
-    /// A document of so many entries, about, which is written when it is asked for.
+    /// A document that is written when it is asked for; `entries` is about how many it has.
     pub(crate) fn new(
         entries: usize,
         write: impl Fn(Form, &mut dyn Write) -> io::Result<()> + Send + Sync + 'static,

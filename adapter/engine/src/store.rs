@@ -10,7 +10,7 @@ use std::convert::Infallible;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use promql_parser::label::{MatchOp, Matcher};
 
@@ -33,6 +33,7 @@ pub struct Store {
     limits: StoreLimits,
     owners: AtomicU32,
     stats: StoreStats,
+    told_full: Mutex<Option<Instant>>,
 }
 
 /// Bounds of a store.
@@ -62,7 +63,7 @@ pub struct Owner(u32);
 #[derive(Debug, Default)]
 struct Index {
     by_labels: HashMap<Labels, SeriesRef>,
-    by_name: HashMap<Arc<str>, SameName>,
+    by_name: HashMap<Arc<str>, SameName<SeriesRef>>,
     owned: HashMap<Owner, Owned>,
 }
 
@@ -117,7 +118,13 @@ pub struct SeriesDropped;
 impl Store {
     /// An empty store.
     pub fn new(limits: StoreLimits) -> Store {
-        Store { index: RwLock::default(), limits, owners: AtomicU32::new(1), stats: StoreStats::default() }
+        Store {
+            index: RwLock::default(),
+            limits,
+            owners: AtomicU32::new(1),
+            stats: StoreStats::default(),
+            told_full: Mutex::default(),
+        }
     }
 
     /// A new owner, without any series.
@@ -131,6 +138,16 @@ impl Store {
     /// A new series in a full store.
     pub fn intern(&self, labels: &Labels) -> Result<SeriesRef, StoreFull> {
         self.intern_for(UNOWNED, labels)
+    }
+
+    /// The series with these labels, made if it is new, whether or not there is room: for the few series that tell how
+    /// a target's scrapes go. Without them a target that finds no room would not be there at all.
+    pub fn intern_anyway(&self, labels: &Labels) -> SeriesRef {
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(series) = index.by_labels.get(labels) {
+            return series.clone();
+        }
+        index.add(UNOWNED, labels)
     }
 
     /// The series with these labels, made if it is new; then it is the owner's. When there is no room, a series that is
@@ -152,18 +169,7 @@ impl Store {
             self.stats.refused.fetch_add(1, Ordering::Relaxed);
         }
         room?;
-        let series = SeriesRef(Arc::new(Series {
-            labels: labels.clone(),
-            owner,
-            points: Mutex::default(),
-            dropped: AtomicBool::new(false),
-            is_gone: AtomicBool::new(false),
-        }));
-        let name = labels.shared_value(METRIC_NAME).map_or_else(|| Arc::from(""), Arc::clone);
-        index.by_name.entry(name).or_default().insert(labels, series.clone());
-        index.by_labels.insert(labels.clone(), series.clone());
-        index.owned.entry(owner).or_default().series += 1;
-        Ok(series)
+        Ok(index.add(owner, labels))
     }
 
     fn make_room(&self, index: &mut Index, owner: Owner) -> Result<(), StoreFull> {
@@ -215,6 +221,16 @@ impl Store {
     pub fn evicted_of(&self, owner: Owner) -> u64 {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
         index.owned.get(&owner).map_or(0, |owned| owned.evicted)
+    }
+
+    /// Whether to log that the store is full: once a minute, however many targets find it so.
+    pub(crate) fn tells_that_it_is_full(&self, now: Instant) -> bool {
+        let mut told = self.told_full.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = told.is_none_or(|told| now.saturating_duration_since(told) >= TELL_FULL_EVERY);
+        if is_due {
+            *told = Some(now);
+        }
+        is_due
     }
 
     /// What became of series that there was no room for.
@@ -359,6 +375,21 @@ impl Take for Keep {
 }
 
 impl Index {
+    fn add(&mut self, owner: Owner, labels: &Labels) -> SeriesRef {
+        let series = SeriesRef(Arc::new(Series {
+            labels: labels.clone(),
+            owner,
+            points: Mutex::default(),
+            dropped: AtomicBool::new(false),
+            is_gone: AtomicBool::new(false),
+        }));
+        let name = labels.shared_value(METRIC_NAME).map_or_else(|| Arc::from(""), Arc::clone);
+        self.by_name.entry(name).or_default().insert(labels, series.clone());
+        self.by_labels.insert(labels.clone(), series.clone());
+        self.owned.entry(owner).or_default().series += 1;
+        series
+    }
+
     /// Removes a series; who still holds it learns so when appending.
     fn remove(&mut self, series: &SeriesRef) {
         let SeriesRef(series) = series;
@@ -444,6 +475,7 @@ pub fn is_stale(value: f64) -> bool {
 
 const STALE: u64 = 0x7ff0_0000_0000_0002;
 const SPARE: usize = 16;
+const TELL_FULL_EVERY: Duration = Duration::from_mins(1);
 /// Who owns series that were not scraped.
 const UNOWNED: Owner = Owner(0);
 
@@ -558,6 +590,22 @@ mod tests {
         add(&store, modest, "m", 0..10).expect("room");
         assert_eq!(store.stats().refused.load(Ordering::Relaxed), 1);
         assert_eq!((live(&store, "g"), live(&store, "m")), (10, 10));
+    }
+
+    #[test]
+    fn what_tells_of_a_scrape_has_room_in_a_full_store() {
+        let store = store(1, 1);
+        store.intern(&labels("a", "x")).expect("room");
+        store.intern_anyway(&labels("up", "x")).append(1_000, 1.0).expect("in the store");
+        store.intern_anyway(&labels("up", "x")).append(2_000, 0.0).expect("in the store");
+        assert_eq!((live(&store, "up"), store.series_count()), (1, 2));
+    }
+
+    #[test]
+    fn a_full_store_tells_so_once_a_minute() {
+        let (store, start) = (store(1, 1), Instant::now());
+        let tells = |seconds| store.tells_that_it_is_full(start + Duration::from_secs(seconds));
+        assert_eq!([0, 1, 59, 60, 61].map(tells), [true, false, false, true, false]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use apiservice::go_duration;
 use apiservice::server::RequestLimits;
 use apiservice::tls::{NamedCertificate, TlsSettings};
 use clap::{ArgAction, CommandFactory as _, Parser, Subcommand};
+use engine::EngineConfig;
 use engine::scrape::{ScrapeConfig, Target};
 use http::{HeaderName, HeaderValue};
 use reqwest::Url;
@@ -147,6 +148,9 @@ pub(super) struct Flags {
     /// Retention of scraped samples: at least the longest range of the rules plus five minutes.
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = duration, help_heading = "Standalone")]
     embedded_retention: Duration,
+    /// Maximum number of scraped series; a target may have a quarter of them, and at most 50,000. Each takes 1 to 3 KB.
+    #[arg(long, value_name = "COUNT", default_value_t = EngineConfig::default().max_series, help_heading = "Standalone")]
+    embedded_max_series: usize,
     /// Number of scrapes of every target before the server is ready; a rate needs two.
     #[arg(long, value_name = "COUNT", default_value_t = 1, help_heading = "Standalone")]
     embedded_ready_rounds: u64,
@@ -410,6 +414,12 @@ impl Flags {
             }
             // A listing costs nothing in the process, so new series show with the next scrape.
             relist_interval = relist_interval.min(self.scrape_interval);
+            if self.embedded_max_series < LEAST_SERIES {
+                faults.push(format!(
+                    "--embedded-max-series: expected {LEAST_SERIES} or more, found {}",
+                    self.embedded_max_series
+                ));
+            }
             keep = keep.min(self.scrape_interval / 3);
             let scrape = ScrapeConfig {
                 interval: self.scrape_interval,
@@ -419,7 +429,12 @@ impl Flags {
             SourceConfig::Embedded {
                 targets: self.scrape_target,
                 scrape,
-                retention: self.embedded_retention,
+                engine: EngineConfig {
+                    retention: self.embedded_retention,
+                    max_series: self.embedded_max_series,
+                    max_series_per_target: (self.embedded_max_series / 4).min(LARGEST_SCRAPE),
+                    ..EngineConfig::default()
+                },
                 ready_rounds: self.embedded_ready_rounds,
             }
         };
@@ -505,6 +520,10 @@ pub(super) fn markdown() -> String {
 
 /// So that each of its parts is one at least.
 const LEAST_CONNECTIONS: usize = 16;
+/// Of the embedded engine: fewer are one small target's.
+const LEAST_SERIES: usize = 1_000;
+/// The series that one target may have at most: as many as one scrape may have samples.
+const LARGEST_SCRAPE: usize = 50_000;
 /// For limits of memory: less has no room for an ordinary answer.
 const LEAST_BYTES: usize = 64 << 10;
 const MOST_BYTES: usize = 1 << 30;

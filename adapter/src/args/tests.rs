@@ -222,7 +222,8 @@ fn targets_have_labels() {
         "--standalone --config r.yaml --scrape-target namespace=default,pod=a@http://127.0.0.1:1/metrics --scrape-interval 1s",
     );
     assert_eq!(serve.relist_interval, Duration::from_secs(1));
-    let SourceConfig::Embedded { targets, scrape, .. } = serve.source else { panic!("not embedded") };
+    let SourceConfig::Embedded { targets, scrape, engine, .. } = serve.source else { panic!("not embedded") };
+    assert_eq!((engine.max_series, engine.max_series_per_target), (200_000, 50_000));
     assert_eq!(targets[0].labels.value("pod"), Some("a"));
     assert_eq!(targets[0].labels.value("instance"), Some("127.0.0.1:1"));
     assert_eq!(scrape.timeout, Duration::from_secs(1));

@@ -4,7 +4,6 @@ use std::num::NonZero;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use engine::EngineConfig;
 use futures_util::FutureExt as _;
 use serve::error_chain;
 
@@ -73,9 +72,8 @@ fn parts(config: Serve) -> Result<Parts, AppError> {
             source_files = Arc::clone(&prometheus).follow_files(POLL).boxed();
             (prometheus as Arc<dyn crate::source::MetricSource>, std::future::ready(()).boxed())
         }
-        SourceConfig::Embedded { targets, scrape, retention, ready_rounds } => {
-            let config = EngineConfig { retention, ..EngineConfig::default() };
-            let embedded = Embedded::start(config, scrape, targets)?;
+        SourceConfig::Embedded { targets, scrape, engine, ready_rounds } => {
+            let embedded = Embedded::start(engine, scrape, targets)?;
             telemetry.watch_engine(embedded.engine());
             let ready = embedded.rounds(ready_rounds);
             let embedded = Arc::new(embedded);

@@ -12,6 +12,7 @@ use super::series::TargetSeries;
 use super::status::TargetStatus;
 use super::target::Target;
 use crate::Engine;
+use crate::store::StoreFull;
 
 /// Scrapes one target until the program ends.
 pub(super) struct TargetLoop {
@@ -72,11 +73,21 @@ impl TargetLoop {
         self.series.report("scrape_samples_post_metric_relabeling", samples as f64, time_ms);
         self.series.report("scrape_series_added", added as f64, time_ms);
         self.tell_of_churn(self.series.evicted() - evicted);
+        // All targets find a full store so: told of once for all of them.
+        let store_is_full = matches!(outcome, Err(ScrapeError::NoRoom(StoreFull::All(_))));
+        if store_is_full && self.series.store().tells_that_it_is_full(Instant::now()) {
+            tracing::warn!(
+                target = %self.target,
+                series = self.series.store().series_count(),
+                "cannot store the series of a target, and maybe of others: the embedded engine has as many as it may; \
+                 raise --embedded-max-series and the memory limit"
+            );
+        }
         self.publish.send_modify(|status| {
             status.scrapes += 1;
             status.samples = samples;
             let error = outcome.err().map(|error| error.to_string());
-            if error.is_some() && error != status.error {
+            if error.is_some() && error != status.error && !store_is_full {
                 tracing::warn!(target = %status.target, error = error.as_deref(), "scrape failed");
             }
             status.error = error;

@@ -9,7 +9,7 @@ use super::error::ScrapeError;
 use crate::Engine;
 use crate::exposition::{self, Exposed};
 use crate::labels::{Labels, METRIC_NAME};
-use crate::store::{Owner, SeriesRef, StoreFull};
+use crate::store::{Owner, SeriesRef, Store, StoreFull};
 
 /// The series of one target.
 pub(super) struct TargetSeries<H: BuildHasher = RandomState> {
@@ -61,6 +61,11 @@ impl<H: BuildHasher> TargetSeries<H> {
     /// How many there are.
     pub(super) fn count(&self) -> usize {
         self.known.len()
+    }
+
+    /// Where they are kept.
+    pub(super) fn store(&self) -> &Store {
+        self.engine.store()
     }
 
     /// How many that are gone made room for new ones.
@@ -173,11 +178,9 @@ impl<H: BuildHasher> TargetSeries<H> {
     /// Appends a series about the scrape itself.
     pub(super) fn report(&self, name: &str, value: f64, time_ms: i64) {
         let labels = self.own.with(METRIC_NAME, name);
-        // Not of the target's share: that must show when it is full.
-        match self.engine.store().intern(&labels) {
-            Ok(series) => drop(series.append(time_ms, value)),
-            Err(error) => tracing::warn!(%error, name, "cannot store the metrics of a scrape"),
-        }
+        // Not of the target's share: that must show when it is full. A series that was dropped in between comes back
+        // with the next scrape.
+        let _ = self.engine.store().intern_anyway(&labels).append(time_ms, value);
     }
 }
 

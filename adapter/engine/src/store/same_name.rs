@@ -7,18 +7,23 @@ use std::sync::Arc;
 
 use promql_parser::label::{MatchOp, Matcher};
 
-use super::SeriesRef;
 use crate::labels::Labels;
 
-#[derive(Debug, Default)]
-pub(super) struct SameName {
-    series: BTreeMap<Labels, SeriesRef>,
+#[derive(Debug)]
+pub(super) struct SameName<S> {
+    series: BTreeMap<Labels, S>,
     /// By the value of each of the labels in [`INDEXED`].
     by_value: [HashMap<Arc<str>, BTreeSet<Labels>>; INDEXED.len()],
 }
 
-impl SameName {
-    pub(super) fn insert(&mut self, labels: &Labels, series: SeriesRef) {
+impl<S> Default for SameName<S> {
+    fn default() -> SameName<S> {
+        SameName { series: BTreeMap::new(), by_value: Default::default() }
+    }
+}
+
+impl<S> SameName<S> {
+    pub(super) fn insert(&mut self, labels: &Labels, series: S) {
         for (label, by_value) in INDEXED.iter().zip(&mut self.by_value) {
             if let Some(value) = labels.shared_value(label) {
                 by_value.entry(Arc::clone(value)).or_default().insert(labels.clone());
@@ -48,7 +53,7 @@ impl SameName {
     pub(super) fn candidates<'a>(
         &'a self,
         matchers: &[Matcher],
-    ) -> Box<dyn Iterator<Item = (&'a Labels, &'a SeriesRef)> + 'a> {
+    ) -> Box<dyn Iterator<Item = (&'a Labels, &'a S)> + 'a> {
         let named = matchers.iter().filter_map(|matcher| {
             let label = INDEXED.iter().position(|label| *label == matcher.name)?;
             let by_value = &self.by_value[label];
@@ -67,7 +72,7 @@ impl SameName {
         }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Labels, &SeriesRef)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Labels, &S)> {
         self.series.iter()
     }
 }

@@ -15,7 +15,7 @@ pub(super) struct Inflated {
 }
 
 impl Inflated {
-    /// Of a body compressed by gzip that has so many bytes without.
+    /// Of a body compressed by gzip, and its length without.
     pub(super) fn new(compressed: Bytes, plain_length: u64) -> Inflated {
         Inflated { decoder: GzDecoder::new(compressed.reader()), left: plain_length }
     }

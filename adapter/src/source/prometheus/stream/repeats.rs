@@ -26,7 +26,7 @@ pub(super) struct WithoutRepeats<R> {
 /// Where in the answer the input begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// Before a list of the answer, within so many objects and lists.
+    /// Before a list of the answer; `depth` counts the objects and lists around it.
     Around { depth: u32, in_text: bool, escaped: bool },
     /// Where a list has an element or ends.
     Element { is_first: bool },
@@ -38,7 +38,7 @@ enum Place {
 
 /// The next element of a list.
 enum Element {
-    /// A series of so many bytes.
+    /// A series, and its length.
     Series(usize),
     /// More of it is needed.
     Incomplete,
@@ -250,7 +250,7 @@ fn text(input: &[u8], start: usize) -> Option<std::ops::Range<usize>> {
         if input[found] == b'"' {
             return Some(start..found + 1);
         }
-        // What is escaped is no end.
+        // An escaped character ends nothing.
         at = found + 2;
     }
 }

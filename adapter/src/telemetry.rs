@@ -24,7 +24,7 @@ use apiservice::review::ReviewStats;
 use apiservice::server::{Authentication, Exchange, Kind, Observer};
 use engine::Engine;
 use prometheus::{
-    Encoder as _, Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder,
+    Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder,
 };
 use serve::{FileStats, Registrar};
 
@@ -73,7 +73,7 @@ impl Telemetry {
         let telemetry = Telemetry {
             gathering: Mutex::default(),
             server: ServerMetrics::new(&r),
-            rules: RuleMetrics::new(&r),
+            rules: RuleMetrics::default(),
             source: SourceMetrics::new(&r),
             source_seconds: r.histograms(
                 "prometheus_adapter_prometheus_client_request_duration_seconds",
@@ -146,14 +146,14 @@ impl Telemetry {
     pub fn text(&self) -> String {
         let _gathering = self.gathering.lock().unwrap_or_else(PoisonError::into_inner);
         self.server.collect();
-        self.rules.collect();
         self.source.collect();
         self.files.collect();
-        let mut text = Vec::new();
-        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+        let mut text = String::new();
+        if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {
             tracing::error!(%error, "the metrics could not be written");
         }
-        String::from_utf8(text).unwrap_or_default()
+        self.rules.write(&mut text);
+        text
     }
 
     /// What the listener counts into.

@@ -1,10 +1,11 @@
 //! Rules as written → rules that can be used, or every fault of the file.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use promql::regexp::{self, CompileBudget, Regexp};
 
-use crate::config::{Config, DiscoveryRule, Place, Placed, ResourceRule, SeriesFilter};
+use crate::config::{Config, DiscoveryRule, Place, Placed, ResourceName, ResourceRule, SeriesFilter};
 use crate::fault::{Fault, Faults};
 use crate::lint::{self, LintSettings, Linter};
 use crate::name::NameRule;
@@ -26,12 +27,12 @@ pub(crate) struct Compiled {
 pub(crate) fn compile(config: &Config, settings: LintSettings, warnings: &mut Vec<Warning>) -> Compiled {
     let mapper = StaticMapper::built_in();
     let mut refused = Vec::new();
-    let mut budget = CompileBudget::new(MAX_EXPRESSIONS);
+    let mut made =
+        Made { budget: CompileBudget::new(MAX_EXPRESSIONS), queries: HashMap::new(), labels: HashMap::new() };
     let mut compile = |section, rules: &[DiscoveryRule]| -> Vec<Arc<Rule>> {
         let ids = (0..).map(|index| RuleId { section, index });
         let compiled = ids.zip(rules).filter_map(|(id, rule)| {
-            let file =
-                OfFile { refused: &mut refused, warnings, mapper: &mapper, budget: &mut budget, settings };
+            let file = OfFile { refused: &mut refused, warnings, mapper: &mapper, made: &mut made, settings };
             accept(id, &rule.faults, file, |compiler| compiler.rule(id, rule))
         });
         compiled.map(Arc::new).collect()
@@ -43,7 +44,7 @@ pub(crate) fn compile(config: &Config, settings: LintSettings, warnings: &mut Ve
     // The APIs show CPU and memory together, so a fault of one takes the other with it.
     let resource = config.resource_rules.as_ref().and_then(|rules| {
         let id = RuleId { section: Section::Resource, index: 0 };
-        let file = OfFile { refused: &mut refused, warnings, mapper: &mapper, budget: &mut budget, settings };
+        let file = OfFile { refused: &mut refused, warnings, mapper: &mapper, made: &mut made, settings };
         accept(id, &rules.faults, file, |compiler| {
             let cpu = compiler.resource_queries(0, &rules.cpu);
             let memory = compiler.resource_queries(1, &rules.memory);
@@ -60,9 +61,19 @@ struct OfFile<'a> {
     refused: &'a mut Vec<(RuleId, Faults)>,
     warnings: &'a mut Vec<Warning>,
     mapper: &'a StaticMapper,
-    budget: &'a mut CompileBudget,
+    made: &'a mut Made,
     settings: LintSettings,
 }
+
+/// What was compiled for a rule serves all rules of the file that say the same.
+struct Made {
+    budget: CompileBudget,
+    queries: HashMap<String, QueryTemplate>,
+    labels: HashMap<LabelsText, Arc<ResourceLabels>>,
+}
+
+/// Overrides and template of a label mapping, as written.
+type LabelsText = (Vec<(String, ResourceName)>, Option<String>);
 
 /// One rule's outcome: the rule and its warnings when neither reading nor compiling it found a fault, else its faults.
 fn accept<T>(
@@ -72,9 +83,9 @@ fn accept<T>(
     compile: impl FnOnce(&mut Compiler<'_>) -> Option<T>,
 ) -> Option<T> {
     let (mut faults, mut of_rule) = (read.to_vec(), Vec::new());
-    let OfFile { refused, warnings, mapper, budget, settings } = file;
+    let OfFile { refused, warnings, mapper, made, settings } = file;
     let linter = Linter { mapper, settings, warnings: &mut of_rule };
-    let compiled = compile(&mut Compiler { faults: &mut faults, linter, budget });
+    let compiled = compile(&mut Compiler { faults: &mut faults, linter, made });
     if let Some(faults) = Faults::new(faults) {
         refused.push((id, faults));
         return None;
@@ -86,7 +97,7 @@ fn accept<T>(
 struct Compiler<'a> {
     faults: &'a mut Vec<Fault>,
     linter: Linter<'a>,
-    budget: &'a mut CompileBudget,
+    made: &'a mut Made,
 }
 
 impl Compiler<'_> {
@@ -132,7 +143,7 @@ impl Compiler<'_> {
     }
 
     fn regex(&mut self, pattern: &Placed<String>) -> Option<Regexp> {
-        match regexp::compile_within(&pattern.value, self.budget) {
+        match regexp::compile_within(&pattern.value, &mut self.made.budget) {
             Ok(regex) => Some(regex),
             Err(error) => self.refuse(&pattern.place, error.to_string()),
         }
@@ -146,8 +157,14 @@ impl Compiler<'_> {
                 )));
             }
         }
-        match ResourceLabels::compile(mapping, self.budget) {
-            Ok(labels) => Some(Arc::new(labels)),
+        let overrides =
+            mapping.overrides.iter().map(|(label, name)| (label.clone(), name.value.clone())).collect();
+        let text = (overrides, mapping.template.as_ref().map(|text| text.value.clone()));
+        if let Some(labels) = self.made.labels.get(&text) {
+            return Some(Arc::clone(labels));
+        }
+        match ResourceLabels::compile(mapping, &mut self.made.budget) {
+            Ok(labels) => Some(Arc::clone(self.made.labels.entry(text).or_insert(Arc::new(labels)))),
             Err(error) => {
                 let place = mapping.template.as_ref().map(|text| text.place.clone()).unwrap_or_default();
                 self.refuse(&place, error.to_string())
@@ -158,7 +175,7 @@ impl Compiler<'_> {
     fn name(&mut self, rule: &DiscoveryRule) -> Option<NameRule> {
         let matches = rule.name.matches.as_ref();
         let pattern = matches.map(|text| text.value.as_str());
-        match NameRule::new(pattern, &rule.name.r#as.value, self.budget) {
+        match NameRule::new(pattern, &rule.name.r#as.value, &mut self.made.budget) {
             Ok(name) => Some(name),
             Err(error) => {
                 let place = matches.map_or(&rule.place, |text| &text.place).clone();
@@ -168,8 +185,15 @@ impl Compiler<'_> {
     }
 
     fn query(&mut self, text: &Placed<String>) -> Option<QueryTemplate> {
+        if let Some(query) = self.made.queries.get(&text.value) {
+            return Some(query.clone());
+        }
         match Template::query(&text.value) {
-            Ok(template) => Some(QueryTemplate { text: text.value.clone(), template }),
+            Ok(template) => {
+                let query = QueryTemplate { text: text.value.as_str().into(), template: Arc::new(template) };
+                self.made.queries.insert(text.value.clone(), query.clone());
+                Some(query)
+            }
             Err(error) => self.refuse(&text.place, format!("invalid Go template, {error}")),
         }
     }

@@ -59,10 +59,11 @@ pub struct Rule {
     pub(crate) filters: Vec<Filter>,
 }
 
-/// A query template and its text.
+/// A query template and its text. Cheap to clone.
+#[derive(Clone)]
 pub(crate) struct QueryTemplate {
-    pub(crate) text: String,
-    pub(crate) template: Template,
+    pub(crate) text: Arc<str>,
+    pub(crate) template: Arc<Template>,
 }
 
 pub(crate) enum Filter {

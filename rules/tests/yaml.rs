@@ -125,8 +125,8 @@ fn a_file_holds_no_more_than_it_may() {
         faults(&long),
         [format!("line 1, column 1: expected at most 4194304 bytes in a rule file, found {}", long.len())]
     );
-    let many = format!("rules: [{}]", "a,".repeat(5_001));
-    assert!(faults(&many)[0].ends_with("expected at most 5000 rules, found 5001"));
+    let many = format!("rules: [{}]", "a,".repeat(10_001));
+    assert!(faults(&many)[0].ends_with("expected at most 10000 rules, found 10001"));
 }
 
 #[test]

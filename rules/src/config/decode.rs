@@ -348,7 +348,7 @@ fn place(path: &str, node: &Node) -> Place {
 }
 
 /// Each has metrics of its own, and is rendered a few times when it is read.
-const MOST_RULES: usize = 5_000;
+const MOST_RULES: usize = 10_000;
 
 /// The mapping below `rules` when the file has the form of Helm values.
 pub(super) fn helm_values(root: &Node) -> Option<(&'static str, &Node)> {

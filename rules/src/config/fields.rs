@@ -51,7 +51,7 @@ pub(crate) struct ResourceMapping {
 }
 
 /// A resource as an override names it: singular or plural, the group may be left out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct ResourceName {
     pub(crate) group: String,
     pub(crate) resource: String,

@@ -6,7 +6,7 @@
 
 mod schedule;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -14,6 +14,7 @@ use arc_swap::ArcSwap;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use rules::catalog::{Catalog, Series};
+use rules::joined_queries::{self, SeriesQueries};
 use rules::{RuleId, RuleSet};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -101,6 +102,8 @@ pub struct Relister {
     listings: HashMap<String, Listing>,
     /// Why series queries failed when they were last listed.
     failed: HashMap<String, String>,
+    /// Series queries that are asked by themselves until all are listed again: together with others they failed.
+    alone: HashSet<String>,
     /// The current catalog, and the rules that it is made of; `None` once what it is made of has changed.
     catalog: Option<(Arc<RuleSet>, Arc<Catalog>)>,
     /// The warnings of the current catalog.
@@ -146,6 +149,7 @@ impl Relister {
             telemetry,
             listings: HashMap::new(),
             failed: HashMap::new(),
+            alone: HashSet::new(),
             catalog: None,
             warned: BTreeSet::new(),
         }
@@ -198,6 +202,9 @@ impl Relister {
         self.failed.retain(|query, _| rules_of.contains_key(query.as_str()));
         self.telemetry.rules_changed(&rules);
         let (due, all) = self.schedule.due(rules.series_queries().map(str::to_owned).collect(), started);
+        if all {
+            self.alone.clear();
+        }
         let outcomes = self.list(due).await;
         let (now, listed_at) = (Instant::now(), SystemTime::now());
         if all {
@@ -249,24 +256,57 @@ impl Relister {
         self.failed.insert(query, error.to_string());
     }
 
-    async fn list(&self, queries: Vec<String>) -> Vec<(String, Result<Vec<Series>, SourceError>)> {
-        let since = SystemTime::now() - self.settings.max_age;
-        stream::iter(queries)
-            .map(|query| async move {
-                let deadline = std::time::Instant::now() + self.settings.timeout;
-                let outcome = self.source.series(&query, since, deadline).await;
-                let series = outcome.map(|listing| {
-                    for warning in &listing.warnings {
-                        tracing::warn!(series_query = %query, %warning, "metric source warned; its answer may be partial");
-                    }
-                    self.telemetry.source_warnings(listing.warnings.len());
-                    listing.series
-                });
-                (query, series)
+    /// Lists series queries, those as one that can be.
+    async fn list(&mut self, queries: Vec<String>) -> Vec<(String, Result<Vec<Series>, SourceError>)> {
+        let (alone, together): (Vec<String>, Vec<String>) =
+            queries.into_iter().partition(|query| self.alone.contains(query));
+        let asked = alone.into_iter().map(SeriesQueries::One).chain(joined_queries::join(together));
+        let this = &*self;
+        let answers: Vec<_> = stream::iter(asked)
+            .map(|asked| async move {
+                let selector = match &asked {
+                    SeriesQueries::One(query) => query,
+                    SeriesQueries::Joined { selector, .. } => selector,
+                };
+                let answer = this.series(selector).await;
+                (asked, answer)
             })
             .buffer_unordered(CONCURRENT_SERIES_QUERIES)
             .collect()
-            .await
+            .await;
+        let mut outcomes = Vec::new();
+        for (asked, answer) in answers {
+            match (asked, answer) {
+                (SeriesQueries::One(query), answer) => outcomes.push((query, answer)),
+                (SeriesQueries::Joined { queries, .. }, Ok(series)) => {
+                    let mut by_name: HashMap<Arc<str>, Vec<Series>> = HashMap::new();
+                    for series in series {
+                        by_name.entry(Arc::clone(&series.name)).or_default().push(series);
+                    }
+                    outcomes.extend(queries.into_iter().map(|(query, name)| {
+                        let series = by_name.get(name.as_str()).cloned().unwrap_or_default();
+                        (query, Ok(series))
+                    }));
+                }
+                (SeriesQueries::Joined { queries, .. }, Err(error)) => {
+                    // One of them may be at fault, or all together too much.
+                    self.alone.extend(queries.iter().map(|(query, _)| query.clone()));
+                    outcomes.extend(queries.into_iter().map(|(query, _)| (query, Err(error.clone()))));
+                }
+            }
+        }
+        outcomes
+    }
+
+    async fn series(&self, selector: &str) -> Result<Vec<Series>, SourceError> {
+        let since = SystemTime::now() - self.settings.max_age;
+        let deadline = std::time::Instant::now() + self.settings.timeout;
+        let listing = self.source.series(selector, since, deadline).await?;
+        for warning in &listing.warnings {
+            tracing::warn!(series_query = %selector, %warning, "metric source warned; its answer may be partial");
+        }
+        self.telemetry.source_warnings(listing.warnings.len());
+        Ok(listing.series)
     }
 
     /// A failing query keeps its last result only for the maximum age.

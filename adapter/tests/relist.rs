@@ -113,3 +113,46 @@ async fn only_what_failed_or_was_empty_is_listed_between_intervals() {
     assert_eq!(source.listed(), [8, 13, 16]);
     assert!(catalog.load().unlisted.is_empty());
 }
+
+/// Thousands of rules that each name their series took thousands of queries.
+#[tokio::test(start_paused = true)]
+async fn many_rules_are_listed_by_few_queries_and_one_by_one_after_a_failure() {
+    let source = Arc::new(Counting::default());
+    let names: Vec<String> = (0..150).map(|index| format!("m{index}")).collect();
+    let joined = |names: &[String]| format!("{{__name__=~\"{}\"}}", names.join("|"));
+    let label_names: Arc<[Arc<str>]> = ["namespace", "pod"].into_iter().map(Arc::from).collect();
+    let found = |names: &[String]| {
+        let series =
+            |name: &String| Series { name: name.as_str().into(), label_names: Arc::clone(&label_names) };
+        Ok(Listing { series: names.iter().map(series).collect(), warnings: Vec::new() })
+    };
+    // Of the first hundred the last has no series; the other fifty fail together, and one of them by itself.
+    source.recorded.lists(&joined(&names[..100]), found(&names[..99]));
+    for name in &names[100..149] {
+        source.recorded.lists(name, found(std::slice::from_ref(name)));
+    }
+    let queries: Vec<&str> = names.iter().map(String::as_str).collect();
+    let rules = rules(&queries);
+    let objects = Arc::new(ScrapedObjects::new(Arc::clone(&source) as Arc<dyn MetricSource>));
+    let catalog = CatalogHandle::waiting(&rules, &*objects);
+    let (_publish, follow) = watch::channel(Arc::clone(&rules));
+    let (_kinds, kinds) = watch::channel(());
+    let interval = Duration::from_mins(10);
+    let settings = RelistSettings { interval, max_age: interval, timeout: Duration::from_secs(5) };
+    let relister = Relister::new(
+        settings,
+        Arc::clone(&source) as Arc<dyn MetricSource>,
+        objects,
+        Changes { rules: follow, kinds },
+        catalog.clone(),
+        Arc::new(Telemetry::new(&rules)),
+    );
+    tokio::spawn(relister.run(|_| {}));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(source.listed.lock().expect("the test panics alone").len(), 2);
+    let snapshot = catalog.load();
+    assert_eq!((snapshot.catalog.custom_count(), snapshot.unlisted.len()), (2 * 99, 50));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let snapshot = catalog.load();
+    assert_eq!((snapshot.catalog.custom_count(), snapshot.unlisted.len()), (2 * (99 + 49), 1));
+}

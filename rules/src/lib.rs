@@ -6,6 +6,7 @@
 
 pub mod catalog;
 pub mod duration;
+pub mod joined_queries;
 pub mod plan;
 pub mod policy;
 pub mod presets;

@@ -6,6 +6,7 @@
 mod carried;
 mod matched;
 mod object_labels;
+mod proofs;
 mod series;
 mod shared;
 mod speller;

@@ -1,11 +1,12 @@
 //! What the catalog finds for a metric: the rule that answers for it, and the queries that the rule makes.
 
 use std::slice;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use selector::labels::Selector;
 
+use super::proofs::Proofs;
 use crate::plan::{Plan, PlanError, Query};
 use crate::policy::Policy;
 use crate::query_parts::QueryParts;
@@ -45,8 +46,7 @@ pub struct Origin {
     /// How the query writes names; `None` where none of them needs quotes.
     written: Option<Box<Written>>,
     pub(super) labels: Arc<[Arc<str>]>,
-    /// How the query without a metric selector can be shared, once it was asked for.
-    pub(super) shared: OnceLock<Option<Arc<Proof>>>,
+    pub(super) proofs: Proofs,
 }
 
 /// What of a rule's query is the same for all of its series.
@@ -56,15 +56,6 @@ pub(super) struct RuleQuery {
     /// `None` when the rule has no label for namespaces; a query for a namespace then cannot be made.
     pub(super) namespace_label: Option<Arc<str>>,
     pub(super) window: Option<Duration>,
-}
-
-/// That answers to a rule's query can be shared.
-#[derive(Debug, Clone)]
-pub(super) struct Proof {
-    /// The query without any limit.
-    pub(super) text: Arc<str>,
-    /// Whether one query may be for several scopes.
-    pub(super) many: bool,
 }
 
 /// What of a request has no effect on a rule's query.
@@ -159,7 +150,7 @@ impl Origin {
             series: Arc::clone(series),
             written: (!is_plain).then(|| Box::new(written)),
             labels: Arc::clone(labels),
-            shared: OnceLock::new(),
+            proofs: Proofs::default(),
         }
     }
 

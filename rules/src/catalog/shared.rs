@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use selector::labels::Selector;
 
-use super::matched::{CustomMatch, Proof};
+use super::matched::CustomMatch;
+use super::proofs::Proof;
 use crate::plan::{PlanError, Query};
 use crate::query_parts::QueryParts;
 use crate::separable::{Limit, is_limited_only_by};
@@ -22,12 +23,8 @@ impl CustomMatch {
     /// How the query for a metric selector is shared; `None` where an object's samples may depend on other objects'
     /// series, or where this is not known.
     pub fn shared<'a>(&'a self, selector: &'a Selector) -> Option<SharedQuery<'a>> {
-        let proof = if selector.is_empty() {
-            self.origin.shared.get_or_init(|| self.prove(selector)).clone()
-        } else {
-            self.prove(selector)
-        };
-        Some(SharedQuery { matched: self, selector, proof: proof? })
+        let proof = self.origin.proofs.get_or_prove(selector, || self.prove(selector))?;
+        Some(SharedQuery { matched: self, selector, proof })
     }
 
     fn prove(&self, selector: &Selector) -> Option<Arc<Proof>> {

@@ -38,10 +38,10 @@ test-mixing:
 	MIXING_ROWS=1000000 cargo test --release --locked -p model-server --test server mixing
 
 test-node:
-	scripts/test release images node
+	scripts/test images release node
 
 tutorial:
-	scripts/test release images tutorial
+	scripts/test images release tutorial
 
 cluster: programs
 	$(if $(NODE),scripts/images --prebuilt)

@@ -38,7 +38,9 @@ use crate::objects::{Object, Objects, ObjectsError, Wanted};
 use crate::relist::{CatalogHandle, Snapshot};
 use crate::routes;
 use crate::sharing::Sharing;
-use crate::source::{MetricSource, QueryResult, Samples, SourceErrorClass};
+use crate::source::guard::Flow;
+use crate::source::guarded::Guarded;
+use crate::source::{MetricSource as _, QueryResult, Samples, SourceError, SourceErrorClass};
 use crate::telemetry::{RuleFailure, Step, Telemetry};
 use crate::values::nan_and_infinity::Dropped;
 use crate::values::{Duplicates, Foreign};
@@ -47,7 +49,7 @@ use crate::values::{Duplicates, Foreign};
 pub struct Answerer {
     catalog: CatalogHandle,
     objects: Arc<dyn Objects>,
-    source: Arc<dyn MetricSource>,
+    source: Arc<Guarded>,
     /// `None`: each request is asked alone.
     sharing: Option<Arc<Sharing>>,
     telemetry: Arc<Telemetry>,
@@ -75,7 +77,7 @@ impl Answerer {
     pub fn new(
         catalog: CatalogHandle,
         objects: Arc<dyn Objects>,
-        source: Arc<dyn MetricSource>,
+        source: Arc<Guarded>,
         sharing: Option<Arc<Sharing>>,
         telemetry: Arc<Telemetry>,
         authorization: Chain,
@@ -134,12 +136,13 @@ impl Answerer {
         &self,
         query: &Query,
         metric: &str,
-        (time, deadline): (SystemTime, Instant),
+        context: QueryContext<'_>,
         record: &mut Record,
     ) -> Result<QueryResult, ApiError> {
         let Query { rule, promql, .. } = query;
+        let QueryContext { namespace, time, deadline } = context;
         let started = Instant::now();
-        let result = self.source.query(promql, time, deadline).await;
+        let result = self.source.ask(Flow::Namespace(namespace), promql, time, deadline).await;
         let took = started.elapsed();
         self.telemetry.rule_queried(*rule, took);
         record.note(|notes| notes.asked(self.source.name(), query, took, result.as_ref()));
@@ -147,17 +150,7 @@ impl Answerer {
             let error = result.as_ref().err().map(|error| bounded(&error.message, LONGEST_WHY).into_owned());
             (rule.to_string(), bounded(promql, LONGEST_QUERY).into_owned(), error)
         });
-        let result = result.map_err(|error| {
-            self.telemetry.rule_failed(*rule, RuleFailure::Source(error.class));
-            let promql = bounded(promql, LONGEST_QUERY);
-            let promql = &*promql;
-            if self.failure_log.is_due((rule, &error.message)) {
-                tracing::warn!(metric, %rule, promql, %error, "query failed");
-            } else {
-                tracing::debug!(metric, %rule, promql, %error, "query failed again");
-            }
-            source_error(error.class, format!("unable to fetch metrics by {rule}: {error}"))
-        })?;
+        let result = result.map_err(|error| self.query_failed(query, metric, &error))?;
         self.telemetry.source_warnings(result.warnings.len());
         for warning in &result.warnings {
             if self.gap_log.is_due((rule, warning)) {
@@ -166,6 +159,20 @@ impl Answerer {
         }
         self.telemetry.histograms_dropped(result.histograms_dropped);
         Ok(result)
+    }
+
+    /// The source did not answer a query (D27).
+    fn query_failed(&self, query: &Query, metric: &str, error: &SourceError) -> ApiError {
+        let Query { rule, promql, .. } = query;
+        self.telemetry.rule_failed(*rule, RuleFailure::Source(error.class));
+        let promql = bounded(promql, LONGEST_QUERY);
+        let promql = &*promql;
+        if self.failure_log.is_due((rule, &error.message)) {
+            tracing::warn!(metric, %rule, promql, %error, "query failed");
+        } else {
+            tracing::debug!(metric, %rule, promql, %error, "query failed again");
+        }
+        source_error(error.class, format!("unable to fetch metrics by {rule}: {error}"))
     }
 
     /// Step 7's failure: the selector's fault, or the rule's.
@@ -294,6 +301,15 @@ impl Answerer {
     }
 }
 
+/// The request that a query is part of.
+#[derive(Clone, Copy)]
+struct QueryContext<'a> {
+    /// Each namespace gets an equal share of the source; empty for all of them.
+    namespace: &'a str,
+    time: SystemTime,
+    deadline: Instant,
+}
+
 /// An answer without a value that the log does not explain yet.
 struct Unexplained {
     step: Step,
@@ -348,8 +364,10 @@ fn not_listed(snapshot: &Snapshot, metric: &str, record: &mut Record, not_found:
 
 fn source_error(class: SourceErrorClass, message: String) -> ApiError {
     match class {
-        SourceErrorClass::Unavailable | SourceErrorClass::Busy => ApiError::unavailable(message),
-        SourceErrorClass::Timeout => ApiError::timeout(message),
+        SourceErrorClass::Unreachable | SourceErrorClass::Unavailable | SourceErrorClass::Busy => {
+            ApiError::unavailable(message)
+        }
+        SourceErrorClass::Silent | SourceErrorClass::Timeout => ApiError::timeout(message),
         SourceErrorClass::BadQuery | SourceErrorClass::WrongType => ApiError::internal(message),
     }
 }

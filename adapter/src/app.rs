@@ -27,7 +27,7 @@ use crate::relist::{CatalogHandle, Changes, RelistSettings, Relister, Snapshot};
 use crate::rule_report::RuleReport;
 use crate::rules_file::{RulesFile, RulesFileError};
 use crate::sharing::{Sharing, SharingSettings};
-use crate::source::observed::Observed;
+use crate::source::guarded::{GuardSettings, Guarded};
 use crate::source::{MetricSource, SourceError};
 use crate::standalone::Standalone;
 use crate::status_page::{StatusPage, Targets};
@@ -79,6 +79,8 @@ pub struct Parts {
     pub source: Arc<dyn MetricSource>,
     /// Resolves once the source can answer the first series query: after scrapes, for the embedded engine.
     pub source_ready: BoxFuture<'static, ()>,
+    /// How the source is guarded.
+    pub guard: GuardSettings,
     /// How answers of the source are shared; `None`: not at all.
     pub sharing: Option<SharingSettings>,
     /// How series are listed.
@@ -108,6 +110,7 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
         source_ready,
         targets,
         source_files,
+        guard,
         sharing,
         relist,
         host,
@@ -140,13 +143,12 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
     staying.pass();
     let asked = health.check("source", Scope::Ready);
 
-    let observed = Arc::new(Observed::new(source, Arc::clone(&telemetry), asked));
-    let source = Arc::clone(&observed) as Arc<dyn MetricSource>;
+    let source = Arc::new(Guarded::new(source, guard, Arc::clone(&telemetry), asked));
     let (publish, follow) = watch::channel(Arc::clone(&rules));
     let (host, standalone) = match host {
         HostChoice::Standalone { dir } => {
             let standalone = Standalone::prepare(dir.as_deref())?;
-            (standalone.host(Arc::clone(&source))?, Some(standalone))
+            (standalone.host(Arc::clone(&source) as _)?, Some(standalone))
         }
         HostChoice::Cluster(config) => {
             (cluster::connect(*config, POLL, &follow, &health, &mut tasks).await?, None)
@@ -179,7 +181,7 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
     }
     let relister = Relister::new(
         relist,
-        Arc::clone(&source),
+        Arc::clone(&source) as _,
         Arc::clone(&objects),
         Changes { rules: follow, kinds: kinds_changed },
         catalog.clone(),
@@ -210,12 +212,12 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
     let answerer = Answerer::new(
         catalog.clone(),
         objects,
-        source,
+        Arc::clone(&source),
         sharing,
         Arc::clone(&telemetry),
         authorization.clone(),
     );
-    let page = StatusPage { catalog, source: observed, targets, history: answerer.history(), started };
+    let page = StatusPage { catalog, source, targets, history: answerer.history(), started };
     let server = ApiServer {
         handler: Arc::new(answerer),
         discovery,

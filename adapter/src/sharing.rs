@@ -3,8 +3,9 @@
 //! them.
 //!
 //! An answer is kept for a few seconds and cut to the objects of each request, by namespace and name. Access is checked
-//! before, for each request. An answer that may lack something, an error or one too large is not shared: its requests
-//! are asked alone, as if nothing were shared.
+//! before, for each request. An answer that may lack something, the refusal of a query or an answer too large is not
+//! shared: its requests are asked alone, as if nothing were shared. Where the source gives no answer, none of them is
+//! asked again: it would have none either.
 
 mod answer;
 mod book;
@@ -18,7 +19,9 @@ use tokio::sync::watch;
 
 use self::answer::{Answer, Unusable};
 use self::book::{Book, Found, Key};
-use crate::source::{MetricSource, QueryResult};
+use crate::source::guard::Flow;
+use crate::source::guarded::Guarded;
+use crate::source::{QueryResult, SourceError, SourceErrorClass};
 use crate::telemetry::{SharingOutcome, Telemetry};
 
 pub use self::answer::Wanted;
@@ -34,7 +37,7 @@ pub struct SharingSettings {
 
 /// Shares the answers of a source.
 pub struct Sharing {
-    source: Arc<dyn MetricSource>,
+    source: Arc<Guarded>,
     settings: SharingSettings,
     telemetry: Arc<Telemetry>,
     book: Arc<Mutex<Book<Pending>>>,
@@ -50,39 +53,58 @@ type Outcome = Result<Arc<Answer>, Unusable>;
 
 impl Sharing {
     /// Shares what `source` answers.
-    pub fn new(
-        source: Arc<dyn MetricSource>,
-        settings: SharingSettings,
-        telemetry: Arc<Telemetry>,
-    ) -> Sharing {
+    pub fn new(source: Arc<Guarded>, settings: SharingSettings, telemetry: Arc<Telemetry>) -> Sharing {
         let book = Arc::new(Mutex::new(Book::new(settings.keep)));
         Sharing { source, settings, telemetry, book, kept: Arc::default() }
     }
 
     /// Samples of the objects of a request; `None` when the request must be asked alone.
+    ///
+    /// # Errors
+    /// The source gave no answer in time.
     pub async fn query(
         &self,
         query: &SharedQuery<'_>,
         wanted: Wanted<'_>,
         time: SystemTime,
         deadline: Instant,
-    ) -> Option<QueryResult> {
+    ) -> Option<Result<QueryResult, SourceError>> {
         let key = self.key(query, wanted.scope);
         // An answer for several scopes that is unusable is asked for again, for the one.
         for _ in 0..2 {
             let asked = self.find_or_ask(&key, query, wanted.scope, time, deadline);
             let Some((pending, outcome)) = asked else { break };
-            match tokio::time::timeout_at(deadline.into(), pending.outcome()).await {
-                Ok(Ok(answer)) => {
-                    self.telemetry.query_shared(outcome);
-                    return Some(answer.pick(&key, wanted));
-                }
-                Ok(Err(Unusable::ForNow)) | Err(_) => break,
-                Ok(Err(Unusable::Lasting)) => {}
-            }
+            let answer = match self.wait(pending, outcome, deadline).await {
+                Ok(answer) => Ok(answer.pick(&key, wanted)),
+                Err(Unusable::NoAnswer { error, .. }) => Err(error),
+                Err(Unusable::ForNow) => break,
+                Err(Unusable::Lasting) => continue,
+            };
+            self.telemetry.query_shared(outcome);
+            return Some(answer);
         }
         self.telemetry.query_shared(SharingOutcome::Alone);
         None
+    }
+
+    /// Waits for an answer; for that to another's query no longer than the source is asked.
+    async fn wait(&self, pending: Pending, outcome: SharingOutcome, deadline: Instant) -> Outcome {
+        let no_answer = |error| Err(Unusable::NoAnswer { error, is_lasting: false });
+        let refusal = async {
+            match outcome {
+                SharingOutcome::Shared => self.source.refusal().await,
+                SharingOutcome::Sent | SharingOutcome::Alone => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            outcome = pending.outcome() => outcome,
+            error = refusal => no_answer(error),
+            () = tokio::time::sleep_until((deadline + LAST_WORD).into()) => {
+                let message = "the query for this and other requests had no answer in time";
+                no_answer(SourceError::new(SourceErrorClass::Silent, message))
+            }
+        }
     }
 
     /// Drops what is too old, for as long as the program runs: answers take memory.
@@ -114,6 +136,10 @@ impl Sharing {
     ) -> Option<(Pending, SharingOutcome)> {
         let began = Instant::now();
         let mut book = lock(&self.book);
+        if self.source.is_probe_due() {
+            // The query under way may never be answered, and this request would wait for it instead of trying.
+            book.forget_query(key, scope);
+        }
         let scopes = match book.find(key, scope, began) {
             Found::Answer(pending) => return Some((pending, SharingOutcome::Shared)),
             Found::Alone => return None,
@@ -127,13 +153,21 @@ impl Sharing {
         drop(book);
 
         let (source, kept, book) = (Arc::clone(&self.source), Arc::clone(&self.kept), Arc::clone(&self.book));
-        let key = key.clone();
+        let (key, namespace) = (key.clone(), scope.to_owned());
         // A task of its own: a caller that goes away takes no answer from the others.
         tokio::spawn(async move {
-            let result = source.query(&promql, time, deadline).await;
+            // One for each scope is the book's.
+            let requests = || sender.receiver_count().saturating_sub(scopes.len());
+            let flow = Flow::Namespace(&namespace);
+            let result = source.ask_for(&requests, flow, &promql, time, deadline).await;
             let outcome = Answer::read(result, &key, scopes.len() == 1, &kept);
-            if let Err(Unusable::Lasting) = outcome {
-                lock(&book).refuse(&key, &scopes, Instant::now());
+            match &outcome {
+                Err(Unusable::Lasting | Unusable::NoAnswer { is_lasting: true, .. }) => {
+                    lock(&book).refuse(&key, &scopes, Instant::now());
+                }
+                // The next request asks again.
+                Err(Unusable::NoAnswer { .. }) => lock(&book).forget(&key, &scopes),
+                Ok(_) | Err(Unusable::ForNow) => {}
             }
             sender.send_replace(Some(outcome.map(Arc::new)));
         });
@@ -156,6 +190,9 @@ impl book::Answer for Pending {
         self.0.borrow().is_some()
     }
 }
+
+/// For the error of a query that ends at the deadline of its requests: it says more than the time.
+const LAST_WORD: Duration = Duration::from_millis(100);
 
 /// No code panics while it holds the lock.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -2,7 +2,9 @@
 //! implementations passes one and the same test suite.
 
 pub mod embedded;
-pub mod observed;
+pub mod guard;
+pub mod guarded;
+mod observed;
 pub mod prometheus;
 pub mod recorded;
 
@@ -123,9 +125,13 @@ pub struct SourceError {
 /// Kinds of failure, as the API's answers tell them apart (D27).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceErrorClass {
-    /// Not reachable, refusing, or with an invalid answer: 503.
+    /// No connection, or one that ended without an answer; or not asked, because of this: 503.
+    Unreachable,
+    /// No answer in time: 504.
+    Silent,
+    /// Refusing, or with an invalid answer: 503.
     Unavailable,
-    /// Too slow: 504.
+    /// It answers that the query takes too long: 504.
     Timeout,
     /// This server has no room for the answer, or no time for the query: 503. The source is not at fault.
     Busy,

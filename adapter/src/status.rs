@@ -77,6 +77,15 @@ pub struct SourceStatus {
     pub answered_seconds_ago: Option<f64>,
     /// How long it does not answer; `None` while it does.
     pub silent_seconds: Option<f64>,
+    /// Queries in flight.
+    pub queries_in_flight: usize,
+    /// Queries that wait for their turn.
+    pub queries_waiting: usize,
+    /// Maximum number of queries in flight.
+    pub query_limit: usize,
+    /// `closed` while it is asked, `open` while it is not, as it did not answer, `half-open` while one query tries it;
+    /// `None` for the embedded engine.
+    pub breaker: Option<String>,
 }
 
 /// A target of the embedded engine.

@@ -8,7 +8,7 @@ use apiservice::server::{Page, PageForm};
 use crate::history::History;
 use crate::relist::{CatalogHandle, Snapshot};
 use crate::rule_report::why_barren;
-use crate::source::observed::Observed;
+use crate::source::guarded::Guarded;
 use crate::status::{MOST_SHOWN, RefusedRule, RuleStatus, Status, TargetStatus};
 
 /// The targets of the embedded engine; none with a Prometheus.
@@ -19,7 +19,7 @@ pub struct StatusPage {
     /// The rules and what they make.
     pub catalog: CatalogHandle,
     /// The metric source.
-    pub source: Arc<Observed>,
+    pub source: Arc<Guarded>,
     /// What it scrapes itself.
     pub targets: Targets,
     /// What requests met lately.

@@ -34,6 +34,7 @@ use self::rules::RuleMetrics;
 use self::server::ServerMetrics;
 use self::source::SourceMetrics;
 use self::time::unix_seconds;
+use crate::source::guard::Guard;
 use crate::source::prometheus::AnswerStats;
 use crate::values::nan_and_infinity::DropReason;
 use ::rules::catalog::Catalog;
@@ -179,6 +180,16 @@ impl Telemetry {
     /// Shows the memory that answers of Prometheus take. Only the first one counts.
     pub fn watch_answers(&self, stats: Arc<AnswerStats>) {
         let _ = self.source.answers.set(stats);
+    }
+
+    /// Shows the queue and the circuit breaker before the metric source. Only the first one counts.
+    pub fn watch_guard(&self, guard: Arc<Guard>) {
+        let _ = self.source.guard.set(guard);
+    }
+
+    /// A query had its turn.
+    pub fn source_waited(&self, waited: Duration) {
+        self.source.queue_seconds.observe(waited.as_secs_f64());
     }
 
     /// Shows what the embedded engine keeps. Only the first one counts.

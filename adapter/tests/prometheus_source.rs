@@ -93,6 +93,23 @@ async fn a_question_has_its_query_its_time_and_its_headers() {
     assert_eq!((asked.method.as_str(), asked.target.as_str()), ("GET", target));
 }
 
+/// So that it says itself that a query takes too long.
+#[tokio::test]
+async fn prometheus_is_told_a_little_less_than_the_time_that_is_left() {
+    let fake = Fake::start().await;
+    fake.json(200, GOOD);
+    let source = fake.source(Verb::Get);
+    let rows = [(Duration::from_mins(1), 9_000..=9_500), (Duration::from_secs(4), 3_300..=3_800)];
+    each_row_async(rows, async |(left, expected)| {
+        source.query("up", SystemTime::now(), Instant::now() + left).await.expect("a good answer");
+        let asked = fake.last_asked();
+        let told = asked.target.rsplit_once("timeout=").expect("a timeout").1.strip_suffix("ms");
+        let told: u64 = told.and_then(|told| told.parse().ok()).expect("milliseconds");
+        assert!(expected.contains(&told), "{told}");
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn numbers_of_every_kind_are_read() {
     let fake = Fake::start().await;
@@ -117,7 +134,7 @@ async fn numbers_of_every_kind_are_read() {
 
 #[tokio::test]
 async fn garbage_has_a_class_and_a_message() {
-    use SourceErrorClass::{BadQuery, Timeout, Unavailable, WrongType};
+    use SourceErrorClass::{BadQuery, Silent, Timeout, Unavailable, Unreachable, WrongType};
     let fake = Fake::start().await;
     let source = fake.source(Verb::Get);
     let error = |kind: &str| format!(r#"{{"status":"error","errorType":"{kind}","error":"boom"}}"#);
@@ -129,7 +146,7 @@ async fn garbage_has_a_class_and_a_message() {
         (page(401), Unavailable, "Prometheus answered 401 Unauthorized: proxy (are credentials missing"),
         (page(404), Unavailable, "Prometheus answered 404 Not Found: proxy (is the path of --prometheus-url"),
         (page(422), BadQuery, "Prometheus answered 422 Unprocessable Entity: proxy"),
-        (page(504), Timeout, "Prometheus answered 504 Gateway Timeout: proxy"),
+        (page(504), Silent, "Prometheus answered 504 Gateway Timeout: proxy"),
         (page(200), Unavailable, "expected Prometheus' JSON, found the page \"proxy\" (is the path of"),
         (json(200, "no"), Unavailable, "the answer is not what Prometheus answers: expected ident at line 1"),
         (json(200, ""), Unavailable, "the answer broke off: EOF while parsing a value at line 1 column 0"),
@@ -150,7 +167,7 @@ async fn garbage_has_a_class_and_a_message() {
             "the query yields a string, expected an instant vector or a scalar",
         ),
         (truncated(&GOOD[..60]), Unavailable, "the answer of Prometheus broke off"),
-        (Reply::Close, Unavailable, "Prometheus at http://127.0.0.1:"),
+        (Reply::Close, Unreachable, "Prometheus at http://127.0.0.1:"),
     ];
     each_row_async(rows, async |(answer, class, message)| {
         fake.answers(answer);
@@ -316,7 +333,7 @@ async fn a_deadline_is_kept() {
         source.series("m", SystemTime::now(), deadline).await.expect_err("too late"),
     ];
     each_row(rows, |found| {
-        assert_eq!(found.class, SourceErrorClass::Timeout);
+        assert_eq!(found.class, SourceErrorClass::Silent);
         let address = fake.url.split_once("/base").expect("a path").0;
         assert_eq!(found.message, format!("Prometheus did not answer in time ({address})"));
     });

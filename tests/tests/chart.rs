@@ -202,7 +202,8 @@ fn implied() -> [(&'static str, Value); 4] {
 }
 
 /// Arguments likewise; levels below 3 log the same.
-const IMPLIED_ARGUMENTS: [&str; 3] = ["--prometheus-timeout=30s", "--v=2", "--log-format=text"];
+const IMPLIED_ARGUMENTS: [&str; 4] =
+    ["--prometheus-timeout=10s", "--prometheus-max-queries=20", "--v=2", "--log-format=text"];
 
 #[test]
 fn the_tutorials_values_are_taken_as_they_are() -> Result<(), Failure> {

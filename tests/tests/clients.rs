@@ -21,7 +21,9 @@ async fn the_clients_of_client_go_are_answered() -> Result<(), Failure> {
     let limit = format!("--max-requests-inflight={IN_FLIGHT}");
     // A request that waits for Prometheus keeps its place for longer than the test takes.
     let patient = ["--request-timeout=1h", "--prometheus-timeout=1h"];
-    let arguments = [&limit, patient[0], patient[1]];
+    // They are of one namespace, which gets three quarters.
+    let queries = format!("--prometheus-max-queries={}", IN_FLIGHT * 2);
+    let arguments = [&limit, patient[0], patient[1], &queries];
     let mut adapter = world.start_adapter(&world::rules(), &proxy.url("adapter"), &arguments).await?;
     run_go(&world, "-skip")?;
 

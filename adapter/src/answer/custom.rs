@@ -16,13 +16,13 @@ use selector::labels::{Operator, Requirement, Selector};
 use super::empty::Found;
 use super::further::Vain;
 use super::record::{Record, SampleNotes, noted};
-use super::{Answerer, missing, not_listed, unix_ms};
+use super::{Answerer, QueryContext, missing, not_listed, unix_ms};
 use crate::explanation::Reason;
 use crate::objects::Wanted;
 use crate::relist::Snapshot;
 use crate::routes::{self, AskedObjects, CustomRequest};
 use crate::sharing;
-use crate::source::{QueryResult, Sample, Samples};
+use crate::source::{QueryResult, Sample, Samples, SourceError};
 use crate::telemetry::Step;
 use crate::values::{self, InNamespace, Joined};
 
@@ -45,15 +45,21 @@ impl Answerer {
             matched.ignored(&objects, &asked.metric_selector)
         });
         let now = SystemTime::now();
+        let context = QueryContext {
+            namespace: asked.namespace.as_deref().unwrap_or_default(),
+            time: now,
+            // Of both queries, if the shared one cannot be used: the caller waits for one timeout and not for two.
+            deadline: self.source.until(request.deadline),
+        };
         let shared = if record.is_on() {
             // An explanation is of the request's own query.
             None
         } else {
-            self.shared(&matched, &asked, &names, now, request.deadline).await
+            self.shared(&matched, &asked, &names, context).await
         };
         let result = match shared {
-            Some(result) => result,
-            None => self.ask(&plan.query, &asked.metric, (now, request.deadline), record).await?,
+            Some(result) => result.map_err(|error| self.query_failed(&plan.query, &asked.metric, &error))?,
+            None => self.ask(&plan.query, &asked.metric, context, record).await?,
         };
         // As long as the samples, or what is made of them, are there.
         request.holding.hold(result.held);
@@ -200,9 +206,8 @@ impl Answerer {
         matched: &CustomMatch,
         asked: &CustomRequest,
         names: &[&str],
-        time: SystemTime,
-        deadline: Instant,
-    ) -> Option<QueryResult> {
+        QueryContext { time, deadline, .. }: QueryContext<'_>,
+    ) -> Option<Result<QueryResult, SourceError>> {
         let sharing = self.sharing.as_ref()?;
         let scope = match (&asked.namespace, names) {
             (Some(namespace), _) => namespace,

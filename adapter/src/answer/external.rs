@@ -11,7 +11,7 @@ use rules::plan::PlanError;
 use super::empty::Found;
 use super::further::Vain;
 use super::record::{Record, SampleNotes, noted};
-use super::{Answerer, missing, not_listed, unix_ms};
+use super::{Answerer, QueryContext, missing, not_listed, unix_ms};
 use crate::explanation::Reason;
 use crate::routes;
 use crate::source::{Sample, Samples};
@@ -59,7 +59,8 @@ impl Answerer {
             matched.ignored(&asked.namespace, &asked.selector)
         });
         let now = SystemTime::now();
-        let result = self.ask(&query, &asked.metric, (now, request.deadline), record).await?;
+        let context = QueryContext { namespace: &asked.namespace, time: now, deadline: request.deadline };
+        let result = self.ask(&query, &asked.metric, context, record).await?;
         // As long as the samples, or what is made of them, are there.
         request.holding.hold(result.held);
         let (samples, labelled) = match result.value {

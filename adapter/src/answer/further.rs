@@ -10,6 +10,7 @@ use selector::labels::Selector;
 use super::Answerer;
 use super::record::Notes;
 use crate::explanation::{MOST_LISTED, Reason};
+use crate::source::guard::Flow;
 use crate::source::{Sample, Samples};
 
 /// What was asked for in vain.
@@ -106,7 +107,7 @@ impl Answerer {
         }
         let promql = format!("up{{namespace=\"{namespace}\"}}");
         let deadline = deadline.min(Instant::now() + LONGEST);
-        let answer = self.source.query(&promql, SystemTime::now(), deadline).await;
+        let answer = self.source.ask(Flow::Namespace(namespace), &promql, SystemTime::now(), deadline).await;
         let Ok(Samples::Vector(targets)) = answer.map(|answer| answer.value) else {
             notes.further("the metric source did not say which targets it scrapes".to_owned());
             return;
@@ -146,7 +147,8 @@ impl Answerer {
         let by = vain.objects.map(|(label, _)| label);
         let promql = vain.origin.samples_within(range, (vain.namespace, selector), by).ok()?;
         let deadline = vain.deadline.min(Instant::now() + LONGEST);
-        let answer = self.source.query(&promql, vain.now, deadline).await;
+        let flow = Flow::Namespace(vain.namespace.unwrap_or_default());
+        let answer = self.source.ask(flow, &promql, vain.now, deadline).await;
         let samples = match answer.map(|answer| answer.value) {
             Ok(Samples::Vector(samples)) => samples,
             Ok(Samples::Scalar { .. }) => return None,

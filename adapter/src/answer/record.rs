@@ -284,10 +284,12 @@ impl Notes {
                 SourceErrorClass::BadQuery | SourceErrorClass::WrongType => {
                     (Reason::QueryRefused, "refused the query")
                 }
-                SourceErrorClass::Unavailable | SourceErrorClass::Busy => {
+                SourceErrorClass::Unreachable | SourceErrorClass::Unavailable | SourceErrorClass::Busy => {
                     (Reason::SourceFailed, "did not answer the query")
                 }
-                SourceErrorClass::Timeout => (Reason::SourceFailed, "did not answer in time the query"),
+                SourceErrorClass::Silent | SourceErrorClass::Timeout => {
+                    (Reason::SourceFailed, "did not answer in time the query")
+                }
             };
             self.explanation.caused_by(reason, || format!("{source} {what} of {}: {failed}", query.rule));
         }

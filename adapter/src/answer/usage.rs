@@ -17,10 +17,11 @@ use rules::{RuleId, Section};
 
 use super::empty::{self, Used};
 use super::record::Record;
-use super::{Answerer, unix_ms};
+use super::{Answerer, QueryContext, unix_ms};
 use crate::discovery_documents::METRICS;
 use crate::objects::{Object, Wanted};
 use crate::routes::{self, UsageOf, UsageRequest};
+use crate::source::guard::Flow;
 use crate::source::{Sample, Samples};
 use crate::telemetry::Step;
 use crate::values::usage::{self, ObjectUsage, Oddities};
@@ -87,7 +88,7 @@ impl Answerer {
         let mapper = self.objects.mapper();
         let ResourceRules { cpu, memory, .. } = asking.rules;
         let plans = (cpu.nodes(mapper, &names), memory.nodes(mapper, &names));
-        let (used, nothing) = self.used(asking, ("nodes", &names), plans).await?;
+        let (used, nothing) = self.used(asking, "", ("nodes", &names), plans).await?;
         let nodes = nodes.iter().filter_map(|node| {
             let used = used.get(&*node.name)?;
             Some(NodeMetrics {
@@ -109,7 +110,8 @@ impl Answerer {
         let queries = if plan.query.rule.index == 0 { cpu } else { memory };
         if let Ok(all) = queries.all_nodes(self.objects.mapper()) {
             let deadline = asking.deadline.min(Instant::now() + LONGEST_EXPLANATION);
-            let answer = self.source.query(&all.query.promql, asking.now, deadline).await;
+            let flow = Flow::Namespace("");
+            let answer = self.source.ask(flow, &all.query.promql, asking.now, deadline).await;
             if let Ok(Samples::Vector(samples)) = answer.map(|answer| answer.value)
                 && let Some(holds) = samples.iter().find_map(|sample| sample.label(&all.object_label))
             {
@@ -170,7 +172,7 @@ impl Answerer {
         let mapper = self.objects.mapper();
         let ResourceRules { cpu, memory, .. } = asking.rules;
         let plans = (cpu.pods(mapper, namespace, &names), memory.pods(mapper, namespace, &names));
-        let (used, nothing) = self.used(asking, ("pods", &names), plans).await?;
+        let (used, nothing) = self.used(asking, namespace, ("pods", &names), plans).await?;
         let pods = pods.iter().filter_map(|pod| {
             let used = used.get(&*pod.name)?;
             let containers = used.containers.iter();
@@ -190,6 +192,7 @@ impl Answerer {
     async fn used(
         &self,
         asking: &Asking<'_>,
+        namespace: &str,
         (plural, names): (&str, &[&str]),
         (cpu, memory): (Result<UsagePlan, PlanError>, Result<UsagePlan, PlanError>),
     ) -> Result<(BTreeMap<String, ObjectUsage>, Option<Nothing>), ApiError> {
@@ -200,8 +203,8 @@ impl Answerer {
         let (cpu, memory) =
             (cpu.map_err(|error| rule_error(0, error))?, memory.map_err(|error| rule_error(1, error))?);
         let ((cpu_samples, cpu_histograms), (memory_samples, memory_histograms)) = futures_util::try_join!(
-            self.samples(asking, &cpu, "cpu"),
-            self.samples(asking, &memory, "memory")
+            self.samples(asking, namespace, &cpu, "cpu"),
+            self.samples(asking, namespace, &memory, "memory")
         )?;
         let joined = usage::join((&cpu, &cpu_samples), (&memory, &memory_samples));
         self.report_oddities(cpu.query.rule, "cpu", &joined.cpu);
@@ -236,10 +239,12 @@ impl Answerer {
     async fn samples(
         &self,
         asking: &Asking<'_>,
+        namespace: &str,
         plan: &UsagePlan,
         metric: &str,
     ) -> Result<(Vec<Sample>, usize), ApiError> {
-        let result = self.ask(&plan.query, metric, (asking.now, asking.deadline), &mut Record::off()).await?;
+        let context = QueryContext { namespace, time: asking.now, deadline: asking.deadline };
+        let result = self.ask(&plan.query, metric, context, &mut Record::off()).await?;
         match result.value {
             Samples::Vector(samples) => Ok((samples, result.histograms_dropped)),
             other @ Samples::Scalar { .. } => Err(self.wrong_type(

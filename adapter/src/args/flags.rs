@@ -26,7 +26,8 @@ use crate::config::{Command, Config, HostChoice, Logging, Serve, ServerConfig, S
 use crate::logging;
 use crate::sharing::SharingSettings;
 use crate::source::prometheus::{
-    AnswerLimits, KubernetesAuth, LARGEST_LISTING, PrometheusSettings, Proxies, Verb, gzip_pays,
+    AnswerLimits, DEFAULT_MAX_QUERIES, KubernetesAuth, LARGEST_LISTING, PrometheusSettings, Proxies, Verb,
+    gzip_pays,
 };
 
 /// Serves the Kubernetes custom metrics API from Prometheus, or from samples it scrapes itself, by prometheus-adapter's
@@ -102,9 +103,15 @@ pub(super) struct Flags {
     /// Key of the client certificate for Prometheus, PEM.
     #[arg(long, value_name = "FILE", help_heading = "Prometheus")]
     prometheus_client_tls_key_file: Option<PathBuf>,
-    /// Timeout of a query; keep it below the 60 s that kube-apiserver waits.
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration, help_heading = "Prometheus")]
+    /// Timeout of a query, with the time that it waits for its turn; keep it below the 60 s that kube-apiserver waits.
+    /// The autoscaler works on nothing else meanwhile: a long timeout delays its other metrics while Prometheus hangs.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, help_heading = "Prometheus")]
     prometheus_timeout: Duration,
+    /// Maximum number of queries and series listings that Prometheus works on at the same time. More wait for their
+    /// turn, which each namespace gets alike. The default is that of Prometheus itself (--query.max-concurrency); raise
+    /// it for several servers behind one URL, such as Thanos or Mimir.
+    #[arg(long, value_name = "COUNT", default_value_t = DEFAULT_MAX_QUERIES, help_heading = "Prometheus")]
+    prometheus_max_queries: usize,
     /// Time for which the answer to a query is kept for other requests for the same metric; 0s sends a query for each
     /// request. At most a third of the scrape interval with the embedded engine. Only queries that keep the label of
     /// the object are shared, and between namespaces only those that keep the namespace's label, too. Autoscalers see
@@ -328,6 +335,9 @@ impl Flags {
                 faults.push(format!("--{flag}: expected more than 0s, found 0s"));
             }
         }
+        if self.prometheus_max_queries == 0 {
+            faults.push("--prometheus-max-queries: expected 1 or more, found 0".to_owned());
+        }
         if self.max_connections < LEAST_CONNECTIONS {
             faults.push(format!(
                 "--max-connections: expected {LEAST_CONNECTIONS} or more, found {}",
@@ -402,6 +412,7 @@ impl Flags {
                 auth,
                 proxies: Proxies::from_environment(),
                 timeout: self.prometheus_timeout,
+                max_queries: self.prometheus_max_queries,
                 answers,
                 listing: self.prometheus_max_listing_bytes,
             }))

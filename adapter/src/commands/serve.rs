@@ -13,6 +13,7 @@ use crate::config::{Serve, SourceConfig};
 use crate::relist::RelistSettings;
 use crate::rules_file::{RulesFile, log_findings};
 use crate::source::embedded::Embedded;
+use crate::source::guarded::GuardSettings;
 use crate::source::prometheus::Prometheus;
 use crate::status_page::Targets;
 use crate::telemetry::Telemetry;
@@ -62,24 +63,26 @@ fn parts(config: Serve) -> Result<Parts, AppError> {
     telemetry.watch_file(file.stats());
     let mut scraped: Targets = Arc::new(Vec::new);
     let mut source_files = std::future::pending().boxed();
-    let (source, source_ready) = match source {
+    let (source, guard, source_ready) = match source {
         SourceConfig::Prometheus(settings) => {
+            let guard = GuardSettings::remote(settings.max_queries, settings.timeout);
             let prometheus = Arc::new(Prometheus::new(*settings)?);
             telemetry.watch_answers(prometheus.answer_stats());
             for stats in prometheus.file_stats() {
                 telemetry.watch_file(Arc::clone(stats));
             }
             source_files = Arc::clone(&prometheus).follow_files(POLL).boxed();
-            (prometheus as Arc<dyn crate::source::MetricSource>, std::future::ready(()).boxed())
+            (prometheus as Arc<dyn crate::source::MetricSource>, guard, std::future::ready(()).boxed())
         }
         SourceConfig::Embedded { targets, scrape, engine, ready_rounds } => {
             let embedded = Embedded::start(engine, scrape, targets)?;
             telemetry.watch_engine(embedded.engine());
             let ready = embedded.rounds(ready_rounds);
+            let guard = GuardSettings::local(embedded.threads());
             let embedded = Arc::new(embedded);
             let scraping = Arc::clone(&embedded);
             scraped = Arc::new(move || scraping.targets());
-            (embedded as Arc<dyn crate::source::MetricSource>, ready)
+            (embedded as Arc<dyn crate::source::MetricSource>, guard, ready)
         }
     };
     let relist = RelistSettings { interval: relist_interval, max_age, timeout: server.requests.timeout };
@@ -88,6 +91,7 @@ fn parts(config: Serve) -> Result<Parts, AppError> {
         rules,
         source,
         source_ready,
+        guard,
         sharing,
         targets: scraped,
         relist,

@@ -29,12 +29,18 @@ pub struct Wanted<'a> {
 }
 
 /// Why an answer is not shared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Unusable {
     /// The next may be better.
     ForNow,
     /// The next would hardly be better.
     Lasting,
+    /// There is none, and a request that were asked alone now would have none either.
+    NoAnswer {
+        error: SourceError,
+        /// The query takes too long, and the next for as many objects would.
+        is_lasting: bool,
+    },
 }
 
 /// Numbers that are counted as long as they are there.
@@ -53,10 +59,12 @@ impl Answer {
     ) -> Result<Answer, Unusable> {
         let QueryResult { value, warnings, histograms_dropped, held: _held } =
             result.map_err(|error| match error.class {
-                SourceErrorClass::Unavailable | SourceErrorClass::Busy => Unusable::ForNow,
-                SourceErrorClass::Timeout | SourceErrorClass::BadQuery | SourceErrorClass::WrongType => {
-                    Unusable::Lasting
+                SourceErrorClass::Unreachable | SourceErrorClass::Silent => {
+                    Unusable::NoAnswer { error, is_lasting: false }
                 }
+                SourceErrorClass::Timeout => Unusable::NoAnswer { error, is_lasting: true },
+                SourceErrorClass::Unavailable | SourceErrorClass::Busy => Unusable::ForNow,
+                SourceErrorClass::BadQuery | SourceErrorClass::WrongType => Unusable::Lasting,
             })?;
         let Samples::Vector(samples) = value else { return Err(Unusable::Lasting) };
         if !warnings.is_empty() || histograms_dropped > 0 {

@@ -119,6 +119,19 @@ impl<A: Answer> Book<A> {
         });
     }
 
+    /// There is no answer for scopes.
+    pub(super) fn forget(&mut self, key: &Key, scopes: &[Arc<str>]) {
+        self.each(key, scopes, |scope| scope.answer = None);
+    }
+
+    /// The query for a scope that is under way is not waited for.
+    pub(super) fn forget_query(&mut self, key: &Key, scope: &str) {
+        let scope = self.queries.get_mut(key).and_then(|query| query.by_name.get_mut(scope));
+        if let Some(scope) = scope {
+            scope.answer.take_if(|(_, answer)| !answer.is_there());
+        }
+    }
+
     /// Drops answers that are too old and scopes that were not asked for lately.
     pub(super) fn sweep(&mut self, now: Instant) {
         let keep = self.keep;
@@ -275,6 +288,24 @@ mod tests {
         let later = start + REFUSED_FOR;
         asks(&mut book, "b", later);
         assert_eq!(asks(&mut book, "a", later), Some(["a", "b"].map(str::to_owned).to_vec()));
+    }
+
+    #[test]
+    fn an_answer_that_is_forgotten_is_asked_for_again() {
+        let start = Instant::now();
+        let mut book = book_with(&["a", "b"], start, Numbered(1, true));
+        book.forget(&key(), &scopes(&["a", "b"]));
+        assert_eq!(asks(&mut book, "a", start), Some(["a", "b"].map(str::to_owned).to_vec()));
+    }
+
+    #[test]
+    fn a_query_under_way_that_is_forgotten_is_asked_again_and_an_answer_stays() {
+        let start = Instant::now();
+        for (is_there, asks_again) in [(false, true), (true, false)] {
+            let mut book = book_with(&["a"], start, Numbered(1, is_there));
+            book.forget_query(&key(), "a");
+            assert_eq!(asks(&mut book, "a", start).is_some(), asks_again);
+        }
     }
 
     #[test]

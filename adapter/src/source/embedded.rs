@@ -21,8 +21,10 @@ use crate::status::TargetStatus;
 pub struct Embedded {
     engine: Engine,
     scraper: Scraper,
-    /// For the evaluations that run at the same time: more would only slow each other down.
-    threads: Arc<Semaphore>,
+    /// Maximum number of evaluations at the same time: more would only slow each other down.
+    threads: usize,
+    /// A place for each of them. An evaluation whose caller has gone holds its place until it stops.
+    places: Arc<Semaphore>,
 }
 
 impl Embedded {
@@ -40,12 +42,17 @@ impl Embedded {
             SourceError::new(SourceErrorClass::Unavailable, format!("no HTTP client for scraping: {error}"))
         })?;
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get).max(LEAST_THREADS);
-        Ok(Embedded { engine, scraper, threads: Arc::new(Semaphore::new(threads)) })
+        Ok(Embedded { engine, scraper, threads, places: Arc::new(Semaphore::new(threads)) })
     }
 
     /// Waits until every target was scraped this number of times.
     pub fn rounds(&self, rounds: u64) -> BoxFuture<'static, ()> {
         self.scraper.rounds(rounds).boxed()
+    }
+
+    /// Maximum number of evaluations at the same time.
+    pub fn threads(&self) -> usize {
+        self.threads
     }
 
     /// Shares the engine.
@@ -78,7 +85,7 @@ impl Embedded {
         deadline: Instant,
         work: impl FnOnce(&Engine, &Interrupt) -> Result<T, SourceError> + Send + 'static,
     ) -> Result<T, SourceError> {
-        let place = Arc::clone(&self.threads).acquire_owned();
+        let place = Arc::clone(&self.places).acquire_owned();
         // The semaphore is never closed.
         let Ok(Ok(place)) = tokio::time::timeout_at(deadline.into(), place).await else {
             return Err(SourceError::new(

@@ -15,7 +15,7 @@ use crate::status::SourceStatus;
 use crate::telemetry::Telemetry;
 
 /// Passes everything on to another source, measures how long it takes, and remembers whether it answers.
-pub struct Observed {
+pub(super) struct Observed {
     source: Arc<dyn MetricSource>,
     telemetry: Arc<Telemetry>,
     outage: Mutex<Outage>,
@@ -27,7 +27,11 @@ pub struct Observed {
 
 impl Observed {
     /// Watches `source` and shows in `check` whether it answers.
-    pub fn new(source: Arc<dyn MetricSource>, telemetry: Arc<Telemetry>, check: CheckHandle) -> Observed {
+    pub(super) fn new(
+        source: Arc<dyn MetricSource>,
+        telemetry: Arc<Telemetry>,
+        check: CheckHandle,
+    ) -> Observed {
         telemetry.source_known(&[SERIES, QUERY], source.name());
         check.pass_with("not asked yet");
         let recovery_log = LogThrottle::new(LOG_RECOVERY_EVERY);
@@ -35,13 +39,23 @@ impl Observed {
     }
 
     /// Whether it answers.
-    pub fn status(&self) -> SourceStatus {
+    pub(super) fn status(&self) -> SourceStatus {
         let outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
         let ago = |at: Instant| at.elapsed().as_secs_f64();
         SourceStatus {
             name: self.source.name().to_owned(),
             answered_seconds_ago: outage.answered.map(ago),
             silent_seconds: outage.since.map(ago),
+            ..SourceStatus::default()
+        }
+    }
+
+    /// Shows a remark on an outage; `None` shows again what became of the last question.
+    pub(super) fn show_outage(&self, remark: Option<String>) {
+        let outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        match remark.or_else(|| outage.since.and(outage.remark.clone())) {
+            Some(remark) => self.check.pass_with(remark),
+            None => self.check.pass(),
         }
     }
 
@@ -65,7 +79,9 @@ impl Observed {
             Some(failure) if outage.failed(started) => {
                 let now = Timestamp::from_unix_ms(unix_ms(SystemTime::now()));
                 // Strangers may read it: the cause is in the log.
-                self.check.pass_with(format!("no answer since {now} ({failure})"));
+                let remark = format!("no answer since {now} ({failure})");
+                outage.remark = Some(remark.clone());
+                self.check.pass_with(remark);
             }
             Some(_) => {}
             None => {
@@ -94,6 +110,8 @@ struct Outage {
     /// When the first question was asked that had no answer, while none had one since.
     since: Option<Instant>,
     answered: Option<Instant>,
+    /// What the health check says of it.
+    remark: Option<String>,
 }
 
 impl Outage {
@@ -117,9 +135,12 @@ impl Outage {
 /// How a source failed to answer; `None` for one that answers and refuses the query.
 fn no_answer(error: &SourceError) -> Option<&'static str> {
     match error.class {
-        SourceErrorClass::BadQuery | SourceErrorClass::WrongType | SourceErrorClass::Busy => None,
-        SourceErrorClass::Unavailable => Some("unavailable"),
-        SourceErrorClass::Timeout => Some("timeout"),
+        SourceErrorClass::Timeout
+        | SourceErrorClass::BadQuery
+        | SourceErrorClass::WrongType
+        | SourceErrorClass::Busy => None,
+        SourceErrorClass::Unreachable | SourceErrorClass::Unavailable => Some("unavailable"),
+        SourceErrorClass::Silent => Some("timeout"),
     }
 }
 

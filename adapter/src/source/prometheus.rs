@@ -39,7 +39,7 @@ use unreached::within;
 pub use answer_memory::AnswerStats;
 pub use proxy::Proxies;
 pub use settings::{AnswerLimits, KubernetesAuth, PrometheusSettings, Verb};
-pub(crate) use settings::{LARGEST_LISTING, gzip_pays};
+pub(crate) use settings::{DEFAULT_MAX_QUERIES, LARGEST_LISTING, gzip_pays};
 // What Prometheus says is judged without asking it.
 pub use answer::read_result;
 pub use stream::read_listing;
@@ -113,7 +113,7 @@ impl Prometheus {
         let parameters = [
             ("query", promql),
             ("time", &unix_seconds(time)),
-            ("timeout", &format!("{}ms", left.as_millis().max(1))),
+            ("timeout", &format!("{}ms", told(left).as_millis().max(1))),
         ];
         let gzip = self.gzip.then(|| HeaderValue::from_static("gzip"));
         let (response, asked) = self.asker.ask(&self.query, &parameters, gzip, deadline).await?;
@@ -163,12 +163,21 @@ fn endpoint(base: &Url, path: &str) -> Url {
     url
 }
 
+/// The time for a query that Prometheus is told: a little less than is left, so that it says itself that a query takes
+/// too long. Without its word a slow query looks like a Prometheus that is away.
+fn told(left: Duration) -> Duration {
+    left - (left / 20).min(LONGEST_WAY)
+}
+
 /// Seconds with up to three digits after the point and no trailing zeros, as upstream writes times.
 fn unix_seconds(time: SystemTime) -> String {
     let millis = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
     let text = format!("{}.{:03}", millis / 1000, millis % 1000);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
+
+/// For an answer on its way.
+const LONGEST_WAY: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests {

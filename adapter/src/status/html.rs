@@ -84,13 +84,34 @@ impl Status {
     }
 
     fn write_source(&self, page: &mut String) -> fmt::Result {
-        let SourceStatus { name, answered_seconds_ago, silent_seconds } = &self.source;
+        let SourceStatus {
+            name,
+            answered_seconds_ago,
+            silent_seconds,
+            queries_in_flight,
+            queries_waiting,
+            query_limit,
+            breaker,
+        } = &self.source;
         let state = match (answered_seconds_ago, silent_seconds) {
             (_, Some(silent)) => format!("<strong class=bad>has not answered for {}</strong>", time(*silent)),
             (Some(answered), None) => format!("answered {}", ago(*answered)),
             (None, None) => "was not asked yet".to_owned(),
         };
-        write!(page, "<h2>Metric source</h2><p>{} {state}.</p>", text(name))
+        write!(
+            page,
+            "<h2>Metric source</h2><p>{} {state}.</p><p>{queries_in_flight} queries are in flight, of at most {query_limit}; \
+             {queries_waiting} wait.</p>",
+            text(name)
+        )?;
+        match breaker.as_deref() {
+            None | Some("closed") => Ok(()),
+            Some(state) => write!(
+                page,
+                "<p><strong class=bad>The circuit breaker is {}: queries fail without being sent.</strong></p>",
+                text(state)
+            ),
+        }
     }
 }
 

@@ -291,8 +291,8 @@ impl RuleFailure {
     fn reason(self) -> usize {
         match self {
             RuleFailure::Plan => 0,
-            RuleFailure::Source(SourceErrorClass::Unavailable) => 1,
-            RuleFailure::Source(SourceErrorClass::Timeout) => 2,
+            RuleFailure::Source(SourceErrorClass::Unreachable | SourceErrorClass::Unavailable) => 1,
+            RuleFailure::Source(SourceErrorClass::Silent | SourceErrorClass::Timeout) => 2,
             RuleFailure::Source(SourceErrorClass::Busy) => 3,
             RuleFailure::Source(SourceErrorClass::BadQuery) => 4,
             RuleFailure::Source(SourceErrorClass::WrongType) => 5,

@@ -61,6 +61,12 @@ const EXPECTED: &[(&str, &str, &[&str])] = &[
     ("adapter_shared_queries_total", "counter", &["outcome"]),
     ("adapter_source_answer_bytes", "gauge", &[]),
     ("adapter_source_answers_refused_total", "counter", &["reason"]),
+    ("adapter_source_breaker_open", "gauge", &[]),
+    ("adapter_source_breaker_openings_total", "counter", &[]),
+    ("adapter_source_queries_in_flight", "gauge", &[]),
+    ("adapter_source_queries_refused_total", "counter", &["reason"]),
+    ("adapter_source_queries_waiting", "gauge", &[]),
+    ("adapter_source_queue_duration_seconds", "histogram", &[]),
     ("adapter_source_warnings_total", "counter", &[]),
     ("apiserver_audit_error_total", "counter", &["plugin"]),
     ("apiserver_audit_event_total", "counter", &[]),
@@ -224,6 +230,8 @@ fn no_question_for_metrics_is_counted_only_when_it_happens() {
             telemetry.duplicate_samples(rule.id, 2);
         }
         for class in [
+            SourceErrorClass::Unreachable,
+            SourceErrorClass::Silent,
             SourceErrorClass::Unavailable,
             SourceErrorClass::Timeout,
             SourceErrorClass::BadQuery,

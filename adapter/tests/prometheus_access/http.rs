@@ -164,7 +164,7 @@ async fn errors_name_where_was_asked() {
     // Nothing listens where a server was.
     let port = closed_address().port();
     let error = ask(to(&format!("http://127.0.0.1:{port}/prefix"))).await.expect_err("no server is there");
-    assert_eq!(error.class, SourceErrorClass::Unavailable);
+    assert_eq!(error.class, SourceErrorClass::Unreachable);
     let expected =
         format!("cannot reach Prometheus at http://127.0.0.1:{port}: Connection refused (os error 111)");
     assert_eq!(error.message, expected);

@@ -8,7 +8,7 @@ use adapter::discovery_documents;
 use adapter::history::History;
 use adapter::objects::Objects;
 use adapter::relist::{CatalogHandle, Changes, RelistSettings, Relister, Snapshot};
-use adapter::source::observed::Observed;
+use adapter::source::guarded::{GuardSettings, Guarded};
 use adapter::source::{Listing, MetricSource};
 use adapter::status_page::StatusPage;
 use adapter::telemetry::Telemetry;
@@ -24,7 +24,9 @@ use tokio::sync::{mpsc, watch};
 /// Metrics of a source, listed once.
 pub(crate) struct Listed {
     rules: Arc<RuleSet>,
-    source: Arc<dyn MetricSource>,
+    source: Arc<Guarded>,
+    /// With the check of the source alone.
+    pub(crate) health: Health,
     objects: Arc<dyn Objects>,
     catalog: CatalogHandle,
     pub(crate) telemetry: Arc<Telemetry>,
@@ -42,9 +44,13 @@ impl Listed {
         let telemetry = Arc::new(Telemetry::new(&rules));
         let catalog = CatalogHandle::waiting(&rules, &*objects);
         let hour = Duration::from_hours(1);
+        let health = Health::default();
+        let check = health.check("source", Scope::Ready);
+        let guard = GuardSettings::remote(20, Duration::from_secs(10));
+        let source = Arc::new(Guarded::new(source, guard, Arc::clone(&telemetry), check));
         let relister = Relister::new(
             RelistSettings { interval: hour, max_age: hour, timeout: Duration::from_secs(5) },
-            Arc::clone(&source),
+            Arc::clone(&source) as _,
             Arc::clone(&objects),
             Changes { rules: watch::channel(Arc::clone(&rules)).1, kinds: watch::channel(()).1 },
             catalog.clone(),
@@ -57,7 +63,7 @@ impl Listed {
             let _ = listed.send(());
         }));
         was_listed.recv().await.expect("the relister runs");
-        Listed { rules, source, objects, catalog, telemetry }
+        Listed { rules, source, health, objects, catalog, telemetry }
     }
 
     pub(crate) fn answerer(&self, authorization: Chain) -> Answerer {
@@ -73,11 +79,9 @@ impl Listed {
 
     /// The status page over what an answerer met.
     pub(crate) fn page(&self, history: Arc<History>) -> Page {
-        let check = Health::default().check("source", Scope::Ready);
-        let observed = Observed::new(Arc::clone(&self.source), Arc::clone(&self.telemetry), check);
         StatusPage {
             catalog: self.catalog.clone(),
-            source: Arc::new(observed),
+            source: Arc::clone(&self.source),
             targets: Arc::new(Vec::new),
             history,
             started: Instant::now(),

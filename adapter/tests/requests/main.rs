@@ -6,6 +6,7 @@ mod conformance;
 mod explained;
 mod explanations;
 mod harness;
+mod outage;
 mod presets;
 mod shared;
 mod status;

@@ -3,6 +3,8 @@
 //!
 //! `SHARING_CASES` says how many requests and queries are tried.
 
+mod outages;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,11 +12,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use adapter::sharing::{Sharing, SharingSettings, Wanted};
 use adapter::source::embedded::Embedded;
+use adapter::source::guarded::{GuardSettings, Guarded};
 use adapter::source::{
     Held, Listing, MetricSource, QueryResult, Sample, Samples, SourceError, SourceErrorClass,
 };
 use adapter::telemetry::Telemetry;
 use adapter::values::{self, InNamespace};
+use apiservice::health::{Health, Scope};
 use engine::EngineConfig;
 use engine::labels::Labels;
 use engine::scrape::ScrapeConfig;
@@ -162,20 +166,6 @@ async fn an_answer_that_may_lack_something_is_not_shared() {
     }
 }
 
-#[tokio::test]
-async fn an_outage_is_tried_again_with_the_next_request() {
-    let refused = SourceError::new(SourceErrorClass::Unavailable, "connection refused");
-    let counted = Arc::new(Counted::answering(Err(refused)));
-    let source = Arc::clone(&counted) as Arc<dyn MetricSource>;
-    let matched = matched(&rule(SEPARABLE[0])).expect("a metric");
-    let settings = SharingSettings { keep: Duration::from_nanos(1), across_namespaces: true };
-    let sharing = sharing(&source, settings);
-    for _ in 0..3 {
-        assert!(ask(&sharing, &matched, "a", &PODS).await.is_none());
-    }
-    assert_eq!(counted.queries().len(), 3);
-}
-
 type Answering = BoxFuture<'static, Result<QueryResult, SourceError>>;
 
 /// A source that remembers what it was asked.
@@ -292,14 +282,18 @@ fn matched_by(rules: &RuleSet) -> Option<CustomMatch> {
 }
 
 fn sharing(source: &Arc<dyn MetricSource>, settings: SharingSettings) -> Sharing {
-    Sharing::new(Arc::clone(source), settings, Arc::new(Telemetry::new(&RuleSet::default())))
+    let telemetry = Arc::new(Telemetry::new(&RuleSet::default()));
+    let check = Health::default().check("source", Scope::Ready);
+    let guard = GuardSettings::remote(20, Duration::from_secs(10));
+    let guarded = Guarded::new(Arc::clone(source), guard, Arc::clone(&telemetry), check);
+    Sharing::new(Arc::new(guarded), settings, telemetry)
 }
 
 async fn ask(sharing: &Sharing, matched: &CustomMatch, scope: &str, names: &[&str]) -> Option<Vec<Sample>> {
     let everything = Selector::everything();
     let query = matched.shared(&everything)?;
     let wanted = Wanted { scope, names };
-    match sharing.query(&query, wanted, SystemTime::now(), in_a_minute()).await?.value {
+    match sharing.query(&query, wanted, SystemTime::now(), in_a_minute()).await?.ok()?.value {
         Samples::Vector(samples) => Some(samples),
         Samples::Scalar { .. } => None,
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use apiservice::authz::Chain;
+use apiservice::health::{Health, Scope};
 use apiservice::server::Handler as _;
 use engine::{Engine, EngineConfig, notation};
 use rules::RuleSet;
@@ -20,6 +21,7 @@ use crate::commands::listed;
 use crate::objects::Objects as _;
 use crate::relist::{CatalogHandle, Snapshot};
 use crate::rules_file::RulesFile;
+use crate::source::guarded::{GuardSettings, Guarded};
 use crate::telemetry::Telemetry;
 
 /// What failed of a file.
@@ -55,7 +57,7 @@ async fn test(test: &Test, rules: &Arc<RuleSet>) -> Result<Vec<String>, String> 
         let answerer = Answerer::new(
             catalog,
             Arc::clone(&objects) as _,
-            Arc::clone(&source) as _,
+            Arc::new(guarded(&source, &telemetry)),
             None,
             Arc::clone(&telemetry),
             Chain::new(Vec::new()),
@@ -66,6 +68,12 @@ async fn test(test: &Test, rules: &Arc<RuleSet>) -> Result<Vec<String>, String> 
         }
     }
     Ok(failures)
+}
+
+/// The source as the server asks it. One query comes after the other.
+fn guarded(source: &Arc<WrittenSeries>, telemetry: &Arc<Telemetry>) -> Guarded {
+    let check = Health::default().check("source", Scope::Ready);
+    Guarded::new(Arc::clone(source) as _, GuardSettings::local(1), Arc::clone(telemetry), check)
 }
 
 /// What the server lists, as far as the time of a request has seen it.

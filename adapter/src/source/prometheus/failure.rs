@@ -52,7 +52,9 @@ fn class_of_kind(kind: &str) -> SourceErrorClass {
 fn class_of_status(status: StatusCode) -> SourceErrorClass {
     match status.as_u16() {
         400 | 422 => SourceErrorClass::BadQuery,
-        408 | 504 => SourceErrorClass::Timeout,
+        408 => SourceErrorClass::Timeout,
+        // A proxy says so of Prometheus.
+        504 => SourceErrorClass::Silent,
         _ => SourceErrorClass::Unavailable,
     }
 }
@@ -208,7 +210,7 @@ const LONGEST_PAGE: usize = 64 << 10;
 mod tests {
     use testkit::rows::each_row;
 
-    use super::SourceErrorClass::{BadQuery, Timeout, Unavailable};
+    use super::SourceErrorClass::{BadQuery, Silent, Timeout, Unavailable};
     use super::*;
 
     fn of(code: u16, body: impl AsRef<[u8]>) -> (SourceErrorClass, String) {
@@ -262,7 +264,7 @@ mod tests {
             (422, r#"{"status":"error","error":"boom"}"#.to_owned(), BadQuery, "422 Unprocessable Entity: boom"),
             (400, r#"{"status":"error","errorType":null,"error":null}"#.to_owned(), BadQuery, "400 Bad Request: {\"status\":\"error\",\"errorType\":null,\"error\":null}"),
             (503, r#"{"code":14,"message":"upstream is away","details":[]}"#.to_owned(), Unavailable, "503 Service Unavailable: upstream is away"),
-            (504, r#"{"Message":"too slow"}"#.to_owned(), Timeout, "504 Gateway Timeout: too slow"),
+            (504, r#"{"Message":"too slow"}"#.to_owned(), Silent, "504 Gateway Timeout: too slow"),
             (
                 403,
                 r#"{"error":{"code":403,"message":"Permission denied on project","status":"PERMISSION_DENIED"}}"#.to_owned(),

@@ -31,6 +31,8 @@ pub struct PrometheusSettings {
     pub proxies: Proxies,
     /// Longest time for a query; the deadline of a request can only shorten it.
     pub timeout: Duration,
+    /// Maximum number of queries in flight; `Guarded` keeps it.
+    pub max_queries: usize,
     /// How large answers to queries may be.
     pub answers: AnswerLimits,
     /// What one listing of series may take in memory, in bytes: the distinct names with the names of their labels.
@@ -68,7 +70,8 @@ impl PrometheusSettings {
             client_pair: None,
             auth: None,
             proxies: Proxies::default(),
-            timeout: Duration::from_secs(30),
+            timeout: DEFAULT_TIMEOUT,
+            max_queries: DEFAULT_MAX_QUERIES,
             answers: AnswerLimits::default(),
             listing: LARGEST_LISTING,
         }
@@ -99,6 +102,10 @@ pub(crate) fn gzip_pays(url: &Url) -> bool {
     url.scheme() == "https"
 }
 
+/// Autoscalers wait for it, one after the other.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+/// As many as a Prometheus evaluates at the same time by default (`--query.max-concurrency`).
+pub(crate) const DEFAULT_MAX_QUERIES: usize = 20;
 /// A hundred thousand distinct names with fifteen labels each.
 pub(crate) const LARGEST_LISTING: usize = 32 << 20;
 /// As errors and `--help` name them.

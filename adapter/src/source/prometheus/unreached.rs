@@ -33,7 +33,7 @@ impl Peer<'_> {
         if error.is_timeout() {
             let what = if error.is_connect() { "cannot connect to" } else { "no answer from" };
             return SourceError::new(
-                SourceErrorClass::Timeout,
+                SourceErrorClass::Silent,
                 format!("{what} Prometheus at {place} in time"),
             );
         }
@@ -52,7 +52,7 @@ impl Peer<'_> {
         } else {
             format!("Prometheus at {place} did not answer{}", cause(error))
         };
-        SourceError::new(SourceErrorClass::Unavailable, message)
+        SourceError::new(SourceErrorClass::Unreachable, message)
     }
 
     /// What went wrong in TLS.
@@ -144,7 +144,7 @@ impl Peer<'_> {
 /// An answer that broke off on its way.
 pub(super) fn broken_off(error: &reqwest::Error) -> SourceError {
     if error.is_timeout() {
-        return SourceError::new(SourceErrorClass::Timeout, "Prometheus did not answer in time");
+        return SourceError::new(SourceErrorClass::Silent, "Prometheus did not answer in time");
     }
     SourceError::new(
         SourceErrorClass::Unavailable,
@@ -228,5 +228,5 @@ const LAYERS: [&str; 6] = [
 pub(super) async fn within<T>(deadline: Instant, answer: impl Future<Output = T>) -> Result<T, SourceError> {
     tokio::time::timeout_at(deadline.into(), answer)
         .await
-        .map_err(|_| SourceError::new(SourceErrorClass::Timeout, "Prometheus did not answer in time"))
+        .map_err(|_| SourceError::new(SourceErrorClass::Silent, "Prometheus did not answer in time"))
 }

@@ -171,7 +171,9 @@ impl Cluster {
             arguments.retain(|given| given.split_once('=').map_or(given.as_str(), |(name, _)| name) != name);
             arguments.push((*argument).to_owned());
         }
-        let process = Process::start("adapter", &stack::program("adapter")?, &arguments, self.dir.path())?;
+        // Some tests start several.
+        let name = format!("adapter-{port}");
+        let process = Process::start(&name, &stack::program("adapter")?, &arguments, self.dir.path())?;
         let mut adapter = ClusterAdapter { process, port };
         adapter.process.wait_for_log("serving address=", Duration::from_secs(30)).await?;
         Ok(adapter)

@@ -72,7 +72,7 @@ impl Sharing {
         let key = self.key(query, wanted.scope);
         // An answer for several scopes that is unusable is asked for again, for the one.
         for _ in 0..2 {
-            let asked = self.find_or_ask(&key, query, wanted.scope, time, deadline);
+            let asked = self.find_or_ask(&key, query, wanted.scope, time);
             let Some((pending, outcome)) = asked else { break };
             let answer = match self.wait(pending, outcome, deadline).await {
                 Ok(answer) => Ok(answer.pick(&key, wanted)),
@@ -132,9 +132,10 @@ impl Sharing {
         query: &SharedQuery<'_>,
         scope: &str,
         time: SystemTime,
-        deadline: Instant,
     ) -> Option<(Pending, SharingOutcome)> {
         let began = Instant::now();
+        // Not the first caller's: others, with more time, wait for the same answer.
+        let deadline = self.source.until(began + LONGEST_QUERY);
         let mut book = lock(&self.book);
         if self.source.is_probe_due() {
             // The query under way may never be answered, and this request would wait for it instead of trying.
@@ -191,6 +192,8 @@ impl book::Answer for Pending {
     }
 }
 
+/// Of a source without a timeout of its own: as long as a request has, if it does not say how long.
+const LONGEST_QUERY: Duration = Duration::from_mins(1);
 /// For the error of a query that ends at the deadline of its requests: it says more than the time.
 const LAST_WORD: Duration = Duration::from_millis(100);
 

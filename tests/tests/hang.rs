@@ -134,11 +134,12 @@ impl Stage {
 
     /// Changes what the metrics say.
     fn say(&self, pending: u32, queue: u32) {
-        let mut text = format!("queue_length{{namespace=\"default\"}} {queue}\n");
-        for name in (0..HUNG).map(hung).chain(["both".to_owned()]) {
-            text.push_str(&format!("pending{{namespace=\"default\",service=\"{name}\"}} {pending}\n"));
-        }
-        self.signals.set(text);
+        let mut lines = vec![format!("queue_length{{namespace=\"default\"}} {queue}\n")];
+        let names = (0..HUNG).map(hung).chain(["both".to_owned()]);
+        lines.extend(
+            names.map(|name| format!("pending{{namespace=\"default\",service=\"{name}\"}} {pending}\n")),
+        );
+        self.signals.set(lines.concat());
     }
 
     /// How long the autoscaler takes to follow the queue.

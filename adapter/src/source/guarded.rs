@@ -331,6 +331,7 @@ struct Asking<'a> {
     is_patient: bool,
 }
 
+#[derive(Clone, Copy)]
 enum Outcome<'a> {
     Answered,
     Silent {

@@ -166,7 +166,7 @@ fn endpoint(base: &Url, path: &str) -> Url {
 /// The time for a query that Prometheus is told: a little less than is left, so that it says itself that a query takes
 /// too long. Without its word a slow query looks like a Prometheus that is away.
 fn told(left: Duration) -> Duration {
-    left - (left / 20).min(LONGEST_WAY)
+    left.saturating_sub((left / 20).min(LONGEST_WAY))
 }
 
 /// Seconds with up to three digits after the point and no trailing zeros, as upstream writes times.

@@ -18,12 +18,12 @@ use testkit::router::{self, Response};
 
 use crate::harness::{Listed, listing};
 
-const RULES: &str = r#"
+const RULES: &str = "
 rules:
 - seriesQuery: 'depth'
   resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}
   metricsQuery: 'max(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)'
-"#;
+";
 
 /// What becomes of a query.
 #[derive(Clone, Copy)]
@@ -135,6 +135,10 @@ async fn an_open_breaker_is_a_503_with_its_cause_and_shows_in_the_health_check()
     assert!(ready.text().contains("[+]source ok: no answer since 20"), "{}", ready.text());
     let source = adapter.get("/debug/status").await.json()["source"].clone();
     assert_eq!((&source["breaker"], &source["queryLimit"]), (&"open".into(), &20.into()), "{source}");
+    let page = router::request(Method::GET, "/debug/status", &[("accept", "text/html")]);
+    let page = router::ask(&adapter.router, page).await;
+    let page = page.text();
+    assert!(page.contains("The circuit breaker is open: queries fail without being sent."), "{page}");
 
     adapter.source.answers(Answer::After(Duration::ZERO));
     tokio::time::sleep(Duration::from_secs(5)).await;

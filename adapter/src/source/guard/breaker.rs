@@ -115,7 +115,7 @@ impl Breaker {
             Phase::Closed { silent, since } => {
                 *silent += requests.max(1);
                 let took = now.saturating_duration_since(question.asked);
-                let since = *since.get_or_insert_with(|| wall_clock - took);
+                let since = *since.get_or_insert_with(|| wall_clock.checked_sub(took).unwrap_or(wall_clock));
                 if *silent < MOST_SILENT {
                     return None;
                 }

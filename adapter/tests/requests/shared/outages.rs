@@ -49,6 +49,32 @@ async fn requests_that_wait_for_an_answer_in_vain_are_not_asked_alone() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_caller_with_little_time_takes_no_answer_from_the_others() {
+    let counted = Arc::new(Counted::by(|_| {
+        async {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            Ok(vector(Vec::new()))
+        }
+        .boxed()
+    }));
+    let source = Arc::clone(&counted) as Arc<dyn MetricSource>;
+    let matched = matched(&rule(SEPARABLE[0])).expect("a metric");
+    let everything = Selector::everything();
+    let query = matched.shared(&everything).expect("a query to share");
+    let sharing = sharing(&source, SharingSettings { keep: Duration::from_secs(5), across_namespaces: true });
+    let wanted = Wanted { scope: "a", names: &PODS };
+    let in_a_second = (tokio::time::Instant::now() + Duration::from_secs(1)).into_std();
+    let (hasty, patient) = tokio::join!(
+        sharing.query(&query, wanted, SystemTime::now(), in_a_second),
+        sharing.query(&query, wanted, SystemTime::now(), in_a_minute()),
+    );
+    let error = hasty.expect("an error of its own").expect_err("too late");
+    assert_eq!(error.class, SourceErrorClass::Silent);
+    assert_eq!(patient, Some(Ok(vector(Vec::new()))));
+    assert_eq!(counted.queries().len(), 1);
+}
+
 /// Each of them is a worker of the autoscaler, so that their number opens the breaker, though there was one query.
 #[tokio::test(start_paused = true)]
 async fn requests_that_share_a_query_in_vain_open_the_breaker_and_do_not_wait_for_its_probe() {

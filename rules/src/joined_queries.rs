@@ -39,7 +39,7 @@ pub fn join(queries: impl IntoIterator<Item = String>) -> Vec<SeriesQueries> {
         }
         for queries in queries.chunks(MOST) {
             let names: Vec<&str> = queries.iter().map(|(_, name)| name.as_str()).collect();
-            let labels: String = labels.iter().map(|label| format!(",{label}!=\"\"")).collect();
+            let labels: String = labels.iter().flat_map(|label| [",", label, "!=\"\""]).collect();
             let selector = format!("{{{METRIC_NAME}=~\"{}\"{labels}}}", names.join("|"));
             asked.push(SeriesQueries::Joined { selector, queries: queries.to_vec() });
         }

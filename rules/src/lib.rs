@@ -25,6 +25,7 @@ mod name;
 mod query_parts;
 mod quoted_names;
 mod quoting;
+mod regrouped;
 mod rule;
 mod sample;
 mod separable;

@@ -9,6 +9,7 @@ use super::matched::CustomMatch;
 use super::proofs::Proof;
 use crate::plan::{PlanError, Query};
 use crate::query_parts::QueryParts;
+use crate::regrouped::only_gains;
 use crate::separable::{Limit, is_limited_only_by};
 
 /// A rule's query for all objects of some scopes, from whose answer each caller's objects can be picked. A scope is a
@@ -38,6 +39,12 @@ impl CustomMatch {
             let mut parts = self.origin.limited(scopes, selector).ok()?;
             parts.objects(&self.label, &NAMES).ok()?;
             let limited = self.fill(&parts, &group_by).ok()?;
+            // Each request by itself has groups of the objects alone.
+            let alone = self.fill(&parts, &self.group_by(false)).ok()?;
+            let regrouped = alone != limited;
+            if regrouped && !self.namespace_label().is_some_and(|label| only_gains(label, &alone, &limited)) {
+                return None;
+            }
             // What limits a query to one namespace stays in it.
             let kept = if many { None } else { scopes };
             let unlimited = self.fill(&self.origin.limited(kept, selector).ok()?, &group_by).ok()?;

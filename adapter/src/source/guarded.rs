@@ -2,8 +2,8 @@
 //! whether it is asked at all while it does not answer.
 //!
 //! A query takes its timeout at most, with the time that it waits for its turn. A source that does not answer costs a
-//! few requests their timeout; the others fail immediately, since a client, such as the autoscaler, waits for each
-//! answer before it goes on to the next metric.
+//! few requests their timeout; the others fail immediately, since a worker of the autoscaler waits for each answer
+//! before it goes on to the next metric.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -98,8 +98,8 @@ impl Breaker {
         was_open
     }
 
-    /// A question had no answer, nor had the requests that waited for it, one at least. Says which outage begins, if the
-    /// breaker was closed and opens.
+    /// A question had no answer, nor had the requests that waited for it, one at least. Says which outage begins, if
+    /// that opens a closed breaker.
     pub(in crate::source) fn silent(
         &mut self,
         question: Question,

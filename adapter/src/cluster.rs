@@ -75,9 +75,10 @@ pub async fn connect(
     let mut files = Vec::new();
     let (authenticators, token_reviews) =
         authenticators(config.authentication, poll, config.reviews, health, tasks, &mut files).await?;
-    let AuthorizationConfig { kubeconfig, allowed_ttl, denied_ttl } = config.authorization;
+    let AuthorizationConfig { kubeconfig, allowed_ttl, denied_ttl, asks_for_groups } = config.authorization;
     let client = client(kubeconfig.as_ref()).await?;
-    let authorizer = AccessReviews::new(client, allowed_ttl, denied_ttl, config.reviews);
+    let authorizer = AccessReviews::new(client, allowed_ttl, denied_ttl, config.reviews)
+        .asking_for_groups(asks_for_groups);
     Ok(Host {
         objects,
         kinds_changed,

@@ -82,12 +82,21 @@ pub(super) struct ClusterFlags {
     /// Kubeconfig for SubjectAccessReviews [default: the pod's service account].
     #[arg(long, value_name = "FILE", help_heading = "Authorization")]
     authorization_kubeconfig: Option<PathBuf>,
-    /// Time for which an authorization is cached.
+    /// Time for which an authorization is cached: so long does access that is taken away still work. An autoscaler asks
+    /// every 15s, so that with 10s each of its requests is reviewed, and with 60s one in four.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, help_heading = "Authorization")]
     authorization_webhook_cache_authorized_ttl: Duration,
     /// Time for which a denial is cached.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, help_heading = "Authorization")]
     authorization_webhook_cache_unauthorized_ttl: Duration,
+    /// Ask first whether a caller may use all resources of the API group in all namespaces. A yes answers all its
+    /// requests for the group with the same verb: an autoscaler with the role of Kubernetes' own costs one review
+    /// instead of one for each metric and namespace. A no is followed by the review of the request. Set it only where
+    /// every authorizer of the cluster allows each part of what it allows as a whole: RBAC does, a webhook that refuses
+    /// some namespaces does not. Until the authorization expires, access that is taken away still works for the whole
+    /// group.
+    #[arg(long, help_heading = "Authorization", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = clap::ArgAction::Set)]
+    authorization_review_groups: bool,
 
     /// Maximum number of SubjectAccessReviews per second, and of TokenReviews, for each of three classes of callers:
     /// verified by certificate or front proxy, verified by token, all others. More wait up to 500 ms, then get 429; 0
@@ -171,6 +180,7 @@ impl ClusterFlags {
                 kubeconfig: self.authorization_kubeconfig,
                 allowed_ttl: self.authorization_webhook_cache_authorized_ttl,
                 denied_ttl: self.authorization_webhook_cache_unauthorized_ttl,
+                asks_for_groups: self.authorization_review_groups,
             },
             reviews: ReviewLimits { per_second: self.review_qps, burst: self.review_burst },
             serving,

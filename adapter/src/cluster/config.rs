@@ -70,6 +70,8 @@ pub struct AuthorizationConfig {
     pub allowed_ttl: Duration,
     /// How long what is not is kept.
     pub denied_ttl: Duration,
+    /// Ask about a caller's whole API group first.
+    pub asks_for_groups: bool,
 }
 
 /// Where the serving certificate comes from.

@@ -6,6 +6,7 @@ mod cluster;
 mod fake;
 mod front_proxy;
 mod gate;
+mod groups;
 mod limits;
 mod order;
 mod refusals;
@@ -54,6 +55,7 @@ struct Settings {
     token_ttl: Duration,
     allowed_ttl: Duration,
     denied_ttl: Duration,
+    asks_for_groups: bool,
     reviews: ReviewLimits,
     always_allow: Vec<&'static str>,
     limits: RequestLimits,
@@ -66,6 +68,7 @@ impl Default for Settings {
             token_ttl: AN_HOUR,
             allowed_ttl: AN_HOUR,
             denied_ttl: AN_HOUR,
+            asks_for_groups: false,
             reviews: ReviewLimits::default(),
             always_allow: vec!["/healthz", "/readyz", "/livez"],
             limits: RequestLimits::default(),
@@ -130,10 +133,12 @@ impl Server {
             Arc::new(TokenReviews::new(client.clone(), settings.token_ttl, settings.reviews)),
         ];
         let always_allow = settings.always_allow.iter().map(|&path| path.to_owned()).collect();
+        let reviews = AccessReviews::new(client, settings.allowed_ttl, settings.denied_ttl, settings.reviews)
+            .asking_for_groups(settings.asks_for_groups);
         let judges: Vec<Arc<dyn Authorizer>> = vec![
             Arc::new(PrivilegedGroup(MASTERS)),
             Arc::new(AlwaysAllowPaths::new(always_allow)),
-            Arc::new(AccessReviews::new(client, settings.allowed_ttl, settings.denied_ttl, settings.reviews)),
+            Arc::new(reviews),
         ];
         let group = |name: &str, versions: &[&str]| GroupDescription::of(name, versions, Vec::new());
         let groups = vec![

@@ -84,7 +84,7 @@ impl Api {
         let accept = request.headers().get("accept").map(|accept| accept.to_str().expect("text").to_owned());
         let mut state = self.state();
         let is_watch = target.contains("watch=true");
-        state.asked.push((target, accept.unwrap_or_default()));
+        state.asked.push((target.clone(), accept.unwrap_or_default()));
         if state.is_away {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
@@ -92,6 +92,8 @@ impl Api {
             state.answers.get(request.uri().path()).cloned().unwrap_or((404, failure(404, "no such thing")));
         let (code, object) = if is_watch && state.forbids_watching {
             (403, failure(403, "pods is forbidden"))
+        } else if target.contains("sendInitialEvents") && code == 200 {
+            (422, failure(422, "sendInitialEvents is forbidden"))
         } else {
             (code, object)
         };

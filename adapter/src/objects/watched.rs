@@ -2,7 +2,14 @@
 //!
 //! Pods are watched from the start; other kinds from the moment that somebody asks about them.
 
+mod keeper;
 mod known;
+mod labels;
+mod list;
+mod metadata;
+mod pace;
+mod reflector;
+mod state;
 mod watch;
 
 use std::collections::HashMap;
@@ -14,7 +21,7 @@ use futures_util::future::BoxFuture;
 use rules::resource::{GroupResource, Kind, ResourceMapper};
 use tokio::sync::watch::Receiver;
 
-pub use self::watch::State;
+pub use self::state::State;
 use self::watch::Watch;
 use super::error::{Forbidden, ObjectsError, Verb};
 use super::mapping::RestMapping;

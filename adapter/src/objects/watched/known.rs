@@ -1,9 +1,7 @@
 //! The known objects of one kind.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-
-use kube::api::ObjectMeta;
 
 use crate::objects::{Labels, Object, Wanted};
 
@@ -11,27 +9,28 @@ use crate::objects::{Labels, Object, Wanted};
 #[derive(Default)]
 pub(super) struct Known {
     by_namespace: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Labels>>,
-    texts: Texts,
 }
 
 impl Known {
-    pub(super) fn insert(&mut self, meta: &ObjectMeta) {
-        let Some(name) = &meta.name else { return };
-        let labels = meta.labels.iter().flatten();
-        let labels: Labels =
-            labels.map(|(name, value)| (self.texts.share(name), self.texts.share(value))).collect();
-        let namespace = self.texts.share(meta.namespace.as_deref().unwrap_or_default());
-        self.by_namespace.entry(namespace).or_default().insert(name.as_str().into(), labels);
-        self.texts.sweep();
+    pub(super) fn insert(&mut self, namespace: &str, name: Arc<str>, labels: Labels) {
+        if let Some(objects) = self.by_namespace.get_mut(namespace) {
+            objects.insert(name, labels);
+        } else {
+            self.by_namespace.insert(namespace.into(), [(name, labels)].into());
+        }
     }
 
-    pub(super) fn remove(&mut self, meta: &ObjectMeta) {
-        let namespace = meta.namespace.as_deref().unwrap_or_default();
+    pub(super) fn remove(&mut self, namespace: &str, name: &str) {
         let Some(objects) = self.by_namespace.get_mut(namespace) else { return };
-        objects.remove(meta.name.as_deref().unwrap_or_default());
+        objects.remove(name);
         if objects.is_empty() {
             self.by_namespace.remove(namespace);
         }
+    }
+
+    /// The name of a known object, to be shared with what is known of it later.
+    pub(super) fn name(&self, namespace: &str, name: &str) -> Option<Arc<str>> {
+        self.by_namespace.get(namespace)?.get_key_value(name).map(|(name, _)| Arc::clone(name))
     }
 
     pub(super) fn find(&self, wanted: Wanted<'_>) -> Vec<Object> {
@@ -41,10 +40,19 @@ impl Known {
                 Some(name) => &mut objects.get_key_value(name).into_iter(),
                 None => &mut objects.iter(),
             };
-            let matching = objects.filter(|(_, labels)| {
-                selector.matches(|label| {
+            // Pods of one ReplicaSet follow each other by name and share their labels: one look is enough for them.
+            let mut last: Option<(&Labels, bool)> = None;
+            let matching = objects.filter(|&(_, labels)| {
+                if let Some((seen, matches)) = last
+                    && Arc::ptr_eq(seen, labels)
+                {
+                    return matches;
+                }
+                let matches = selector.matches(|label| {
                     labels.iter().find(|(name, _)| &**name == label).map(|(_, value)| &**value)
-                })
+                });
+                last = Some((labels, matches));
+                matches
             });
             found.extend(matching.map(|(name, labels)| Object {
                 namespace: kind.namespaced.then(|| Arc::clone(namespace)),
@@ -69,58 +77,29 @@ impl Known {
     }
 }
 
-/// Label names and values, each kept once: a thousand pods of a Deployment share them.
-#[derive(Default)]
-struct Texts {
-    held: HashSet<Arc<str>>,
-    sweep_at: usize,
-}
-
-impl Texts {
-    fn share(&mut self, text: &str) -> Arc<str> {
-        if let Some(held) = self.held.get(text) {
-            return Arc::clone(held);
-        }
-        let shared: Arc<str> = text.into();
-        self.held.insert(Arc::clone(&shared));
-        shared
-    }
-
-    /// Forgets what no object has any more, once it may be half of what is held.
-    fn sweep(&mut self) {
-        if self.held.len() > self.sweep_at.max(1024) {
-            self.held.retain(|text| Arc::strong_count(text) > 1);
-            self.sweep_at = 2 * self.held.len();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use rules::resource::{ResourceMapper as _, StaticMapper};
     use selector::labels::Selector;
 
+    use super::super::labels::SharedLabels;
     use super::*;
-
-    fn meta(namespace: &str, name: &str, app: &str) -> ObjectMeta {
-        ObjectMeta {
-            namespace: Some(namespace.to_owned()),
-            name: Some(name.to_owned()),
-            labels: Some([("app".to_owned(), app.to_owned())].into()),
-            ..ObjectMeta::default()
-        }
-    }
 
     #[test]
     fn finds_by_namespace_name_and_labels() {
         let mut known = Known::default();
+        let mut shared = SharedLabels::default();
+        let mut insert = |known: &mut Known, namespace: &str, name: &str, app: &str| {
+            let labels = shared.share(&[("app".to_owned(), app.to_owned())].into());
+            known.insert(namespace, name.into(), labels);
+        };
         for (namespace, name, app) in [("b", "x", "m"), ("a", "y", "m"), ("a", "x", "m"), ("a", "z", "other")]
         {
-            known.insert(&meta(namespace, name, app));
+            insert(&mut known, namespace, name, app);
         }
-        known.insert(&meta("a", "gone", "m"));
-        known.remove(&meta("a", "gone", "m"));
-        known.remove(&meta("nosuch", "gone", "m"));
+        insert(&mut known, "a", "gone", "m");
+        known.remove("a", "gone");
+        known.remove("nosuch", "gone");
         let pods = StaticMapper::built_in().kind_for("pods", "").expect("pods");
         let find = |namespace, name, selector: &str| {
             let selector = Selector::parse(selector).expect("a selector");
@@ -133,16 +112,8 @@ mod tests {
         };
         assert_eq!(find(None, None, ""), ["a/x", "a/y", "a/z", "b/x"]);
         assert_eq!(find(Some("a"), None, "app=m"), ["a/x", "a/y"]);
+        assert_eq!(find(Some("a"), None, "app!=m"), ["a/z"]);
         assert_eq!(find(None, Some("x"), ""), ["a/x", "b/x"]);
         assert_eq!(find(Some("nosuch"), None, ""), [""; 0]);
-    }
-
-    #[test]
-    fn texts_without_an_owner_are_forgotten() {
-        let mut known = Known::default();
-        for round in 0..5000 {
-            known.insert(&meta("a", "x", &format!("value-{round}")));
-        }
-        assert!(known.texts.held.len() < 2000, "{}", known.texts.held.len());
     }
 }

@@ -26,6 +26,15 @@ enum Holds {
     No,
 }
 
+/// Which labels groups or matches are by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    /// Those that `by` or `on` names.
+    Named(Holds),
+    /// All, or all but those that `without` or `ignoring` names.
+    Others,
+}
+
 impl Label<'_> {
     /// `None` where the two may differ.
     fn compare(&self, narrow: &Expr, wide: &Expr) -> Option<Holds> {
@@ -71,7 +80,10 @@ impl Label<'_> {
         }
         // These give series as they are, and not their groups.
         let picks = ["topk", "bottomk", "limitk", "limit_ratio"].contains(&narrow.op.to_string().as_str());
-        Some(if picks { within } else { by.unwrap_or(within) })
+        Some(match by {
+            By::Named(holds) if !picks => holds,
+            _ => within,
+        })
     }
 
     fn binary(&self, narrow: &BinaryExpr, wide: &BinaryExpr) -> Option<Holds> {
@@ -81,14 +93,14 @@ impl Label<'_> {
         }
         let modifiers = (narrow.modifier.as_ref(), wide.modifier.as_ref());
         let matched = match modifiers {
-            (None, None) => None,
-            (Some(narrow), Some(wide)) => Some(self.matching(narrow, wide)?),
+            (None, None) => By::Others,
+            (Some(narrow), Some(wide)) => self.matching(narrow, wide)?,
             _ => return None,
         };
         if left == Holds::Number || right == Holds::Number {
             return Some(if left == Holds::Number { right } else { left });
         }
-        let Some(on) = matched.flatten() else {
+        let By::Named(on) = matched else {
             // All labels must be equal.
             return (left == right).then_some(left);
         };
@@ -104,8 +116,8 @@ impl Label<'_> {
         }
     }
 
-    /// How series are matched: what `on` holds of the label; nothing without `on`.
-    fn matching(&self, narrow: &BinModifier, wide: &BinModifier) -> Option<Option<Holds>> {
+    /// How series are matched.
+    fn matching(&self, narrow: &BinModifier, wide: &BinModifier) -> Option<By> {
         let taken =
             narrow.card.labels().is_some_and(|labels| labels.labels.iter().any(|label| label == self.0));
         let same = (&narrow.card, narrow.return_bool, &narrow.fill_values)
@@ -114,13 +126,12 @@ impl Label<'_> {
             return None;
         }
         match (&narrow.matching, &wide.matching) {
-            (None, None) => Some(None),
+            (None, None) => Some(By::Others),
             (narrow, wide) => self.labels(narrow.as_ref(), wide.as_ref()),
         }
     }
 
-    /// What the labels of `by` or `on` hold of the label; nothing for those of `without` and `ignoring`.
-    fn labels(&self, narrow: Option<&LabelModifier>, wide: Option<&LabelModifier>) -> Option<Option<Holds>> {
+    fn labels(&self, narrow: Option<&LabelModifier>, wide: Option<&LabelModifier>) -> Option<By> {
         match (narrow, wide) {
             (Some(LabelModifier::Include(narrow)), Some(LabelModifier::Include(wide))) => {
                 let others = |labels: &[String]| {
@@ -130,14 +141,14 @@ impl Label<'_> {
                     others
                 };
                 let holds = narrow.labels.iter().any(|label| label == self.0);
-                (others(&narrow.labels) == others(&wide.labels)).then_some(Some(if holds {
+                (others(&narrow.labels) == others(&wide.labels)).then_some(By::Named(if holds {
                     Holds::Yes
                 } else {
                     Holds::No
                 }))
             }
             (Some(LabelModifier::Exclude(narrow)), Some(LabelModifier::Exclude(wide))) => {
-                (narrow == wide).then_some(None)
+                (narrow == wide).then_some(By::Others)
             }
             _ => None,
         }

@@ -363,7 +363,7 @@ fn is_null(text: &str) -> bool {
 /// Rule files nest six levels; the limit only keeps a hostile file from exhausting the stack.
 const DEEPEST: usize = 64;
 /// Ten thousand rules. Each node takes about a hundred bytes.
-const MOST_NODES: usize = 200_000;
+const MOST_NODES: usize = 300_000;
 /// A thousand rules that share their `resources`.
 const MOST_FROM_ALIASES: usize = 10_000;
 const MOST_COPIED_BYTES: usize = 8 << 20;

@@ -11,6 +11,7 @@ mod explain;
 mod external;
 mod further;
 mod missing;
+mod policies;
 mod record;
 mod usage;
 
@@ -33,6 +34,7 @@ use self::record::Record;
 use crate::discovery_documents::{CUSTOM_METRICS, EXTERNAL_METRICS, METRICS};
 use crate::explanation::Reason;
 use crate::history::History;
+use crate::last_values::LastValues;
 use crate::log_throttle::LogThrottle;
 use crate::objects::{Object, Objects, ObjectsError, Wanted};
 use crate::relist::{CatalogHandle, Snapshot};
@@ -53,6 +55,8 @@ pub struct Answerer {
     /// `None`: each request is asked alone.
     sharing: Option<Arc<Sharing>>,
     telemetry: Arc<Telemetry>,
+    /// What was served last, for rules that fall back on it.
+    last_values: Arc<LastValues>,
     /// Decides who may see the texts of rules in explanations.
     authorization: Chain,
     /// What requests meet, for the status page.
@@ -80,6 +84,7 @@ impl Answerer {
         source: Arc<Guarded>,
         sharing: Option<Arc<Sharing>>,
         telemetry: Arc<Telemetry>,
+        last_values: Arc<LastValues>,
         authorization: Chain,
     ) -> Answerer {
         let [missing_log, failure_log, gap_log, effect_checked, rule_log] =
@@ -91,6 +96,7 @@ impl Answerer {
             source,
             sharing,
             telemetry,
+            last_values,
             authorization,
             history: Arc::default(),
             explaining: Semaphore::new(MOST_EXPLANATIONS),

@@ -23,6 +23,7 @@ use crate::cluster;
 use crate::config::{HostChoice, ServerConfig};
 use crate::discovery_documents;
 use crate::host::{Host, HostError};
+use crate::last_values::LastValues;
 use crate::relist::{CatalogHandle, Changes, RelistSettings, Relister, Snapshot};
 use crate::rule_report::RuleReport;
 use crate::rules_file::{RulesFile, RulesFileError};
@@ -209,12 +210,15 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
         vec![Arc::new(PrivilegedGroup(MASTERS)), Arc::new(AlwaysAllowPaths::new(always_allow))];
     all_authorizers.extend(authorizers);
     let authorization = Chain::new(all_authorizers);
+    let last_values = Arc::new(LastValues::default());
+    telemetry.watch_last_values(Arc::clone(&last_values));
     let answerer = Answerer::new(
         catalog.clone(),
         objects,
         Arc::clone(&source),
         sharing,
         Arc::clone(&telemetry),
+        last_values,
         authorization.clone(),
     );
     let page = StatusPage { catalog, source, targets, history: answerer.history(), started };

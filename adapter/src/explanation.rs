@@ -87,6 +87,8 @@ pub enum Reason {
     NoQuery,
     /// The metric source did not answer.
     SourceFailed,
+    /// The answer of the metric source may be partial, and the rule refuses such answers.
+    PartialAnswer,
     /// The metric source refused the query, or its result makes no values.
     QueryRefused,
     /// The query found native histograms alone, which are not numbers.
@@ -269,6 +271,9 @@ pub struct ValueShown {
     pub value: String,
     /// Its age.
     pub age_seconds: f64,
+    /// The policy of the rule that made it: `onEmpty: zero`; `None` for a sample's value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
 }
 
 impl Explanation {

@@ -16,6 +16,7 @@ pub mod explanation;
 pub mod history;
 pub mod host;
 pub mod kubeconfig;
+pub mod last_values;
 mod log_throttle;
 pub mod logging;
 pub mod objects;

@@ -34,6 +34,11 @@ pub trait MetricSource: Send + Sync + 'static {
         deadline: Instant,
     ) -> BoxFuture<'a, Result<QueryResult, SourceError>>;
 
+    /// The time of a query that is asked now.
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
     /// Whether queries can be answered at all by now.
     fn ready(&self) -> BoxFuture<'_, Result<(), SourceError>>;
 

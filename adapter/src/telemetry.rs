@@ -5,6 +5,7 @@
 
 mod buckets;
 mod files;
+mod policies;
 mod route;
 mod rules;
 mod server;
@@ -30,12 +31,15 @@ use serve::{FileStats, Registrar};
 
 use self::buckets::LATENCIES;
 use self::files::FileMetrics;
+use self::policies::PolicyMetrics;
 use self::rules::RuleMetrics;
 use self::server::ServerMetrics;
 use self::source::SourceMetrics;
 use self::time::unix_seconds;
+use crate::last_values::LastValues;
 use crate::source::guard::Guard;
 use crate::source::prometheus::AnswerStats;
+use crate::values::MadeBy;
 use crate::values::nan_and_infinity::DropReason;
 use ::rules::catalog::Catalog;
 use ::rules::{RuleId, RuleSet};
@@ -50,6 +54,7 @@ pub struct Telemetry {
     server: ServerMetrics,
     rules: RuleMetrics,
     source: SourceMetrics,
+    policies: PolicyMetrics,
     source_seconds: HistogramVec,
     source_warnings: IntCounter,
     queries_shared: IntCounterVec,
@@ -76,6 +81,7 @@ impl Telemetry {
             server: ServerMetrics::new(&r),
             rules: RuleMetrics::default(),
             source: SourceMetrics::new(&r),
+            policies: PolicyMetrics::new(&r),
             source_seconds: r.histograms(
                 "prometheus_adapter_prometheus_client_request_duration_seconds",
                 "Duration of requests to the metric source, in seconds.",
@@ -148,6 +154,7 @@ impl Telemetry {
         let _gathering = self.gathering.lock().unwrap_or_else(PoisonError::into_inner);
         self.server.collect();
         self.source.collect();
+        self.policies.collect();
         self.files.collect();
         let mut text = String::new();
         if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {
@@ -195,6 +202,16 @@ impl Telemetry {
     /// Shows what the embedded engine keeps. Only the first one counts.
     pub fn watch_engine(&self, engine: Engine) {
         let _ = self.source.engine.set(engine);
+    }
+
+    /// Shows the values that are kept for rules that fall back on them. Only the first ones count.
+    pub fn watch_last_values(&self, values: Arc<LastValues>) {
+        let _ = self.policies.last_values.set(values);
+    }
+
+    /// A value was answered.
+    pub fn value_made(&self, by: MadeBy) {
+        self.policies.made(by);
     }
 
     /// There is a metric source, and questions to it will be timed.

@@ -17,12 +17,27 @@ use self::nan_and_infinity::{DropReason, Dropped, quantity};
 use crate::source::Sample;
 
 /// The value of one object.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ObjectValue {
     /// The number as the API shows it.
     pub quantity: Quantity,
     /// When the sample was taken, in milliseconds since the epoch.
     pub timestamp_ms: i64,
+    /// Where it comes from.
+    pub made_by: MadeBy,
+}
+
+/// Where a value comes from: a sample, or what the rule says instead of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MadeBy {
+    /// A sample.
+    Sample,
+    /// A sample that is NaN, read as 0 by `onNaN: zero`.
+    NanIsZero,
+    /// No sample, read as 0 by `onEmpty: zero`.
+    EmptyIsZero,
+    /// No sample, and the value that was served last, by `onEmpty: last(...)`.
+    Last,
 }
 
 /// Samples joined to the objects that were asked for.
@@ -30,6 +45,8 @@ pub struct ObjectValue {
 pub struct Joined {
     /// Values in the order of the names asked for; objects without one are left out.
     pub values: Vec<(usize, ObjectValue)>,
+    /// Positions of the names asked for that have no sample, and no value by `onEmpty: zero` either.
+    pub absent: Vec<usize>,
     /// Samples of asked objects that have no value, and why.
     pub dropped: Vec<Dropped>,
     /// Samples beside the one that counts.
@@ -134,7 +151,7 @@ pub fn join_telling(
             Some(sample) => match quantity(sample.value, policy.on_nan) {
                 Ok(quantity) => {
                     tell(sample, Fate::Used);
-                    ObjectValue { quantity, timestamp_ms: sample.timestamp_ms }
+                    ObjectValue::of(sample, quantity)
                 }
                 Err(reason) => {
                     tell(sample, Fate::NotShown(reason));
@@ -142,14 +159,67 @@ pub fn join_telling(
                     continue;
                 }
             },
-            None if policy.on_empty == OnEmpty::Zero => {
-                ObjectValue { quantity: Quantity::from_milli(0), timestamp_ms: now_ms }
+            None if policy.on_empty == OnEmpty::Zero => ObjectValue::zero(now_ms),
+            None => {
+                joined.absent.push(position);
+                continue;
             }
-            None => continue,
         };
         joined.values.push((position, value));
     }
     joined
+}
+
+impl ObjectValue {
+    fn of(sample: &Sample, quantity: Quantity) -> ObjectValue {
+        let made_by = if sample.value.is_nan() { MadeBy::NanIsZero } else { MadeBy::Sample };
+        ObjectValue { quantity, timestamp_ms: sample.timestamp_ms, made_by }
+    }
+
+    /// What `onEmpty: zero` makes of no sample.
+    fn zero(now_ms: i64) -> ObjectValue {
+        ObjectValue { quantity: Quantity::from_milli(0), timestamp_ms: now_ms, made_by: MadeBy::EmptyIsZero }
+    }
+}
+
+impl Joined {
+    /// Gives names without a sample a value, in the order of the names.
+    pub fn fill(&mut self, value: impl Fn(usize) -> Option<ObjectValue>) {
+        let before = self.values.len();
+        self.absent.retain(|position| {
+            let found = value(*position);
+            self.values.extend(found.map(|value| (*position, value)));
+            found.is_none()
+        });
+        if self.values.len() > before {
+            self.values.sort_by_key(|(position, _)| *position);
+        }
+    }
+}
+
+impl MadeBy {
+    /// All of the policies.
+    pub const POLICIES: [MadeBy; 3] = [MadeBy::NanIsZero, MadeBy::EmptyIsZero, MadeBy::Last];
+
+    /// As metrics name the policy; `None` for a sample.
+    pub fn label(self) -> Option<&'static str> {
+        match self {
+            MadeBy::Sample => None,
+            MadeBy::NanIsZero => Some("on_nan_zero"),
+            MadeBy::EmptyIsZero => Some("on_empty_zero"),
+            MadeBy::Last => Some("on_empty_last"),
+        }
+    }
+
+    /// As a rule writes the policy; `None` for a sample.
+    pub fn policy(self, policy: Policy) -> Option<String> {
+        match self {
+            MadeBy::Sample => None,
+            MadeBy::NanIsZero => Some("onNaN: zero".to_owned()),
+            MadeBy::EmptyIsZero => Some("onEmpty: zero".to_owned()),
+            MadeBy::Last => Some(format!("onEmpty: {}", policy.on_empty)),
+        }
+    }
 }
 
 /// Whether a further sample for an object counts instead of an earlier one.
@@ -216,7 +286,7 @@ pub fn each(
         match quantity(sample.value, policy.on_nan) {
             Ok(quantity) => {
                 tell(sample, Fate::Used);
-                picked.values.push((position, ObjectValue { quantity, timestamp_ms: sample.timestamp_ms }));
+                picked.values.push((position, ObjectValue::of(sample, quantity)));
             }
             Err(reason) => {
                 tell(sample, Fate::NotShown(reason));
@@ -225,7 +295,7 @@ pub fn each(
         }
     }
     if samples.is_empty() && policy.on_empty == OnEmpty::Zero {
-        picked.values.push((0, ObjectValue { quantity: Quantity::from_milli(0), timestamp_ms: now_ms }));
+        picked.values.push((0, ObjectValue::zero(now_ms)));
     }
     picked
 }

@@ -158,6 +158,36 @@ fn a_test_that_fails_shows_what_differs() {
 }
 
 #[test]
+fn requests_of_a_test_fall_back_on_what_earlier_ones_were_served() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("writable");
+        path
+    };
+    write(
+        "rules.yaml",
+        &format!(
+            "rules: [{{seriesQuery: x, {RESOURCES}, onEmpty: last(5m), metricsQuery: 'sum(x{{<<.LabelMatchers>>}}) by (<<.GroupBy>>)'}}]"
+        ),
+    );
+    let path = "/apis/custom.metrics.k8s.io/v1beta1/namespaces/n/pods/a/x";
+    let request = |at: &str, expected: &str| format!("  - {{at: {at}, path: {path}, {expected}}}\n");
+    let requests = [
+        request("0s", "values: {a: 7}"),
+        request("5m", "values: {a: 7}"),
+        request("6m", "error: could not find the metric x"),
+    ];
+    let text = format!(
+        "rule_files: [rules.yaml]\ntests:\n- name: a series that ends\n  interval: 1m\n  input_series: [{{series: \
+         'x{{namespace=\"n\",pod=\"a\"}}', values: '7 stale'}}]\n  requests:\n{}",
+        requests.concat()
+    );
+    let (output, printed) = run(&["test"], &[&write("test.yaml", &text)]);
+    assert_eq!(output.status.code(), Some(0), "{printed}");
+}
+
+#[test]
 fn roles_are_those_of_the_rules_resources() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("rules.yaml");
@@ -277,7 +307,10 @@ fn autoscalers_are_checked_against_the_rules() {
          seriesQuery: hits_total\n  resources: {overrides: {namespace: {resource: namespace}, service: {resource: service}}}\n  name: {as: \
          hits}\n  metricsQuery: 'sum(rate(hits_total{<<.LabelMatchers>>}[2m])) by (<<.GroupBy>>)'\nexternalRules:\n- seriesQuery: lag\n  \
          resources: {namespaced: false}\n  metricsQuery: 'sum(lag{<<.LabelMatchers>>})'\n- seriesQuery: backlog\n  resources: {namespaced: \
-         false}\n  onEmpty: zero\n  metricsQuery: 'sum(backlog{<<.LabelMatchers>>})'\n",
+         false}\n  onEmpty: zero\n  metricsQuery: 'sum(backlog{<<.LabelMatchers>>})'\n- seriesQuery: '{__name__=~\"spool_.*\"}'\n  \
+         resources: {namespaced: false}\n  name: {as: spool}\n  onEmpty: zero\n  metricsQuery: \
+         'sum(<<.Series>>{<<.LabelMatchers>>})'\n- seriesQuery: waiting\n  resources: {namespaced: false}\n  onEmpty: \
+         last(10m)\n  metricsQuery: 'sum(waiting{<<.LabelMatchers>>})'\n",
     );
     let hpa = |version: &str, least: usize, metric: &str| {
         format!(
@@ -331,6 +364,8 @@ fn autoscalers_are_checked_against_the_rules() {
         (v2(1, &pods("queue_depth", "ten")), 1, "expected a quantity like"),
         (v2(1, &pods("cache_used_ratio", "80")), 1, "a target of 80 is never reached"),
         (v2(0, &external("lag")), 1, "externalRules[0] says nothing of no samples"),
+        (v2(0, &external("spool")), 1, "externalRules[2] is not listed without series"),
+        (v2(0, &external("waiting")), 1, "externalRules[3] has one only as long as onEmpty: last(10m)"),
         (
             v2(0, &pods("queue_depth", "10")),
             1,

@@ -17,12 +17,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::RuleSet;
+use crate::declared::Declared;
 use crate::name::can_be_asked_for;
 use crate::plan::widest_range;
 use crate::query_parts::QueryParts;
 use crate::quoted_names::Written;
 use crate::resource::{GroupResource, ResolvedLabels, ResourceMapper};
-use crate::rule::{Rule, RuleId};
+use crate::rule::{Rule, RuleId, Section};
 use carried::{Carried, carried_labels};
 use matched::RuleQuery;
 use object_labels::{ObjectLabel, ObjectLabels, namespace_label};
@@ -79,10 +80,17 @@ impl Catalog {
             warnings: BTreeSet::new(),
         };
         let found = |rule: &Rule| discovered.get(rule.series_query.as_str()).copied().unwrap_or_default();
-        let custom: Vec<_> =
-            rules.custom.iter().map(|rule| (rule.id, builder.add(rule, found(rule)))).collect();
-        let external = rules.external.iter().map(|rule| (rule.id, builder.add_external(rule, found(rule))));
-        let rule_stats = custom.into_iter().chain(external).collect();
+        let custom = rules.custom.iter().map(|rule| (rule.id, builder.add(rule, found(rule))));
+        let mut rule_stats: Vec<_> = custom.collect();
+        rule_stats
+            .extend(rules.external.iter().map(|rule| (rule.id, builder.add_external(rule, found(rule)))));
+        for (rule, (_, counts)) in rules.custom.iter().chain(&rules.external).zip(&mut rule_stats) {
+            // Of series that could not be listed, it is not known that there are none (D17).
+            let is_without = counts.series == 0 && discovered.contains_key(rule.series_query.as_str());
+            if let Some(declared) = rule.declared.as_ref().filter(|_| is_without) {
+                counts.metrics = builder.keep(rule, declared);
+            }
+        }
         Catalog {
             metrics: builder.metrics,
             external: builder.external,
@@ -176,8 +184,9 @@ impl Builder<'_> {
                 None => counts.dropped += 1,
                 Some(metric) => {
                     names.look_at(&metric);
-                    let place = (&*objects.of_series(series), series, &carried[&*series.name]);
-                    match self.enter(rule, place, &metric, &mut speller) {
+                    let of = SeriesOf { name: &series.name, carried: Some(&carried[&*series.name]) };
+                    let objects = objects.of_series(&series.label_names);
+                    match self.enter(rule, (&objects, of), &metric, &mut speller) {
                         Entered::Nowhere => counts.unmapped += 1,
                         Entered::Unwritable => counts.dropped += 1,
                         Entered::For(metrics) => counts.metrics += metrics,
@@ -199,7 +208,7 @@ impl Builder<'_> {
         let carried = carried_labels(series);
         let distinct: BTreeSet<&Arc<str>> = series.iter().map(|series| &series.name).collect();
         let (mut speller, mut names) = (Speller::default(), Unaskable::default());
-        let mut asked: Option<Arc<RuleQuery>> = None;
+        let mut query = None;
         for series in distinct {
             let Some(metric) = metric_of(rule, series) else {
                 counts.dropped += 1;
@@ -210,22 +219,12 @@ impl Builder<'_> {
                 self.warnings.extend(made_twice(&metric, first, (rule.id, series)));
                 continue;
             }
-            let limit = namespace_label.as_ref().filter(|_| rule.namespaced);
-            let Some(written) = speller.write(rule, series, limit, None) else {
+            let of = SeriesOf { name: series, carried: Some(&carried[&**series]) };
+            if self.enter_external(rule, (&mut query, of), namespace_label.as_ref(), &metric, &mut speller) {
+                counts.metrics += 1;
+            } else {
                 counts.dropped += 1;
-                continue;
-            };
-            counts.metrics += 1;
-            let query = asked.get_or_insert_with(|| {
-                let window = sample_window(rule, &written, None);
-                Arc::new(RuleQuery {
-                    rule: Arc::clone(rule),
-                    namespace_label: namespace_label.clone(),
-                    window,
-                })
-            });
-            let origin = Origin::new(query, series, written, &carried[&**series]);
-            self.external.insert(metric, ExternalMatch { origin: Arc::new(origin) });
+            }
         }
         self.warnings.extend(speller.warning(rule));
         self.warnings.extend(names.warning(rule));
@@ -233,6 +232,27 @@ impl Builder<'_> {
             self.warnings.extend(Carried::of(rule, &carried).lacks_namespace(&label));
         }
         counts
+    }
+
+    /// Enters the metric that a rule declares, where no series of any rule makes it. Returns the number of entries.
+    fn keep(&mut self, rule: &Arc<Rule>, declared: &Declared) -> usize {
+        let Declared { series, metric, labels: label_names } = declared;
+        let labels = rule.labels.resolve(self.mapper);
+        // What it could warn of, it warns of when there are series.
+        let speller = &mut Speller::default();
+        let of = SeriesOf { name: series, carried: None };
+        if rule.id.section == Section::Custom {
+            let objects = ObjectLabels::of(&labels, self.mapper).of_series(label_names);
+            return match self.enter(rule, (&objects, of), metric, speller) {
+                Entered::For(metrics) => metrics,
+                Entered::Nowhere | Entered::Unwritable => 0,
+            };
+        }
+        if self.external.contains_key(metric) {
+            return 0;
+        }
+        let namespace_label = namespace_label(&labels, self.mapper);
+        usize::from(self.enter_external(rule, (&mut None, of), namespace_label.as_ref(), metric, speller))
     }
 
     /// The rule's labels in this cluster; an override that names nothing here waits for its kind (D39).
@@ -247,11 +267,32 @@ impl Builder<'_> {
         labels
     }
 
+    /// Enters a metric that has no entry yet; `false` when the rule's query cannot hold the series' name. `query` is
+    /// what the query is for all series of the rule, once it is known.
+    fn enter_external(
+        &mut self,
+        rule: &Arc<Rule>,
+        (query, series): (&mut Option<Arc<RuleQuery>>, SeriesOf<'_>),
+        namespace_label: Option<&Arc<str>>,
+        metric: &Arc<str>,
+        speller: &mut Speller,
+    ) -> bool {
+        let limit = namespace_label.filter(|_| rule.namespaced);
+        let Some(written) = speller.write(rule, series.name, limit, None) else { return false };
+        let query = query.get_or_insert_with(|| {
+            let window = sample_window(rule, &written, None);
+            Arc::new(RuleQuery { rule: Arc::clone(rule), namespace_label: namespace_label.cloned(), window })
+        });
+        let origin = Origin::new(query, series.name, written, series.carried);
+        self.external.insert(Arc::clone(metric), ExternalMatch { origin: Arc::new(origin) });
+        true
+    }
+
     /// Enters a series' metric for each resource of its labels.
     fn enter(
         &mut self,
         rule: &Arc<Rule>,
-        (objects, series, carried): (&[ObjectLabel], &Series, &Arc<[Arc<str>]>),
+        (objects, series): (&[ObjectLabel], SeriesOf<'_>),
         metric: &Arc<str>,
         speller: &mut Speller,
     ) -> Entered {
@@ -265,12 +306,14 @@ impl Builder<'_> {
             }
             let Some(metrics) = self.metrics.get_mut(resource) else { continue };
             if let Some(CustomMatch { origin: first, .. }) = metrics.get(metric) {
-                let name = format!("{resource}/{metric}");
-                self.warnings.extend(made_twice(&name, first, (rule.id, &series.name)));
+                if series.carried.is_some() {
+                    let name = format!("{resource}/{metric}");
+                    self.warnings.extend(made_twice(&name, first, (rule.id, series.name)));
+                }
                 continue;
             }
             let limit = namespace_label.as_ref().filter(|_| *namespaced);
-            let Some(written) = speller.write(rule, &series.name, limit, Some(label)) else {
+            let Some(written) = speller.write(rule, series.name, limit, Some(label)) else {
                 unwritable += 1;
                 continue;
             };
@@ -279,13 +322,21 @@ impl Builder<'_> {
                 let namespace_label = namespace_label.clone();
                 Arc::new(RuleQuery { rule: Arc::clone(rule), namespace_label, window })
             });
-            let origin = Arc::new(Origin::new(query, &series.name, written, carried));
+            let origin = Arc::new(Origin::new(query, series.name, written, series.carried));
             let matched = CustomMatch { origin, label: Arc::clone(label), namespaced: *namespaced };
             metrics.insert(Arc::clone(metric), matched);
             entered += 1;
         }
         if entered == 0 && unwritable > 0 { Entered::Unwritable } else { Entered::For(entered) }
     }
+}
+
+/// What a rule's metric is made of.
+#[derive(Clone, Copy)]
+struct SeriesOf<'a> {
+    name: &'a Arc<str>,
+    /// The labels that any series of the name carries; `None` when there is none, and the rule declares its labels.
+    carried: Option<&'a Arc<[Arc<str>]>>,
 }
 
 /// Names of one rule's metrics that no autoscaler can ask for. A name that `name.as` spells out is the lints' affair.

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use promql::regexp::{self, CompileBudget, Regexp};
 
 use crate::config::{Config, DiscoveryRule, Place, Placed, ResourceName, ResourceRule, SeriesFilter};
+use crate::declared::Declared;
 use crate::fault::{Fault, Faults};
 use crate::lint::{self, LintSettings, Linter};
 use crate::name::NameRule;
-use crate::policy::Policy;
+use crate::policy::{OnEmpty, Policy};
 use crate::resource::{ResourceLabels, StaticMapper};
 use crate::rule::{Filter, QueryTemplate, Rule, RuleId, Section};
 use crate::template::Template;
@@ -113,16 +114,21 @@ impl Compiler<'_> {
                 rule.series_query.place.fault("expected a series selector in seriesQuery, found nothing"),
             );
         }
-        let compiled = Rule {
+        let mut compiled = Rule {
             id,
             series_query: rule.series_query.value.clone(),
-            policy: Policy { on_nan: rule.on_nan, on_empty: rule.on_empty },
+            policy: Policy { on_nan: rule.on_nan, on_empty: rule.on_empty, on_partial: rule.on_partial },
             namespaced: rule.resources.namespaced.unwrap_or(true),
             labels: labels?,
             metrics_query: metrics_query?,
             filters: filters.into_iter().collect::<Option<Vec<Filter>>>()?,
             name: name?,
+            declared: None,
         };
+        if rule.on_empty != OnEmpty::NotFound {
+            let metric_of = |series: &str| compiled.metric_of(series);
+            compiled.declared = Declared::read(&compiled.series_query, &compiled.labels, metric_of);
+        }
         if id.section == Section::External {
             self.linter.external(rule, &compiled);
         } else {

@@ -16,6 +16,7 @@ pub mod usage;
 mod allow;
 mod compile;
 mod config;
+mod declared;
 mod fault;
 mod findings;
 mod lint;

@@ -17,6 +17,8 @@ pub struct Maker {
     pub rule: RuleId,
     /// What it says of missing samples and NaN.
     pub policy: Policy,
+    /// Whether the metric stays listed while its series do not exist (D89).
+    pub stays_listed: bool,
 }
 
 impl RuleSet {
@@ -27,8 +29,9 @@ impl RuleSet {
         metric: &str,
         mapper: &dyn ResourceMapper,
     ) -> Option<Maker> {
-        let rule = self.custom.iter().find(|rule| rule.may_make(metric) && rule.maps(resource, mapper));
-        rule.map(|rule| rule.maker())
+        let rule = self.custom.iter().find(|rule| rule.may_make(metric) && rule.maps(resource, mapper))?;
+        let stays_listed = rule.stays_listed_for(resource, mapper);
+        Some(Maker { stays_listed, ..rule.maker() })
     }
 
     /// The first rule that makes a custom metric of whatever resource.
@@ -49,7 +52,16 @@ impl RuleSet {
 
 impl Rule {
     fn maker(&self) -> Maker {
-        Maker { rule: self.id, policy: self.policy }
+        Maker { rule: self.id, policy: self.policy, stays_listed: self.declared.is_some() }
+    }
+
+    fn stays_listed_for(&self, resource: &GroupResource, mapper: &dyn ResourceMapper) -> bool {
+        let Some(declared) = &self.declared else { return false };
+        let labels = self.labels.resolve(mapper);
+        let kinds = declared.labels.iter().filter_map(|label| labels.kind_of(label, mapper));
+        let mut known = kinds.map(|kind| kind.group_resource());
+        let mut unknown = labels.unknown.iter().filter(|(label, _)| declared.labels.contains(label));
+        known.any(|kind| kind == *resource) || unknown.any(|(_, unknown)| unknown == resource)
     }
 
     /// The one metric that the rule makes, when the file says it.
@@ -139,6 +151,31 @@ externalRules:
         });
         assert!(rules.external_maker("backlog").is_some() && rules.external_maker("lag").is_none());
         assert!(rules.any_custom_maker("http_total").is_none());
+    }
+
+    #[test]
+    fn a_metric_stays_listed_for_the_resources_that_the_file_tells() {
+        let rules = crate::load(
+            r#"
+rules:
+- {seriesQuery: depth, resources: {overrides: {namespace: {resource: namespace}, pool: {group: example.com, resource: pools}}}, onEmpty: zero, metricsQuery: "depth{<<.LabelMatchers>>}"}
+- {seriesQuery: 'load{pod!=""}', resources: {template: "<<.Resource>>"}, onEmpty: zero, metricsQuery: "load{<<.LabelMatchers>>}"}
+- {seriesQuery: 'size{pod!=""}', resources: {template: "<<.Resource>>"}, metricsQuery: "size{<<.LabelMatchers>>}"}
+"#,
+        );
+        let (rules, mapper) = (rules.expect("valid rules"), StaticMapper::built_in());
+        let rows = [
+            ("namespaces", "depth", true),
+            ("pools.example.com", "depth", true),
+            ("pods", "load", true),
+            ("services", "load", false),
+            ("pods", "size", false),
+        ];
+        each_row(rows, |(resource, metric, expected)| {
+            let (plural, group) = resource.split_once('.').unwrap_or((resource, ""));
+            let maker = rules.custom_maker(&GroupResource::new(group, plural), metric, &mapper);
+            assert_eq!(maker.map(|maker| maker.stays_listed), Some(expected), "{resource}/{metric}");
+        });
     }
 
     #[test]

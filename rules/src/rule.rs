@@ -4,9 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use promql::regexp::Regexp;
-use promql_parser::label::{METRIC_NAME, MatchOp};
-use promql_parser::parser::Expr;
 
+use crate::declared::{self, Declared};
 use crate::name::NameRule;
 use crate::policy::Policy;
 use crate::resource::{ResolvedLabels, ResourceLabels, ResourceMapper};
@@ -57,6 +56,8 @@ pub struct Rule {
     pub(crate) metrics_query: QueryTemplate,
     pub(crate) name: NameRule,
     pub(crate) filters: Vec<Filter>,
+    /// What stays listed without series: only with an `onEmpty` that answers for them (D89).
+    pub(crate) declared: Option<Declared>,
 }
 
 /// A query template and its text. Cheap to clone.
@@ -106,14 +107,7 @@ impl Rule {
 
     /// The only name that a series of its series query can have; `None` for a query that does not fix the name.
     pub fn literal_series(&self) -> Option<String> {
-        let Ok(Expr::VectorSelector(selector)) = promql::parse(&self.series_query) else { return None };
-        let by_matcher = || {
-            let mut matchers = selector.matchers.matchers.iter();
-            let name =
-                matchers.find(|matcher| matcher.name == METRIC_NAME && matcher.op == MatchOp::Equal)?;
-            Some(name.value.clone())
-        };
-        selector.name.clone().or_else(by_matcher)
+        declared::literal_name(&self.series_query)
     }
 
     /// The text of its query template.

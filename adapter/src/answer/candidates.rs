@@ -300,6 +300,9 @@ pub(super) fn why_used(origin: &Origin, others: &[Candidate]) -> String {
     let rivals = others.iter().filter(|other| other.nearness == Nearness::MakesIt).count();
     let series = origin.series();
     match rivals {
+        _ if !origin.has_series() => {
+            format!("makes it of the series {series}, of which there is none: onEmpty keeps it listed")
+        }
         0 => format!("makes it of the series {series}, and no other rule does"),
         _ => format!("makes it of the series {series}, and is the first in the file that does"),
     }

@@ -1,7 +1,7 @@
 //! custom.metrics.k8s.io: the value of a metric for objects.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use apiservice::server::ApiRequest;
 use apiservice::status::ApiError;
@@ -16,13 +16,13 @@ use selector::labels::{Operator, Requirement, Selector};
 use super::empty::Found;
 use super::further::Vain;
 use super::record::{Record, SampleNotes, noted};
-use super::{Answerer, QueryContext, missing, not_listed, unix_ms};
+use super::{Answerer, QueryContext, missing, not_listed, policies, unix_ms};
 use crate::explanation::Reason;
 use crate::objects::Wanted;
 use crate::relist::Snapshot;
 use crate::routes::{self, AskedObjects, CustomRequest};
 use crate::sharing;
-use crate::source::{QueryResult, Sample, Samples, SourceError};
+use crate::source::{MetricSource as _, QueryResult, Sample, Samples, SourceError};
 use crate::telemetry::Step;
 use crate::values::{self, InNamespace, Joined};
 
@@ -44,7 +44,7 @@ impl Answerer {
             let objects = PlanObjects { namespace: asked.namespace.as_deref(), names: &names };
             matched.ignored(&objects, &asked.metric_selector)
         });
-        let now = SystemTime::now();
+        let now = self.source.now();
         let context = QueryContext {
             namespace: asked.namespace.as_deref().unwrap_or_default(),
             time: now,
@@ -61,6 +61,7 @@ impl Answerer {
             Some(result) => result.map_err(|error| self.query_failed(&plan.query, &asked.metric, &error))?,
             None => self.ask(&plan.query, &asked.metric, context, record).await?,
         };
+        let reading = self.reading(origin, &plan.query, (&result, unix_ms(now)), record)?;
         // As long as the samples, or what is made of them, are there.
         request.holding.hold(result.held);
         let samples = match result.value {
@@ -72,18 +73,27 @@ impl Answerer {
         let namespace = matched.namespace_label().zip(asked.namespace.as_deref());
         let in_namespace = namespace.map(|(label, namespace)| InNamespace { label, namespace });
         let wanted = (in_namespace, &*names);
-        let policy = origin.policy();
-        let joined = match record.notes() {
-            None => values::join(&samples, &plan.join_label, wanted, policy, unix_ms(now)),
-            Some(notes) => {
-                let label = &*plan.join_label;
-                let mut seen = SampleNotes::new(in_namespace, Some((label, &names)), unix_ms(now));
-                let tell = |sample: &Sample, fate| seen.add(sample, &fate);
-                let joined = values::join_telling(&samples, label, wanted, policy, unix_ms(now), tell);
-                notes.joined(seen.finish(samples.len()), &joined, plan.query.rule);
-                joined
+        let label = &*plan.join_label;
+        let mut seen =
+            record.is_on().then(|| SampleNotes::new(in_namespace, Some((label, &names)), unix_ms(now)));
+        let tell = |sample: &Sample, fate| {
+            if let Some(seen) = &mut seen {
+                seen.add(sample, &fate);
             }
         };
+        let policy = reading.policy;
+        let mut joined = values::join_telling(&samples, label, wanted, policy, unix_ms(now), tell);
+        let limits = || {
+            let metric = (&*asked.metric, kind.group_resource().to_string());
+            policies::limits(origin, metric, asked.namespace.as_deref(), &asked.metric_selector)
+        };
+        if let Some(last) = self.last(&reading, limits) {
+            last.complete(&objects, &mut joined);
+        }
+        if let (Some(notes), Some(seen)) = (record.notes(), seen) {
+            notes.joined(seen.finish(samples.len()), &joined, plan.query.rule);
+        }
+        self.made(joined.values.iter().map(|(_, value)| value), policy, record);
         self.report(plan.query.rule, &joined.dropped);
         self.report_duplicates(plan.query.rule, &asked.metric, &joined.duplicates);
         self.report_foreign(plan.query.rule, &asked.metric, &joined.foreign);

@@ -108,6 +108,7 @@ fn shown_custom(list: &MetricValueList) -> Shown {
         object: Some(item.described_object.name.to_string()),
         value: item.value.to_string(),
         age_seconds: age(now, item.timestamp.unix_seconds()),
+        policy: None,
     });
     Shown { count: list.items.len(), values: values.collect() }
 }
@@ -119,6 +120,7 @@ fn shown_external(list: &ExternalMetricValueList) -> Shown {
         object: None,
         value: item.value.to_string(),
         age_seconds: age(now, item.timestamp.unix_seconds()),
+        policy: None,
     });
     Shown { count: list.items.len(), values: values.collect() }
 }
@@ -132,16 +134,21 @@ impl Notes {
     /// The answer, and a cause if no step had one.
     fn finish(&mut self, shown: Result<Shown, ApiError>) {
         match shown {
-            Ok(Shown { count, values }) => {
+            Ok(Shown { count, mut values }) => {
+                for (value, policy) in values.iter_mut().zip(self.policies.drain(..)) {
+                    value.policy = policy;
+                }
+                let by = values.first().and_then(|first| first.policy.as_ref());
+                let by = by.map(|policy| format!(" by {policy}")).unwrap_or_default();
                 self.explanation.answer = Outcome { code: 200, message: None, values: count };
                 let of = values.first().and_then(|first| Some((first.object.clone()?, first.value.clone())));
                 let first = values.first().map(|first| first.value.clone());
                 self.cause(Reason::Answered, || match (count, of, first) {
-                    (1, Some((object, value)), _) => format!("{object} has the value {value}"),
-                    (1, None, Some(value)) => format!("the value is {value}"),
+                    (1, Some((object, value)), _) => format!("{object} has the value {value}{by}"),
+                    (1, None, Some(value)) => format!("the value is {value}{by}"),
                     (0, ..) => "the answer is an empty list".to_owned(),
                     (count, Some((object, value)), _) => {
-                        format!("{count} objects have a value; that of {object} is {value}")
+                        format!("{count} objects have a value; that of {object} is {value}{by}")
                     }
                     (count, ..) => format!("there are {count} values"),
                 });

@@ -1,7 +1,6 @@
 //! external.metrics.k8s.io: the value of a metric for every series that a selector leaves.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use apiservice::server::ApiRequest;
 use apiservice::status::ApiError;
@@ -11,12 +10,13 @@ use rules::plan::PlanError;
 use super::empty::Found;
 use super::further::Vain;
 use super::record::{Record, SampleNotes, noted};
-use super::{Answerer, QueryContext, missing, not_listed, unix_ms};
+use super::{Answerer, QueryContext, missing, not_listed, policies, unix_ms};
 use crate::explanation::Reason;
+use crate::last_values::Served;
 use crate::routes;
-use crate::source::{Sample, Samples};
+use crate::source::{MetricSource as _, Sample, Samples};
 use crate::telemetry::Step;
-use crate::values::{self, InNamespace};
+use crate::values::{self, InNamespace, ObjectValue};
 
 impl Answerer {
     pub(super) async fn external(
@@ -58,30 +58,30 @@ impl Answerer {
         self.warn_if_ignored((query.rule, origin.template()), &asked.selector, record, || {
             matched.ignored(&asked.namespace, &asked.selector)
         });
-        let now = SystemTime::now();
+        let now = self.source.now();
         let context = QueryContext { namespace: &asked.namespace, time: now, deadline: request.deadline };
         let result = self.ask(&query, &asked.metric, context, record).await?;
+        let reading = self.reading(origin, &query, (&result, unix_ms(now)), record)?;
         // As long as the samples, or what is made of them, are there.
         request.holding.hold(result.held);
-        let (samples, labelled) = match result.value {
+        let (mut samples, labelled) = match result.value {
             Samples::Vector(samples) => (samples, true),
             Samples::Scalar { timestamp_ms, value } => {
                 (vec![Sample { labels: Vec::new(), timestamp_ms, value }], false)
             }
         };
-        let policy = origin.policy();
-        let picked = match record.notes() {
-            None => values::each(&samples, &asked.metric, policy, unix_ms(now), |_, _| {}),
-            Some(notes) => {
-                let namespace = origin.label_of_namespaces();
-                let namespace = namespace.map(|label| InNamespace { label, namespace: &asked.namespace });
-                let mut seen = SampleNotes::new(namespace, None, unix_ms(now));
-                let tell = |sample: &Sample, fate| seen.add(sample, &fate);
-                let picked = values::each(&samples, &asked.metric, policy, unix_ms(now), tell);
-                notes.joined(seen.finish(samples.len()), &picked, query.rule);
-                picked
+        let namespace = origin.label_of_namespaces();
+        let namespace = namespace.map(|label| InNamespace { label, namespace: &asked.namespace });
+        let mut seen = record.is_on().then(|| SampleNotes::new(namespace, None, unix_ms(now)));
+        let tell = |sample: &Sample, fate| {
+            if let Some(seen) = &mut seen {
+                seen.add(sample, &fate);
             }
         };
+        let picked = values::each(&samples, &asked.metric, reading.policy, unix_ms(now), tell);
+        if let (Some(notes), Some(seen)) = (record.notes(), seen) {
+            notes.joined(seen.finish(samples.len()), &picked, query.rule);
+        }
         self.report(query.rule, &picked.dropped);
         if let (true, Some(dropped)) = (picked.values.is_empty(), picked.dropped.first()) {
             self.telemetry.not_found(Step::Value);
@@ -90,7 +90,16 @@ impl Answerer {
                 asked.metric, asked.namespace, query.rule
             )));
         }
-        if picked.values.is_empty() {
+        let mut served = served(&mut samples, &picked.values, labelled);
+        let limits = || {
+            let metric = (&*asked.metric, String::new());
+            policies::limits(origin, metric, Some(&asked.namespace), &asked.selector)
+        };
+        if let Some(last) = self.last(&reading, limits) {
+            served = last.instead_of(served);
+        }
+        self.made(served.iter().map(|served| &served.value), reading.policy, record);
+        if served.is_empty() {
             let found = Found {
                 rule: query.rule,
                 series: origin.series(),
@@ -124,17 +133,11 @@ impl Answerer {
         }
         let window_seconds = query.window.map(|window| window.as_secs() as i64);
         let metric_name: Arc<str> = Arc::from(&*asked.metric);
-        // What a made-up value has no sample for has no labels either. The others' labels are taken, not copied.
-        let mut labels = samples.into_iter().map(|sample| sample.labels).enumerate();
-        let items = picked
-            .values
+        let items = served
             .into_iter()
-            .map(|(position, value)| ExternalMetricValue {
+            .map(|Served { labels, value }| ExternalMetricValue {
                 metric_name: Arc::clone(&metric_name),
-                metric_labels: labelled.then(|| {
-                    let found = labels.find(|(other, _)| *other == position);
-                    found.map(|(_, labels)| labels).unwrap_or_default()
-                }),
+                metric_labels: labels,
                 timestamp: Timestamp::from_unix_ms(value.timestamp_ms),
                 window_seconds,
                 value: value.quantity,
@@ -142,4 +145,16 @@ impl Answerer {
             .collect();
         Ok(ExternalMetricValueList { items })
     }
+}
+
+/// Values with the labels of their samples, which are taken and not copied. A scalar has none, and what `onEmpty: zero`
+/// makes has empty ones.
+fn served(samples: &mut [Sample], values: &[(usize, ObjectValue)], labelled: bool) -> Vec<Served> {
+    let mut labels =
+        |position: usize| samples.get_mut(position).map(|sample| std::mem::take(&mut sample.labels));
+    let served = |(position, value): &(usize, ObjectValue)| Served {
+        labels: labelled.then(|| labels(*position).unwrap_or_default()),
+        value: *value,
+    };
+    values.iter().map(served).collect()
 }

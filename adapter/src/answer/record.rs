@@ -9,6 +9,7 @@ use std::time::Duration;
 use rules::RuleId;
 use rules::catalog::{Ignored, Origin};
 use rules::plan::{PlanError, Query};
+use rules::policy::Policy;
 use rules::resource::{Kind, ResourceMapper};
 
 use super::bounded::{LONGEST_ASKED, LONGEST_QUERY, LONGEST_WHY, bounded};
@@ -21,7 +22,7 @@ use crate::explanation::{
 };
 use crate::relist::Snapshot;
 use crate::source::{QueryResult, Sample, Samples, SourceError, SourceErrorClass};
-use crate::values::{Fate, InNamespace, Joined};
+use crate::values::{Fate, InNamespace, Joined, ObjectValue};
 
 /// A request as an explanation names it.
 pub(super) fn noted(group: &str, asked: &dyn fmt::Display) -> String {
@@ -38,6 +39,8 @@ pub(super) struct Notes {
     pub(super) sees_rules: bool,
     /// The message of the answer, where that of the answer itself holds what may not be shown.
     pub(super) message: Option<String>,
+    /// The policy that made each of the values shown; `None` for a sample.
+    pub(super) policies: Vec<Option<String>>,
 }
 
 impl Record {
@@ -48,7 +51,8 @@ impl Record {
 
     /// Notes everything that the caller may see.
     pub(super) fn on(sees_rules: bool) -> Record {
-        Record(Some(Box::new(Notes { explanation: Explanation::default(), sees_rules, message: None })))
+        let explanation = Explanation::default();
+        Record(Some(Box::new(Notes { explanation, sees_rules, message: None, policies: Vec::new() })))
     }
 
     /// Whether an explanation is asked for.
@@ -190,6 +194,19 @@ impl Notes {
             self.warn(&dropped.to_string());
         }
         self.explanation.samples = Some(seen);
+    }
+
+    /// Step 9: the values, in the order of the answer.
+    pub(super) fn made<'v>(&mut self, values: impl Iterator<Item = &'v ObjectValue>, policy: Policy) {
+        self.policies = values.take(MOST_LISTED).map(|value| value.made_by.policy(policy)).collect();
+    }
+
+    /// Step 9: the rule refuses an answer that may lack something.
+    pub(super) fn partial(&mut self, query: &Query, warning: &str) {
+        let warning = said(warning, &query.promql, self.sees_rules);
+        let why = format!("the answer to the query of {} may be partial: {warning}", query.rule);
+        self.message = Some(format!("unable to fetch metrics: {why}"));
+        self.cause(Reason::PartialAnswer, || format!("{why}; the rule says onPartial: error"));
     }
 
     /// The answer holds no sample, for a reason that the request itself shows.

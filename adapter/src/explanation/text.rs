@@ -30,10 +30,11 @@ impl fmt::Display for Explanation {
         if let Some(samples) = &self.samples {
             write_samples(f, samples)?;
         }
-        for (at, ValueShown { object, value, age_seconds }) in self.values.iter().enumerate() {
+        for (at, ValueShown { object, value, age_seconds, policy }) in self.values.iter().enumerate() {
             let object = object.as_deref().unwrap_or("-");
             let name = if at == 0 { "values" } else { "" };
-            line(f, name, format_args!("{object}  {value}  {}", age(*age_seconds)))?;
+            let by = policy.as_ref().map(|policy| format!("  by {policy}")).unwrap_or_default();
+            line(f, name, format_args!("{object}  {value}  {}{by}", age(*age_seconds)))?;
         }
         for (at, further) in self.further.iter().enumerate() {
             line(f, if at == 0 { "further" } else { "" }, further)?;

@@ -314,6 +314,10 @@ impl MetricSource for Guarded {
         self.ask(Flow::Objects, promql, time, deadline).boxed()
     }
 
+    fn now(&self) -> SystemTime {
+        self.source.now()
+    }
+
     fn ready(&self) -> BoxFuture<'_, Result<(), SourceError>> {
         self.source.ready()
     }

@@ -167,6 +167,10 @@ impl MetricSource for Observed {
         self.timed(QUERY, self.source.query(promql, time, deadline)).boxed()
     }
 
+    fn now(&self) -> SystemTime {
+        self.source.now()
+    }
+
     fn ready(&self) -> BoxFuture<'_, Result<(), SourceError>> {
         self.source.ready()
     }

@@ -282,6 +282,8 @@ fn get(counter: &AtomicU64) -> f64 {
 pub enum RuleFailure {
     /// No query could be made of it.
     Plan,
+    /// The source's answer may be partial, and the rule says `onPartial: error`.
+    Partial,
     /// The source failed.
     Source(SourceErrorClass),
 }
@@ -296,10 +298,11 @@ impl RuleFailure {
             RuleFailure::Source(SourceErrorClass::Busy) => 3,
             RuleFailure::Source(SourceErrorClass::BadQuery) => 4,
             RuleFailure::Source(SourceErrorClass::WrongType) => 5,
+            RuleFailure::Partial => 6,
         }
     }
 }
 
-const REASONS: [&str; 6] = ["plan", "unavailable", "timeout", "busy", "bad_query", "wrong_type"];
+const REASONS: [&str; 7] = ["plan", "unavailable", "timeout", "busy", "bad_query", "wrong_type", "partial"];
 const USAGE_RULES: [RuleId; 2] =
     [RuleId { section: Section::Resource, index: 0 }, RuleId { section: Section::Resource, index: 1 }];

@@ -42,7 +42,11 @@ const EXPECTED: &[(&str, &str, &[&str])] = &[
     ("adapter_embedded_series_refused_total", "counter", &[]),
     ("adapter_file_last_reload_successful", "gauge", &["file"]),
     ("adapter_file_reloads_total", "counter", &["file", "result"]),
+    ("adapter_last_values", "gauge", &[]),
+    ("adapter_last_values_bytes", "gauge", &[]),
+    ("adapter_last_values_evicted_total", "counter", &[]),
     ("adapter_metrics_not_found_total", "counter", &["step"]),
+    ("adapter_policy_values_total", "counter", &["policy"]),
     ("adapter_relist_duration_seconds", "histogram", &[]),
     ("adapter_relist_last_success_timestamp_seconds", "gauge", &[]),
     ("adapter_relists_total", "counter", &["outcome"]),
@@ -226,6 +230,7 @@ fn no_question_for_metrics_is_counted_only_when_it_happens() {
         telemetry.rule_listed(rule.id, SystemTime::now());
         telemetry.rule_queried(rule.id, Duration::from_millis(3));
         telemetry.rule_failed(rule.id, RuleFailure::Plan);
+        telemetry.rule_failed(rule.id, RuleFailure::Partial);
         if rule.id.section == Section::Custom {
             telemetry.duplicate_samples(rule.id, 2);
         }

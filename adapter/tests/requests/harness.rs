@@ -73,6 +73,7 @@ impl Listed {
             Arc::clone(&self.source),
             None,
             Arc::clone(&self.telemetry),
+            Arc::default(),
             authorization,
         )
     }

@@ -7,6 +7,7 @@ mod explained;
 mod explanations;
 mod harness;
 mod outage;
+mod policies;
 mod presets;
 mod shared;
 mod status;

@@ -45,7 +45,8 @@ pub struct Origin {
     pub(super) series: Arc<str>,
     /// How the query writes names; `None` where none of them needs quotes.
     written: Option<Box<Written>>,
-    pub(super) labels: Arc<[Arc<str>]>,
+    /// `None` when there is no series, and the rule stays listed without (D89).
+    labels: Option<Arc<[Arc<str>]>>,
     pub(super) proofs: Proofs,
 }
 
@@ -142,14 +143,14 @@ impl Origin {
         query: &Arc<RuleQuery>,
         series: &Arc<str>,
         written: Written,
-        labels: &Arc<[Arc<str>]>,
+        labels: Option<&Arc<[Arc<str>]>>,
     ) -> Origin {
         let is_plain = written == Written::plainly(series);
         Origin {
             query: Arc::clone(query),
             series: Arc::clone(series),
             written: (!is_plain).then(|| Box::new(written)),
-            labels: Arc::clone(labels),
+            labels: labels.cloned(),
             proofs: Proofs::default(),
         }
     }
@@ -199,7 +200,7 @@ impl Origin {
         by: Option<&str>,
     ) -> Result<String, PlanError> {
         let mut parts = QueryParts::default();
-        parts.selector(selector, &self.labels)?;
+        parts.selector(selector, self.labels())?;
         if let Some(namespace) = namespace {
             let no_label = PlanError::NoLabel { rule: self.query.rule.id, resource: "namespaces" };
             parts.namespaces(self.query.namespace_label.as_deref().ok_or(no_label)?, &[namespace])?;
@@ -233,9 +234,14 @@ impl Origin {
         &self.series
     }
 
-    /// The names of labels that any of its series carried when they were listed, sorted.
+    /// The names of labels that any of its series carried when they were listed, sorted; empty without series.
     pub fn labels(&self) -> &[Arc<str>] {
-        &self.labels
+        self.labels.as_deref().unwrap_or_default()
+    }
+
+    /// Whether any series was listed. A rule whose `onEmpty` answers for none stays listed without (D89).
+    pub fn has_series(&self) -> bool {
+        self.labels.is_some()
     }
 
     /// The parts of a query for namespaces and a metric selector.
@@ -245,7 +251,7 @@ impl Origin {
         selector: &'a Selector,
     ) -> Result<QueryParts<'a>, PlanError> {
         let mut parts = QueryParts::of(&self.written());
-        parts.selector(selector, &self.labels)?;
+        parts.selector(selector, self.labels())?;
         if let Some(namespaces) = namespaces {
             let label = self
                 .query

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use super::matched::RuleQuery;
-use super::series::Series;
 use crate::resource::{GroupResource, Kind, ResolvedLabels, ResourceMapper};
 
 /// A resource that a rule has metrics for, and the labels that say of which object.
@@ -34,12 +33,11 @@ impl<'a> ObjectLabels<'a> {
     }
 
     /// Sorted by resource.
-    pub(super) fn of_series(&mut self, series: &Series) -> Arc<[ObjectLabel]> {
-        if let Some(known) = self.known.get(&series.label_names) {
+    pub(super) fn of_series(&mut self, label_names: &Arc<[Arc<str>]>) -> Arc<[ObjectLabel]> {
+        if let Some(known) = self.known.get(label_names) {
             return Arc::clone(known);
         }
-        let kinds: BTreeMap<GroupResource, Arc<Kind>> = series
-            .label_names
+        let kinds: BTreeMap<GroupResource, Arc<Kind>> = label_names
             .iter()
             .filter_map(|label| self.labels.kind_of(label, self.mapper))
             .map(|kind| (kind.group_resource(), kind))
@@ -54,7 +52,7 @@ impl<'a> ObjectLabels<'a> {
             })
         });
         let found: Arc<[ObjectLabel]> = found.collect();
-        self.known.insert(Arc::clone(&series.label_names), Arc::clone(&found));
+        self.known.insert(Arc::clone(label_names), Arc::clone(&found));
         found
     }
 }

@@ -10,7 +10,7 @@ use super::fields::{
 use super::place::{Place, Placed, below};
 use crate::duration;
 use crate::fault::{Fault, bounded, suggestion};
-use crate::policy::{OnEmpty, OnNan};
+use crate::policy::{OnEmpty, OnNan, OnPartial};
 use crate::warning::{Lint, Warning};
 use crate::yaml::{Key, Node, Value, boolean};
 
@@ -89,11 +89,11 @@ impl Decoder<'_> {
             metrics_query: Placed { value: String::new(), place: place(path, node) },
             on_nan: OnNan::default(),
             on_empty: OnEmpty::default(),
+            on_partial: OnPartial::default(),
             faults: Vec::new(),
         };
         let mut faults = Vec::new();
-        let known = ["seriesQuery", "seriesFilters", "resources", "name", "metricsQuery", "onNaN", "onEmpty"];
-        Decoder { faults: &mut faults }.fields(path, node, &known, |decoder, name, node| {
+        Decoder { faults: &mut faults }.fields(path, node, &FIELDS_OF_A_RULE, |decoder, name, node| {
             let path = format!("{path}.{name}");
             match name {
                 "seriesQuery" => rule.series_query = decoder.text(&path, node),
@@ -105,14 +105,24 @@ impl Decoder<'_> {
                     let known = [("zero", OnNan::Zero), ("missing", OnNan::Missing)];
                     rule.on_nan = decoder.one_of(&path, node, &known).unwrap_or_default();
                 }
+                "onEmpty" => rule.on_empty = decoder.on_empty(&path, node),
                 _ => {
-                    let known = [("missing", OnEmpty::Missing), ("zero", OnEmpty::Zero)];
-                    rule.on_empty = decoder.one_of(&path, node, &known).unwrap_or_default();
+                    let known = [("serve", OnPartial::Serve), ("error", OnPartial::Error)];
+                    rule.on_partial = decoder.one_of(&path, node, &known).unwrap_or_default();
                 }
             }
         });
         rule.faults = faults;
         rule
+    }
+
+    fn on_empty(&mut self, path: &str, node: &Node) -> OnEmpty {
+        let text = self.text(path, node).value;
+        OnEmpty::parse(&text).unwrap_or_else(|expected| {
+            let hint = suggestion(&text, ["notFound", "zero"]);
+            self.fault(path, node, format!("expected {expected}, found {text:?}{hint}"));
+            OnEmpty::default()
+        })
     }
 
     fn series_filters(&mut self, path: &str, node: &Node) -> Vec<SeriesFilter> {
@@ -360,6 +370,10 @@ pub(super) fn helm_values(root: &Node) -> Option<(&'static str, &Node)> {
     let sections = ["default", "custom", "external", "resource", "existing"];
     entries.iter().any(|(key, _)| sections.contains(&key.text.as_str())).then_some((path, rules))
 }
+
+/// The fields of a rule of `rules` or `externalRules`.
+const FIELDS_OF_A_RULE: [&str; 8] =
+    ["seriesQuery", "seriesFilters", "resources", "name", "metricsQuery", "onNaN", "onEmpty", "onPartial"];
 
 /// The fields of a rule file.
 pub(super) const SECTIONS: [&str; 3] = ["rules", "externalRules", "resourceRules"];

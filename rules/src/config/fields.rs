@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::place::{Place, Placed};
 use crate::allow::Extent;
 use crate::fault::Fault;
-use crate::policy::{OnEmpty, OnNan};
+use crate::policy::{OnEmpty, OnNan, OnPartial};
 
 /// A rule file as written.
 #[derive(Debug, Default)]
@@ -30,6 +30,7 @@ pub(crate) struct DiscoveryRule {
     pub(crate) metrics_query: Placed<String>,
     pub(crate) on_nan: OnNan,
     pub(crate) on_empty: OnEmpty,
+    pub(crate) on_partial: OnPartial,
     /// What of the rule could not be read.
     pub(crate) faults: Vec<Fault>,
 }

@@ -59,6 +59,11 @@ impl ResourceLabels {
         Ok(ResourceLabels { overrides, template })
     }
 
+    /// The labels of `resources.overrides`, in the order of the file.
+    pub(crate) fn overridden(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.overrides.iter().map(|(label, _)| label)
+    }
+
     /// Gives the mapping its meaning in a cluster. Overrides whose kind the cluster lacks wait for it (D39): they are
     /// listed in [`ResolvedLabels::unknown`].
     pub fn resolve(self: &Arc<Self>, mapper: &dyn ResourceMapper) -> ResolvedLabels {

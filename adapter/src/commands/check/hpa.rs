@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use apiservice::quantity::Quantity;
-use rules::RuleSet;
 use rules::policy::OnEmpty;
 use rules::resource::{GroupResource, ResourceMapper as _, StaticMapper};
+use rules::{Maker, RuleSet};
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 use serve::{error_chain, files};
@@ -191,20 +191,18 @@ impl Check<'_> {
                 None => None,
             },
         };
-        if let Some(maker) =
-            maker.filter(|maker| zero && field != "pods" && maker.policy.on_empty == OnEmpty::Missing)
+        if let Some(maker) = maker.filter(|_| zero && field != "pods")
+            && let Some(why) = why_not_from_zero(&maker)
         {
-            let message = format!(
-                "with minReplicas: 0 this metric must have a value when no pod runs; {} says nothing of no samples",
-                maker.rule
-            );
+            let message =
+                format!("with minReplicas: 0 this metric must have a value when no pod runs; {why}");
             let name = &asked.metric.name;
             self.find(Severity::Warning, "hpa-scale-to-zero", message, name, &format!("{path}.metric.name"));
         }
         self.target(&format!("{path}.target"), asked, field);
     }
 
-    fn external(&mut self, path: &str, asked: &Asked) -> Option<rules::Maker> {
+    fn external(&mut self, path: &str, asked: &Asked) -> Option<Maker> {
         let name = &asked.metric.name;
         let maker = self.rules.external_maker(&name.value);
         if maker.is_none() {
@@ -220,7 +218,7 @@ impl Check<'_> {
         maker
     }
 
-    fn custom(&mut self, path: &str, asked: &Asked, resource: &GroupResource) -> Option<rules::Maker> {
+    fn custom(&mut self, path: &str, asked: &Asked, resource: &GroupResource) -> Option<Maker> {
         let name = &asked.metric.name;
         let maker = self.rules.custom_maker(resource, &name.value, &self.mapper);
         if maker.is_none() {
@@ -317,6 +315,22 @@ impl Check<'_> {
             width: 0,
         };
         self.found.push(Diagnostic::new(severity, name, message, place));
+    }
+}
+
+/// What of a rule keeps an autoscaler from leaving zero replicas; `None` for a rule that always has a value.
+fn why_not_from_zero(maker: &Maker) -> Option<String> {
+    let rule = maker.rule;
+    match maker.policy.on_empty {
+        OnEmpty::NotFound => Some(format!("{rule} says nothing of no samples")),
+        OnEmpty::Last(_) => {
+            Some(format!("{rule} has one only as long as onEmpty: {}", maker.policy.on_empty))
+        }
+        OnEmpty::Zero if maker.stays_listed => None,
+        OnEmpty::Zero => Some(format!(
+            "{rule} is not listed without series: its seriesQuery must spell out the series' name and, beside a template, the \
+             object's label"
+        )),
     }
 }
 

@@ -18,6 +18,7 @@ use super::file::{Request, Test, TestFile};
 use super::world::{LabelledObjects, SharedObjects, WrittenSeries};
 use crate::answer::Answerer;
 use crate::commands::listed;
+use crate::last_values::LastValues;
 use crate::objects::Objects as _;
 use crate::relist::{CatalogHandle, Snapshot};
 use crate::rules_file::RulesFile;
@@ -50,6 +51,8 @@ async fn test(test: &Test, rules: &Arc<RuleSet>) -> Result<Vec<String>, String> 
     let labels = test.input_series.iter().map(|series| &series.series).chain(&test.objects);
     let objects = Arc::new(LabelledObjects::new(labels));
     let telemetry = Arc::new(Telemetry::new(rules));
+    // Requests of a test come after each other, as those of an autoscaler do.
+    let last_values = Arc::new(LastValues::default());
     let mut failures = Vec::new();
     for request in &test.requests {
         let source = Arc::new(WrittenSeries::at(engine.clone(), request.at));
@@ -60,6 +63,7 @@ async fn test(test: &Test, rules: &Arc<RuleSet>) -> Result<Vec<String>, String> 
             Arc::new(guarded(&source, &telemetry)),
             None,
             Arc::clone(&telemetry),
+            Arc::clone(&last_values),
             Chain::new(Vec::new()),
         );
         if let Some(failure) = compared(request, &answerer, &source).await {

@@ -56,6 +56,10 @@ impl MetricSource for WrittenSeries {
         async move { embedded::evaluate(&self.engine, promql, self.now, &stop) }.boxed()
     }
 
+    fn now(&self) -> SystemTime {
+        self.now
+    }
+
     fn ready(&self) -> BoxFuture<'_, Result<(), SourceError>> {
         std::future::ready(Ok(())).boxed()
     }

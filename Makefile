@@ -1,5 +1,5 @@
 # Thin names for what cargo and the scripts do; each line can be run by hand.
-.PHONY: help programs images models demo test test-gpu test-mixing test-node tutorial cluster bench bench-adapter bench-model soak
+.PHONY: help programs images models demo test test-gpu test-mixing test-node tutorial cluster bench bench-adapter bench-model bench-scale soak
 
 help:
 	@echo "make demo           three model servers under load, read and judged as an autoscaler would (about 4 minutes)"
@@ -14,6 +14,7 @@ help:
 	@echo "make bench          the time of every hot step, gathered in target/reports/bench.json"
 	@echo "make bench-adapter  ours and prometheus-adapter in turn, gathered in target/reports/adapter.json (about 20 minutes)"
 	@echo "make bench-model    ours, the tutorial's FastAPI server and others in turn, in target/reports (about 10 minutes)"
+	@echo "make bench-scale    how cost grows with pods, metric names and rules, in target/reports/scale.json (about an hour; QUICK=1: 5 minutes)"
 	@echo "make soak           an hour of load while everything around the adapter changes, judged in target/reports/soak.json"
 
 programs:
@@ -55,6 +56,9 @@ bench-adapter: programs
 
 bench-model: programs
 	target/release/bench-model
+
+bench-scale: programs
+	target/release/bench-scale $(if $(QUICK),--quick)
 
 soak: programs
 	target/release/soak

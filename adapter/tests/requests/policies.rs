@@ -31,8 +31,8 @@ const ONE: &str = r#"depth{namespace="default",pod="a"}"#;
 const LIST: &str = r#"depth{namespace="default",pod=~"a|b"}"#;
 const BACKLOG: &str = r#"backlog{namespace="default"}"#;
 
-/// A row: what Prometheus has, what the rule says, what comes of the pod `a` by name, of `a` in a list beside `b`, and of
-/// the external metric; and what an autoscaler makes of it.
+/// A row: what Prometheus has, what the rule says, what comes of the pod `a` by name, of `a` in a list beside `b`, and
+/// of the external metric; and what an autoscaler makes of it.
 type Row = [&'static str; 6];
 
 const ROWS: [Row; 21] = [

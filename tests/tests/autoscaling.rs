@@ -290,3 +290,57 @@ async fn every_kind_of_metric_scales_and_infinity_holds() -> Result<(), Failure>
     stack.cluster.stop();
     Ok(())
 }
+
+/// What has no series while there is nothing to do.
+const FROM_ZERO_RULES: &str = r#"
+rules:
+- seriesQuery: 'jobs_waiting{namespace!=""}'
+  resources: {overrides: {namespace: {resource: namespace}, service: {resource: service}}}
+  metricsQuery: 'sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)'
+  onEmpty: zero
+externalRules:
+- seriesQuery: 'messages{namespace!=""}'
+  resources: {overrides: {namespace: {resource: namespace}}}
+  metricsQuery: 'sum(<<.Series>>{<<.LabelMatchers>>})'
+  onEmpty: zero
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workloads_scale_from_zero_and_back_to_it() -> Result<(), Failure> {
+    let Some(stack) = SignalStack::start().await? else { return left_out("kube-apiserver") };
+    if !stack.cluster.is_own() {
+        println!("not run: this control plane may not allow minReplicas: 0");
+        stack.cluster.stop();
+        return Ok(());
+    }
+    let port = free_port()?;
+    stack.cluster.deploy("overlays/external", port)?;
+    std::fs::write(&stack.rules, FROM_ZERO_RULES)?;
+    let _adapter = stack.cluster.start_adapter(port, &stack.rules, &stack.prometheus.url(), &[]).await?;
+    let namespace = stack.cluster.namespace();
+    let target = json!({"type": "AverageValue", "averageValue": "10"});
+    let service = json!({"apiVersion": "v1", "kind": "Service", "name": "signal-app"});
+    let object = json!({"type": "Object", "object": {"metric": {"name": "jobs_waiting"}, "describedObject": service, "target": target}});
+    let external = json!({"type": "External", "external": {"metric": {"name": "messages", "selector": {"matchLabels": {"queue": "a"}}}, "target": target}});
+    for (series, labels, metric) in
+        [("jobs_waiting", "service=\"signal-app\"", object), ("messages", "queue=\"a\"", external)]
+    {
+        println!("from zero by {series}, of which there has been none");
+        stack.signals.set(String::new());
+        let patch = json!({"spec": {"minReplicas": 0, "metrics": [metric]}}).to_string();
+        stack.cluster.kubectl(&["patch", "hpa", "signal-app", "--type=merge", "-p", &patch])?;
+        stack.until_replicas(0).await?;
+        for (value, replicas) in [(5, 1), (30, 3)] {
+            stack.signals.set(format!("{series}{{namespace=\"{namespace}\",{labels}}} {value}\n"));
+            stack.until_replicas(replicas).await?;
+        }
+        stack.signals.set(String::new());
+        stack.until_replicas(0).await?;
+        tokio::time::sleep(HOLD).await;
+        assert_eq!(replicas(&stack.cluster, "signal-app")?, 0, "zero holds");
+        let (status, message) = scaling_active(&stack.cluster, "signal-app")?;
+        assert_eq!(status, "True", "{message}");
+    }
+    stack.cluster.stop();
+    Ok(())
+}

@@ -59,7 +59,7 @@ impl Site {
     /// The flags of kube-apiserver that differ.
     fn api_server_flags(self, dir: &Path) -> Vec<String> {
         let flags: &[&str] = match self {
-            Site::Loopback => &["--authorization-mode=RBAC", "--endpoint-reconciler-type=none"],
+            Site::Loopback => &["--authorization-mode=RBAC", "--endpoint-reconciler-type=none", FROM_ZERO],
             // By its address: nothing resolves a node's name.
             Site::Node(_) => {
                 &["--authorization-mode=Node,RBAC", "--kubelet-preferred-address-types=InternalIP"]
@@ -83,6 +83,7 @@ impl Site {
                 "--horizontal-pod-autoscaler-downscale-stabilization=5s",
                 "--horizontal-pod-autoscaler-initial-readiness-delay=1s",
                 "--horizontal-pod-autoscaler-cpu-initialization-period=1s",
+                FROM_ZERO,
             ],
             Site::Node(_) => {
                 &["--controllers=*,-node-ipam-controller,-node-route-controller,-service-lb-controller"]
@@ -294,6 +295,8 @@ pub(super) fn write_kubeconfig(path: &Path, server: &Value, user: &Value) -> Res
     Ok(write(path, &config.to_string(), PRIVATE)?)
 }
 
+/// Lets an autoscaler say `minReplicas: 0`, and does nothing else.
+const FROM_ZERO: &str = "--feature-gates=HPAScaleToZero=true";
 /// What a node is called.
 pub(crate) const NODE_NAME: &str = "node";
 pub(super) const PUBLIC: u32 = 0o644;

@@ -10,6 +10,7 @@ mod strata;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use e2e::api::Api;
@@ -54,6 +55,30 @@ async fn answers_equal_prometheus_adapters() -> Result<(), Failure> {
     report.judge()?;
     strata.judge(report.requests(), !files.is_empty())?;
     bench.cluster.stop();
+    Ok(())
+}
+
+/// No file that upstream reads can have our answers differ by these fields (D89, D90, D91).
+#[test]
+fn prometheus_adapter_refuses_a_file_with_fields_of_our_own() -> Result<(), Failure> {
+    let Some(program) = component("prometheus-adapter") else { return left_out("prometheus-adapter") };
+    let file = tempfile::NamedTempFile::new()?;
+    let refusal = |field: &str| -> Result<Option<String>, Failure> {
+        let rule = "{seriesQuery: depth, resources: {template: '<<.Resource>>'}, metricsQuery: '<<.Series>>'";
+        std::fs::write(&file, format!("rules: [{rule}{field}}}]\n"))?;
+        // It reads the rules before it looks for a cluster, of which there is none.
+        let flags = ["--prometheus-url=http://127.0.0.1:1", "--lister-kubeconfig=/nonexistent"];
+        let output =
+            Command::new(&program).arg(format!("--config={}", file.path().display())).args(flags).output()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        Ok(said.contains("unable to load metrics discovery config").then_some(said))
+    };
+    assert_eq!(refusal("")?, None);
+    for field in ["onNaN: zero", "onEmpty: zero", "onPartial: serve"] {
+        let said = refusal(&format!(", {field}"))?.ok_or_else(|| format!("it takes {field}"))?;
+        let name = field.split(':').next().unwrap_or_default();
+        assert!(said.contains(&format!("field {name} not found")), "{said}");
+    }
     Ok(())
 }
 

@@ -99,7 +99,9 @@ fn kubeconfig(dir: &Path, user: &str) -> Result<String, Failure> {
 async fn adapter(dir: &Path, url: &str, auth: String) -> Result<Adapter, Failure> {
     let rules = dir.join("rules.yaml");
     std::fs::write(&rules, RULES)?;
-    stack::start_adapter_with(&rules, &[format!("--prometheus-url={url}"), auth], dir).await
+    // Each request asks Prometheus, and so shows whether it may.
+    let flags = [format!("--prometheus-url={url}"), auth, "--query-sharing=0s".to_owned()];
+    stack::start_adapter_with(&rules, &flags, dir).await
 }
 
 #[tokio::test]

@@ -119,7 +119,8 @@ async fn query(State(shared): State<Arc<Shared>>, RawForm(form): RawForm) -> Res
 }
 
 async fn list(State(shared): State<Arc<Shared>>, RawForm(form): RawForm) -> Response {
-    let asked = parameters(&form, "match[]");
+    let asked: Vec<String> =
+        parameters(&form, "match[]").iter().flat_map(|selector| names_of(selector)).collect();
     let listed = shared.series.listed;
     let count = match listed {
         Listed::Asked => asked.len(),
@@ -152,8 +153,7 @@ fn write_series(listed: Listed, asked: &str, number: usize, out: &mut String) {
     // A String takes everything.
     let _ = match listed {
         Listed::Asked => {
-            let name = asked.split('{').next().unwrap_or_default();
-            write!(out, r#"{{"__name__":"{name}","namespace":"team-0000","pod":"app-00000-0"}}"#)
+            write!(out, r#"{{"__name__":"{asked}","namespace":"team-0000","pod":"app-00000-0"}}"#)
         }
         Listed::Names(_) => write!(
             out,
@@ -173,6 +173,14 @@ fn write_series(listed: Listed, asked: &str, number: usize, out: &mut String) {
             number % 3_000,
         ),
     };
+}
+
+/// The names that a selector is for: `name{…}`, or those of its matcher `__name__=~"a|b"`.
+fn names_of(selector: &str) -> Vec<String> {
+    match selector.split('{').next() {
+        Some("") | None => matched(selector, "__name__"),
+        Some(name) => vec![name.to_owned()],
+    }
 }
 
 /// How the metrics of [`Listed::Names`] are called.

@@ -1,9 +1,10 @@
 //! Leaves out of a listing, while it arrives, the series that add nothing to it: those with the name and the names of
-//! labels of a series shortly before. Of a million series a few hundred are left to be read with care.
+//! labels of a series before. Of a million series a few hundred are left to be read with care.
 //!
 //! Only what is plainly such a series is left out. At the first sign of anything else the rest is passed on as it is,
 //! so that what is wrong with an answer is found where all answers are read.
 
+use std::collections::HashSet;
 use std::io::{self, Read};
 
 use memchr::memchr2;
@@ -94,7 +95,7 @@ impl<R: Read> WithoutRepeats<R> {
                 Element::Series(length) => {
                     self.comma(is_first);
                     self.pass_on(length);
-                    self.shapes.keep_next();
+                    self.shapes.keep();
                     self.place = Place::Behind;
                 }
                 Element::Incomplete if !self.ended && input.len() < INPUT => return true,
@@ -165,34 +166,37 @@ impl<R: Read> Read for WithoutRepeats<R> {
     }
 }
 
-/// What series had in common with others: each as its name and the names of its labels, as they are written. The last
-/// ones suffice: Prometheus lists series in the order of their labels, the name first.
+/// What series had in common with others: each as its name and the names of its labels, as they are written. Not too
+/// many are remembered: one that was forgotten is read again.
 #[derive(Default)]
 struct Shapes {
-    seen: Vec<Vec<u8>>,
+    seen: HashSet<Box<[u8]>>,
+    /// The last one, which nearly all series have where they are sorted by name.
+    last: Vec<u8>,
     next: Vec<u8>,
-    /// The place of the one that was kept first.
-    oldest: usize,
 }
 
 impl Shapes {
-    fn has_next(&self) -> bool {
-        self.seen.contains(&self.next)
+    fn has_next(&mut self) -> bool {
+        if self.last == self.next {
+            return true;
+        }
+        let has = self.seen.contains(self.next.as_slice());
+        std::mem::swap(&mut self.last, &mut self.next);
+        has
     }
 
-    fn keep_next(&mut self) {
-        let next = std::mem::take(&mut self.next);
-        if self.seen.len() < SHAPES {
-            self.seen.push(next);
-        } else {
-            self.next = std::mem::replace(&mut self.seen[self.oldest], next);
-            self.oldest = (self.oldest + 1) % SHAPES;
+    /// Keeps the one that was not there.
+    fn keep(&mut self) {
+        if self.seen.len() >= SHAPES {
+            self.seen.clear();
         }
+        self.seen.insert(self.last.as_slice().into());
     }
 
     fn clear(&mut self) {
         self.seen.clear();
-        self.oldest = 0;
+        self.last.clear();
     }
 }
 
@@ -259,7 +263,7 @@ fn text(input: &[u8], start: usize) -> Option<std::ops::Range<usize>> {
 const LIST: u32 = 2;
 /// The longest series that is looked at, in bytes.
 const INPUT: usize = 64 << 10;
-const SHAPES: usize = 16;
+const SHAPES: usize = 4_096;
 
 #[cfg(test)]
 mod tests {
@@ -343,12 +347,13 @@ mod tests {
     }
 
     #[test]
-    fn many_shapes_are_remembered_only_for_a_while() {
+    fn series_in_any_order_repeat_and_not_too_many_are_remembered() {
         let one = |index: usize| format!(r#"{{"l{index}":"1"}}"#);
         let list = |series: Vec<String>| format!(r#"{{"data":[{}]}}"#, series.join(","));
-        let more: Vec<String> = (0..=SHAPES).chain([0, SHAPES]).map(one).collect();
-        // The first was forgotten for the last.
-        let expected = list((0..=SHAPES).chain([0]).map(one).collect());
-        assert_eq!(left(&list(more)), expected);
+        let twice = list((0..50).chain(0..50).map(one).collect());
+        assert_eq!(left(&twice), list((0..50).map(one).collect()));
+        // With the last all others are forgotten.
+        let more = list((0..=SHAPES).chain([0, SHAPES]).map(one).collect());
+        assert_eq!(left(&more), list((0..=SHAPES).chain([0]).map(one).collect()));
     }
 }

@@ -48,7 +48,8 @@ pub(crate) fn literal_name(series_query: &str) -> Option<String> {
     name(&selector(series_query)?)
 }
 
-fn selector(series_query: &str) -> Option<VectorSelector> {
+/// The selector that a series query is; `None` for anything else, and for one with an offset or a time.
+pub(crate) fn selector(series_query: &str) -> Option<VectorSelector> {
     match promql::parse(series_query) {
         Ok(Expr::VectorSelector(selector)) if selector.offset.is_none() && selector.at.is_none() => {
             Some(selector)
@@ -57,7 +58,8 @@ fn selector(series_query: &str) -> Option<VectorSelector> {
     }
 }
 
-fn name(selector: &VectorSelector) -> Option<String> {
+/// The only name that a selector's series can have.
+pub(crate) fn name(selector: &VectorSelector) -> Option<String> {
     let by_matcher = || {
         let mut matchers = selector.matchers.matchers.iter();
         let name = matchers.find(|matcher| matcher.name == METRIC_NAME && matcher.op == MatchOp::Equal)?;

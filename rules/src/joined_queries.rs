@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use promql_parser::label::{METRIC_NAME, MatchOp, Matcher};
-use promql_parser::parser::{Expr, VectorSelector};
 
+use crate::declared;
 use crate::quoting::{is_label_name, is_metric_name};
 
 /// Series queries as they are asked.
@@ -50,21 +50,18 @@ pub fn join(queries: impl IntoIterator<Item = String>) -> Vec<SeriesQueries> {
 /// The name of a query's series and the labels that they must have; `None` for a query that says more, or that can be
 /// about several names.
 fn literal(query: &str) -> Option<(String, Vec<String>)> {
-    let Ok(Expr::VectorSelector(VectorSelector { name, matchers, offset: None, at: None })) =
-        promql::parse(query)
-    else {
-        return None;
-    };
-    if !matchers.or_matchers.is_empty() {
+    let selector = declared::selector(query)?;
+    let name = declared::name(&selector)?;
+    if !selector.matchers.or_matchers.is_empty() {
         return None;
     }
     let is_name = |matcher: &&Matcher| matcher.name == METRIC_NAME;
-    let (names, others): (Vec<&Matcher>, Vec<&Matcher>) = matchers.matchers.iter().partition(is_name);
-    let name = match (name, names.as_slice()) {
-        (Some(name), []) => name,
-        (None, [Matcher { op: MatchOp::Equal, value, .. }]) => value.clone(),
-        _ => return None,
-    };
+    let (names, others): (Vec<&Matcher>, Vec<&Matcher>) =
+        selector.matchers.matchers.iter().partition(is_name);
+    // Another matcher of the name says more.
+    if names.len() > usize::from(selector.name.is_none()) {
+        return None;
+    }
     let is_there = |matcher: &&Matcher| {
         matcher.op == MatchOp::NotEqual && matcher.value.is_empty() && is_label_name(&matcher.name)
     };

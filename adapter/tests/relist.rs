@@ -68,6 +68,23 @@ fn rules(queries: &[&str]) -> Arc<RuleSet> {
     Arc::new(::rules::load(&text).expect("valid rules"))
 }
 
+/// A relister of rules that change by a channel, and what it publishes.
+fn relister(
+    source: &Arc<Counting>,
+    rules: &Arc<RuleSet>,
+) -> (Relister, CatalogHandle, watch::Sender<Arc<RuleSet>>) {
+    let source = Arc::clone(source) as Arc<dyn MetricSource>;
+    let objects = Arc::new(ScrapedObjects::new(Arc::clone(&source)));
+    let catalog = CatalogHandle::waiting(rules, &*objects);
+    let (publish, follow) = watch::channel(Arc::clone(rules));
+    let (_, kinds) = watch::channel(());
+    let interval = Duration::from_mins(10);
+    let settings = RelistSettings { interval, max_age: interval, timeout: Duration::from_secs(5) };
+    let changes = Changes { rules: follow, kinds };
+    let telemetry = Arc::new(Telemetry::new(rules));
+    (Relister::new(settings, source, objects, changes, catalog.clone(), telemetry), catalog, publish)
+}
+
 /// One empty series query, which any workload at zero has, made all queries be listed again and again.
 #[tokio::test(start_paused = true)]
 async fn only_what_failed_or_was_empty_is_listed_between_intervals() {
@@ -77,20 +94,7 @@ async fn only_what_failed_or_was_empty_is_listed_between_intervals() {
     source.recorded.lists("found", Ok(Listing { series, warnings: Vec::new() }));
     source.recorded.lists("empty", Ok(Listing { series: Vec::new(), warnings: Vec::new() }));
     let first = rules(&["found", "empty", "failing"]);
-    let objects = Arc::new(ScrapedObjects::new(Arc::clone(&source) as Arc<dyn MetricSource>));
-    let catalog = CatalogHandle::waiting(&first, &*objects);
-    let (publish, follow) = watch::channel(Arc::clone(&first));
-    let (_kinds, kinds) = watch::channel(());
-    let interval = Duration::from_mins(10);
-    let settings = RelistSettings { interval, max_age: interval, timeout: Duration::from_secs(5) };
-    let relister = Relister::new(
-        settings,
-        Arc::clone(&source) as Arc<dyn MetricSource>,
-        objects,
-        Changes { rules: follow, kinds },
-        catalog.clone(),
-        Arc::new(Telemetry::new(&first)),
-    );
+    let (relister, catalog, publish) = relister(&source, &first);
     let started = tokio::time::Instant::now();
     tokio::spawn(relister.run(|_| {}));
     // After 1, 3, 7, 15 and 31 s both are retried; after 63, 127, 255 and 511 s only what fails.
@@ -133,20 +137,7 @@ async fn many_rules_are_listed_by_few_queries_and_one_by_one_after_a_failure() {
     }
     let queries: Vec<&str> = names.iter().map(String::as_str).collect();
     let rules = rules(&queries);
-    let objects = Arc::new(ScrapedObjects::new(Arc::clone(&source) as Arc<dyn MetricSource>));
-    let catalog = CatalogHandle::waiting(&rules, &*objects);
-    let (_publish, follow) = watch::channel(Arc::clone(&rules));
-    let (_kinds, kinds) = watch::channel(());
-    let interval = Duration::from_mins(10);
-    let settings = RelistSettings { interval, max_age: interval, timeout: Duration::from_secs(5) };
-    let relister = Relister::new(
-        settings,
-        Arc::clone(&source) as Arc<dyn MetricSource>,
-        objects,
-        Changes { rules: follow, kinds },
-        catalog.clone(),
-        Arc::new(Telemetry::new(&rules)),
-    );
+    let (relister, catalog, _publish) = relister(&source, &rules);
     tokio::spawn(relister.run(|_| {}));
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(source.listed.lock().expect("the test panics alone").len(), 2);

@@ -9,7 +9,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 
 use super::handler::{Answer, ApiRequest};
 use super::holding::Holding;
-use super::routes::{Routes, admit, get_only};
+use super::routes::{Routes, admit, beside, get_only};
 use crate::attributes::Attributes;
 use crate::authn::User;
 use crate::negotiate::{self, Accept, Transform};
@@ -143,10 +143,7 @@ async fn written(
     if !long {
         return Ok(write());
     }
-    tokio::task::spawn_blocking(write).await.map_err(|error| {
-        tracing::error!(%error, "cannot encode a response");
-        ApiError::internal("this server failed on the request; its log has the details")
-    })
+    beside("cannot encode a response", write).await
 }
 
 /// What a route makes; only single objects of metrics.k8s.io are not lists (`docs/contract.md#not-acceptable`).

@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
 use super::page::PAGE;
-use super::routes::{Routes, admit, get_only};
+use super::routes::{Routes, admit, beside, get_only};
 use crate::encode::gzip::CompressAbove;
 use crate::health::{Endpoint, Report};
 use crate::negotiate::{self, Accept, Form};
@@ -46,10 +46,7 @@ impl Routes {
                 get_only(parts)?;
                 // Thousands of rules have tens of thousands of metrics.
                 let metrics = Arc::clone(&self.metrics);
-                let text = tokio::task::spawn_blocking(move || metrics()).await.map_err(|error| {
-                    tracing::error!(%error, "cannot write the metrics");
-                    ApiError::internal("this server failed on the request; its log has the details")
-                })?;
+                let text = beside("cannot write the metrics", move || metrics()).await?;
                 let mut response = respond::raw(StatusCode::OK, METRICS_TEXT, text.into());
                 // From it a scraper tells that counters were reset.
                 response.headers_mut().insert(PROCESS_START, HeaderValue::from(self.started_unix_seconds));

@@ -39,6 +39,17 @@ impl Routes {
     }
 }
 
+/// Does what takes long beside the threads that serve connections. `failure` is what the log says if it panics.
+pub(super) async fn beside<T: Send + 'static>(
+    failure: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        tracing::error!(%error, "{failure}");
+        ApiError::internal("this server failed on the request; its log has the details")
+    })
+}
+
 pub(super) fn get_only(parts: &Parts) -> Result<(), ApiError> {
     if parts.method == Method::GET { Ok(()) } else { Err(ApiError::method_not_allowed()) }
 }

@@ -20,7 +20,7 @@ struct Label<'a>(&'a str);
 /// What samples of the narrow query hold of the label; those of the wide one all have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Holds {
-    /// There are no labels: a number.
+    /// A number, which has no labels.
     Number,
     Yes,
     No,

@@ -119,7 +119,7 @@ impl<A: Answer> Book<A> {
         });
     }
 
-    /// There is no answer for scopes.
+    /// An answer for scopes is missing.
     pub(super) fn forget(&mut self, key: &Key, scopes: &[Arc<str>]) {
         self.each(key, scopes, |scope| scope.answer = None);
     }

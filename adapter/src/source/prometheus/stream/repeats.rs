@@ -235,7 +235,7 @@ fn series(input: &[u8], shape: &mut Vec<u8>) -> Element {
     }
 }
 
-/// Why there is no text at a place.
+/// What an element is whose text is missing at a place.
 fn unless_ended(input: &[u8], at: usize) -> Element {
     match input.get(at) {
         None | Some(b'"') => Element::Incomplete,

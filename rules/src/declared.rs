@@ -48,6 +48,14 @@ pub(crate) fn literal_name(series_query: &str) -> Option<String> {
     name(&selector(series_query)?)
 }
 
+/// The labels that every series of a series query has, sorted: those that a matcher demands (`pod!=""`).
+pub(crate) fn demanded_labels(series_query: &str) -> BTreeSet<String> {
+    let matchers = selector(series_query).map(|selector| selector.matchers.matchers).unwrap_or_default();
+    let demanded =
+        matchers.into_iter().filter(|matcher| matcher.name != METRIC_NAME && !matcher.is_match(""));
+    demanded.map(|matcher| matcher.name).collect()
+}
+
 /// The selector that a series query is; `None` for anything else, and for one with an offset or a time.
 pub(crate) fn selector(series_query: &str) -> Option<VectorSelector> {
     match promql::parse(series_query) {

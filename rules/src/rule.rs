@@ -1,5 +1,6 @@
 //! Compiled rules of `rules` and `externalRules`.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -108,6 +109,11 @@ impl Rule {
     /// The only name that a series of its series query can have; `None` for a query that does not fix the name.
     pub fn literal_series(&self) -> Option<String> {
         declared::literal_name(&self.series_query)
+    }
+
+    /// The labels that its series query demands of a series, whatever their value.
+    pub fn demanded_labels(&self) -> BTreeSet<String> {
+        declared::demanded_labels(&self.series_query)
     }
 
     /// The text of its query template.

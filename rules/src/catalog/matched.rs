@@ -10,8 +10,7 @@ use super::proofs::Proofs;
 use crate::plan::{Plan, PlanError, Query};
 use crate::policy::Policy;
 use crate::query_parts::QueryParts;
-use crate::quoted_names::{Written, name_matcher};
-use crate::quoting;
+use crate::quoted_names::Written;
 use crate::rule::{Rule, RuleId};
 
 /// Objects to make a plan for.
@@ -188,45 +187,6 @@ impl Origin {
     /// The widest range that the rule's query looks at; `None` for a query over instants.
     pub fn window(&self) -> Option<Duration> {
         self.query.window
-    }
-
-    /// A query of our own: how many samples the series of a namespace that a metric selector leaves have within a
-    /// range, the most of each object that the label `by` names; without a range, how many such series have a value.
-    /// It says where the samples end when the rule's query finds none.
-    pub fn samples_within(
-        &self,
-        range: Option<Duration>,
-        (namespace, selector): (Option<&str>, &Selector),
-        by: Option<&str>,
-    ) -> Result<String, PlanError> {
-        let mut parts = QueryParts::default();
-        parts.selector(selector, self.labels())?;
-        if let Some(namespace) = namespace {
-            let no_label = PlanError::NoLabel { rule: self.query.rule.id, resource: "namespaces" };
-            parts.namespaces(self.query.namespace_label.as_deref().ok_or(no_label)?, &[namespace])?;
-        }
-        let comma = if parts.matchers().is_empty() { "" } else { "," };
-        let selector = format!("{{{}{comma}{}}}", name_matcher(&self.series), parts.matchers());
-        let by = by.map(|label| format!(" by ({})", quoting::label(label))).unwrap_or_default();
-        Ok(match range {
-            // PromQL has no fractions of a unit.
-            Some(range) if range.subsec_millis() == 0 => {
-                format!("max{by} (count_over_time({selector}[{}s]))", range.as_secs())
-            }
-            Some(range) => format!("max{by} (count_over_time({selector}[{}ms]))", range.as_millis()),
-            None => format!("count{by} ({selector})"),
-        })
-    }
-
-    /// A query of our own: how many of its series there are now for each combination of values of labels.
-    pub fn series_by(&self, labels: &[&str]) -> String {
-        let by: Vec<_> = labels.iter().map(|label| quoting::label(label)).collect();
-        format!("count by ({}) ({{{}}})", by.join(", "), name_matcher(&self.series))
-    }
-
-    /// A query of our own: how old the newest sample of its series is, in seconds.
-    pub fn newest_age(&self) -> String {
-        format!("time() - max(timestamp({{{}}}))", name_matcher(&self.series))
     }
 
     /// The metric's name in Prometheus.

@@ -35,7 +35,8 @@ pub enum Operator {
 }
 
 impl Requirement {
-    pub(super) fn matches(&self, label: Option<&str>) -> bool {
+    /// Whether a label's value meets the condition; `None` for a label that is absent.
+    pub fn matches(&self, label: Option<&str>) -> bool {
         let listed = |value: &str| self.values.iter().any(|listed| listed == value);
         match self.operator {
             Operator::Equals | Operator::In => label.is_some_and(listed),

@@ -3,6 +3,7 @@
 //! One module for each API group. The catalog snapshot is taken once and the plan travels from the query to the join,
 //! so a relist in between cannot change the rules under a request.
 
+mod age;
 mod bounded;
 mod candidates;
 mod custom;
@@ -10,9 +11,12 @@ mod empty;
 mod explain;
 mod external;
 mod further;
+mod mismatch;
 mod missing;
 mod policies;
 mod record;
+mod relabelled;
+mod series_query;
 mod usage;
 
 use std::sync::Arc;
@@ -36,6 +40,7 @@ use crate::explanation::Reason;
 use crate::history::History;
 use crate::last_values::LastValues;
 use crate::log_throttle::LogThrottle;
+use crate::objects::error::Forbidden;
 use crate::objects::{Object, Objects, ObjectsError, Wanted};
 use crate::relist::{CatalogHandle, Snapshot};
 use crate::routes;
@@ -122,7 +127,13 @@ impl Answerer {
     ) -> Result<Vec<Object>, ApiError> {
         self.objects.list(wanted, deadline).await.map_err(|error| {
             let kind = wanted.kind.group_resource();
-            record.cause(Reason::ObjectsNotListed, || format!("the adapter cannot list {kind}: {error}"));
+            record.cause(Reason::ObjectsNotListed, || match &error {
+                // Its answer names the account.
+                ObjectsError::Forbidden(Forbidden { answer, .. }) => {
+                    format!("the adapter may not list {kind}: grant its account list and watch on {kind}; {answer}")
+                }
+                error => format!("the adapter cannot list {kind}: {error}"),
+            });
             if self.failure_log.is_due((&kind, error.to_string())) {
                 tracing::warn!(%kind, %error, "cannot list objects");
             }

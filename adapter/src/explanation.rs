@@ -73,7 +73,7 @@ pub enum Reason {
     OtherResource,
     /// The rule that would make the metric has no series.
     NoSeries,
-    /// A filter or the name of the rule drops the series.
+    /// The series query, a filter or the name of the rule leaves the series out.
     SeriesDropped,
     /// The series were not listed yet.
     NotListed,
@@ -95,9 +95,11 @@ pub enum Reason {
     OnlyHistograms,
     /// The query is limited by a label that no series carries.
     LabelNotCarried,
+    /// Other labels of the series hold the objects or the namespace than those that the rule names.
+    OtherLabel,
     /// The metric selector matches no series.
     SelectorMatchesNothing,
-    /// The series have no recent sample.
+    /// The series have no recent sample, whether or not the metric source still serves an old one.
     StaleSamples,
     /// The range of the query holds too few samples.
     RangeTooShort,
@@ -283,6 +285,12 @@ impl Explanation {
             self.cause = Cause { reason, message: message() };
         }
     }
+}
+
+/// `3 values`, `1 value`.
+pub fn counted(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
 }
 
 /// The most entries of a list.

@@ -16,7 +16,7 @@ use crate::rule_report::why_barren;
 /// A rule that does not answer, and why.
 pub(super) struct Candidate {
     nearness: Nearness,
-    rule: RuleId,
+    pub(super) rule: RuleId,
     /// The kind of cause, if this is why there is no metric.
     pub(super) reason: Reason,
     /// What the rule does instead: a sentence without its subject.
@@ -179,8 +179,13 @@ impl Search<'_> {
         others.sort();
         others.dedup();
         others.truncate(missing::SHOWN);
-        let they_have = listed(carried.iter().copied());
+        let mut they_have = listed(carried.iter().copied());
         let resource = kind.group_resource();
+        let like =
+            labels.label_of(kind).and_then(|label| carried.iter().find(|other| other.contains(&*label)));
+        if let Some(like) = like {
+            they_have = format!("{they_have}; if {like:?} names {resource}, say so in resources.overrides");
+        }
         match (labels.label_of(kind), others.is_empty()) {
             (None, _) => (
                 Reason::OtherResource,

@@ -14,7 +14,7 @@ use rules::resource::Kind;
 use selector::labels::{Operator, Requirement, Selector};
 
 use super::empty::Found;
-use super::further::Vain;
+use super::further::Sought;
 use super::record::{Record, SampleNotes, noted};
 use super::{Answerer, QueryContext, missing, not_listed, policies, unix_ms};
 use crate::explanation::Reason;
@@ -35,7 +35,16 @@ impl Answerer {
         let asked = routes::custom(request)?;
         record.note(|notes| notes.explanation.asked = noted(&request.group, &asked));
         let snapshot = self.catalog.load();
-        let (kind, matched) = self.find(&snapshot, &asked, record)?;
+        let (kind, matched) = match self.find(&snapshot, &asked, record) {
+            Ok(found) => found,
+            Err(error) => {
+                if let Some(notes) = record.notes() {
+                    let of = (asked.namespace.as_deref().unwrap_or_default(), request.deadline);
+                    self.look_past_series_query(&snapshot, of, notes).await;
+                }
+                return Err(error);
+            }
+        };
         let origin = matched.origin();
         let objects = self.names(&asked, &kind, request, record).await?;
         let names: Vec<&str> = objects.iter().map(|name| &**name).collect();
@@ -94,6 +103,17 @@ impl Answerer {
             notes.joined(seen.finish(samples.len()), &joined, plan.query.rule);
         }
         self.made(joined.values.iter().map(|(_, value)| value), policy, record);
+        let sought = Sought {
+            origin,
+            namespace: asked.namespace.as_deref(),
+            selector: &asked.metric_selector,
+            objects: Some((&plan.join_label, &names)),
+            what: &kind.plural,
+            context: QueryContext { deadline: request.deadline, ..context },
+        };
+        if let (Some(notes), false) = (record.notes(), joined.values.is_empty()) {
+            self.look_at_age(&sought, notes).await;
+        }
         self.report(plan.query.rule, &joined.dropped);
         self.report_duplicates(plan.query.rule, &asked.metric, &joined.duplicates);
         self.report_foreign(plan.query.rule, &asked.metric, &joined.foreign);
@@ -111,17 +131,8 @@ impl Answerer {
             };
             if let Some(notes) = record.notes() {
                 notes.nothing(&found);
-                let vain = Vain {
-                    origin,
-                    namespace: asked.namespace.as_deref(),
-                    selector: &asked.metric_selector,
-                    objects: Some((&plan.join_label, &names)),
-                    what: &kind.plural,
-                    now,
-                    deadline: request.deadline,
-                };
                 if samples.is_empty() && !notes.has_cause() {
-                    self.look_further(&vain, notes).await;
+                    self.look_further(&sought, notes).await;
                 }
                 notes.cause(Reason::NoSamples, || found.nothing());
             }
@@ -200,10 +211,13 @@ impl Answerer {
         let limits = || if selector.is_empty() { String::new() } else { format!(" that match {selector}") };
         record.note(|notes| notes.objects(&format!("{}{}", kind.plural, limits()), &names));
         if names.is_empty() {
-            record.cause(Reason::NoObjects, || {
+            if let Some(notes) = record.notes() {
                 let place = namespace.map(|name| format!(" in the namespace {name}")).unwrap_or_default();
-                format!("there are no {}{}{place}", kind.plural, limits())
-            });
+                let instead = self.labels_instead(wanted, request.deadline).await;
+                notes.cause(Reason::NoObjects, || {
+                    format!("there are no {}{}{place}{instead}", kind.plural, limits())
+                });
+            }
             self.missing(Step::Objects, asked, None, || format!("there are no {}{}", kind.plural, limits()));
             return Err(ApiError::metric_not_found(&asked.metric, &asked.resource));
         }

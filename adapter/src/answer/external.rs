@@ -8,7 +8,7 @@ use apiservice::types::{ExternalMetricValue, ExternalMetricValueList, Timestamp}
 use rules::plan::PlanError;
 
 use super::empty::Found;
-use super::further::Vain;
+use super::further::Sought;
 use super::record::{Record, SampleNotes, noted};
 use super::{Answerer, QueryContext, missing, not_listed, policies, unix_ms};
 use crate::explanation::Reason;
@@ -29,7 +29,10 @@ impl Answerer {
         let snapshot = self.catalog.load();
         let mapper = self.objects.mapper();
         let Some(matched) = snapshot.catalog.external(&asked.metric) else {
-            record.note(|notes| notes.not_found(&snapshot, mapper, &asked.metric, None));
+            if let Some(notes) = record.notes() {
+                notes.not_found(&snapshot, mapper, &asked.metric, None);
+                self.look_past_series_query(&snapshot, (&asked.namespace, request.deadline), notes).await;
+            }
             if snapshot.unlisted.is_empty() {
                 self.missing(Step::Metric, &asked, None, || missing::external(&snapshot, &asked.metric));
             }
@@ -99,6 +102,17 @@ impl Answerer {
             served = last.instead_of(served);
         }
         self.made(served.iter().map(|served| &served.value), reading.policy, record);
+        let sought = Sought {
+            origin,
+            namespace: matched.namespace_label().map(|_| &*asked.namespace),
+            selector: &asked.selector,
+            objects: None,
+            what: "series",
+            context: QueryContext { deadline: request.deadline, ..context },
+        };
+        if let (Some(notes), false) = (record.notes(), served.is_empty()) {
+            self.look_at_age(&sought, notes).await;
+        }
         if served.is_empty() {
             let found = Found {
                 rule: query.rule,
@@ -115,17 +129,8 @@ impl Answerer {
             };
             if let Some(notes) = record.notes() {
                 notes.nothing(&found);
-                let vain = Vain {
-                    origin,
-                    namespace: matched.namespace_label().map(|_| &*asked.namespace),
-                    selector: &asked.selector,
-                    objects: None,
-                    what: "series",
-                    now,
-                    deadline: request.deadline,
-                };
                 if !notes.has_cause() {
-                    self.look_further(&vain, notes).await;
+                    self.look_further(&sought, notes).await;
                 }
                 notes.cause(Reason::NoSamples, || found.nothing());
             }

@@ -1,20 +1,21 @@
 //! Questions beyond the request's own, for an explanation: where the samples end when the rule's query found none. They
-//! are limited to the namespace of the request by the code that limits rules' queries, and only numbers are read from
-//! their answers.
+//! are limited to the namespace of the request by the code that limits rules' queries. What is read from their answers
+//! is numbers, names of objects that were asked for, names of labels, and label values of samples that say they are of
+//! the namespace.
 
 use std::time::{Duration, Instant, SystemTime};
 
 use rules::catalog::Origin;
 use selector::labels::Selector;
 
-use super::Answerer;
 use super::record::Notes;
-use crate::explanation::{MOST_LISTED, Reason};
+use super::{Answerer, QueryContext};
+use crate::explanation::{MOST_LISTED, Reason, counted};
 use crate::source::guard::Flow;
 use crate::source::{Sample, Samples};
 
-/// What was asked for in vain.
-pub(super) struct Vain<'a> {
+/// What was asked for.
+pub(super) struct Sought<'a> {
     pub(super) origin: &'a Origin,
     /// `None` for objects that are in no namespace, and for a rule that does not look at it.
     pub(super) namespace: Option<&'a str>,
@@ -23,8 +24,8 @@ pub(super) struct Vain<'a> {
     pub(super) objects: Option<(&'a str, &'a [&'a str])>,
     /// What the objects are called: `pods`.
     pub(super) what: &'a str,
-    pub(super) now: SystemTime,
-    pub(super) deadline: Instant,
+    /// The time of the request's own query.
+    pub(super) context: QueryContext<'a>,
 }
 
 /// Objects that have samples, each with the number of its samples.
@@ -37,66 +38,81 @@ struct Counted {
 
 impl Answerer {
     /// Finds out where samples end and notes it, with the cause.
-    pub(super) async fn look_further(&self, vain: &Vain<'_>, notes: &mut Notes) {
+    pub(super) async fn look_further(&self, sought: &Sought<'_>, notes: &mut Notes) {
         let everything = Selector::everything();
-        let series = vain.origin.series();
-        let place = match vain.namespace {
-            Some(namespace) => format!(" in the namespace {namespace}"),
-            None => String::new(),
-        };
-        let Some(of_hour) = self.count(vain, &everything, Some(LONG), notes).await else { return };
+        let series = sought.origin.series();
+        let place = sought.place();
+        let Some(of_hour) = self.count(sought, &everything, Some(LONG), notes).await else { return };
+        if of_hour.most.is_none() {
+            self.look_for_labels(sought, notes).await;
+        }
         if of_hour.all == 0 {
             notes.cause(Reason::NoSeries, || {
                 format!(
                     "{series} has had no sample{place} for an hour, so the query of {} finds none",
-                    vain.origin.rule()
+                    sought.origin.rule()
                 )
             });
             return;
         }
         let Some(most) = of_hour.most else {
-            let what = vain.what;
+            let what = sought.what;
             notes.cause(Reason::NoSeriesOfObjects, || {
-                format!(
-                    "{series} has samples of {} {what}{place}, and of none that was asked for",
-                    of_hour.all
-                )
+                let others = match of_hour.all {
+                    1 => format!("one of the {what}"),
+                    others => format!("{others} {what}"),
+                };
+                format!("{series} has samples of {others}{place}, and of none that was asked for")
             });
             return;
         };
-        notes.further(format!("{series} has at most {most} samples of one series asked for within an hour"));
-        if !vain.selector.is_empty() {
-            let Some(selected) = self.count(vain, vain.selector, Some(LONG), notes).await else { return };
+        let most = counted(most as usize, "sample");
+        notes.further(format!("{series} has at most {most} of one series asked for within an hour"));
+        if !sought.selector.is_empty() {
+            let Some(selected) = self.count(sought, sought.selector, Some(LONG), notes).await else { return };
             if selected.most.is_none() {
+                let instead = self.values_instead(sought).await;
                 notes.cause(Reason::SelectorMatchesNothing, || {
                     format!(
-                        "the metric selector {} matches no series of {series}{place}: without it there are some",
-                        vain.selector
+                        "the metric selector {} matches no series of {series}{place}{instead}",
+                        sought.selector
                     )
                 });
                 return;
             }
         }
-        let Some(current) = self.count(vain, vain.selector, None, notes).await else { return };
-        let rule = vain.origin.rule();
-        let too_short = match vain.origin.window() {
+        let Some(current) = self.count(sought, sought.selector, None, notes).await else { return };
+        let rule = sought.origin.rule();
+        let too_short = match sought.origin.window() {
             None => None,
             Some(window) => {
-                let Some(within) = self.count(vain, vain.selector, Some(window), notes).await else { return };
+                let Some(within) = self.count(sought, sought.selector, Some(window), notes).await else {
+                    return;
+                };
                 within.most.is_none_or(|most| most < 2.0).then_some((window, within.most.unwrap_or(0.0)))
             }
         };
         match (current.most, too_short) {
             (Some(_), Some((window, most))) => notes.cause(Reason::RangeTooShort, || {
-                format!("the range of the query of {rule}, {window:?}, holds {most} samples of {series}, and a rate needs 2: it is shorter than two scrapes")
+                format!("the range of the query of {rule}, {window:?}, holds {} of {series}, and a rate needs 2: it is shorter than two scrapes", counted(most as usize, "sample"))
             }),
-            (None, Some(_)) => notes.ended(series, &place),
-            (None, None) if vain.origin.window().is_none() => notes.ended(series, &place),
+            (None, Some(_)) => self.ended(sought, notes).await,
+            (None, None) if sought.origin.window().is_none() => self.ended(sought, notes).await,
             _ => {}
         }
         notes.cause(Reason::NoSamples, || {
-            format!("the query of {} finds no sample, though {series} has recent ones{place}: its own matchers or its arithmetic leave none", vain.origin.rule())
+            format!("the query of {} finds no sample, though {series} has recent ones{place}: its own matchers or its arithmetic leave none", sought.origin.rule())
         });
+    }
+
+    /// The samples of a further question; `None` without an answer.
+    pub(super) async fn ask_further(&self, context: QueryContext<'_>, promql: &str) -> Option<Vec<Sample>> {
+        let QueryContext { namespace, time, deadline } = context;
+        let deadline = deadline.min(Instant::now() + LONGEST);
+        match self.source.ask(Flow::Namespace(namespace), promql, time, deadline).await.ok()?.value {
+            Samples::Vector(samples) => Some(samples),
+            Samples::Scalar { .. } => None,
+        }
     }
 
     /// Whether the pods are among what is scraped: every target has a series `up`, with the labels that a Prometheus
@@ -139,43 +155,43 @@ impl Answerer {
     /// Samples within a range, or at this instant; `None` when they cannot be counted, which is noted.
     async fn count(
         &self,
-        vain: &Vain<'_>,
+        sought: &Sought<'_>,
         selector: &Selector,
         range: Option<Duration>,
         notes: &mut Notes,
     ) -> Option<Counted> {
-        let by = vain.objects.map(|(label, _)| label);
-        let promql = vain.origin.samples_within(range, (vain.namespace, selector), by).ok()?;
-        let deadline = vain.deadline.min(Instant::now() + LONGEST);
-        let flow = Flow::Namespace(vain.namespace.unwrap_or_default());
-        let answer = self.source.ask(flow, &promql, vain.now, deadline).await;
-        let samples = match answer.map(|answer| answer.value) {
-            Ok(Samples::Vector(samples)) => samples,
-            Ok(Samples::Scalar { .. }) => return None,
-            Err(_) => {
-                notes.further("the metric source did not say where the samples end".to_owned());
-                return None;
-            }
+        let limits = (sought.namespace, selector);
+        let promql = sought.origin.samples_within(range, limits, sought.label()).ok()?;
+        let Some(samples) = self.ask_further(sought.context, &promql).await else {
+            notes.further("the metric source did not say where the samples end".to_owned());
+            return None;
         };
-        let is_asked = |sample: &&Sample| match vain.objects {
-            None => true,
-            Some((label, names)) => sample.label(label).is_some_and(|name| names.contains(&name)),
-        };
-        let asked = samples.iter().filter(is_asked).map(|sample| sample.value);
+        let asked = samples.iter().filter(|sample| sought.is_of(sample)).map(|sample| sample.value);
         Some(Counted { most: asked.reduce(f64::max), all: samples.len() })
     }
 }
 
-impl Notes {
-    /// The series had samples, and has none now.
-    fn ended(&mut self, series: &str, place: &str) {
-        self.cause(Reason::StaleSamples, || {
-            format!(
-                "{series} has no current sample{place}, and had some within an hour: its target is gone, does not answer, or no longer exports it"
-            )
-        });
+impl Sought<'_> {
+    /// Where the series were looked for, as the end of a sentence.
+    pub(super) fn place(&self) -> String {
+        self.namespace.map(|namespace| format!(" in the namespace {namespace}")).unwrap_or_default()
     }
 
+    /// The label of the objects.
+    pub(super) fn label(&self) -> Option<&str> {
+        self.objects.map(|(label, _)| label)
+    }
+
+    /// Whether a sample is of an object asked for.
+    pub(super) fn is_of(&self, sample: &Sample) -> bool {
+        match self.objects {
+            None => true,
+            Some((label, names)) => sample.label(label).is_some_and(|name| names.contains(&name)),
+        }
+    }
+}
+
+impl Notes {
     fn further(&mut self, what: String) {
         if self.explanation.further.len() < MOST_LISTED {
             self.explanation.further.push(what);

@@ -1,7 +1,7 @@
 //! What the steps of one request note down for its explanation. A request that does not ask for one notes nothing and
 //! makes nothing to be noted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +41,8 @@ pub(super) struct Notes {
     pub(super) message: Option<String>,
     /// The policy that made each of the values shown; `None` for a sample.
     pub(super) policies: Vec<Option<String>>,
+    /// The rule that would make the metric, and whose series query found nothing.
+    pub(super) finds_no_series: Option<RuleId>,
 }
 
 impl Record {
@@ -52,7 +54,8 @@ impl Record {
     /// Notes everything that the caller may see.
     pub(super) fn on(sees_rules: bool) -> Record {
         let explanation = Explanation::default();
-        Record(Some(Box::new(Notes { explanation, sees_rules, message: None, policies: Vec::new() })))
+        let (message, policies, finds_no_series) = (None, Vec::new(), None);
+        Record(Some(Box::new(Notes { explanation, sees_rules, message, policies, finds_no_series })))
     }
 
     /// Whether an explanation is asked for.
@@ -128,6 +131,7 @@ impl Notes {
             return;
         }
         let reason = near.map_or(Reason::NoRule, |nearest| nearest.reason);
+        self.finds_no_series = near.filter(|_| reason == Reason::NoSeries).map(|nearest| nearest.rule);
         self.cause(reason, || match near {
             Some(nearest) => format!("no rule makes {metric}{whose}: {}", nearest.sentence()),
             None if others.is_empty() => {
@@ -162,11 +166,20 @@ impl Notes {
         let SamplesSeen { of_other_namespaces, of_other_objects, without_object, .. } = seen;
         let total = seen.shown.len() + seen.more + of_other_namespaces + of_other_objects + without_object;
         let displaced = seen.shown.iter().find(|sample| sample.fate == Fate::Displaced.to_string());
-        if let (Some(sample), false) = (displaced, joined.values.is_empty()) {
-            let object = sample.object.clone().unwrap_or_default();
+        if let (Some(SampleSeen { object, .. }), false) = (displaced, joined.values.is_empty()) {
             self.cause(Reason::DuplicateSamples, || {
+                let of_it: Vec<&SampleSeen> =
+                    seen.shown.iter().filter(|sample| sample.object == *object).collect();
+                let object = object.as_deref().unwrap_or_default();
+                let differing = differing_labels(&of_it);
+                let differ = if differing.is_empty() {
+                    String::new()
+                } else {
+                    format!(", which differ in {},", differing.join(", "))
+                };
                 format!(
-                    "the query of {rule} finds several samples for {object}, and the last is used: aggregate by <<.GroupBy>>"
+                    "the query of {rule} finds {} samples for {object}{differ} and uses the last: aggregate by <<.GroupBy>>",
+                    of_it.len()
                 )
             });
         }
@@ -429,6 +442,14 @@ impl<'a> SampleNotes<'a> {
         self.seen.of_other_objects += samples.saturating_sub(self.told);
         self.seen
     }
+}
+
+/// The labels that samples have with different values, as far as they are shown.
+fn differing_labels(samples: &[&SampleSeen]) -> Vec<String> {
+    let labels: BTreeSet<&String> = samples.iter().flat_map(|sample| sample.labels.keys()).collect();
+    let differs =
+        |label: &String| samples.windows(2).any(|two| two[0].labels.get(label) != two[1].labels.get(label));
+    labels.into_iter().filter(|label| differs(label)).map(|label| format!("{label:?}")).collect()
 }
 
 /// As PromQL writes it.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::{
     Explanation, ListingSeen, ObjectsSelected, QueryAsked, RuleUsed, SampleSeen, SamplesSeen, ValueShown,
+    counted,
 };
 
 impl fmt::Display for Explanation {
@@ -13,7 +14,7 @@ impl fmt::Display for Explanation {
         line(f, "asked", asked)?;
         match &answer.message {
             Some(message) => line(f, "answer", format_args!("{} {message}", answer.code))?,
-            None => line(f, "answer", format_args!("{}, {}", answer.code, count(answer.values, "value")))?,
+            None => line(f, "answer", format_args!("{}, {}", answer.code, counted(answer.values, "value")))?,
         }
         if let Some(rule) = &self.rule {
             write_rule(f, rule)?;
@@ -76,7 +77,7 @@ fn write_rule(f: &mut fmt::Formatter<'_>, rule: &RuleUsed) -> fmt::Result {
                 "listed {}: {found} kinds of series, {dropped} dropped by filters or names, {unmapped} without a label \
                  of a resource, {}",
                 age(*age_seconds),
-                count(*metrics, "metric"),
+                counted(*metrics, "metric"),
             ),
         )?;
         if let Some(failed) = failed {
@@ -96,14 +97,14 @@ fn write_query(f: &mut fmt::Formatter<'_>, query: &QueryAsked) -> fmt::Result {
     } else {
         let histograms = match histograms {
             0 => String::new(),
-            number => format!(" and {}", count(*number, "native histogram")),
+            number => format!(" and {}", counted(*number, "native histogram")),
         };
         line(
             f,
             "",
             format_args!(
                 "asked {source}{window}: {}{histograms} in {:.0} ms",
-                count(*samples, "sample"),
+                counted(*samples, "sample"),
                 took_seconds * 1000.0
             ),
         )?;
@@ -140,12 +141,6 @@ fn write_samples(f: &mut fmt::Formatter<'_>, samples: &SamplesSeen) -> fmt::Resu
 
 fn line(f: &mut fmt::Formatter<'_>, name: &str, text: impl fmt::Display) -> fmt::Result {
     writeln!(f, "{name:<10}{text}")
-}
-
-/// `3 values`, `1 value`.
-fn count(number: usize, what: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {what}{plural}")
 }
 
 fn listed(before: &str, names: &[String], count: usize) -> String {

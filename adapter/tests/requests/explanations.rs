@@ -42,6 +42,9 @@ impl Authorizer for Explains {
     }
 }
 
+/// Labels of a sample and its number.
+type Numbers<'a> = &'a [(&'a [(&'a str, &'a str)], f64)];
+
 struct Adapter {
     source: Arc<Recorded>,
     router: Router,
@@ -69,6 +72,9 @@ rules:
 - seriesQuery: 'depth{namespace!=""}'
   resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}
   metricsQuery: 'max(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)'
+- seriesQuery: 'moved'
+  resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}
+  metricsQuery: '<<.Series>>{<<.LabelMatchers>>}'
 externalRules:
 - seriesQuery: 'backlog'
   resources: {overrides: {namespace: {resource: namespace}}}
@@ -90,6 +96,7 @@ impl Adapter {
             ("relabelled", "relabelled", &["namespace", "kubernetes_pod_name"]),
             (r#"{__name__=~"^filtered.*"}"#, "filtered_bytes", &["namespace", "pod"]),
             ("backlog", "backlog", &["namespace", "topic"]),
+            ("moved", "moved", &["exported_namespace", "exported_pod", "namespace", "pod"]),
         ] {
             source.lists(query, Ok(listing(name, labels)));
         }
@@ -105,7 +112,7 @@ impl Adapter {
         Adapter { source, router }
     }
 
-    fn answers(&self, promql: &str, samples: &[(&[(&str, &str)], f64)]) {
+    fn answers(&self, promql: &str, samples: Numbers<'_>) {
         self.source.answers(promql, Ok(vector(samples.iter().copied(), AT)));
     }
 
@@ -143,6 +150,17 @@ fn current(series: &str, selector: &str) -> String {
     format!("count by (pod) ({{__name__=\"{series}\",{selector}{comma}namespace=\"default\"}})")
 }
 
+/// When the newest sample of a series was taken.
+fn newest(series: &str, back: Option<(u64, u64)>) -> String {
+    let selector = format!("{{__name__=\"{series}\",namespace=\"default\"}}");
+    match back {
+        Some((range, step)) => {
+            format!("max by (pod) (max_over_time(timestamp({selector})[{range}s:{step}s]))")
+        }
+        None => format!("max by (pod) (timestamp({selector}))"),
+    }
+}
+
 #[tokio::test]
 async fn the_first_line_names_the_cause() {
     let adapter = Adapter::started(true).await;
@@ -151,9 +169,15 @@ async fn the_first_line_names_the_cause() {
     adapter.answers(PODS, &[]);
     adapter.answers(&counted("depth", "", 3600), &[(a, 12.0)]);
     adapter.answers(&current("depth", ""), &[]);
+    adapter.answers(&newest("depth", Some((300, 1))), &[]);
+    adapter.answers(&newest("depth", Some((3600, 15))), &[(a, now() - 720.0)]);
     // A selector of which no series is.
     adapter.answers(r#"sum(depth{zone="x",namespace="default",pod=~"a|b"}) by (pod)"#, &[]);
     adapter.answers(&counted("depth", "zone=\"x\"", 3600), &[]);
+    let zones = r#"topk(4, count by (namespace, zone) ({__name__="depth",namespace="default"}))"#;
+    let zone = |namespace, zone| [("namespace", namespace), ("zone", zone)];
+    let [first, second, foreign] = [zone("default", "v"), zone("default", "u"), zone("other", "w")];
+    adapter.answers(zones, &[(&first, 2.0), (&second, 1.0), (&foreign, 1.0)]);
     // A range with one sample.
     let rate = |range: &str| format!("rate(requests_total{{namespace=\"default\",pod=\"a\"}}[{range}])");
     adapter.answers(&rate("30s"), &[]);
@@ -190,7 +214,8 @@ async fn the_first_line_names_the_cause() {
             404,
             Reason::OtherResource,
             "no rule makes relabelled for pods: rules[3] makes it for namespaces only: none of its series has the label \
-             \"pod\", by which it names pods; they have kubernetes_pod_name, namespace",
+             \"pod\", by which it names pods; they have kubernetes_pod_name, namespace; if \"kubernetes_pod_name\" names pods, say \
+             so in resources.overrides",
         ),
         (
             "/deployments.apps/web/depth",
@@ -216,32 +241,32 @@ async fn the_first_line_names_the_cause() {
             "/pods/*/depth?labelSelector=app%3Ddb",
             404,
             Reason::NoObjects,
-            "there are no pods that match app=db in the namespace default",
+            "there are no pods that match app=db in the namespace default, where 2 of 2 have app=web",
         ),
         (
             "/pods/*/depth",
             200,
             Reason::StaleSamples,
-            "depth has no current sample in the namespace default, and had some within an hour: its target is gone, does not \
-             answer, or no longer exports it",
+            "depth has no current sample in the namespace default: the last one is 12 min old, and the metric source no longer \
+             serves it; its target is gone, does not answer, or no longer exports it",
         ),
         (
             "/pods/c/depth",
             404,
             Reason::NoSeriesOfObjects,
-            "depth has samples of 1 pods in the namespace default, and of none that was asked for",
+            "depth has samples of one of the pods in the namespace default, and of none that was asked for",
         ),
         (
             "/pods/*/depth?metricLabelSelector=zone%3Dx",
             200,
             Reason::SelectorMatchesNothing,
-            "the metric selector zone=x matches no series of depth in the namespace default: without it there are some",
+            "the metric selector zone=x matches no series of depth in the namespace default, where zone is \"u\", \"v\"",
         ),
         (
             "/pods/a/requests_per_second",
             404,
             Reason::RangeTooShort,
-            "the range of the query of rules[1], 30s, holds 1 samples of requests_total, and a rate needs 2: it is shorter \
+            "the range of the query of rules[1], 30s, holds 1 sample of requests_total, and a rate needs 2: it is shorter \
              than two scrapes",
         ),
         (
@@ -354,15 +379,152 @@ async fn several_samples_of_an_object_are_the_cause_though_there_is_a_value() {
     let (explanation, text) = adapter.explain(&format!("{CUSTOM}/pods/a/depth")).await;
     assert_eq!(
         explanation.cause.message,
-        "the query of rules[0] finds several samples for a, and the last is used: aggregate by <<.GroupBy>>"
+        "the query of rules[0] finds 2 samples for a and uses the last: aggregate by <<.GroupBy>>"
     );
     assert!(text.contains("a  3  ") && text.contains(": not used: another sample"), "{text}");
+    // What they differ in, where they say that they are of the namespace.
+    let of = |zone| [("namespace", "default"), ("pod", "a"), ("zone", zone)];
+    adapter.answers(ONE, &[(&of("u"), 3.0), (&of("v"), 4.0)]);
+    let (explanation, _) = adapter.explain(&format!("{CUSTOM}/pods/a/depth")).await;
+    assert_eq!(
+        explanation.cause.message,
+        "the query of rules[0] finds 2 samples for a, which differ in \"zone\", and uses the last: aggregate by <<.GroupBy>>"
+    );
+}
+
+#[tokio::test]
+async fn a_value_of_an_old_sample_says_how_old_it_is() {
+    let adapter = Adapter::started(true).await;
+    adapter.answers(PODS, &[(&[("pod", "a")], 3.0), (&[("pod", "b")], 1.5)]);
+    let of = |pod| [("pod", pod)];
+    let (a, b, z) = (of("a"), of("b"), of("z"));
+    let rows = [
+        (
+            130.0,
+            Reason::StaleSamples,
+            "the newest sample of depth of b in the namespace default is 2 min old, and the metric",
+        ),
+        (60.0, Reason::Answered, "2 objects have a value"),
+    ];
+    each_row_async(rows, async |(seconds, reason, first)| {
+        let ages = [(&a[..], now() - 1.0), (&b, now() - seconds), (&z, now() - 9000.0)];
+        adapter.answers(&newest("depth", None), &ages);
+        let (explanation, text) = adapter.explain(&format!("{CUSTOM}/pods/*/depth")).await;
+        assert!(explanation.cause.message.starts_with(first), "{text}");
+        assert_eq!(explanation.cause.reason, reason);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn labels_that_hold_what_the_labels_of_a_rule_do_not_are_named() {
+    let adapter = Adapter::started(true).await;
+    let path = format!("{CUSTOM}/pods/*/moved");
+    adapter.answers(r#"moved{namespace="default",pod=~"a|b"}"#, &[]);
+    adapter.answers(&counted("moved", "", 3600), &[]);
+    let held = |label: &str, value: &str, also: &str, place: usize| {
+        format!(
+            r#"label_replace(count({{__name__="moved",{label}={value}{also}}}), "place", "{place}", "", "")"#
+        )
+    };
+    let names = r#"~"a|b""#;
+    let of_pods = [held("pod", names, "", 0), held("exported_pod", names, "", 1)].join(" or ");
+    let also = r#",exported_pod=~"a|b""#;
+    let of_namespaces =
+        [held("namespace", "\"default\"", also, 0), held("exported_namespace", "\"default\"", also, 1)]
+            .join(" or ");
+    let place: &[(&str, &str)] = &[("place", "1")];
+    let rows: [(Numbers<'_>, Numbers<'_>, &str); 3] = [
+        (&[], &[], "moved has had no sample in the namespace default for an hour"),
+        (
+            &[(place, 2.0)],
+            &[(&[("place", "0")], 2.0)],
+            "rules[6] looks for pods in the label \"pod\", and moved has those asked for in \"exported_pod\": set honor_labels",
+        ),
+        (
+            &[(place, 2.0)],
+            &[(place, 2.0)],
+            "rules[6] looks for pods in the label \"pod\" and for namespaces in \"namespace\", and moved has those asked for \
+             in \"exported_pod\" and \"exported_namespace\": set honor_labels",
+        ),
+    ];
+    each_row_async(rows, async |(pods, namespaces, first)| {
+        adapter.answers(&of_pods, pods);
+        adapter.answers(&of_namespaces, namespaces);
+        let (explanation, text) = adapter.explain(&path).await;
+        assert!(explanation.cause.message.starts_with(first), "{first} is not in {text}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn series_that_a_series_query_leaves_out_are_told_from_none() {
+    let adapter = Adapter::started(true).await;
+    let pod: &[(&str, &str)] = &[("__name__", "gone"), ("namespace", "other"), ("pod", "secret")];
+    let no_pod: &[(&str, &str)] = &[("__name__", "gone"), ("exported_pod", "secret")];
+    let ended = |range: u64, step: u64| {
+        format!(r#"max(max_over_time(timestamp({{__name__="gone"}})[{range}s:{step}s]))"#)
+    };
+    let nameless: &[(&str, &str)] = &[];
+    let rows = [
+        (
+            &[(no_pod, 1.0)][..],
+            &[][..],
+            Reason::SeriesDropped,
+            "one lacks \"pod\", and has the labels exported_pod",
+        ),
+        (
+            &[(pod, 1.0)],
+            &[],
+            Reason::SeriesDropped,
+            "leaves out every series of this name by its labels' values",
+        ),
+        (
+            &[(pod, 1.0)],
+            &[(nameless, now())],
+            Reason::NotListed,
+            "such series are there since the last listing",
+        ),
+        (
+            &[(pod, 1.0)],
+            &[(nameless, now() - 180.0)],
+            Reason::StaleSamples,
+            "the newest sample of such a series is 3 min old: those are listed that have one within --metrics-max-age",
+        ),
+        (
+            &[],
+            &[],
+            Reason::StaleSamples,
+            "the last sample of such a series is 10 min old, and the metric source no longer",
+        ),
+    ];
+    adapter.answers(&ended(300, 1), &[]);
+    adapter.answers(&ended(3600, 15), &[(nameless, now() - 600.0)]);
+    each_row_async(rows, async |(one, newest, reason, why)| {
+        adapter.answers(r#"topk(1, {__name__="gone"})"#, one);
+        adapter.answers(r#"max(timestamp(gone{pod!=""}))"#, newest);
+        let (explanation, text) = adapter.explain(&format!("{CUSTOM}/pods/*/gone")).await;
+        let first = "no rule makes gone for pods: rules[2] makes it of the series gone, and ";
+        assert!(
+            explanation.cause.message.starts_with(first) && explanation.cause.message.contains(why),
+            "{text}"
+        );
+        assert!(!text.contains("secret"), "{text}");
+        assert_eq!(explanation.cause.reason, reason);
+    })
+    .await;
+}
+
+fn now() -> f64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs_f64()
 }
 
 #[tokio::test]
 async fn texts_of_rules_and_queries_need_the_permission_that_is_named() {
     let adapter = Adapter::started(false).await;
     adapter.answers(ONE, &[(&[("pod", "a")], 3.0)]);
+    adapter
+        .answers(r#"topk(1, {__name__="gone"})"#, &[(&[("__name__", "gone"), ("exported_pod", "x")], 1.0)]);
     let refused = SourceError::new(SourceErrorClass::BadQuery, "unexpected secret_rule_text in the query");
     adapter.source.answers(r#"backlog{namespace="default"}"#, Err(refused));
     let rows = [
@@ -375,6 +537,10 @@ async fn texts_of_rules_and_queries_need_the_permission_that_is_named() {
             "get on backlog/explain of external.metrics.k8s.io in the namespace default",
         ),
         (
+            format!("{CUSTOM}/pods/*/gone"),
+            "get on pods/explain of custom.metrics.k8s.io in the namespace default",
+        ),
+        (
             "/apis/custom.metrics.k8s.io/v1beta2/nodes/n1/depth".to_owned(),
             "get on nodes/explain of custom.metrics.k8s.io in the whole cluster",
         ),
@@ -383,7 +549,7 @@ async fn texts_of_rules_and_queries_need_the_permission_that_is_named() {
         let (explanation, text) = adapter.explain(&path).await;
         assert_eq!(explanation.missing_permission.as_deref(), Some(permission), "{path}");
         assert!(text.ends_with(&format!("they need {permission}\n")), "{text}");
-        for hidden in ["sum(", "<<", "!=", "secret_rule_text", "backlog{"] {
+        for hidden in ["sum(", "<<", "!=", "lacks \"pod\"", "secret_rule_text", "backlog{"] {
             assert!(!text.contains(hidden), "{hidden} is in {text}");
         }
     })

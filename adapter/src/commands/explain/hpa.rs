@@ -10,6 +10,7 @@ use k8s_openapi::api::autoscaling::v2::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::GroupVersionKind;
 use serde::Serialize;
+use serve::error_chain;
 
 use super::super::client::{Client, escaped};
 use super::ask::{ExplainError, has_value, one, path};
@@ -199,7 +200,15 @@ async fn of_metric(
         let resource = match Resource::of(client, described.api_version.as_deref(), &described.kind).await {
             Ok(resource) => resource.name,
             Err(error) => {
-                explained.error = Some(format!("{}: {error}", described.kind));
+                let version = described.api_version.as_deref().unwrap_or("v1");
+                let why = match error {
+                    kube::Error::Discovery(_) => String::new(),
+                    error => format!(": {}", error_chain(&error)),
+                };
+                explained.error = Some(format!(
+                    "the metric {} is of the object {} {}, and the cluster has no kind {} in {version}{why}",
+                    explained.name, described.kind, described.name, described.kind
+                ));
                 return Ok(explained);
             }
         };

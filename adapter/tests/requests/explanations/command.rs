@@ -119,7 +119,11 @@ async fn a_metric_is_explained_through_kube_apiserver() {
     let rows = [
         (&["depth", "--name", "a"][..], 0, "a has the value 3"),
         (&["depht"], 1, "no rule makes depht for pods: rules[0] makes depth, a name like it"),
-        (&["depth", "-l", "app=db"], 1, "there are no pods that match app=db in the namespace default"),
+        (
+            &["depth", "-l", "app=db"],
+            1,
+            "there are no pods that match app=db in the namespace default, where 2 of 2 have app=web",
+        ),
         (&["lag", "--external"], 1, "no rule makes lag, nor a metric with a name like it"),
     ];
     each_row_async(rows, async |(arguments, status, first)| {

@@ -28,8 +28,9 @@ use crate::harness::Listed;
 
 /// How every label value of another namespace begins.
 const FOREIGN: &str = "foreign";
-/// Rules that limit their queries, that do not, that have no label for namespaces, and that look at all namespaces.
-const RULES: &str = r"
+/// Rules that limit their queries, that do not, that have no label for namespaces, that look at all namespaces, and
+/// whose series are not listed.
+const RULES: &str = r#"
 rules:
 - seriesQuery: 'limited'
   resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}, node: {resource: node}}}
@@ -39,6 +40,9 @@ rules:
   metricsQuery: 'max_over_time(<<.Series>>[1m])'
 - seriesQuery: 'renamed'
   resources: {overrides: {other: {resource: namespace}, pod: {resource: pod}}}
+  metricsQuery: '<<.Series>>{<<.LabelMatchers>>}'
+- seriesQuery: 'gone{zone!=""}'
+  resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}
   metricsQuery: '<<.Series>>{<<.LabelMatchers>>}'
 externalRules:
 - seriesQuery: 'limited'
@@ -50,7 +54,7 @@ externalRules:
 - seriesQuery: 'renamed'
   resources: {namespaced: false, overrides: {namespace: {resource: namespace}}}
   metricsQuery: '<<.Series>>'
-";
+"#;
 
 /// What a source says to whatever it is asked.
 #[derive(Debug, Clone)]
@@ -114,6 +118,9 @@ impl MetricSource for Talking {
         _: SystemTime,
         _: Instant,
     ) -> BoxFuture<'a, Result<Listing, SourceError>> {
+        if selector.starts_with("gone") {
+            return std::future::ready(Ok(Listing::default())).boxed();
+        }
         let label_names = ["namespace", "node", "other", "pod"].map(Arc::from).into_iter().collect();
         let series = vec![Series { name: selector.into(), label_names }];
         std::future::ready(Ok(Listing { series, warnings: Vec::new() })).boxed()
@@ -204,7 +211,8 @@ fn says() -> impl Strategy<Value = Says> {
 }
 
 fn path() -> impl Strategy<Value = String> {
-    let metric = prop_oneof![Just("limited"), Just("unlimited"), Just("renamed"), Just("limitd")];
+    let metric =
+        prop_oneof![Just("limited"), Just("unlimited"), Just("renamed"), Just("limitd"), Just("gone")];
     let selector = prop_oneof![Just(""), Just("instance%3Dx"), Just("unknown!%3Dx"), Just("pod"), Just("!!")];
     (0..7_usize, metric, selector).prop_map(|(form, metric, selector)| {
         let custom = "/apis/custom.metrics.k8s.io/v1beta2";

@@ -36,7 +36,7 @@ enum Ask {
 /// What is asked, and the first line of the answer.
 type Row = (Ask, &'static str);
 
-/// The first ten kinds of them are faults.
+/// Ten kinds of faults, and what the tutorial's other errors show. The outage is last, as all that follows would be it.
 const ROWS: [Row; 19] = [
     // No series.
     (

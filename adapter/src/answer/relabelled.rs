@@ -56,7 +56,8 @@ impl Answerer {
         values: &[&str],
         also: Option<(&str, &[&str])>,
     ) -> Option<&'a str> {
-        let singular = what.trim_end_matches('s');
+        // `ingress` of `ingresses`; of others at least how they begin.
+        let singular = what.strip_suffix("es").or(what.strip_suffix('s')).unwrap_or(what);
         let carried = sought.origin.labels().iter().map(|label| &**label);
         let like =
             carried.filter(|label| *label != own && (label.contains(singular) || own.contains(*label)));

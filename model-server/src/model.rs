@@ -57,8 +57,8 @@ impl From<TensorError> for InferError {
 }
 
 impl From<TensorError> for ModelError {
-    fn from(TensorError(text): TensorError) -> ModelError {
-        ModelError(text)
+    fn from(error: TensorError) -> ModelError {
+        ModelError(error.to_string())
     }
 }
 

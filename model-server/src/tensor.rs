@@ -2,12 +2,15 @@
 
 mod datatype;
 mod element;
+mod error;
 mod signature;
 
 use bytes::Bytes;
 
 pub use self::datatype::DataType;
 pub use self::element::Element;
+use self::error::MOST_ELEMENTS;
+pub use self::error::{SignatureError, TensorError};
 pub use self::signature::{BatchAxis, Dim, Signature, TensorSpec};
 
 /// Numbers, truth values or byte strings in a grid of any rank.
@@ -18,11 +21,6 @@ pub struct Tensor {
     data: Bytes,
 }
 
-/// Why bytes are not a tensor.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct TensorError(pub String);
-
 impl Tensor {
     /// A tensor of elements that lie row by row in memory as the protocol's binary extension lays them out: little end
     /// first, a truth value as a byte of 0 or 1, a byte string after its length in four bytes.
@@ -31,33 +29,24 @@ impl Tensor {
     /// The data has not the length that type and shape ask for.
     pub fn new(datatype: DataType, shape: Vec<usize>, data: impl Into<Bytes>) -> Result<Tensor, TensorError> {
         let data = data.into();
-        let elements = elements(&shape).ok_or_else(|| {
-            TensorError(format!("expected a shape of at most {MOST_ELEMENTS} elements, found {shape:?}"))
-        })?;
+        let elements = elements(&shape).ok_or_else(|| TensorError::TooManyElements(shape.clone()))?;
         if let Some(size) = datatype.size() {
             if elements.checked_mul(size) != Some(data.len()) {
                 let expected = elements as u128 * size as u128;
-                return Err(TensorError(format!("expected {expected} bytes, found {}", data.len())));
+                return Err(TensorError::ByteCount { expected, found: data.len() });
             }
         } else {
             let found = Strings { rest: &data }.try_fold(0_usize, |count, string| string.map(|_| count + 1));
             match found {
                 Some(found) if found == elements => {}
-                Some(found) => {
-                    return Err(TensorError(format!("expected {elements} byte strings, found {found}")));
-                }
-                None => {
-                    let text =
-                        "expected byte strings, each after its length in four bytes, found one cut off";
-                    return Err(TensorError(text.to_owned()));
-                }
+                Some(found) => return Err(TensorError::StringCount { expected: elements, found }),
+                None => return Err(TensorError::StringCutOff),
             }
         }
         if datatype == DataType::Bool
             && let Some(place) = data.iter().position(|byte| *byte > 1)
         {
-            let found = data[place];
-            return Err(TensorError(format!("expected a byte of 0 or 1 at {place}, found {found}")));
+            return Err(TensorError::NotABool { place, found: data[place] });
         }
         Ok(Tensor { datatype, shape, data })
     }
@@ -68,10 +57,7 @@ impl Tensor {
     /// There are more or fewer than the shape asks for.
     pub fn of<T: Element>(shape: Vec<usize>, numbers: &[T]) -> Result<Tensor, TensorError> {
         if elements(&shape) != Some(numbers.len()) {
-            let found = numbers.len();
-            return Err(TensorError(format!(
-                "expected as many numbers as shape {shape:?} has, found {found}"
-            )));
+            return Err(TensorError::NumberCount { shape, found: numbers.len() });
         }
         let mut data = Vec::with_capacity(size_of_val(numbers));
         T::write(numbers, &mut data);
@@ -99,12 +85,10 @@ impl Tensor {
         let size = datatype.size().unwrap_or(LENGTH);
         let length = elements(&shape).and_then(|elements| elements.checked_mul(size));
         let length = length.filter(|length| isize::try_from(*length).is_ok());
-        let length = length.ok_or_else(|| {
-            TensorError(format!("expected a shape of at most {MOST_ELEMENTS} elements, found {shape:?}"))
-        })?;
+        let length = length.ok_or_else(|| TensorError::TooManyElements(shape.clone()))?;
         // Asked for beforehand, as the process would end without it.
         if Vec::<u8>::new().try_reserve_exact(length).is_err() {
-            return Err(TensorError(format!("there is no memory for {length} bytes of shape {shape:?}")));
+            return Err(TensorError::NoMemory { bytes: length, shape });
         }
         Ok(Tensor { datatype, shape, data: vec![0; length].into() })
     }
@@ -155,8 +139,7 @@ impl Tensor {
         if elements(&shape) == Some(self.elements()) {
             return Ok(Tensor { shape, ..self });
         }
-        let found = self.elements();
-        Err(TensorError(format!("expected as many elements as shape {shape:?} has, found {found}")))
+        Err(TensorError::ElementCount { shape, found: self.elements() })
     }
 
     /// Several tensors joined along their first dimension. Type and other dimensions are those of the first.
@@ -164,20 +147,18 @@ impl Tensor {
     /// # Errors
     /// There is none, or one has another type or other dimensions, or is a scalar.
     pub fn join(tensors: &[&Tensor]) -> Result<Tensor, TensorError> {
-        let fault = |text: &str| TensorError(text.to_owned());
-        let first = tensors.first().ok_or_else(|| fault("expected tensors to join, found none"))?;
-        let (_, others) =
-            first.shape.split_first().ok_or_else(|| fault("expected a first dimension, found a scalar"))?;
+        let first = tensors.first().ok_or(TensorError::NothingToJoin)?;
+        let (_, others) = first.shape.split_first().ok_or(TensorError::Scalar)?;
         let alike = |tensor: &&Tensor| {
             tensor.datatype == first.datatype && tensor.shape.get(1..).is_some_and(|dims| dims == others)
         };
         if let Some(other) = tensors.iter().copied().find(|tensor| !alike(tensor)) {
-            return Err(TensorError(format!(
-                "expected {} and dimensions {others:?} after the first, found {} of shape {:?}",
-                first.datatype.name(),
-                other.datatype.name(),
-                other.shape
-            )));
+            return Err(TensorError::NotAlike {
+                expected: first.datatype,
+                dims: others.to_vec(),
+                found: other.datatype,
+                shape: other.shape.clone(),
+            });
         }
         let mut shape = first.shape.clone();
         shape[0] = tensors.iter().map(|tensor| tensor.shape[0]).sum();
@@ -195,10 +176,7 @@ impl Tensor {
             Some((first, others)) if Some(*first) == expected => (*first, others),
             _ => {
                 let expected: u128 = rows.iter().map(|rows| *rows as u128).sum();
-                return Err(TensorError(format!(
-                    "expected {expected} rows in the first dimension, found shape {:?}",
-                    self.shape
-                )));
+                return Err(TensorError::RowCount { expected, shape: self.shape.clone() });
             }
         };
         let of_row: usize = others.iter().product();
@@ -234,9 +212,7 @@ pub fn elements(shape: &[usize]) -> Option<usize> {
 /// # Errors
 /// It is longer than its length can say.
 pub fn push_string(data: &mut Vec<u8>, string: &[u8]) -> Result<(), TensorError> {
-    let length = u32::try_from(string.len()).map_err(|_| {
-        TensorError(format!("expected byte strings of at most {} bytes, found {}", u32::MAX, string.len()))
-    })?;
+    let length = u32::try_from(string.len()).map_err(|_| TensorError::StringTooLong(string.len()))?;
     data.extend(length.to_le_bytes());
     data.extend(string);
     Ok(())
@@ -277,8 +253,6 @@ fn length_of_strings(data: &[u8], count: usize) -> usize {
 
 /// Bytes of the length of a byte string.
 const LENGTH: usize = 4;
-/// Elements of a tensor at most: no memory holds more, of whatever type.
-const MOST_ELEMENTS: usize = isize::MAX as usize;
 
 #[cfg(test)]
 mod tests {
@@ -287,7 +261,7 @@ mod tests {
     #[test]
     fn data_has_the_length_that_type_and_shape_ask_for() {
         let new = |datatype, shape: &[usize], data: &[u8]| {
-            Tensor::new(datatype, shape.to_vec(), data.to_vec()).map_err(|TensorError(text)| text)
+            Tensor::new(datatype, shape.to_vec(), data.to_vec()).map_err(|error| error.to_string())
         };
         assert_eq!(new(DataType::Fp32, &[], &[0; 4]).expect("a scalar").elements(), 1);
         assert_eq!(new(DataType::Int64, &[2, 0, 3], &[]).expect("an empty one").elements(), 0);
@@ -328,7 +302,7 @@ mod tests {
         let whole = Tensor::join(&parts.iter().collect::<Vec<_>>()).expect("alike");
         assert_eq!(whole.shape(), [6, 2]);
         assert_eq!(whole.split(&[1, 3, 2]).expect("six rows"), parts);
-        let error = whole.split(&[1, 3]).expect_err("four rows").0;
+        let error = whole.split(&[1, 3]).expect_err("four rows").to_string();
         assert_eq!(error, "expected 4 rows in the first dimension, found shape [6, 2]");
         let texts = |rows, texts: &[&str]| Tensor::of_strings(vec![rows, 2], texts).expect("a tensor");
         let parts = [texts(1, &["a", ""]), texts(2, &["", "long enough", "é", "b"])];
@@ -338,7 +312,7 @@ mod tests {
         let scalar = Tensor::of(vec![], &[1.0_f32]).expect("a scalar");
         assert!(scalar.split(&[1]).is_err() && Tensor::join(&[&scalar]).is_err());
         let wide = Tensor::of(vec![1, 3], &[1_i64, 2, 3]).expect("a tensor");
-        let error = Tensor::join(&[&tensor(1, 0), &wide]).expect_err("other dimensions").0;
+        let error = Tensor::join(&[&tensor(1, 0), &wide]).expect_err("other dimensions").to_string();
         assert_eq!(error, "expected INT64 and dimensions [2] after the first, found INT64 of shape [1, 3]");
     }
 }

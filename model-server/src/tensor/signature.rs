@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{DataType, Tensor, TensorError};
+use super::{DataType, SignatureError, Tensor, TensorError};
 
 /// What a model takes and gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +67,7 @@ impl Signature {
     ///
     /// # Errors
     /// What was expected and found of the first input that is not.
-    pub fn rows(&self, inputs: &[Option<Tensor>]) -> Result<usize, TensorError> {
+    pub fn rows(&self, inputs: &[Option<Tensor>]) -> Result<usize, SignatureError> {
         debug_assert_eq!(inputs.len(), self.inputs.len(), "one for each");
         let mut rows: Option<(usize, &str)> = None;
         for (spec, input) in self.inputs.iter().zip(inputs) {
@@ -75,7 +75,7 @@ impl Signature {
                 if spec.optional {
                     continue;
                 }
-                return Err(TensorError(format!("expected input {:?}, found none", spec.name)));
+                return Err(SignatureError::Missing(spec.name.clone()));
             };
             spec.admits(input)?;
             if self.batch != BatchAxis::Dynamic {
@@ -84,17 +84,14 @@ impl Signature {
             let Some(found) = input.shape().first().copied() else { continue };
             match rows {
                 Some((expected, name)) if expected != found => {
-                    return Err(TensorError(format!(
-                        "expected {expected} rows of input {:?} as of {name:?}, found {found}",
-                        spec.name
-                    )));
+                    return Err(SignatureError::UnequalRows {
+                        input: spec.name.clone(),
+                        expected,
+                        first: name.to_owned(),
+                        found,
+                    });
                 }
-                _ if found == 0 => {
-                    return Err(TensorError(format!(
-                        "expected at least one row of input {:?}, found none",
-                        spec.name
-                    )));
-                }
+                _ if found == 0 => return Err(SignatureError::NoRows(spec.name.clone())),
                 _ => rows = Some((found, &spec.name)),
             }
         }
@@ -158,14 +155,13 @@ impl TensorSpec {
     ///
     /// # Errors
     /// What was expected and found.
-    pub fn admits(&self, tensor: &Tensor) -> Result<(), TensorError> {
+    pub fn admits(&self, tensor: &Tensor) -> Result<(), SignatureError> {
         if tensor.datatype() != self.datatype {
-            return Err(TensorError(format!(
-                "expected datatype {} of input {:?}, found {}",
-                self.datatype.name(),
-                self.name,
-                tensor.datatype().name()
-            )));
+            return Err(SignatureError::DataType {
+                input: self.name.clone(),
+                expected: self.datatype,
+                found: tensor.datatype(),
+            });
         }
         self.admits_shape(tensor.shape())
     }
@@ -174,7 +170,7 @@ impl TensorSpec {
     ///
     /// # Errors
     /// What was expected and found.
-    pub fn admits_shape(&self, shape: &[usize]) -> Result<(), TensorError> {
+    pub fn admits_shape(&self, shape: &[usize]) -> Result<(), SignatureError> {
         let Some(declared) = &self.shape else { return Ok(()) };
         let alike = |(dim, size): (&Dim, &usize)| match dim {
             Dim::Fixed(fixed) => fixed == size,
@@ -183,11 +179,11 @@ impl TensorSpec {
         if declared.len() == shape.len() && declared.iter().zip(shape).all(alike) {
             return Ok(());
         }
-        Err(TensorError(format!(
-            "expected shape {} of input {:?}, found {shape:?}",
-            Declared(self.shape.as_deref()),
-            self.name
-        )))
+        Err(SignatureError::Shape {
+            input: self.name.clone(),
+            expected: Declared(self.shape.as_deref()).to_string(),
+            found: shape.to_vec(),
+        })
     }
 
     /// Its dimensions as the protocol writes them: -1 for one that is for the request to say, and that alone if even
@@ -283,7 +279,7 @@ mod tests {
     #[test]
     fn inputs_are_checked_against_what_is_declared() {
         let of_two = signature(&[&[-1, 3], &[-1, -1]], &[&[-1]]);
-        let rows = |inputs: &[Option<Tensor>]| of_two.rows(inputs).map_err(|TensorError(text)| text);
+        let rows = |inputs: &[Option<Tensor>]| of_two.rows(inputs).map_err(|error| error.to_string());
         assert_eq!(rows(&[zeros(&[2, 3]), zeros(&[2, 7])]), Ok(2));
         let other = Some(Tensor::of(vec![1, 3], &[1_i32, 2, 3]).expect("a tensor"));
         for (inputs, expected) in [

@@ -396,8 +396,8 @@ fn joined(batch: &[Arc<Job>]) -> Result<Vec<Option<Tensor>>, Trouble> {
 }
 
 impl From<TensorError> for Trouble {
-    fn from(TensorError(text): TensorError) -> Trouble {
-        Trouble::Refused(ModelError(text))
+    fn from(error: TensorError) -> Trouble {
+        Trouble::Refused(error.into())
     }
 }
 

@@ -9,7 +9,7 @@ use crate::contain::contained;
 use crate::memory::{self, MemoryBudget, Size};
 use crate::model::cause::{Cause, cause_of};
 use crate::model::{InferError, Loader, Model, ModelError};
-use crate::tensor::{BatchAxis, Signature, Tensor, TensorError};
+use crate::tensor::{BatchAxis, Signature, Tensor};
 
 /// Reads a request of one row that a model is warmed with in place of zeros, when it is known what the model takes.
 #[derive(Clone)]
@@ -275,7 +275,7 @@ fn repeated(
 
 fn zeros(signature: &Signature, rows: usize, size: usize) -> Result<Vec<Option<Tensor>>, Trouble> {
     let zeros = signature.zeros(rows, size);
-    zeros.map_err(|TensorError(text)| Trouble::OutOfMemory { text, panicked: false })
+    zeros.map_err(|error| Trouble::OutOfMemory { text: error.to_string(), panicked: false })
 }
 
 /// Sizes that are tried: a step of a sequence, some, and images.

@@ -16,16 +16,17 @@ use crate::serve::{Connections, serve};
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
     /// The address could not be listened on.
-    #[error("cannot serve on {address}: {cause}")]
+    #[error("cannot serve on {address}")]
     Listen {
         /// The address.
         address: SocketAddr,
         /// The operating system's reason.
+        #[source]
         cause: std::io::Error,
     },
     /// There is no thread for it.
-    #[error("cannot start the admin server: {0}")]
-    Start(std::io::Error),
+    #[error("cannot start the admin server")]
+    Start(#[source] std::io::Error),
 }
 
 /// The running admin server; it ends with the program, after everything else.

@@ -1,7 +1,8 @@
 //! Joins the parts: listens first, then loads the model, serves until told to end, and drains.
 
+mod error;
+
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +14,8 @@ use ::serve::listen as listen_on;
 use ::serve::signals::Signals;
 use tokio::net::TcpListener;
 
-use crate::admin::{self, Admin, AdminError};
+pub use self::error::AppError;
+use crate::admin::{self, Admin};
 use crate::bodies::{BodyBudget, SMALL};
 use crate::config::{Config, Device, DrainConfig, HttpConfig, MetricsConfig};
 use crate::exit::{BAD_MODEL, leave};
@@ -23,7 +25,7 @@ use crate::gpu::visible::Surroundings;
 use crate::memory::{self, Size, Watch};
 use crate::model::backend::{self, Chosen};
 use crate::model::file::bytes_of_all;
-use crate::model::{ModelError, name_of};
+use crate::model::name_of;
 use crate::queue::batching::Limits;
 use crate::queue::{Failure, Queue};
 use crate::readiness::Readiness;
@@ -32,35 +34,7 @@ use crate::routes::{self, Served, Settings};
 use crate::serve::{self, Connections};
 use crate::telemetry::{Capacity, Identity, Telemetry};
 use crate::tensor::{BatchAxis, Signature, TensorSpec};
-use crate::worker::{self, Pool, WarmSize, WarmupInput, WarmupSettings, WorkerSettings};
-
-/// Why the server could not start, or ended.
-#[derive(Debug, thiserror::Error)]
-pub enum AppError {
-    /// The address could not be listened on.
-    #[error("cannot serve on {address}: {cause}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// The operating system's reason.
-        cause: std::io::Error,
-    },
-    /// Metrics and probes could not get a listener of their own.
-    #[error(transparent)]
-    Admin(#[from] AdminError),
-    /// The model cannot be used.
-    #[error(transparent)]
-    Model(#[from] ModelError),
-    /// Signals cannot be received.
-    #[error("cannot receive signals: {0}")]
-    Signals(std::io::Error),
-    /// A part of the server cannot be started.
-    #[error("cannot start {0}: {1}")]
-    Start(&'static str, std::io::Error),
-    /// A part of the server ended before the server did.
-    #[error("{0} ended early")]
-    EndedEarly(&'static str),
-}
+use crate::worker::{self, Pool, WarmSize, WarmupInput, WarmupInputError, WarmupSettings, WorkerSettings};
 
 /// How the server ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,7 +140,7 @@ pub async fn run(config: Config) -> Result<Ended, AppError> {
         surroundings,
     };
     let _gpu = gpu::start(Box::new(NvmlDriver), collector, Arc::clone(&telemetry))
-        .map_err(|error| AppError::Start("the GPU's collector", error))?;
+        .map_err(|cause| AppError::Start { part: "the GPU's collector", cause })?;
 
     // Loading blocks; the probes are answered meanwhile.
     let settings = WorkerSettings {
@@ -191,7 +165,7 @@ pub async fn run(config: Config) -> Result<Ended, AppError> {
     });
     tokio::select! {
         loaded = loading => {
-            let pool = loaded.map_err(|error| ModelError(format!("loading failed: {error}")))??;
+            let pool = loaded.map_err(AppError::Loading)??;
             drop(watch);
             let signature = pool.signature().clone();
             served.life.loaded(pool);
@@ -238,11 +212,7 @@ fn bound_memory(found: &Found, max_memory: Option<u64>) -> Result<Option<Watch>,
     // One that cannot be read is told by its backend.
     let bytes = found.path.as_deref().map_or(0, |path| bytes_of_all(path).unwrap_or(0));
     if bytes > limit.bytes {
-        let found = Size(bytes);
-        return Err(ModelError(format!(
-            "expected a model of at most {limit}, found {found} in {name} and the files of its weights"
-        ))
-        .into());
+        return Err(AppError::TooLarge { limit, found: Size(bytes), model: name });
     }
     let watch = Watch::start(limit.bytes, move |taken| {
         tracing::error!(
@@ -252,20 +222,17 @@ fn bound_memory(found: &Found, max_memory: Option<u64>) -> Result<Option<Watch>,
         );
         leave(BAD_MODEL)
     });
-    watch.map(Some).map_err(|error| AppError::Start("the look at the memory", error))
+    watch.map(Some).map_err(|cause| AppError::Start { part: "the look at the memory", cause })
 }
 
 /// A request of a file, no larger than one that a client may send.
-fn read_warmup_input(path: &Path, most: usize) -> Result<WarmupInput, ModelError> {
-    let fault = {
-        let path = path.to_owned();
-        move |error: &dyn std::fmt::Display| {
-            ModelError(format!("cannot use the warm-up input {}: {error}", path.display()))
-        }
-    };
-    let json = read(path, most).map_err(|error| fault(&error))?;
+fn read_warmup_input(path: &Path, most: usize) -> Result<WarmupInput, WarmupInputError> {
+    let path = path.to_owned();
+    let json =
+        read(&path, most).map_err(|error| WarmupInputError { path: path.clone(), cause: error.into() })?;
     let read = move |signature: &Signature| {
-        routes::inputs_of_one_row(&json, signature).map_err(|error| fault(&error))
+        routes::inputs_of_one_row(&json, signature)
+            .map_err(|error| WarmupInputError { path: path.clone(), cause: error.into() })
     };
     Ok(WarmupInput(Arc::new(read)))
 }
@@ -360,13 +327,11 @@ fn gpu_number(device: &str) -> Option<u32> {
 }
 
 /// Several would share the GPU's one stream, each with weights of its own, and look like twice the capacity.
-fn one_worker_on_a_gpu(device: &str, workers: usize) -> Result<(), ModelError> {
+fn one_worker_on_a_gpu(device: &str, workers: usize) -> Result<(), AppError> {
     if device == CPU || workers == 1 {
         return Ok(());
     }
-    Err(ModelError(format!(
-        "expected --workers=1 on {device}, found {workers}: they would share its stream, each with the weights"
-    )))
+    Err(AppError::SeveralWorkers { device: device.to_owned(), workers })
 }
 
 /// Tensors, for people.

@@ -11,6 +11,7 @@ use model_server::config::{Config, LogFormat};
 use model_server::contain;
 use model_server::exit::{BAD_MODEL, leave};
 use model_server::lines::Lines;
+use serve::error_chain;
 
 fn main() -> ExitCode {
     let CommandLine { command, flags } = match CommandLine::try_parse() {
@@ -59,9 +60,9 @@ fn main() -> ExitCode {
         Ok(Ended::Whole) => ExitCode::SUCCESS,
         Ok(Ended::Computing) => leave(0),
         Err(error) => {
-            tracing::error!(%error, "exiting");
+            tracing::error!(error = %error_chain(&error), "exiting");
             // A model that cannot be used is a configuration that cannot be used.
-            if matches!(error, AppError::Model(_)) { ExitCode::from(BAD_MODEL) } else { ExitCode::FAILURE }
+            if error.is_of_the_model() { ExitCode::from(BAD_MODEL) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -75,7 +76,7 @@ fn serve(config: Config) -> Result<Ended, AppError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| AppError::Start("the runtime", error))?;
+        .map_err(|cause| AppError::Start { part: "the runtime", cause })?;
     let outcome = runtime.block_on(app::run(config));
     runtime.shutdown_timeout(app::RUNTIME_GRACE);
     outcome

@@ -2,6 +2,7 @@
 
 pub mod backend;
 pub mod cause;
+mod error;
 pub mod file;
 pub mod onnx;
 #[cfg(feature = "onnxruntime")]
@@ -12,7 +13,8 @@ pub mod torch;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::tensor::{Signature, Tensor, TensorError};
+pub use self::error::{Cause, InferError, ModelError};
+use crate::tensor::{Signature, Tensor};
 
 /// A loaded model.
 pub trait Model: Send {
@@ -25,47 +27,6 @@ pub trait Model: Send {
     /// # Errors
     /// What the model refuses, or has no memory for.
     fn infer(&mut self, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, InferError>;
-}
-
-/// Why a model cannot be loaded or does not compute.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct ModelError(pub String);
-
-/// Why a model does not compute.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InferError {
-    /// It refuses these rows, alone or together.
-    #[error(transparent)]
-    Refused(#[from] ModelError),
-    /// It says what is wrong with these inputs, as an index that is out of range.
-    #[error(transparent)]
-    Invalid(ModelError),
-    /// There is no memory for this number of rows; fewer may do.
-    #[error("out of memory: {0}")]
-    OutOfMemory(String),
-    /// The device seems to be broken.
-    #[error("the device failed: {0}")]
-    Device(String),
-}
-
-/// A library that gives something else than it declares.
-impl From<TensorError> for InferError {
-    fn from(error: TensorError) -> InferError {
-        InferError::Refused(error.into())
-    }
-}
-
-impl From<TensorError> for ModelError {
-    fn from(error: TensorError) -> ModelError {
-        ModelError(error.to_string())
-    }
-}
-
-impl From<InferError> for ModelError {
-    fn from(error: InferError) -> ModelError {
-        ModelError(error.to_string())
-    }
 }
 
 /// Makes a model for each worker, and a new one after a panic.

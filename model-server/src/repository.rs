@@ -1,10 +1,10 @@
 //! Finds the file of a model: `NAME/VERSION/model.onnx` or `model.pt`, as Triton and KServe lay their models out. A
 //! model of several files is a folder `model.onnx` with a file of that name in it.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::config::{ModelConfig, ModelSource, VersionPolicy};
-use crate::model::ModelError;
 
 /// A model's file and version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,11 +15,39 @@ pub struct Found {
     pub version: String,
 }
 
+/// Why there is no file of a model.
+#[derive(Debug, thiserror::Error)]
+pub enum RepositoryError {
+    /// The folder of the model cannot be read.
+    #[error("cannot read the versions of a model in {}", model.display())]
+    Read {
+        /// The folder.
+        model: PathBuf,
+        /// The operating system's reason.
+        #[source]
+        cause: io::Error,
+    },
+    /// The model has no version at all.
+    #[error("expected a folder with a number as its name in {}, found none", .0.display())]
+    NoVersions(PathBuf),
+    /// The model does not have the version that is asked for.
+    #[error("expected a folder {version} in {}, found none", model.display())]
+    NoVersion {
+        /// The version.
+        version: u64,
+        /// The folder of the model.
+        model: PathBuf,
+    },
+    /// The version has no file of a model.
+    #[error("expected a file {} in {}, found none", FILES.join(" or "), .0.display())]
+    NoFile(PathBuf),
+}
+
 /// Where the configured model is.
 ///
 /// # Errors
 /// A repository without this model or version.
-pub fn find(model: &ModelConfig) -> Result<Found, ModelError> {
+pub fn find(model: &ModelConfig) -> Result<Found, RepositoryError> {
     match &model.source {
         ModelSource::BuiltIn => Ok(Found { path: None, version: FIRST.to_owned() }),
         ModelSource::File(path) => {
@@ -31,10 +59,9 @@ pub fn find(model: &ModelConfig) -> Result<Found, ModelError> {
     }
 }
 
-fn in_repository(model: &Path, policy: VersionPolicy) -> Result<Found, ModelError> {
-    let entries = std::fs::read_dir(model).map_err(|error| {
-        ModelError(format!("cannot read the versions of a model in {}: {error}", model.display()))
-    })?;
+fn in_repository(model: &Path, policy: VersionPolicy) -> Result<Found, RepositoryError> {
+    let entries =
+        std::fs::read_dir(model).map_err(|cause| RepositoryError::Read { model: model.to_owned(), cause })?;
     let versions = entries.flatten().filter(|entry| entry.path().is_dir());
     let numbers = versions.filter_map(|entry| entry.file_name().to_str()?.parse::<u64>().ok());
     let chosen = match policy {
@@ -42,16 +69,14 @@ fn in_repository(model: &Path, policy: VersionPolicy) -> Result<Found, ModelErro
         VersionPolicy::Exactly(version) => numbers.filter(|number| *number == version).max(),
     };
     let Some(version) = chosen else {
-        let wanted = match policy {
-            VersionPolicy::Latest => "a folder with a number as its name".to_owned(),
-            VersionPolicy::Exactly(version) => format!("a folder {version}"),
-        };
-        return Err(ModelError(format!("expected {wanted} in {}, found none", model.display())));
+        let model = model.to_owned();
+        return Err(match policy {
+            VersionPolicy::Latest => RepositoryError::NoVersions(model),
+            VersionPolicy::Exactly(version) => RepositoryError::NoVersion { version, model },
+        });
     };
     let folder = model.join(version.to_string());
-    let names = FILES.join(" or ");
-    let path = in_folder(&folder)
-        .ok_or_else(|| ModelError(format!("expected a file {names} in {}, found none", folder.display())))?;
+    let Some(path) = in_folder(&folder) else { return Err(RepositoryError::NoFile(folder)) };
     Ok(Found { path: Some(path), version: version.to_string() })
 }
 

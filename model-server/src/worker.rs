@@ -1,6 +1,7 @@
 //! The threads that own the models, one copy each: nothing else waits for a computation, unless it takes less time than
 //! to wait for somebody else.
 
+mod error;
 mod executor;
 mod health;
 mod vitals;
@@ -11,12 +12,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub use self::error::{PoolError, WarmupError, WarmupFault, WarmupInputError};
 use self::executor::{Executor, Shared};
 pub use self::health::Health;
 pub use self::vitals::Vitals;
 pub use self::warmup::{Warm, WarmSize, WarmupInput, WarmupSettings, warm};
 use crate::memory::{self, Size};
-use crate::model::{Loader, ModelError};
+use crate::model::Loader;
 use crate::queue::{Failure, Queue, Work};
 use crate::telemetry::{ModelTrouble, Telemetry};
 use crate::tensor::{BatchAxis, Signature};
@@ -65,7 +67,7 @@ impl Pool {
         settings: WorkerSettings,
         queue: &Arc<Queue>,
         telemetry: &Arc<Telemetry>,
-    ) -> Result<Pool, ModelError> {
+    ) -> Result<Pool, PoolError> {
         let WorkerSettings { warmup, unhealthy_after, stall_timeout, threads_prepare, inline_below } =
             settings;
         let workers = warmup.workers;
@@ -92,7 +94,7 @@ impl Pool {
         }
         let max_batch_size = settings.max_batch_size;
         let Some(mut signature) = models.first().map(|model| model.signature().clone()) else {
-            return Err(ModelError("expected at least one worker".to_owned()));
+            return Err(PoolError::NoWorkers);
         };
         signature.join_only_if(joins);
         tracing::info!(
@@ -251,9 +253,9 @@ enum Found<'a> {
 /// Executions that one request does for others at most: its client waits meanwhile.
 const MOST_HELP: usize = 8;
 
-fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<(), ModelError> {
+fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<(), PoolError> {
     let spawned = thread::Builder::new().name(name).spawn(run);
-    spawned.map(drop).map_err(|error| ModelError(format!("no thread for a worker: {error}")))
+    spawned.map(drop).map_err(PoolError::Thread)
 }
 
 struct Worker {

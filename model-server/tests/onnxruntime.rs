@@ -9,6 +9,7 @@ use model_server::model::onnxruntime::{Library, OnnxRuntimeLoader};
 use model_server::model::{InferError, Loader, Model, ModelError, backend};
 use model_server::repository::Found;
 use model_server::tensor::{BatchAxis, DataType, Tensor};
+use serve::error_chain;
 use testkit::onnx::{FLOAT, INT64, Size, file, floats, input, node, of_opset, output, with_weights_beside};
 
 const BATCH: Size = Size::Named("batch");
@@ -30,7 +31,7 @@ fn load(content: &[u8]) -> Result<Box<dyn Model>, ModelError> {
 }
 
 fn refused(content: &[u8]) -> String {
-    load(content).err().expect("no model").to_string()
+    error_chain(&load(content).err().expect("no model"))
 }
 
 #[test]
@@ -126,10 +127,10 @@ fn rows_are_joined_unless_a_name_says_that_they_are_something_else() {
 fn weights_may_lie_in_a_file_beside_the_model() {
     let dir = tempfile::tempdir().expect("a folder");
     let (content, weights) = with_weights_beside();
-    let error = load_from(dir.path(), &content).err().expect("no weights").to_string();
+    let error = error_chain(&load_from(dir.path(), &content).err().expect("no weights"));
     assert!(error.contains("does not exist") && error.contains("model.onnx.data"), "{error}");
     std::fs::write(dir.path().join("model.onnx.data"), &weights[..4]).expect("writable");
-    let error = load_from(dir.path(), &content).err().expect("half of the weights").to_string();
+    let error = error_chain(&load_from(dir.path(), &content).err().expect("half of the weights"));
     assert!(error.contains("size to read: 8") && error.contains("file_length: 4"), "{error}");
     std::fs::write(dir.path().join("model.onnx.data"), weights).expect("writable");
     let mut model = load_from(dir.path(), &content).expect("it loads");
@@ -236,7 +237,7 @@ fn libraries_that_are_missing_or_something_else_or_too_old_are_refused() {
         (&other, "without OrtGetApiBase"),
         (&old, "expected ONNX Runtime 1.20 or later, found 1.16.3 in "),
     ] {
-        let error = Library::load(path).err().expect("no library").to_string();
+        let error = error_chain(&Library::load(path).err().expect("no library"));
         assert!(error.contains(expected), "{error}");
     }
 }

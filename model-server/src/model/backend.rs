@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 pub use super::Chosen;
 use super::ModelError;
+use super::error::ONNX_RUNTIME;
 use super::file::Kind;
 use super::onnx::OnnxLoader;
 use crate::config::{Backend, Device, ModelConfig};
@@ -20,7 +21,7 @@ pub fn choose(found: &Found, config: &ModelConfig) -> Result<Chosen, ModelError>
         None => Kind::MaybeOnnx,
         Some(path) => {
             let kind = File::open(path).and_then(|mut file| Kind::of(&mut file));
-            kind.map_err(|error| ModelError(format!("cannot read the model {}: {error}", path.display())))?
+            kind.map_err(ModelError::read(path))?
         }
     };
     match (config.backend, kind) {
@@ -42,8 +43,8 @@ pub fn choose(found: &Found, config: &ModelConfig) -> Result<Chosen, ModelError>
                 Backend::Auto | Backend::Onnx | Backend::OnnxRuntime | Backend::Tract => "an ONNX file",
                 Backend::Torch => "a TorchScript file",
             };
-            let path = found.path.as_deref().unwrap_or(Path::new("the built-in model"));
-            Err(ModelError(format!("expected {expected}, found {} in {}", kind.describe(), path.display())))
+            let path = found.path.as_deref().unwrap_or(Path::new("the built-in model")).to_owned();
+            Err(ModelError::WrongFile { expected, found: kind.describe(), path })
         }
     }
 }
@@ -56,25 +57,22 @@ fn onnx(found: &Found, config: &ModelConfig) -> Result<Chosen, ModelError> {
     {
         return Ok(chosen);
     }
-    let missing = "a library of ONNX Runtime, by --onnxruntime, ORT_DYLIB_PATH or beside the program";
     if config.backend == Backend::OnnxRuntime {
-        return Err(ModelError(format!("expected {missing}, found none")));
+        return Err(ModelError::NoOnnxRuntime);
     }
     match config.device {
         Device::Auto | Device::Cpu => {
             if config.backend != Backend::Tract && found.path.is_some() {
                 tracing::info!(
-                    "serving by tract, which knows fewer operators and is often slower: there is not {missing}"
+                    "serving by tract, which knows fewer operators and is often slower: there is not {ONNX_RUNTIME}"
                 );
             }
             super::onnx::use_threads(config.intra_op_threads.get())?;
             let loader = Arc::new(OnnxLoader::new(found.path.clone()));
             Ok(Chosen { loader, backend: "tract", device: "cpu".to_owned() })
         }
-        Device::Cuda(_) if config.backend == Backend::Tract => {
-            Err(ModelError("expected a backend that computes on a GPU, found tract".to_owned()))
-        }
-        Device::Cuda(_) => Err(ModelError(format!("expected {missing}, for ONNX on a GPU, found none"))),
+        Device::Cuda(_) if config.backend == Backend::Tract => Err(ModelError::TractOnGpu),
+        Device::Cuda(_) => Err(ModelError::NoOnnxRuntimeForGpu),
     }
 }
 
@@ -82,17 +80,14 @@ fn onnx(found: &Found, config: &ModelConfig) -> Result<Chosen, ModelError> {
 fn onnxruntime(found: &Found, config: &ModelConfig) -> Result<Option<Chosen>, ModelError> {
     use super::onnxruntime::{Library, choose, locate};
     let Some(path) = locate(config.onnxruntime.as_deref()) else { return Ok(None) };
-    choose(found, config, Library::load(&path)?).map(Some)
+    choose(found, config, Library::load(&path).map_err(ModelError::backend)?).map(Some)
 }
 
 #[cfg(not(feature = "onnxruntime"))]
 fn onnxruntime(_found: &Found, config: &ModelConfig) -> Result<Option<Chosen>, ModelError> {
     match &config.onnxruntime {
         None => Ok(None),
-        Some(path) => Err(ModelError(format!(
-            "expected a build with --features onnxruntime for --onnxruntime={}, found one without",
-            path.display()
-        ))),
+        Some(path) => Err(ModelError::BuiltWithoutOnnxRuntime(path.clone())),
     }
 }
 
@@ -103,11 +98,6 @@ fn torch(found: &Found, config: &ModelConfig) -> Result<Chosen, ModelError> {
 
 #[cfg(not(feature = "torch"))]
 fn torch(found: &Found, _config: &ModelConfig) -> Result<Chosen, ModelError> {
-    let path = found.path.as_deref().unwrap_or(Path::new("the built-in model"));
-    Err(ModelError(format!(
-        "expected an ONNX file, found {} in {}; torch.onnx.export writes ONNX, and a build with --features torch reads \
-         TorchScript",
-        Kind::TorchScript.describe(),
-        path.display()
-    )))
+    let path = found.path.as_deref().unwrap_or(Path::new("the built-in model")).to_owned();
+    Err(ModelError::BuiltWithoutTorch { found: Kind::TorchScript.describe(), path })
 }

@@ -1,5 +1,6 @@
 //! ONNX models, on any CPU, through tract: pure Rust, nothing to install.
 
+mod error;
 mod indices;
 
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use tract_onnx::tract_hir::infer::Factoid as _;
 
 use tract_linalg::multithread::{Executor, set_default_executor};
 
+use self::error::{NEWEST_OPSET, OnnxError, words};
 use self::indices::OutOfRange;
 use super::cause::{Cause, cause_of};
 use super::{InferError, Loader, Model, ModelError};
@@ -41,8 +43,7 @@ pub(super) fn use_threads(threads: usize) -> Result<(), ModelError> {
         return Ok(());
     }
     let executor = contained(|| Executor::multithread_with_name(threads, "intra-op"));
-    let executor =
-        executor.map_err(|error| ModelError(format!("cannot start {threads} threads: {error}")))?;
+    let executor = executor.map_err(|panic| ModelError::Threads { threads, panic })?;
     set_default_executor(executor);
     Ok(())
 }
@@ -58,17 +59,19 @@ impl OnnxLoader {
         // alone.
         let onnx = tract_onnx::onnx().with_ignore_value_info(true);
         let model = match &self.path {
-            None => onnx.model_for_read(&mut &*LINEAR).map_err(text),
+            None => onnx.model_for_read(&mut &*LINEAR).map_err(OnnxError::from),
             // By its path: weights may lie in files beside it.
             Some(path) => {
-                std::fs::File::open(path).map_err(|error| {
-                    ModelError(format!("cannot read the model {}: {error}", path.display()))
-                })?;
+                std::fs::File::open(path).map_err(ModelError::read(path))?;
                 parse(&onnx, path)
             }
         };
         let parsed = model.and_then(prepare);
-        parsed.map_err(|error| ModelError(format!("{} is not usable as an ONNX model: {error}", self.name())))
+        parsed.map_err(|error| ModelError::Unusable {
+            model: self.name(),
+            format: "an ONNX model",
+            cause: Arc::new(error),
+        })
     }
 }
 
@@ -83,35 +86,25 @@ impl Loader for OnnxLoader {
     }
 }
 
-fn parse(onnx: &tract_onnx::Onnx, path: &Path) -> Result<InferenceModel, String> {
+fn parse(onnx: &tract_onnx::Onnx, path: &Path) -> Result<InferenceModel, OnnxError> {
     let file =
         onnx.proto_model_for_path(path).map_err(|error| match error.downcast::<prost::DecodeError>() {
-            Ok(_) => "expected ONNX, found something else: it is not protobuf".to_owned(),
-            Err(error) => text(error),
+            Ok(_) => OnnxError::NotProtobuf,
+            Err(error) => error.into(),
         })?;
     let opset = file.opset_import.iter().find(|opset| ["", "ai.onnx"].contains(&&*opset.domain));
     if let Some(found) = opset.map(|opset| opset.version).filter(|version| *version > NEWEST_OPSET) {
-        return Err(format!("expected operators of an opset up to {NEWEST_OPSET}, found {found}"));
+        return Err(OnnxError::NewerOpset(found));
     }
     let folder = path.parent().and_then(Path::to_str);
-    let ParseResult { model, unresolved_inputs, .. } = onnx.parse(&file, folder).map_err(text)?;
+    let ParseResult { model, unresolved_inputs, .. } = onnx.parse(&file, folder)?;
     if unresolved_inputs.is_empty() {
         return Ok(model);
     }
-    Err(format!("expected a node that computes each tensor, found none for {}", unresolved_inputs.join(", ")))
+    Err(OnnxError::NotComputed(unresolved_inputs))
 }
 
-/// The newest version of ONNX's operators; what a later one means by a name is not known.
-const NEWEST_OPSET: i64 = 28;
-
-/// An error without the values of tract's own types.
-#[allow(clippy::needless_pass_by_value, reason = "it maps errors")]
-fn text(error: TractError) -> String {
-    let text = format!("{error:#}");
-    text.split(" (TurnState(").next().unwrap_or_default().to_owned()
-}
-
-fn prepare(model: InferenceModel) -> Result<Onnx, String> {
+fn prepare(model: InferenceModel) -> Result<Onnx, OnnxError> {
     refuse_unserved_operators(&model)?;
     let inputs = model.inputs.clone();
     let rows = model.symbols.new_with_prefix("rows");
@@ -120,30 +113,29 @@ fn prepare(model: InferenceModel) -> Result<Onnx, String> {
         facts.push(Declared::of(&model, number, *outlet, &rows)?);
     }
     let of_one = model.clone();
-    let model = typed(model, &facts).map_err(text)?;
+    let model = typed(model, &facts)?;
     refuse_squares_of_integers(&model)?;
     let mut outputs = Vec::with_capacity(model.outputs.len());
     for (number, outlet) in model.outputs.clone().into_iter().enumerate() {
         let name = label(&model, outlet);
-        let fact = model.output_fact(number).map_err(text)?;
-        let datatype = datatype(fact.datum_type)
-            .ok_or_else(|| format!("output {name:?} is of type {:?}, which has no name", fact.datum_type))?;
+        let fact = model.output_fact(number)?;
+        let datatype = named_datatype("output", &name, fact.datum_type)?;
         let dims = fact.shape.iter().cloned().collect();
         outputs.push(Declared { name, datatype, dims });
     }
     let batch = batch(&facts, &outputs);
     let plan_of_one = match &batch {
-        Some(symbol) if weights(&model).map_err(text)? <= SMALL => {
+        Some(symbol) if weights(&model)? <= SMALL => {
             let mut facts = facts.clone();
             for declared in &mut facts {
                 declared.dims[0] = 1.into();
             }
             debug_assert!(!matches!(symbol, TDim::Val(_)), "any number of rows");
-            Some(typed(of_one, &facts).and_then(plan).map_err(text)?)
+            Some(typed(of_one, &facts).and_then(plan)?)
         }
         _ => None,
     };
-    let plan = plan(model).map_err(text)?;
+    let plan = plan(model)?;
     let specs = |declared: &[Declared]| declared.iter().map(Declared::spec).collect();
     let mut signature = Signature::new(specs(&facts), specs(&outputs));
     signature.join_only_if(batch.is_some());
@@ -151,12 +143,12 @@ fn prepare(model: InferenceModel) -> Result<Onnx, String> {
 }
 
 /// What tract cannot compute, and what it computes wrongly.
-fn refuse_unserved_operators(model: &InferenceModel) -> Result<(), String> {
+fn refuse_unserved_operators(model: &InferenceModel) -> Result<(), OnnxError> {
     let mut unknown = Vec::new();
     for node in &model.nodes {
         let name = node.op.name();
         if name == "TreeEnsembleClassifier" {
-            return Err("tract computes labels of the operator TreeEnsembleClassifier wrongly".to_owned());
+            return Err(OnnxError::WrongLabels);
         }
         if let Some(operator) = name.strip_prefix("Unimplemented(") {
             let operator = operator.trim_end_matches(')').to_owned();
@@ -165,24 +157,25 @@ fn refuse_unserved_operators(model: &InferenceModel) -> Result<(), String> {
             }
         }
     }
-    match &unknown[..] {
-        [] => Ok(()),
-        [operator] => Err(format!("tract does not know the operator {operator}")),
-        operators => Err(format!("tract does not know the operators {}", operators.join(", "))),
-    }
+    if unknown.is_empty() { Ok(()) } else { Err(OnnxError::UnknownOperators(unknown)) }
 }
 
 /// tract makes a square of a product of a number with itself, and computes it in single precision whatever it is of.
-fn refuse_squares_of_integers(model: &TypedModel) -> Result<(), String> {
+fn refuse_squares_of_integers(model: &TypedModel) -> Result<(), OnnxError> {
     for node in &model.nodes {
         let datum = node.outputs.first().map(|output| output.fact.datum_type);
         if let Some(datum) = datum.filter(DatumType::is_integer)
             && node.op.name() == "Square"
         {
-            return Err(format!("tract computes squares of {datum:?} in single precision ({})", node.name));
+            return Err(OnnxError::IntegerSquares { datum, node: node.name.clone() });
         }
     }
     Ok(())
+}
+
+/// The protocol's type for one of tract's.
+fn named_datatype(place: &'static str, name: &str, datum: DatumType) -> Result<DataType, OnnxError> {
+    datatype(datum).ok_or_else(|| OnnxError::UnnamedType { place, name: name.to_owned(), datum })
 }
 
 /// A tensor that a model takes or gives.
@@ -200,14 +193,13 @@ impl Declared {
         number: usize,
         outlet: OutletId,
         rows: &Symbol,
-    ) -> Result<Declared, String> {
+    ) -> Result<Declared, OnnxError> {
         let name = label(model, outlet);
-        let fact = model.input_fact(number).map_err(text)?;
-        let declared = fact.datum_type.concretize().ok_or_else(|| format!("input {name:?} has no type"))?;
-        let datatype = datatype(declared)
-            .ok_or_else(|| format!("input {name:?} is of type {declared:?}, which has no name"))?;
+        let fact = model.input_fact(number)?;
+        let Some(declared) = fact.datum_type.concretize() else { return Err(OnnxError::Untyped(name)) };
+        let datatype = named_datatype("input", &name, declared)?;
         if fact.shape.is_open() {
-            return Err(format!("input {name:?} has no number of dimensions, and tract needs one"));
+            return Err(OnnxError::Unranked(name));
         }
         let dims = fact.shape.dims().enumerate().map(|(axis, dim)| match dim.concretize() {
             Some(dim) => dim,
@@ -364,13 +356,13 @@ fn given(tensor: &Tensor, datatype: DataType) -> Result<tensor::Tensor, InferErr
 #[allow(clippy::needless_pass_by_value, reason = "it maps errors")]
 fn infer_error(error: TractError) -> InferError {
     if let Some(fault) = error.downcast_ref::<OutOfRange>() {
-        return InferError::Invalid(ModelError(fault.to_string()));
+        return InferError::invalid(fault.clone());
     }
-    let text = text(error);
+    let text = words(&error);
     match cause_of(&text) {
         Cause::OutOfMemory => InferError::OutOfMemory(text),
         // Of the inputs: the file was checked when it was loaded, and it computes on the CPU.
-        Cause::Inputs | Cause::Device | Cause::Other => InferError::Invalid(ModelError(text)),
+        Cause::Inputs | Cause::Device | Cause::Other => InferError::invalid(text),
     }
 }
 

@@ -1,6 +1,7 @@
 //! ONNX models through ONNX Runtime, on the CPU or a GPU. Its library is loaded when the program starts; a build
 //! needs none.
 
+mod error;
 mod library;
 mod values;
 mod words;
@@ -14,7 +15,10 @@ use ort::logging::LogLevel;
 use ort::session::builder::SessionBuilder;
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session};
 use ort::value::{Outlet, ValueType};
+use serve::error_chain;
 
+pub use self::error::LibraryError;
+use self::error::{DeviceError, SessionError};
 pub use self::library::{Library, locate};
 use self::words::plain;
 use super::cause::{Cause, cause_of};
@@ -58,13 +62,13 @@ pub(super) fn choose(found: &Found, config: &ModelConfig, library: Library) -> R
     };
     let loader = match config.device {
         config::Device::Cuda(number) => {
-            library.can_use_cuda()?;
+            library.can_use_cuda().map_err(ModelError::backend)?;
             on(Device::Cuda(number.unwrap_or(0)))
         }
         config::Device::Auto if library.can_use_cuda().is_ok() => match on(Device::Cuda(0)).builder() {
             Ok(_) => on(Device::Cuda(0)),
             Err(error) => {
-                tracing::info!(%error, "computing on the CPU");
+                tracing::info!(error = %error_chain(&error), "computing on the CPU");
                 on(Device::Cpu)
             }
         },
@@ -90,7 +94,7 @@ impl OnnxRuntimeLoader {
                 Device::Cpu => "the CPU".to_owned(),
                 Device::Cuda(number) => format!("GPU {number}"),
             };
-            ModelError(format!("ONNX Runtime cannot use {device}: {}", plain(error.message())))
+            ModelError::backend(DeviceError { device, words: plain(error.message()) })
         })
     }
 
@@ -110,8 +114,8 @@ impl OnnxRuntimeLoader {
         }
     }
 
-    fn named(&self, error: &str) -> ModelError {
-        ModelError(format!("{} is not usable as an ONNX model: {error}", self.name()))
+    fn unusable(&self, error: SessionError) -> ModelError {
+        ModelError::Unusable { model: self.name(), format: "an ONNX model", cause: Arc::new(error) }
     }
 }
 
@@ -121,15 +125,13 @@ impl Loader for OnnxRuntimeLoader {
         let session = match &self.path {
             // By its path: weights may lie in files beside it.
             Some(path) => {
-                std::fs::File::open(path).map_err(|error| {
-                    ModelError(format!("cannot read the model {}: {error}", path.display()))
-                })?;
+                std::fs::File::open(path).map_err(ModelError::read(path))?;
                 builder.commit_from_file(path)
             }
             None => builder.commit_from_memory(super::onnx::LINEAR),
         };
-        let session = session.map_err(|error| self.named(&plain(error.message())))?;
-        let model = OnnxRuntime::new(session, self.device).map_err(|error| self.named(&error))?;
+        let session = session.map_err(|error| self.unusable(runtime_error(&error)))?;
+        let model = OnnxRuntime::new(session, self.device).map_err(|error| self.unusable(error))?;
         Ok(Box::new(model))
     }
 
@@ -139,16 +141,15 @@ impl Loader for OnnxRuntimeLoader {
 }
 
 impl OnnxRuntime {
-    fn new(session: Session, device: Device) -> Result<OnnxRuntime, String> {
+    fn new(session: Session, device: Device) -> Result<OnnxRuntime, SessionError> {
         let inputs = session.inputs().iter().map(|input| spec("input", input.name(), input.dtype()));
-        let mut inputs = inputs.collect::<Result<Vec<_>, String>>()?;
+        let mut inputs = inputs.collect::<Result<Vec<_>, SessionError>>()?;
         let (tensors, others): (Vec<&Outlet>, Vec<&Outlet>) =
             session.outputs().iter().partition(|output| matches!(output.dtype(), ValueType::Tensor { .. }));
         let outputs = tensors.iter().map(|output| spec("output", output.name(), output.dtype()));
-        let outputs = outputs.collect::<Result<Vec<_>, String>>()?;
+        let outputs = outputs.collect::<Result<Vec<_>, SessionError>>()?;
         if outputs.is_empty() {
-            let others: Vec<String> = others.iter().map(|output| described(output)).collect();
-            return Err(format!("expected an output that is a tensor, found {}", others.join(", ")));
+            return Err(SessionError::NoTensor(others.into_iter().map(described).collect()));
         }
         for output in &others {
             let output = described(output);
@@ -162,7 +163,7 @@ impl OnnxRuntime {
         } else {
             let selector =
                 outputs.iter().fold(OutputSelector::no_default(), |all, output| all.with(&output.name));
-            Some(RunOptions::new().map_err(|error| plain(error.message()))?.with_outputs(selector))
+            Some(RunOptions::new().map_err(|error| runtime_error(&error))?.with_outputs(selector))
         };
         let mut signature = Signature::new(inputs.clone(), outputs);
         signature.join_only_if(Axes::of(&session).agree());
@@ -199,14 +200,20 @@ impl Model for OnnxRuntime {
     }
 }
 
-fn spec(what: &str, name: &str, kind: &ValueType) -> Result<TensorSpec, String> {
+fn spec(place: &'static str, name: &str, kind: &ValueType) -> Result<TensorSpec, SessionError> {
+    let name = name.to_owned();
     let ValueType::Tensor { ty, shape, .. } = kind else {
-        return Err(format!("expected {what} {name:?} to be a tensor, found {kind}"));
+        return Err(SessionError::NotATensor { place, name, found: kind.to_string() });
     };
-    let datatype = values::datatype(*ty)
-        .ok_or_else(|| format!("expected {what} {name:?} of a type that requests can have, found {ty}"))?;
+    let Some(datatype) = values::datatype(*ty) else {
+        return Err(SessionError::Type { place, name, found: ty.to_string() });
+    };
     let dims = shape.iter().map(|size| usize::try_from(*size).map_or(Dim::Dynamic, Dim::Fixed)).collect();
-    Ok(TensorSpec { name: name.to_owned(), datatype, shape: Some(dims), optional: false })
+    Ok(TensorSpec { name, datatype, shape: Some(dims), optional: false })
+}
+
+fn runtime_error(error: &ort::Error) -> SessionError {
+    SessionError::Runtime(plain(error.message()))
 }
 
 fn described(outlet: &Outlet) -> String {
@@ -258,6 +265,6 @@ fn infer_error(error: &ort::Error, device: Device) -> InferError {
         Cause::OutOfMemory => InferError::OutOfMemory(text),
         Cause::Device if device != Device::Cpu => InferError::Device(text),
         // Of the inputs: the file was checked when it was loaded.
-        Cause::Inputs | Cause::Device | Cause::Other => InferError::Invalid(ModelError(text)),
+        Cause::Inputs | Cause::Device | Cause::Other => InferError::invalid(text),
     }
 }

@@ -3,7 +3,7 @@
 
 mod cuda;
 mod declared;
-mod fault;
+mod error;
 mod memory;
 mod pbtxt;
 mod values;
@@ -11,12 +11,13 @@ mod values;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tch::{CModule, Device, IValue};
+use serve::error_chain;
+use tch::{CModule, Device, IValue, TchError};
 
 use self::declared::Declared;
-use self::fault::infer_error;
+use self::error::{ConfigError, OutputError, infer_error};
 use super::cause::line_of;
-use super::{Chosen, InferError, Loader, Model, ModelError};
+use super::{Cause, Chosen, InferError, Loader, Model, ModelError};
 use crate::config::{self, ModelConfig};
 use crate::repository::Found;
 use crate::tensor::{BatchAxis, DataType, Dim, Signature, Tensor, TensorSpec};
@@ -42,7 +43,7 @@ struct Torch {
 /// The device that is asked for, or the best there is.
 pub(super) fn choose(found: &Found, config: &ModelConfig) -> Result<Chosen, ModelError> {
     let Some(path) = found.path.clone() else {
-        return Err(ModelError("expected a TorchScript file, found the built-in model".to_owned()));
+        return Err(ConfigError::BuiltInModel.into());
     };
     tch::set_num_threads(i32::try_from(config.intra_op_threads.get()).unwrap_or(i32::MAX));
     let device = match config.device {
@@ -50,7 +51,8 @@ pub(super) fn choose(found: &Found, config: &ModelConfig) -> Result<Chosen, Mode
         config::Device::Auto => match cuda::devices() {
             Ok(_) => Device::Cuda(0),
             Err(why) => {
-                tracing::info!(reason = why, "computing on the CPU: no GPU can be used");
+                let reason = error_chain(&why);
+                tracing::info!(reason, "computing on the CPU: no GPU can be used");
                 Device::Cpu
             }
         },
@@ -58,10 +60,8 @@ pub(super) fn choose(found: &Found, config: &ModelConfig) -> Result<Chosen, Mode
             let number = number.unwrap_or(0) as usize;
             match cuda::devices() {
                 Ok(devices) if number < devices => Device::Cuda(number),
-                Ok(devices) => {
-                    return Err(ModelError(format!("expected a GPU number {number}, found {devices} GPUs")));
-                }
-                Err(why) => return Err(ModelError(format!("expected a GPU, found none: {why}"))),
+                Ok(devices) => return Err(ConfigError::NoSuchGpu { number, devices }.into()),
+                Err(why) => return Err(ConfigError::NoGpu(why).into()),
             }
         }
     };
@@ -77,11 +77,8 @@ pub(super) fn choose(found: &Found, config: &ModelConfig) -> Result<Chosen, Mode
         None => Declared::beside(&path, in_repository)?,
     };
     let input_width = config.input_width.map(Into::into);
-    if let (Some(_), Some(width)) = (&declared, input_width) {
-        return Err(ModelError(format!(
-            "expected --input-width or a configuration that declares inputs, found both: a width of {width}, and {} inputs",
-            declared.as_ref().map_or(0, |declared| declared.inputs.len())
-        )));
+    if let (Some(declared), Some(width)) = (&declared, input_width) {
+        return Err(ConfigError::WidthAndInputs { width, inputs: declared.inputs.len() }.into());
     }
     let loader = Arc::new(TorchLoader { path, device, declared, input_width });
     Ok(Chosen { loader, backend: "torch", device: name })
@@ -93,18 +90,17 @@ impl TorchLoader {
         TorchLoader { path: path.to_owned(), device: Device::Cpu, declared: None, input_width: None }
     }
 
-    fn named(&self, error: impl std::fmt::Display) -> ModelError {
-        let error = error.to_string();
-        ModelError(format!("{} is not usable as a TorchScript model: {}", self.name(), line_of(&error)))
+    fn unusable(&self, cause: Cause) -> ModelError {
+        ModelError::Unusable { model: self.name(), format: "a TorchScript model", cause }
     }
 }
 
 impl Loader for TorchLoader {
     fn load(&self) -> Result<Box<dyn Model>, ModelError> {
-        let named = |error: tch::TchError| self.named(error);
-        select(self.device).map_err(|error| self.named(error))?;
-        let mut module = CModule::load_on_device(&self.path, self.device).map_err(named)?;
-        module.f_set_eval().map_err(named)?;
+        let refused = |error: TchError| self.unusable(Box::from(line_of(&error.to_string())).into());
+        select(self.device).map_err(|error| self.unusable(Arc::new(error)))?;
+        let mut module = CModule::load_on_device(&self.path, self.device).map_err(refused)?;
+        module.f_set_eval().map_err(refused)?;
         let Declared { inputs, outputs } = match &self.declared {
             Some(declared) => declared.clone(),
             None => Declared { inputs: vec![self.row(&module)?], outputs: Vec::new() },
@@ -113,7 +109,7 @@ impl Loader for TorchLoader {
         let signature = Signature::new(inputs, outputs);
         let mut torch = Torch { module, device: self.device, signature, declares_outputs };
         if !declares_outputs {
-            torch.signature = torch.observed().map_err(|error| self.named(error))?;
+            torch.signature = torch.observed().map_err(|error| self.unusable(Arc::new(error)))?;
         }
         Ok(Box::new(torch))
     }
@@ -128,12 +124,7 @@ impl TorchLoader {
     fn row(&self, module: &CModule) -> Result<TensorSpec, ModelError> {
         let width = match self.input_width {
             Some(width) => width,
-            None => width_in(module).ok_or_else(|| {
-                ModelError(format!(
-                    "expected a matrix of weights in {} to find the width of its input by, found none; --input-width says it, or a config.pbtxt beside it",
-                    self.path.display()
-                ))
-            })?,
+            None => width_in(module).ok_or_else(|| ConfigError::NoMatrix(self.path.clone()))?,
         };
         Ok(TensorSpec {
             name: "input__0".to_owned(),
@@ -146,7 +137,7 @@ impl TorchLoader {
 
 impl Torch {
     /// The signature with outputs as one row and two rows show them. A module that takes one row alone keeps to that.
-    fn observed(&self) -> Result<Signature, ModelError> {
+    fn observed(&self) -> Result<Signature, InferError> {
         let rows = self.signature.clone();
         let takes_rows = rows.batch == BatchAxis::Dynamic;
         let one = self.execute(&rows.zeros(1, 1)?)?;
@@ -186,14 +177,14 @@ impl Torch {
                     IValue::Tensor(values::taken(input, self.device).map_err(|error| infer_error(&error))?)
                 }
                 None if spec.optional => IValue::None,
-                None => return Err(ModelError(format!("expected input {:?}, found none", spec.name)).into()),
+                None => return Err(OutputError::NoInput(spec.name.clone()).into()),
             });
         }
         let output = self.module.forward_is(&values).map_err(|error| infer_error(&error))?;
         let mut outputs = Vec::new();
         values::given(output, &mut outputs)?;
         if outputs.is_empty() {
-            return Err(ModelError("expected tensors as outputs, found none".to_owned()).into());
+            return Err(OutputError::NoTensors.into());
         }
         Ok(outputs)
     }
@@ -202,9 +193,15 @@ impl Torch {
 /// Makes the device the one of this thread, where it is not already.
 fn select(device: Device) -> Result<(), InferError> {
     match device {
-        Device::Cuda(number) if number > 0 => cuda::select(number).map_err(InferError::Device),
+        Device::Cuda(number) if number > 0 => {
+            cuda::select(number).map_err(|error| InferError::Device(error.to_string()))
+        }
         _ => Ok(()),
     }
+}
+
+fn names(outputs: &[(String, Tensor)]) -> Vec<String> {
+    outputs.iter().map(|(name, _)| name.clone()).collect()
 }
 
 /// A file does not say how wide its input is; the first matrix that it multiplies by does, in most models.
@@ -228,26 +225,20 @@ impl Model for Torch {
         let by_place =
             self.declares_outputs && outputs.iter().all(|(name, _)| name.starts_with(values::PLACE));
         if outputs.len() != specs.len() {
-            let found: Vec<&str> = outputs.iter().map(|(name, _)| name.as_str()).collect();
-            let (expected, count) = (specs.len(), found.len());
-            return Err(ModelError(format!("expected {expected} outputs, found {count}: {found:?}")).into());
+            return Err(OutputError::Count { expected: specs.len(), found: names(&outputs) }.into());
         }
         let mut computed = Vec::with_capacity(specs.len());
         for (number, spec) in specs.iter().enumerate() {
             let place =
                 if by_place { Some(number) } else { outputs.iter().position(|(name, _)| *name == spec.name) };
             let Some(place) = place else {
-                let found: Vec<&str> = outputs.iter().map(|(name, _)| name.as_str()).collect();
-                return Err(ModelError(format!("expected output {:?}, found {found:?}", spec.name)).into());
+                let name = spec.name.clone();
+                return Err(OutputError::Missing { name, found: names(&outputs) }.into());
             };
             let output = std::mem::replace(&mut outputs[place].1, Tensor::zeros(DataType::Bool, vec![0])?);
             if output.datatype() != spec.datatype || spec.admits_shape(output.shape()).is_err() {
-                return Err(ModelError(format!(
-                    "expected output {spec}, found {} {:?}",
-                    output.datatype().name(),
-                    output.shape()
-                ))
-                .into());
+                let (datatype, shape) = (output.datatype().name(), output.shape().to_vec());
+                return Err(OutputError::Other { expected: Box::new(spec.clone()), datatype, shape }.into());
             }
             computed.push(output);
         }

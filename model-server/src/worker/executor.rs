@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serve::error_chain;
+
+use super::error::RequestError;
 use super::health::Health;
 use crate::contain::contained;
 use crate::model::cause::{Cause, cause_of};
-use crate::model::{InferError, Loader, Model, ModelError};
+use crate::model::{InferError, Loader, Model};
 use crate::queue::{Failure, Job, Queue};
 use crate::telemetry::{ModelTrouble, Telemetry};
 use crate::tensor::{Tensor, TensorError};
@@ -53,8 +56,8 @@ pub(super) struct Executor {
 pub(super) struct Lost;
 
 enum Trouble {
-    Refused(ModelError),
-    Invalid(ModelError),
+    Refused(RequestError),
+    Invalid(RequestError),
     OutOfMemory(String),
     Device(String),
     Lost,
@@ -124,6 +127,7 @@ impl Executor {
     /// The model is lost.
     pub(super) fn prepare(&mut self, beat: &dyn Fn()) -> Result<(), Lost> {
         if let Err(error) = self.probe(beat)? {
+            let error = error_chain(&error);
             tracing::warn!(error, worker = self.worker, "the model fails on what it was warmed with");
         }
         self.probed = None;
@@ -156,7 +160,7 @@ impl Executor {
                     self.trouble_found(ModelTrouble::DeviceLost, &error);
                     return Ok(Err(Trouble::Device(error)));
                 }
-                Ok(Err(Trouble::Refused(ModelError(error))))
+                Ok(Err(Trouble::Refused(RequestError::Device(error))))
             }
             result => Ok(result),
         }
@@ -208,7 +212,7 @@ impl Executor {
         for (output, spec) in outputs.iter().zip(&self.model.signature().outputs) {
             let parts = output
                 .split(rows)
-                .map_err(|error| Trouble::Refused(ModelError(format!("output {:?}: {error}", spec.name))))?;
+                .map_err(|cause| Trouble::Refused(RequestError::Output { name: spec.name.clone(), cause }))?;
             for (reply, part) in replies.iter_mut().zip(parts) {
                 reply.push(part);
             }
@@ -251,12 +255,10 @@ impl Executor {
                 if expected == found {
                     return Ok(outputs);
                 }
-                return Err(Trouble::Refused(ModelError(format!(
-                    "expected {expected} outputs of the model, found {found}"
-                ))));
+                return Err(Trouble::Refused(RequestError::OutputCount { expected, found }));
             }
-            Ok(Err(InferError::Refused(error))) => return Err(Trouble::Refused(error)),
-            Ok(Err(InferError::Invalid(error))) => return Err(Trouble::Invalid(error)),
+            Ok(Err(InferError::Refused(error))) => return Err(Trouble::Refused(RequestError::Model(error))),
+            Ok(Err(InferError::Invalid(error))) => return Err(Trouble::Invalid(RequestError::Model(error))),
             Ok(Err(InferError::OutOfMemory(text))) => return Err(Trouble::OutOfMemory(text)),
             Ok(Err(InferError::Device(text))) => return Err(Trouble::Device(text)),
             Err(panic) => panic,
@@ -264,7 +266,7 @@ impl Executor {
         match self.shared.loader.load() {
             Ok(model) => self.model = model,
             Err(error) => {
-                tracing::error!(%error, panic, "model panicked and cannot be reloaded");
+                tracing::error!(error = %error_chain(&error), panic, "model panicked and cannot be reloaded");
                 self.lost = true;
                 return Err(Trouble::Lost);
             }
@@ -272,8 +274,8 @@ impl Executor {
         Err(match cause_of(&panic) {
             Cause::OutOfMemory => Trouble::OutOfMemory(panic),
             Cause::Device => Trouble::Device(panic),
-            Cause::Inputs => Trouble::Invalid(ModelError("it divides an integer by zero".to_owned())),
-            Cause::Other => Trouble::Refused(ModelError(format!("it panicked: {panic}"))),
+            Cause::Inputs => Trouble::Invalid(RequestError::DivisionByZero),
+            Cause::Other => Trouble::Refused(RequestError::Panicked(panic)),
         })
     }
 
@@ -294,20 +296,20 @@ impl Executor {
                 // For the client to know: nothing of it would help in the log.
                 Trouble::Invalid(error) if self.works => {
                     self.failures = self.failures.saturating_add(1);
-                    job.answer(Err(Failure::Invalid(error.0.as_str().into())));
+                    job.answer(Err(Failure::Invalid(error_chain(error).into())));
                 }
-                Trouble::Refused(error) | Trouble::Invalid(error) => self.refuse(job, &error.0),
+                Trouble::Refused(error) | Trouble::Invalid(error) => self.refuse(job, error),
                 Trouble::OutOfMemory(_) => job.answer(Err(Failure::OutOfMemory)),
                 Trouble::Device(_) | Trouble::Lost => job.answer(Err(Failure::DeviceLost)),
             }
         }
     }
 
-    fn refuse(&mut self, job: &Job, error: &str) {
+    fn refuse(&mut self, job: &Job, error: &RequestError) {
         self.failures = self.failures.saturating_add(1);
         if let Some(suppressed) = self.failures_log.admits(Instant::now()) {
             tracing::error!(
-                error,
+                error = error_chain(error),
                 request = job.label(),
                 rows = job.row_count(),
                 suppressed,
@@ -326,7 +328,7 @@ impl Executor {
         }
         match self.probe(beat)? {
             Ok(()) => self.failures = 0,
-            Err(error) => self.trouble_found(ModelTrouble::Failing, &error),
+            Err(error) => self.trouble_found(ModelTrouble::Failing, &error_chain(&error)),
         }
         Ok(())
     }
@@ -337,7 +339,7 @@ impl Executor {
     }
 
     /// Executes the warm-up input. It is none of the requests that metrics count.
-    fn probe(&mut self, beat: &dyn Fn()) -> Result<Result<(), String>, Lost> {
+    fn probe(&mut self, beat: &dyn Fn()) -> Result<Result<(), RequestError>, Lost> {
         let Some(inputs) = self.shared.probe.clone() else { return Ok(Ok(())) };
         beat();
         let result = contained(|| self.model.infer(&inputs));
@@ -346,19 +348,15 @@ impl Executor {
         beat();
         match result {
             Err(Trouble::Lost) => Err(Lost),
-            Err(Trouble::Refused(error) | Trouble::Invalid(error)) => Ok(Err(error.0)),
-            Err(Trouble::Device(error)) => Ok(Err(error)),
+            Err(Trouble::Refused(error) | Trouble::Invalid(error)) => Ok(Err(error)),
+            Err(Trouble::Device(error)) => Ok(Err(RequestError::Device(error))),
             // There may be memory again; the model and its device are what they were.
             Err(Trouble::OutOfMemory(_)) => Ok(Ok(())),
             Ok(outputs) => {
                 self.works = true;
                 let odd = outputs.iter().any(|output| output.first_odd().is_some());
                 let odd = odd && self.shared.warmed_finite;
-                Ok(if odd {
-                    Err("it computes something that is not finite from the warm-up input".to_owned())
-                } else {
-                    Ok(())
-                })
+                Ok(if odd { Err(RequestError::NotFinite) } else { Ok(()) })
             }
         }
     }

@@ -5,6 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serve::error_chain;
+
+use super::error::{Panicked, WarmupError, WarmupFault, WarmupInputError};
 use crate::contain::contained;
 use crate::memory::{self, MemoryBudget, Size};
 use crate::model::cause::{Cause, cause_of};
@@ -16,7 +19,7 @@ use crate::tensor::{BatchAxis, Signature, Tensor};
 pub struct WarmupInput(pub Arc<ReadInputs>);
 
 /// Gives an input for each that the signature names.
-type ReadInputs = dyn Fn(&Signature) -> Result<Vec<Option<Tensor>>, ModelError> + Send + Sync;
+type ReadInputs = dyn Fn(&Signature) -> Result<Vec<Option<Tensor>>, WarmupInputError> + Send + Sync;
 
 impl fmt::Debug for WarmupInput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -79,16 +82,16 @@ pub fn warm(
     model: &mut Box<dyn Model>,
     loader: &Arc<dyn Loader>,
     settings: &WarmupSettings,
-) -> Result<Warm, ModelError> {
-    let warm = warm_sizes(model, loader, settings);
-    warm.map_err(|ModelError(error)| ModelError(format!("{} cannot be warmed up: {error}", loader.name())))
+) -> Result<Warm, WarmupError> {
+    warm_sizes(model, loader, settings)
+        .map_err(|fault| WarmupError { model: loader.name(), fault: Box::new(fault) })
 }
 
 fn warm_sizes(
     model: &mut Box<dyn Model>,
     loader: &Arc<dyn Loader>,
     settings: &WarmupSettings,
-) -> Result<Warm, ModelError> {
+) -> Result<Warm, WarmupFault> {
     let signature = model.signature().clone();
     let joins = signature.batch == BatchAxis::Dynamic;
     let largest = match signature.batch {
@@ -182,7 +185,7 @@ fn warm_sizes(
                     *model = loader.load()?;
                 }
                 if previous == 0 {
-                    return Err(ModelError(format!("there is no memory to compute one row: {text}")));
+                    return Err(WarmupFault::NoMemory(text));
                 }
                 tracing::warn!(
                     rows,
@@ -196,14 +199,14 @@ fn warm_sizes(
             Err(Trouble::Failed(InferError::Refused(error) | InferError::Invalid(error)))
                 if previous == 0 && given.is_none() && signature.row_width().is_none() =>
             {
-                tracing::warn!(%error, "cannot warm up: the model refuses zeros; the first requests are slower, unless --warmup-input names one");
+                tracing::warn!(error = %error_chain(&error), "cannot warm up: the model refuses zeros; the first requests are slower, unless --warmup-input names one");
                 break;
             }
             // Exporters declare rows dynamic of models that have the number of their example inside.
             Err(Trouble::Failed(InferError::Invalid(error))) if previous > 0 => {
                 tracing::warn!(
                     rows,
-                    %error,
+                    error = %error_chain(&error),
                     max_batch_size = previous,
                     "the model computes no batches of this number of rows; using smaller ones"
                 );
@@ -211,7 +214,7 @@ fn warm_sizes(
                 break;
             }
             Err(Trouble::Failed(error)) => return Err(error.into()),
-            Err(Trouble::Lost(error)) => return Err(error),
+            Err(Trouble::Lost(error)) => return Err(error.into()),
         };
         warm.peak_bytes = memory::peak();
         growth.add(rows, warm.peak_bytes);
@@ -255,8 +258,8 @@ fn find_size(
             Err(trouble) => return Err(trouble),
         }
     }
-    let refusal = first_refusal.unwrap_or_else(|| ModelError("no size was tried".to_owned()));
-    Err(Trouble::Failed(refusal.into()))
+    // A size was tried: there is at least one.
+    Err(Trouble::Failed(InferError::Refused(first_refusal.expect("a refusal"))))
 }
 
 /// A request's inputs with each row of it this number of times.
@@ -322,7 +325,7 @@ fn execute(model: &mut Box<dyn Model>, inputs: &[Option<Tensor>], times: usize) 
                 return Err(Trouble::OutOfMemory { text, panicked: true });
             }
             Err(text) => {
-                return Err(Trouble::Failed(ModelError(format!("the model panicked: {text}")).into()));
+                return Err(Trouble::Failed(InferError::refused(Panicked(text))));
             }
         };
         last.time = began.elapsed();
@@ -422,7 +425,7 @@ mod tests {
             let rows = shape[0];
             self.ran.lock().expect("not poisoned").push(rows);
             if shape[1] < self.least_width {
-                return Err(ModelError(format!("{} is narrow", shape[1])).into());
+                return Err(InferError::refused(format!("{} is narrow", shape[1])));
             }
             if rows <= self.rows {
                 return Ok(vec![Tensor::zeros(DataType::Fp32, vec![rows.min(self.most_answered), 1])?]);
@@ -461,7 +464,7 @@ mod tests {
         }
     }
 
-    fn warmed(rows: usize, panics: bool) -> (Result<Warm, ModelError>, Vec<usize>) {
+    fn warmed(rows: usize, panics: bool) -> (Result<Warm, WarmupError>, Vec<usize>) {
         warmed_within(None, rows, panics)
     }
 
@@ -469,7 +472,7 @@ mod tests {
         memory: Option<MemoryBudget>,
         rows: usize,
         panics: bool,
-    ) -> (Result<Warm, ModelError>, Vec<usize>) {
+    ) -> (Result<Warm, WarmupError>, Vec<usize>) {
         warmed_by(
             GreedyLoader { rows, panics, least_width: 1, most_answered: 99, ran: Arc::default() },
             memory,
@@ -479,7 +482,7 @@ mod tests {
     fn warmed_by(
         loader: GreedyLoader,
         memory: Option<MemoryBudget>,
-    ) -> (Result<Warm, ModelError>, Vec<usize>) {
+    ) -> (Result<Warm, WarmupError>, Vec<usize>) {
         warmed_with(None, loader, memory)
     }
 
@@ -487,7 +490,7 @@ mod tests {
         input: Option<WarmupInput>,
         loader: GreedyLoader,
         memory: Option<MemoryBudget>,
-    ) -> (Result<Warm, ModelError>, Vec<usize>) {
+    ) -> (Result<Warm, WarmupError>, Vec<usize>) {
         let ran = Arc::clone(&loader.ran);
         let loader: Arc<dyn Loader> = Arc::new(loader);
         let settings = WarmupSettings {
@@ -528,7 +531,7 @@ mod tests {
     fn a_row_that_is_given_is_repeated_in_place_of_zeros() {
         let loader =
             GreedyLoader { rows: 99, panics: false, least_width: 17, most_answered: 99, ran: Arc::default() };
-        let row = |_: &Signature| Ok(vec![Some(Tensor::of(vec![1, 20], &[0.5_f32; 20])?)]);
+        let row = |_: &Signature| Ok(vec![Tensor::of(vec![1, 20], &[0.5_f32; 20]).ok()]);
         let (warm, ran) = warmed_with(Some(WarmupInput(Arc::new(row))), loader, None);
         assert_eq!(ran, [1, 1, 2, 4, 8, 16, 16]);
         let probe = warm.expect("warm").probe.expect("a row");
@@ -543,7 +546,7 @@ mod tests {
             let (warm, ran) = warmed(5, panics);
             assert_eq!((warm.expect("warm").rows, ran), (4, vec![1, 1, 2, 4, 8]));
             let (warm, ran) = warmed(0, panics);
-            let error = warm.expect_err("no row fits").to_string();
+            let error = error_chain(&warm.expect_err("no row fits"));
             assert!(
                 error.contains("cannot be warmed up: there is no memory to compute one row: "),
                 "{error}"

@@ -79,7 +79,7 @@ impl Model for Echo {
         if first > 0 {
             if ids.iter().any(|id| id % 101 == 0) {
                 self.seen.refused.fetch_add(1, Ordering::Relaxed);
-                return Err(ModelError("an id that it refuses".to_owned()).into());
+                return Err(InferError::refused("an id that it refuses"));
             }
             if rows > 12 && first % 13 == 0 {
                 self.seen.short_of_memory.fetch_add(1, Ordering::Relaxed);

@@ -8,6 +8,7 @@ use model_server::model::onnx::OnnxLoader;
 use model_server::model::{InferError, Loader, Model, ModelError};
 use model_server::tensor::{BatchAxis, Tensor};
 use serde_json::json;
+use serve::error_chain;
 use testkit::onnx::{
     BFLOAT16, FLOAT, INT32, INT64, Size, attribute, attribute_list, file, inner, input, node, of_opset,
     output, with_weights_beside,
@@ -66,8 +67,8 @@ fn rows_may_be_named_or_not_whatever_the_exporter_noted_inside() {
 fn weights_may_lie_in_a_file_beside_the_model() {
     let dir = tempfile::tempdir().expect("a folder");
     let (content, weights) = with_weights_beside();
-    let error = load_from(dir.path(), &content).err().expect("no weights");
-    assert!(error.to_string().contains("model.onnx.data"), "{error}");
+    let error = error_chain(&load_from(dir.path(), &content).err().expect("no weights"));
+    assert!(error.contains("model.onnx.data"), "{error}");
     std::fs::write(dir.path().join("model.onnx.data"), weights).expect("writable");
     let mut model = load_from(dir.path(), &content).expect("it loads");
     let outputs = model.infer(&[Tensor::of(vec![1, 2], &[1.0_f32, 2.0]).ok()]).expect("it computes");
@@ -174,7 +175,7 @@ fn what_tract_cannot_compute_is_refused_by_name() {
             "model.onnx is not usable as an ONNX model: expected ONNX, found something else: it is not protobuf",
         ),
     ] {
-        let error = load(&content).err().map(|error| error.to_string());
+        let error = load(&content).err().map(|error| error_chain(&error));
         assert!(error.as_ref().is_some_and(|error| error.contains(expected)), "{expected}: {error:?}");
     }
 }

@@ -59,7 +59,7 @@ struct HeldLoader {
 impl Loader for HeldLoader {
     fn load(&self) -> Result<Box<dyn Model>, ModelError> {
         let mut loads = self.loads.lock().expect("not poisoned");
-        *loads = loads.checked_sub(1).ok_or_else(|| ModelError("it cannot be loaded again".to_owned()))?;
+        *loads = loads.checked_sub(1).ok_or_else(|| ModelError::backend("it cannot be loaded again"))?;
         let signature = Signature::new(vec![rows("x", 2)], vec![rows("y", 1)]);
         Ok(Box::new(Held { signature, steps: Arc::clone(&self.steps), ran_on: Arc::clone(&self.ran_on) }))
     }
@@ -102,10 +102,10 @@ impl Model for Held {
             Ok(Step::Device) => {
                 Err(InferError::Device("CUDA error: device-side assert triggered".to_owned()))
             }
-            Ok(Step::Fail) => Err(ModelError(format!("refused {rows} rows")).into()),
-            Ok(Step::Invalid) => Err(InferError::Invalid(ModelError("index 7 of 5".to_owned()))),
+            Ok(Step::Fail) => Err(InferError::refused(format!("refused {rows} rows"))),
+            Ok(Step::Invalid) => Err(InferError::invalid("index 7 of 5")),
             Ok(Step::Panic) => panic!("as the test asked"),
-            Err(_) => Err(ModelError("the test is over".to_owned()).into()),
+            Err(_) => Err(InferError::refused("the test is over")),
         }
     }
 }

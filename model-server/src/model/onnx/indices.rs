@@ -13,7 +13,7 @@ use tract_onnx::tract_core::ops::scan::Scan;
 use tract_onnx::tract_core::{as_op, op_as_typed_op, op_out_of_plan};
 
 /// An index that a request brought, and what it may be.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("expected indices from -{size} to {} for the operator {operator}, found {found}", size - 1)]
 pub(super) struct OutOfRange {
     operator: String,

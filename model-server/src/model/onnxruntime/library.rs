@@ -10,9 +10,8 @@ use std::sync::{Mutex, PoisonError};
 use ort::environment::Environment;
 use ort::ep::{self, ExecutionProvider as _};
 use ort::logging::LogLevel;
-use serve::error_chain;
 
-use crate::model::ModelError;
+use super::error::LibraryError;
 
 /// ONNX Runtime, loaded.
 pub struct Library {
@@ -38,30 +37,23 @@ impl Library {
     ///
     /// # Errors
     /// Something else than a library of ONNX Runtime, or one that is too old; or another one than before.
-    pub fn load(path: &Path) -> Result<Library, ModelError> {
+    pub fn load(path: &Path) -> Result<Library, LibraryError> {
         // Nothing is found beside the program here, or on the loader's own paths.
-        let path = std::fs::canonicalize(path).map_err(|error| {
-            ModelError(format!("cannot read ONNX Runtime's library {}: {error}", path.display()))
-        })?;
+        let path = std::fs::canonicalize(path)
+            .map_err(|cause| LibraryError::Read { path: path.to_owned(), cause })?;
         let version = checked(&path)?;
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         let environment = match &*loaded {
             Some((first, environment)) if *first == path => environment.clone(),
             Some((first, _)) => {
-                return Err(ModelError(format!(
-                    "cannot load {}: ONNX Runtime is loaded from {} already",
-                    path.display(),
-                    first.display()
-                )));
+                return Err(LibraryError::Second { path, first: first.clone() });
             }
             None => {
-                let failed = |error: &dyn std::fmt::Display| {
-                    ModelError(format!("cannot use ONNX Runtime's library {}: {error}", path.display()))
-                };
-                let builder = ort::init_from(&path).map_err(|error| failed(&error))?;
+                let failed = |cause| LibraryError::Start { path: path.clone(), cause };
+                let builder = ort::init_from(&path).map_err(|error| failed(error.into()))?;
                 // What is wrong comes as errors of calls, too: printed by the library, it would be told twice.
                 let environment = builder.with_name("model-server").with_telemetry(false).build();
-                let environment = environment.map_err(|error| failed(&error))?;
+                let environment = environment.map_err(|error| failed(error.into()))?;
                 environment.set_log_level(LogLevel::Fatal);
                 *loaded = Some((path.clone(), environment.clone()));
                 environment
@@ -88,46 +80,32 @@ impl Library {
     ///
     /// # Errors
     /// It was not.
-    pub(super) fn can_use_cuda(&self) -> Result<(), ModelError> {
+    pub(super) fn can_use_cuda(&self) -> Result<(), LibraryError> {
         if ep::CUDA::is_available().unwrap_or(false) {
             return Ok(());
         }
-        Err(ModelError(format!(
-            "expected ONNX Runtime with its CUDA execution provider, as in PyPI's onnxruntime-gpu, found one without it: {}",
-            self.path.display()
-        )))
+        Err(LibraryError::WithoutCuda(self.path.clone()))
     }
 }
 
 /// The version of a library that has all that is needed.
-fn checked(path: &Path) -> Result<String, ModelError> {
+fn checked(path: &Path) -> Result<String, LibraryError> {
     // SAFETY: its initialisers run. It is the operator who names it, or puts it beside the program.
-    let library = unsafe { libloading::Library::new(path) }.map_err(|error| {
-        let error = error_chain(&error);
-        ModelError(format!("cannot load ONNX Runtime's library {}: {error}", path.display()))
-    })?;
+    let library = unsafe { libloading::Library::new(path) }
+        .map_err(|cause| LibraryError::Load { path: path.to_owned(), cause })?;
     // SAFETY: the function has this type in every version of the library.
     let base =
         unsafe { library.get::<unsafe extern "C" fn() -> *const ort::sys::OrtApiBase>(b"OrtGetApiBase\0") };
-    let base = base.map_err(|_| {
-        ModelError(format!("expected ONNX Runtime's library, found {} without OrtGetApiBase", path.display()))
-    })?;
+    let base = base.map_err(|_| LibraryError::Other(path.to_owned()))?;
     // SAFETY: it gives a structure that lives as long as the library, or none.
     let Some(base) = (unsafe { base().as_ref() }) else {
-        return Err(ModelError(format!(
-            "expected ONNX Runtime's interface in {}, found none",
-            path.display()
-        )));
+        return Err(LibraryError::NoInterface(path.to_owned()));
     };
     // SAFETY: a text that ends with a zero and lives as long as the library.
     let version = unsafe { CStr::from_ptr((base.GetVersionString)()) }.to_string_lossy().into_owned();
     // SAFETY: it gives the functions of this version, or null if it is older.
     if unsafe { (base.GetApi)(ort::MINOR_VERSION) }.is_null() {
-        let path = path.display();
-        return Err(ModelError(format!(
-            "expected ONNX Runtime 1.{} or later, found {version} in {path}",
-            ort::MINOR_VERSION
-        )));
+        return Err(LibraryError::Old { version, path: path.to_owned() });
     }
     // It stays for as long as the process.
     std::mem::forget(library);

@@ -7,7 +7,8 @@ use ort::session::SessionInputValue;
 use ort::value::{DynValue, PrimitiveTensorElementType, TensorElementType, TensorRef};
 use zerocopy::{FromBytes, Immutable, IntoBytes, TryFromBytes};
 
-use crate::model::{InferError, ModelError};
+use super::error::InputError;
+use crate::model::InferError;
 use crate::tensor::{DataType, Tensor, TensorSpec};
 
 /// The protocol's type for one of the library's, if it has one.
@@ -41,9 +42,8 @@ pub(super) fn taken<'a>(
     match tensor.datatype() {
         DataType::Bool => {
             // A tensor of these is built with nothing else.
-            let truths = <[bool]>::try_ref_from_bytes(tensor.data()).map_err(|_| {
-                InferError::Invalid(ModelError(format!("expected bytes of 0 or 1 in input {name:?}")))
-            })?;
+            let truths = <[bool]>::try_ref_from_bytes(tensor.data())
+                .map_err(|_| InferError::invalid(InputError::NotBools(name.to_owned())))?;
             return Ok(TensorRef::from_array_view((shape, truths)).map_err(failed)?.into());
         }
         DataType::Uint8 => numbers::<u8>(tensor, shape),
@@ -70,11 +70,8 @@ pub(super) fn taken<'a>(
 fn texts(name: &str, tensor: &Tensor) -> Result<Vec<String>, InferError> {
     let texts = tensor.strings().enumerate().map(|(place, bytes)| {
         let text = std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
-        text.map(str::to_owned).ok_or_else(|| {
-            InferError::Invalid(ModelError(format!(
-                "expected UTF-8 without zeros in input {name:?}, found something else at {place}"
-            )))
-        })
+        text.map(str::to_owned)
+            .ok_or_else(|| InferError::invalid(InputError::NotText { input: name.to_owned(), place }))
     });
     texts.collect()
 }

@@ -3,10 +3,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serve::files;
 
+use super::error::DeclaredError;
 use super::pbtxt;
 use crate::model::ModelError;
 use crate::tensor::{DataType, Dim, TensorSpec};
@@ -53,39 +55,41 @@ impl Declared {
         }
         for path in places {
             match fs::metadata(&path) {
-                Ok(found) if found.is_file() => return Declared::read(&path).map(Some),
+                Ok(found) if found.is_file() => {
+                    let read = Declared::read(&path).map(Some);
+                    return read.map_err(|error| ModelError::Unusable {
+                        model: path.display().to_string(),
+                        format: "a model's configuration",
+                        cause: Arc::new(error),
+                    });
+                }
                 _ => {}
             }
         }
         Ok(None)
     }
 
-    fn read(path: &Path) -> Result<Declared, ModelError> {
-        let fault = |why: String| {
-            ModelError(format!("{} is not usable as a model's configuration: {why}", path.display()))
-        };
-        let text = files::read_text(path, LONGEST).map_err(|error| fault(error.to_string()))?;
+    fn read(path: &Path) -> Result<Declared, DeclaredError> {
+        let text = files::read_text(path, LONGEST)?;
         let config = if path.extension().is_some_and(|extension| extension == "json") {
             serde_json::from_str(&text)
         } else {
-            serde_json::from_value(pbtxt::parse(&text, &REPEATED).map_err(fault)?)
+            serde_json::from_value(pbtxt::parse(&text, &REPEATED).map_err(DeclaredError::Pbtxt)?)
         };
-        config
-            .map_err(|error| fault(error.to_string()))
-            .and_then(|config| Declared::of(config).map_err(fault))
+        Declared::of(config?)
     }
 
-    fn of(config: Config) -> Result<Declared, String> {
+    fn of(config: Config) -> Result<Declared, DeclaredError> {
         let Config { max_batch_size, input, output } = config;
         if input.is_empty() {
-            return Err("expected inputs, found none".to_owned());
+            return Err(DeclaredError::NoInputs);
         }
-        let tensors = |entries: Vec<Entry>| -> Result<Vec<TensorSpec>, String> {
+        let tensors = |entries: Vec<Entry>| -> Result<Vec<TensorSpec>, DeclaredError> {
             let mut tensors = Vec::with_capacity(entries.len());
             for entry in in_order(entries) {
                 let tensor = entry.tensor(max_batch_size > 0)?;
                 if tensors.iter().any(|other: &TensorSpec| other.name == tensor.name) {
-                    return Err(format!("expected {:?} once, found it twice", tensor.name));
+                    return Err(DeclaredError::Twice(tensor.name));
                 }
                 tensors.push(tensor);
             }
@@ -96,18 +100,19 @@ impl Declared {
 }
 
 impl Entry {
-    fn tensor(self, batches: bool) -> Result<TensorSpec, String> {
+    fn tensor(self, batches: bool) -> Result<TensorSpec, DeclaredError> {
         let Entry { name, data_type, dims, optional } = self;
-        let datatype = DataType::config_named(&data_type)
-            .ok_or_else(|| format!("expected a data_type of {name:?} as TYPE_FP32, found {data_type:?}"))?;
+        let Some(datatype) = DataType::config_named(&data_type) else {
+            return Err(DeclaredError::DataType { name, found: data_type });
+        };
         let rows = batches.then_some(Dim::Dynamic);
         let dims = dims.into_iter().map(|dim| match dim {
             -1 => Ok(Dim::Dynamic),
             size => usize::try_from(size)
                 .map(Dim::Fixed)
-                .map_err(|_| format!("expected dims of {name:?} of -1 or more, found {size}")),
+                .map_err(|_| DeclaredError::Dims { name: name.clone(), found: size }),
         });
-        let shape = rows.into_iter().map(Ok).chain(dims).collect::<Result<_, String>>()?;
+        let shape = rows.into_iter().map(Ok).chain(dims).collect::<Result<_, DeclaredError>>()?;
         Ok(TensorSpec { name, datatype, shape: Some(shape), optional })
     }
 }
@@ -130,18 +135,20 @@ const LONGEST: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {
+    use serve::error_chain;
+
     use super::*;
 
     fn read(name: &str, content: &str) -> Result<String, String> {
         let dir = tempfile::tempdir().expect("a folder");
         fs::write(dir.path().join(name), content).expect("writable");
-        match Declared::beside(&dir.path().join("model.pt"), false) {
+        match Declared::beside(&dir.path().join("model.pt"), false).map_err(|error| error_chain(&error)) {
             Ok(found) => {
                 let Declared { inputs, outputs } = found.expect("a file");
                 let all = inputs.iter().chain(&outputs).map(ToString::to_string);
                 Ok(all.collect::<Vec<_>>().join(", "))
             }
-            Err(ModelError(text)) => Err(text.split_once("configuration: ").expect("a reason").1.to_owned()),
+            Err(text) => Err(text.split_once("configuration: ").expect("a reason").1.to_owned()),
         }
     }
 
@@ -200,7 +207,7 @@ mod tests {
             assert_eq!(read(name, content), Err(expected.to_owned()), "{content}");
         }
         let dir = tempfile::tempdir().expect("a folder");
-        assert_eq!(Declared::beside(&dir.path().join("model.pt"), true), Ok(None));
+        assert!(matches!(Declared::beside(&dir.path().join("model.pt"), true), Ok(None)));
     }
 
     #[test]
@@ -211,7 +218,7 @@ mod tests {
         fs::write(dir.path().join(PBTXT), r#"input { name: "x" data_type: TYPE_INT8 dims: [] }"#)
             .expect("writable");
         let model = version.join("model.pt");
-        assert_eq!(Declared::beside(&model, false), Ok(None));
+        assert!(matches!(Declared::beside(&model, false), Ok(None)));
         assert!(Declared::beside(&model, true).expect("read").is_some());
     }
 }

@@ -2,9 +2,9 @@
 
 use tch::{Device, IValue, Kind, TchError};
 
-use super::fault::infer_error;
+use super::error::{OutputError, infer_error};
 use super::memory;
-use crate::model::{InferError, ModelError};
+use crate::model::InferError;
 use crate::tensor::{DataType, Tensor};
 
 /// A tensor on the device.
@@ -44,29 +44,20 @@ pub(super) fn given(value: IValue, outputs: &mut Vec<(String, Tensor)>) -> Resul
                 match entry {
                     (IValue::String(name), IValue::Tensor(tensor)) => {
                         if outputs.iter().any(|(other, _)| *other == name) {
-                            return Err(
-                                ModelError(format!("expected output {name:?} once, found it twice")).into()
-                            );
+                            return Err(OutputError::Twice(name).into());
                         }
                         outputs.push((name, on_cpu(&tensor)?));
                     }
                     (key, value) => {
-                        return Err(ModelError(format!(
-                            "expected texts and tensors in a dictionary of outputs, found {} and {}",
-                            describe(&key),
-                            describe(&value)
-                        ))
-                        .into());
+                        let (key, value) = (describe(&key), describe(&value));
+                        return Err(OutputError::Dictionary { key, value }.into());
                     }
                 }
             }
         }
         // An output that the module leaves out.
         IValue::None => {}
-        other => {
-            let found = describe(&other);
-            return Err(ModelError(format!("expected tensors as outputs, found {found}")).into());
-        }
+        other => return Err(OutputError::NotTensors(describe(&other)).into()),
     }
     Ok(())
 }
@@ -75,8 +66,7 @@ fn on_cpu(tensor: &tch::Tensor) -> Result<Tensor, InferError> {
     let read =
         || -> Result<_, TchError> { Ok((tensor.f_kind()?, tensor.size(), memory::from_device(tensor)?)) };
     let (kind, shape, data) = read().map_err(|error| infer_error(&error))?;
-    let datatype = datatype(kind)
-        .ok_or_else(|| ModelError(format!("the protocol has no type for libtorch's {kind:?}")))?;
+    let datatype = datatype(kind).ok_or(OutputError::Type(kind))?;
     let shape = shape.into_iter().map(|size| usize::try_from(size).unwrap_or_default());
     Ok(Tensor::new(datatype, shape.collect(), data)?)
 }

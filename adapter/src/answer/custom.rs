@@ -15,7 +15,8 @@ use selector::labels::{Operator, Requirement, Selector};
 
 use super::empty::Found;
 use super::further::Sought;
-use super::record::{Record, SampleNotes, noted};
+use super::record::samples::SampleNotes;
+use super::record::{Record, noted};
 use super::{Answerer, QueryContext, missing, not_listed, policies, unix_ms};
 use crate::explanation::Reason;
 use crate::objects::Wanted;

@@ -281,7 +281,7 @@ impl Telemetry {
         self.rules.failed(rule, reason);
     }
 
-    /// Other rules were loaded.
+    /// These rules are in force, the same as before or others.
     pub fn rules_changed(&self, rules: &RuleSet) {
         self.rules.follow(rules);
         self.config_refused_rules.set(rules.refused.len() as i64);

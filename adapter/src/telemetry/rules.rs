@@ -41,10 +41,17 @@ struct RuleCounts {
 }
 
 impl RuleMetrics {
-    /// New rules begin at 0; the series of removed rules are removed.
+    /// New rules begin at 0; the series of removed rules are removed. Each listing calls it with the rules in force.
     pub(super) fn follow(&self, rules: &RuleSet) {
         let usage = rules.resource.iter().flat_map(|_| USAGE_RULES);
         let known = rules.custom.iter().chain(&rules.external).map(|rule| rule.id).chain(usage);
+        let is_known = {
+            let counts = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+            known.clone().count() == counts.len() && known.clone().all(|rule| counts.contains_key(&rule))
+        };
+        if is_known {
+            return;
+        }
         let mut counts = self.rules.write().unwrap_or_else(PoisonError::into_inner);
         let mut before = std::mem::take(&mut *counts);
         *counts = known.map(|rule| (rule, before.remove(&rule).unwrap_or_default())).collect();

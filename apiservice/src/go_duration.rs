@@ -5,8 +5,25 @@ use std::time::Duration;
 
 /// A text that is not a duration, in the words of Go's `time.ParseDuration`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("time: {0}")]
-pub struct GoDurationError(String);
+pub enum GoDurationError {
+    /// The text has another form, or is too long a time.
+    #[error("time: invalid duration {0:?}")]
+    Invalid(String),
+    /// A number has no unit.
+    #[error("time: missing unit in duration {0:?}")]
+    MissingUnit(String),
+    /// A number has a unit that is not one of Go's.
+    #[error("time: unknown unit {unit:?} in duration {text:?}")]
+    UnknownUnit {
+        /// The unit.
+        unit: String,
+        /// The whole text.
+        text: String,
+    },
+    /// Go reads it, and no duration here can be negative.
+    #[error("time: negative duration {0:?}, expected zero or more")]
+    Negative(String),
+}
 
 /// Reads a duration; a negative one is `Err` too, in our own words, since no duration here can be negative.
 ///
@@ -14,8 +31,7 @@ pub struct GoDurationError(String);
 /// What Go refuses, and what is negative.
 pub fn parse(text: &str) -> Result<Duration, GoDurationError> {
     let nanoseconds = parse_signed(text)?;
-    let nanoseconds = u64::try_from(nanoseconds)
-        .map_err(|_| GoDurationError(format!("negative duration {text:?}, expected zero or more")))?;
+    let nanoseconds = u64::try_from(nanoseconds).map_err(|_| GoDurationError::Negative(text.to_owned()))?;
     Ok(Duration::from_nanos(nanoseconds))
 }
 
@@ -24,7 +40,7 @@ pub fn parse(text: &str) -> Result<Duration, GoDurationError> {
 /// # Errors
 /// What Go refuses.
 pub fn parse_signed(text: &str) -> Result<i64, GoDurationError> {
-    let invalid = || GoDurationError(format!("invalid duration {text:?}"));
+    let invalid = || GoDurationError::Invalid(text.to_owned());
     let (negative, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
@@ -51,13 +67,12 @@ pub fn parse_signed(text: &str) -> Result<i64, GoDurationError> {
         let letters = behind.find(|c: char| c == '.' || c.is_ascii_digit()).unwrap_or(behind.len());
         let (unit, behind) = behind.split_at(letters);
         if unit.is_empty() {
-            return Err(GoDurationError(format!("missing unit in duration {text:?}")));
+            return Err(GoDurationError::MissingUnit(text.to_owned()));
         }
-        let scale = UNITS
-            .iter()
-            .find(|(name, _)| *name == unit)
-            .map(|(_, scale)| *scale)
-            .ok_or_else(|| GoDurationError(format!("unknown unit {unit:?} in duration {text:?}")))?;
+        let scale =
+            UNITS.iter().find(|(name, _)| *name == unit).map(|(_, scale)| *scale).ok_or_else(|| {
+                GoDurationError::UnknownUnit { unit: unit.to_owned(), text: text.to_owned() }
+            })?;
         let whole: u128 = if integer.is_empty() { 0 } else { integer.parse().map_err(|_| invalid())? };
         total = whole.checked_mul(scale).and_then(|part| total.checked_add(part)).ok_or_else(invalid)?;
         // Digits beyond nanoseconds do not count.

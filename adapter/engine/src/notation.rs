@@ -7,7 +7,7 @@ use promql_parser::label::MatchOp;
 use promql_parser::parser::Expr;
 
 use crate::labels::{Labels, METRIC_NAME};
-use crate::store::{Store, stale_nan};
+use crate::store::{SeriesDropped, Store, StoreFull, stale_nan};
 
 /// One value of a described series.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,11 +20,37 @@ pub enum Point {
     Stale,
 }
 
+/// Why a description of series cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotationError {
+    /// The text is not a name with labels.
+    #[error("expected a series, found {0:?}")]
+    Series(String),
+    /// The text is not a number.
+    #[error("expected a number, found {0:?}")]
+    Number(String),
+    /// What follows the `x` is not a count.
+    #[error("expected a count, found {0:?}")]
+    Count(String),
+    /// The series is longer than any that is scraped.
+    #[error("expected at most {MOST_POINTS} values in a series, found more")]
+    TooManyValues,
+    /// The time between two values is longer than a store's clock.
+    #[error("the step {0:?} is too long")]
+    Step(Duration),
+    /// The store has no room for another series.
+    #[error(transparent)]
+    Full(#[from] StoreFull),
+    /// The series was dropped from the store meanwhile.
+    #[error(transparent)]
+    Dropped(#[from] SeriesDropped),
+}
+
 /// Reads a series with its values: `name{label="value"} 1 2+1x3 _ stale`.
 ///
 /// # Errors
 /// What was expected and what was found.
-pub fn described(line: &str) -> Result<(Labels, Vec<Point>), String> {
+pub fn described(line: &str) -> Result<(Labels, Vec<Point>), NotationError> {
     let end = series_end(line);
     let labels = labels(&line[..end])?;
     Ok((labels, values(&line[end..])?))
@@ -34,7 +60,7 @@ pub fn described(line: &str) -> Result<(Labels, Vec<Point>), String> {
 ///
 /// # Errors
 /// What was expected and what was found.
-pub fn values(text: &str) -> Result<Vec<Point>, String> {
+pub fn values(text: &str) -> Result<Vec<Point>, NotationError> {
     let mut points = Vec::new();
     for word in text.split_whitespace() {
         item(word, &mut points)?;
@@ -46,12 +72,12 @@ pub fn values(text: &str) -> Result<Vec<Point>, String> {
 ///
 /// # Errors
 /// The store has no room for them.
-pub fn load(store: &Store, step: Duration, series: &[(Labels, Vec<Point>)]) -> Result<(), String> {
-    let step_ms = i64::try_from(step.as_millis()).map_err(|_| format!("the step {step:?} is too long"))?;
+pub fn load(store: &Store, step: Duration, series: &[(Labels, Vec<Point>)]) -> Result<(), NotationError> {
+    let step_ms = i64::try_from(step.as_millis()).map_err(|_| NotationError::Step(step))?;
     let series: BTreeMap<&Labels, &Vec<Point>> =
         series.iter().map(|(labels, points)| (labels, points)).collect();
     for (labels, points) in series {
-        let series = store.intern(labels).map_err(|error| error.to_string())?;
+        let series = store.intern(labels)?;
         for (position, point) in points.iter().enumerate() {
             let time_ms = (position as i64).saturating_mul(step_ms);
             let value = match point {
@@ -59,7 +85,7 @@ pub fn load(store: &Store, step: Duration, series: &[(Labels, Vec<Point>)]) -> R
                 Point::Stale => stale_nan(),
                 Point::Missing => continue,
             };
-            series.append(time_ms, value).map_err(|error| error.to_string())?;
+            series.append(time_ms, value)?;
         }
     }
     Ok(())
@@ -93,12 +119,12 @@ pub fn series_end(line: &str) -> usize {
 ///
 /// # Errors
 /// What was expected and what was found.
-pub fn labels(text: &str) -> Result<Labels, String> {
+pub fn labels(text: &str) -> Result<Labels, NotationError> {
     if text.replace(' ', "") == "{}" {
         return Ok(Labels::empty());
     }
     let Ok(Expr::VectorSelector(selector)) = promql::parse(text) else {
-        return Err(format!("expected a series, found {text:?}"));
+        return Err(NotationError::Series(text.to_owned()));
     };
     let name = selector.name.iter().map(|name| (METRIC_NAME, name.as_str()));
     let matchers = selector.matchers.matchers.iter().filter(|matcher| matcher.op == MatchOp::Equal);
@@ -107,15 +133,15 @@ pub fn labels(text: &str) -> Result<Labels, String> {
     ))
 }
 
-fn item(word: &str, points: &mut Vec<Point>) -> Result<(), String> {
+fn item(word: &str, points: &mut Vec<Point>) -> Result<(), NotationError> {
     let (item, times) = match word.rsplit_once('x') {
         Some((item, times)) => {
-            (item, times.parse::<usize>().map_err(|_| format!("expected a count, found {word:?}"))?)
+            (item, times.parse::<usize>().map_err(|_| NotationError::Count(word.to_owned()))?)
         }
         _ => (word, 0),
     };
     if points.len() + times > MOST_POINTS {
-        return Err(format!("expected at most {MOST_POINTS} values in a series, found more"));
+        return Err(NotationError::TooManyValues);
     }
     match item {
         // A blank has no value of its own before the repetitions.
@@ -148,12 +174,12 @@ fn item(word: &str, points: &mut Vec<Point>) -> Result<(), String> {
 ///
 /// # Errors
 /// What was expected and what was found.
-pub fn number(text: &str) -> Result<f64, String> {
+pub fn number(text: &str) -> Result<f64, NotationError> {
     match text.to_lowercase().as_str() {
         "nan" => Ok(f64::NAN),
         "inf" | "+inf" => Ok(f64::INFINITY),
         "-inf" => Ok(f64::NEG_INFINITY),
-        lower => lower.replace('_', "").parse().map_err(|_| format!("expected a number, found {text:?}")),
+        lower => lower.replace('_', "").parse().map_err(|_| NotationError::Number(text.to_owned())),
     }
 }
 

@@ -87,10 +87,11 @@ fn command(line: &str, block: &[&str]) -> Result<Kind, String> {
                 if line.contains("{{") || line.contains("@st") {
                     let series =
                         line.split("{{").next().unwrap_or_default().split("@st").next().unwrap_or_default();
-                    unsupported.push(labels(series[..series_end(series)].trim())?);
+                    let series = series[..series_end(series)].trim();
+                    unsupported.push(labels(series).map_err(|error| error.to_string())?);
                     continue;
                 }
-                let described = described(line)?;
+                let described = described(line).map_err(|error| error.to_string())?;
                 if word == "load_with_nhcb" {
                     unsupported.extend(histogram_of(&described.0));
                 }
@@ -145,7 +146,7 @@ fn eval(word: &str, rest: &str, block: &[&str]) -> Result<Eval, String> {
         } else if let (Ok(value), true) = (number(line), series.is_empty()) {
             eval.expected = Expected::Scalar(value);
         } else {
-            series.push(described(line)?);
+            series.push(described(line).map_err(|error| error.to_string())?);
         }
     }
     if !series.is_empty() {

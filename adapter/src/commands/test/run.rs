@@ -47,7 +47,7 @@ async fn test(test: &Test, rules: &Arc<RuleSet>) -> Result<Vec<String>, String> 
     let engine = Engine::new(EngineConfig { retention: FOR_EVER, ..EngineConfig::default() });
     let series: Vec<_> =
         test.input_series.iter().map(|series| (series.series.clone(), series.values.clone())).collect();
-    notation::load(engine.store(), test.interval, &series)?;
+    notation::load(engine.store(), test.interval, &series).map_err(|error| error.to_string())?;
     let labels = test.input_series.iter().map(|series| &series.series).chain(&test.objects);
     let objects = Arc::new(LabelledObjects::new(labels));
     let telemetry = Arc::new(Telemetry::new(rules));

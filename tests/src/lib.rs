@@ -23,7 +23,30 @@ pub mod world;
 
 pub use testkit::{Failure, process};
 
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
+
+/// Runs a program, and prints why it failed.
+pub async fn run(what: &str, program: impl Future<Output = Result<(), Failure>>) -> ExitCode {
+    match program.await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("the {what} failed: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a program until it is interrupted: then it is dropped, and with it the processes that it started.
+///
+/// # Errors
+/// The program's own, or the interruption.
+pub async fn interruptible<T>(program: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::select! {
+        outcome = program => outcome,
+        _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
+    }
+}
 
 /// A port of loopback that is free at the moment.
 ///

@@ -30,17 +30,7 @@ use settings::Settings;
 #[tokio::main]
 async fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let outcome = tokio::select! {
-        outcome = run() => outcome,
-        _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("the benchmark failed: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    e2e::run("benchmark", e2e::interruptible(run())).await
 }
 
 async fn run() -> Result<(), Failure> {

@@ -25,13 +25,7 @@ use server::Program;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("the benchmark failed: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    e2e::run("benchmark", run()).await
 }
 
 async fn run() -> Result<(), Failure> {

@@ -35,17 +35,7 @@ struct Settings {
 async fn main() -> ExitCode {
     let settings = Settings::parse();
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let outcome = tokio::select! {
-        outcome = demo(settings) => outcome,
-        _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("the demo failed: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    e2e::run("demo", e2e::interruptible(demo(settings))).await
 }
 
 async fn demo(settings: Settings) -> Result<(), Failure> {

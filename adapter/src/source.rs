@@ -7,6 +7,7 @@ pub mod guarded;
 mod observed;
 pub mod prometheus;
 pub mod recorded;
+pub mod scripted;
 
 use std::any::Any;
 use std::fmt;

@@ -2,17 +2,17 @@
 //! something works, so the times are exact.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use adapter::objects::Objects;
 use adapter::objects::scraped::ScrapedObjects;
 use adapter::source::recorded::vector;
-use adapter::source::{Listing, MetricSource, QueryResult, SourceError, SourceErrorClass};
+use adapter::source::scripted::{Script, hang};
+use adapter::source::{Listing, MetricSource, QueryResult, SourceError};
 use apiservice::authn::{UNAUTHENTICATED, Union};
 use apiservice::authz::{Chain, PrivilegedGroup};
 use axum::Router;
-use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, join, join_all};
+use futures_util::future::{join, join_all};
 use http::Method;
 use testkit::router::{self, Response};
 
@@ -41,45 +41,21 @@ impl Source {
     }
 }
 
-impl MetricSource for Source {
-    fn series<'a>(
-        &'a self,
-        _: &'a str,
-        _: SystemTime,
-        _: Instant,
-    ) -> BoxFuture<'a, Result<Listing, SourceError>> {
-        std::future::ready(Ok(listing("depth", &["namespace", "pod"]))).boxed()
+impl Script for Source {
+    const NAME: &'static str = "slow";
+
+    async fn list(&self, _: &str, _: Instant) -> Result<Listing, SourceError> {
+        Ok(listing("depth", &["namespace", "pod"]))
     }
 
-    fn query<'a>(
-        &'a self,
-        _: &'a str,
-        _: SystemTime,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Result<QueryResult, SourceError>> {
+    async fn value(&self, _: &str, deadline: Instant) -> Result<QueryResult, SourceError> {
         let answer = *self.0.lock().expect("not poisoned");
-        async move {
-            let answered = async {
-                match answer {
-                    Answer::After(time) => tokio::time::sleep(time).await,
-                    Answer::Never => std::future::pending().await,
-                }
-            };
-            let message = "Prometheus did not answer in time (http://prometheus:9090)";
-            tokio::time::timeout_at(deadline.into(), answered)
-                .await
-                .map_err(|_| SourceError::new(SourceErrorClass::Silent, message))?;
-            Ok(vector([(&[("pod", "a")] as &[_], 7.0)], 0))
+        if let Answer::After(time) = answer
+            && tokio::time::timeout_at(deadline.into(), tokio::time::sleep(time)).await.is_ok()
+        {
+            return Ok(vector([(&[("pod", "a")] as &[_], 7.0)], 0));
         }
-        .boxed()
-    }
-
-    fn ready(&self) -> BoxFuture<'_, Result<(), SourceError>> {
-        std::future::ready(Ok(())).boxed()
-    }
-
-    fn name(&self) -> &'static str {
-        "slow"
+        hang(deadline, "Prometheus did not answer in time (http://prometheus:9090)").await
     }
 }
 

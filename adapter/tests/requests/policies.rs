@@ -8,14 +8,13 @@ use std::time::{Duration, Instant, SystemTime};
 use adapter::objects::Objects;
 use adapter::objects::scraped::ScrapedObjects;
 use adapter::source::recorded::{Recorded, vector};
+use adapter::source::scripted::Script;
 use adapter::source::{Listing, MetricSource, QueryResult, Sample, Samples, SourceError, SourceErrorClass};
 use adapter::telemetry::Telemetry;
 use apiservice::authn::{UNAUTHENTICATED, Union};
 use apiservice::authz::{Chain, PrivilegedGroup};
 use apiservice::quantity::Quantity;
 use axum::Router;
-use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use http::Method;
 use promql_parser::parser::{Expr, parse};
 use proptest::prelude::*;
@@ -324,22 +323,14 @@ fn number(namespace: usize, pod: usize, code: usize) -> f64 {
     f64::from(1_u32 << ((namespace * PODS.len() + pod) * CODES.len() + code))
 }
 
-impl MetricSource for Owned {
-    fn series<'a>(
-        &'a self,
-        name: &'a str,
-        _: SystemTime,
-        _: Instant,
-    ) -> BoxFuture<'a, Result<Listing, SourceError>> {
-        std::future::ready(Ok(listing(name, &["code", "namespace", "pod"]))).boxed()
+impl Script for Owned {
+    const NAME: &'static str = "owned";
+
+    async fn list(&self, name: &str, _: Instant) -> Result<Listing, SourceError> {
+        Ok(listing(name, &["code", "namespace", "pod"]))
     }
 
-    fn query<'a>(
-        &'a self,
-        promql: &'a str,
-        _: SystemTime,
-        _: Instant,
-    ) -> BoxFuture<'a, Result<QueryResult, SourceError>> {
+    async fn value(&self, promql: &str, _: Instant) -> Result<QueryResult, SourceError> {
         let mut samples = Vec::new();
         let Ok(Expr::VectorSelector(selector)) = parse(promql) else { panic!("not a selector: {promql}") };
         let is_of_targets = selector.name.as_deref() == Some("up");
@@ -366,15 +357,7 @@ impl MetricSource for Owned {
             }
         }
         let value = Samples::Vector(samples);
-        std::future::ready(Ok(QueryResult { value, ..vector([], 0) })).boxed()
-    }
-
-    fn ready(&self) -> BoxFuture<'_, Result<(), SourceError>> {
-        std::future::ready(Ok(())).boxed()
-    }
-
-    fn name(&self) -> &'static str {
-        "owned"
+        Ok(QueryResult { value, ..vector([], 0) })
     }
 }
 

@@ -13,9 +13,8 @@ use std::time::{Duration, Instant, SystemTime};
 use adapter::sharing::{Sharing, SharingSettings, Wanted};
 use adapter::source::embedded::Embedded;
 use adapter::source::guarded::{GuardSettings, Guarded};
-use adapter::source::{
-    Held, Listing, MetricSource, QueryResult, Sample, Samples, SourceError, SourceErrorClass,
-};
+use adapter::source::scripted::Script;
+use adapter::source::{Held, MetricSource, QueryResult, Sample, Samples, SourceError, SourceErrorClass};
 use adapter::telemetry::Telemetry;
 use adapter::values::{self, InNamespace};
 use apiservice::health::{Health, Scope};
@@ -196,32 +195,12 @@ impl Counted {
     }
 }
 
-impl MetricSource for Counted {
-    fn series<'a>(
-        &'a self,
-        _: &'a str,
-        _: SystemTime,
-        _: Instant,
-    ) -> BoxFuture<'a, Result<Listing, SourceError>> {
-        std::future::ready(Ok(Listing::default())).boxed()
-    }
+impl Script for Counted {
+    const NAME: &'static str = "counted";
 
-    fn query<'a>(
-        &'a self,
-        promql: &'a str,
-        _: SystemTime,
-        _: Instant,
-    ) -> BoxFuture<'a, Result<QueryResult, SourceError>> {
+    async fn value(&self, promql: &str, _: Instant) -> Result<QueryResult, SourceError> {
         self.queries.lock().expect("not poisoned").push(promql.to_owned());
-        (self.answer)(promql)
-    }
-
-    fn ready(&self) -> BoxFuture<'_, Result<(), SourceError>> {
-        std::future::ready(Ok(())).boxed()
-    }
-
-    fn name(&self) -> &'static str {
-        "counted"
+        (self.answer)(promql).await
     }
 }
 

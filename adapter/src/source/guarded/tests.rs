@@ -6,7 +6,8 @@ use futures_util::future::join_all;
 use rules::RuleSet;
 
 use super::*;
-use crate::source::{Held, Samples};
+use crate::source::recorded::vector;
+use crate::source::scripted::{Script, hang};
 
 /// What a source does with each question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,10 +44,7 @@ impl Told {
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 Ok(answer)
             }
-            Does::Hang => {
-                tokio::time::sleep_until(deadline.into()).await;
-                Err(SourceError::new(SourceErrorClass::Silent, "504 page about a query"))
-            }
+            Does::Hang => hang(deadline, "504 page about a query").await,
             Does::RefuseConnections => {
                 Err(SourceError::new(SourceErrorClass::Unreachable, "connection refused"))
             }
@@ -55,34 +53,15 @@ impl Told {
     }
 }
 
-impl MetricSource for Told {
-    fn series<'a>(
-        &'a self,
-        _: &'a str,
-        _: SystemTime,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Result<Listing, SourceError>> {
-        self.answer(Listing::default(), deadline).boxed()
+impl Script for Told {
+    const NAME: &'static str = "told";
+
+    async fn list(&self, _: &str, deadline: Instant) -> Result<Listing, SourceError> {
+        self.answer(Listing::default(), deadline).await
     }
 
-    fn query<'a>(
-        &'a self,
-        _: &'a str,
-        _: SystemTime,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Result<QueryResult, SourceError>> {
-        let value = Samples::Vector(Vec::new());
-        let held = Held::default();
-        let nothing = QueryResult { value, warnings: Vec::new(), histograms_dropped: 0, held };
-        self.answer(nothing, deadline).boxed()
-    }
-
-    fn ready(&self) -> BoxFuture<'_, Result<(), SourceError>> {
-        std::future::ready(Ok(())).boxed()
-    }
-
-    fn name(&self) -> &'static str {
-        "told"
+    async fn value(&self, _: &str, deadline: Instant) -> Result<QueryResult, SourceError> {
+        self.answer(vector([], 0), deadline).await
     }
 }
 

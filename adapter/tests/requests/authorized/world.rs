@@ -2,19 +2,18 @@
 //! that allows everything and keeps what it was asked.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use adapter::objects::Objects;
 use adapter::objects::scraped::ScrapedObjects;
 use adapter::source::recorded::vector;
+use adapter::source::scripted::Script;
 use adapter::source::{Listing, MetricSource, QueryResult, Sample, Samples, SourceError};
 use apiservice::authn::Union;
 use apiservice::authz::{AccessReviews, Chain};
 use apiservice::review::ReviewLimits;
 use axum::Router;
 use axum::body::Body;
-use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt as _;
 use promql_parser::parser::{Expr, parse};
@@ -65,24 +64,16 @@ const QUEUES: [[(&str, &str); 2]; 3] = [
 /// Evaluates selectors over the series of the cluster.
 struct Selected;
 
-impl MetricSource for Selected {
-    fn series<'a>(
-        &'a self,
-        selector: &'a str,
-        _: SystemTime,
-        _: Instant,
-    ) -> BoxFuture<'a, Result<Listing, SourceError>> {
+impl Script for Selected {
+    const NAME: &'static str = "selected";
+
+    async fn list(&self, selector: &str, _: Instant) -> Result<Listing, SourceError> {
         let labels =
             if selector == "queue" { vec!["name", "namespace"] } else { vec!["namespace", "node", "pod"] };
-        std::future::ready(Ok(listing(selector, &labels))).boxed()
+        Ok(listing(selector, &labels))
     }
 
-    fn query<'a>(
-        &'a self,
-        promql: &'a str,
-        _: SystemTime,
-        _: Instant,
-    ) -> BoxFuture<'a, Result<QueryResult, SourceError>> {
+    async fn value(&self, promql: &str, _: Instant) -> Result<QueryResult, SourceError> {
         let Ok(Expr::VectorSelector(selector)) = parse(promql) else { panic!("not a selector: {promql}") };
         let name = selector.name.as_deref().unwrap_or_default();
         let pods = PODS.iter().map(|labels| &labels[..]);
@@ -104,15 +95,7 @@ impl MetricSource for Selected {
                 samples.dedup();
             }
         }
-        std::future::ready(Ok(result)).boxed()
-    }
-
-    fn ready(&self) -> BoxFuture<'_, Result<(), SourceError>> {
-        std::future::ready(Ok(())).boxed()
-    }
-
-    fn name(&self) -> &'static str {
-        "selected"
+        Ok(result)
     }
 }
 

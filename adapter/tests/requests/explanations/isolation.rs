@@ -4,13 +4,12 @@
 //! `EXPLANATIONS_CASES=1000000 cargo test --release -p adapter --test requests explanations::isolation`
 
 use std::sync::{Arc, Mutex};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use adapter::explanation::MOST_LISTED;
 use adapter::objects::{Object, Objects, ObjectsError, Wanted};
-use adapter::source::{
-    Held, Listing, MetricSource, QueryResult, Sample, Samples, SourceError, SourceErrorClass,
-};
+use adapter::source::scripted::Script;
+use adapter::source::{Held, Listing, QueryResult, Sample, Samples, SourceError, SourceErrorClass};
 use apiservice::authn::Union;
 use apiservice::authz::Chain;
 use axum::Router;
@@ -111,36 +110,20 @@ impl Talking {
     }
 }
 
-impl MetricSource for Talking {
-    fn series<'a>(
-        &'a self,
-        selector: &'a str,
-        _: SystemTime,
-        _: Instant,
-    ) -> BoxFuture<'a, Result<Listing, SourceError>> {
+impl Script for Talking {
+    const NAME: &'static str = "talking";
+
+    async fn list(&self, selector: &str, _: Instant) -> Result<Listing, SourceError> {
         if selector.starts_with("gone") {
-            return std::future::ready(Ok(Listing::default())).boxed();
+            return Ok(Listing::default());
         }
         let label_names = ["namespace", "node", "other", "pod"].map(Arc::from).into_iter().collect();
         let series = vec![Series { name: selector.into(), label_names }];
-        std::future::ready(Ok(Listing { series, warnings: Vec::new() })).boxed()
+        Ok(Listing { series, warnings: Vec::new() })
     }
 
-    fn query<'a>(
-        &'a self,
-        _: &'a str,
-        _: SystemTime,
-        _: Instant,
-    ) -> BoxFuture<'a, Result<QueryResult, SourceError>> {
-        std::future::ready(self.next()).boxed()
-    }
-
-    fn ready(&self) -> BoxFuture<'_, Result<(), SourceError>> {
-        std::future::ready(Ok(())).boxed()
-    }
-
-    fn name(&self) -> &'static str {
-        "talking"
+    async fn value(&self, _: &str, _: Instant) -> Result<QueryResult, SourceError> {
+        self.next()
     }
 }
 

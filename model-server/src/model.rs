@@ -13,7 +13,7 @@ pub mod torch;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use self::error::{Cause, InferError, ModelError};
+pub use self::error::{BackendError, InferError, ModelError};
 use crate::tensor::{Signature, Tensor};
 
 /// A loaded model.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::tensor::TensorError;
 
 /// An error of a backend, or the words of a library that it calls.
-pub type Cause = Arc<dyn Error + Send + Sync>;
+pub type BackendError = Arc<dyn Error + Send + Sync>;
 
 /// Why a model cannot be loaded.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -41,7 +41,7 @@ pub enum ModelError {
         format: &'static str,
         /// The backend's reason.
         #[source]
-        cause: Cause,
+        cause: BackendError,
     },
     /// A TorchScript file, and a build without libtorch.
     #[error("expected an ONNX file, found {found} in {}; torch.onnx.export writes ONNX, and a build with --features torch reads TorchScript", path.display())]
@@ -73,13 +73,22 @@ pub enum ModelError {
     },
     /// A backend cannot be used.
     #[error(transparent)]
-    Backend(Cause),
+    Backend(BackendError),
 }
 
 impl ModelError {
     /// The file of a model that cannot be read.
     pub(crate) fn read(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> ModelError {
         move |error| ModelError::Read { path: path.into(), cause: Arc::new(error) }
+    }
+
+    /// A file that the backend reads, and cannot use.
+    pub(crate) fn unusable(
+        model: String,
+        format: &'static str,
+        cause: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> ModelError {
+        ModelError::Unusable { model, format, cause: cause.into().into() }
     }
 
     /// A backend's reason.
@@ -93,10 +102,10 @@ impl ModelError {
 pub enum InferError {
     /// It refuses these rows, alone or together.
     #[error(transparent)]
-    Refused(Cause),
+    Refused(BackendError),
     /// It says what is wrong with these inputs, as an index that is out of range.
     #[error(transparent)]
-    Invalid(Cause),
+    Invalid(BackendError),
     /// There is no memory for this number of rows; fewer may do.
     #[error("out of memory: {0}")]
     OutOfMemory(String),

@@ -67,11 +67,7 @@ impl OnnxLoader {
             }
         };
         let parsed = model.and_then(prepare);
-        parsed.map_err(|error| ModelError::Unusable {
-            model: self.name(),
-            format: "an ONNX model",
-            cause: Arc::new(error),
-        })
+        parsed.map_err(|error| ModelError::unusable(self.name(), "an ONNX model", error))
     }
 }
 

@@ -115,7 +115,7 @@ impl OnnxRuntimeLoader {
     }
 
     fn unusable(&self, error: SessionError) -> ModelError {
-        ModelError::Unusable { model: self.name(), format: "an ONNX model", cause: Arc::new(error) }
+        ModelError::unusable(self.name(), "an ONNX model", error)
     }
 }
 

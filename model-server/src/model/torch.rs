@@ -8,6 +8,7 @@ mod memory;
 mod pbtxt;
 mod values;
 
+use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use tch::{CModule, Device, IValue, TchError};
 use self::declared::Declared;
 use self::error::{ConfigError, OutputError, infer_error};
 use super::cause::line_of;
-use super::{Cause, Chosen, InferError, Loader, Model, ModelError};
+use super::{Chosen, InferError, Loader, Model, ModelError};
 use crate::config::{self, ModelConfig};
 use crate::repository::Found;
 use crate::tensor::{BatchAxis, DataType, Dim, Signature, Tensor, TensorSpec};
@@ -90,15 +91,15 @@ impl TorchLoader {
         TorchLoader { path: path.to_owned(), device: Device::Cpu, declared: None, input_width: None }
     }
 
-    fn unusable(&self, cause: Cause) -> ModelError {
-        ModelError::Unusable { model: self.name(), format: "a TorchScript model", cause }
+    fn unusable(&self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> ModelError {
+        ModelError::unusable(self.name(), "a TorchScript model", cause)
     }
 }
 
 impl Loader for TorchLoader {
     fn load(&self) -> Result<Box<dyn Model>, ModelError> {
-        let refused = |error: TchError| self.unusable(Box::from(line_of(&error.to_string())).into());
-        select(self.device).map_err(|error| self.unusable(Arc::new(error)))?;
+        let refused = |error: TchError| self.unusable(line_of(&error.to_string()));
+        select(self.device).map_err(|error| self.unusable(error))?;
         let mut module = CModule::load_on_device(&self.path, self.device).map_err(refused)?;
         module.f_set_eval().map_err(refused)?;
         let Declared { inputs, outputs } = match &self.declared {
@@ -109,7 +110,7 @@ impl Loader for TorchLoader {
         let signature = Signature::new(inputs, outputs);
         let mut torch = Torch { module, device: self.device, signature, declares_outputs };
         if !declares_outputs {
-            torch.signature = torch.observed().map_err(|error| self.unusable(Arc::new(error)))?;
+            torch.signature = torch.observed().map_err(|error| self.unusable(error))?;
         }
         Ok(Box::new(torch))
     }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
-use crate::model::{Cause, InferError, ModelError};
+use crate::model::{BackendError, InferError, ModelError};
 use crate::tensor::TensorError;
 
 /// Why the workers cannot start.
@@ -76,7 +76,7 @@ pub(super) struct Panicked(pub(super) String);
 pub(super) enum RequestError {
     /// The model says so.
     #[error(transparent)]
-    Model(Cause),
+    Model(BackendError),
     /// Requests cannot be joined, or outputs not be divided.
     #[error(transparent)]
     Tensor(#[from] TensorError),

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 
 use serde::Deserialize;
 use serve::files;
@@ -57,11 +56,9 @@ impl Declared {
             match fs::metadata(&path) {
                 Ok(found) if found.is_file() => {
                     let read = Declared::read(&path).map(Some);
-                    return read.map_err(|error| ModelError::Unusable {
-                        model: path.display().to_string(),
-                        format: "a model's configuration",
-                        cause: Arc::new(error),
-                    });
+                    let name = path.display().to_string();
+                    return read
+                        .map_err(|error| ModelError::unusable(name, "a model's configuration", error));
                 }
                 _ => {}
             }

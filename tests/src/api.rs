@@ -1,8 +1,8 @@
 //! The metrics API as a client with a kubeconfig sees it: TLS, the authority and the client certificate of the file.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
+pub use comparison::Answer;
 use reqwest::{Certificate, Client, Identity};
 use serde_json::Value;
 use testkit::kubeconfig::Kubeconfig;
@@ -87,24 +87,6 @@ impl Api {
             Some((name.to_owned(), value.to_owned()))
         });
         Ok(Answer { code, headers: headers.collect(), body: response.bytes().await?.to_vec() })
-    }
-}
-
-/// An answer of the API.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    /// The status code.
-    pub code: u16,
-    /// The headers that say something about the API; others say something about HTTP.
-    pub headers: BTreeMap<String, String>,
-    /// The body.
-    pub body: Vec<u8>,
-}
-
-impl Answer {
-    /// The body as a text.
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
     }
 }
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use comparison::{Exchange, Verdict};
 use serde_json::{Value, json};
 
-use super::{Exchange, Verdict};
 use crate::{Failure, stack};
 
 /// Counts of a comparison, written to `target/reports/NAME.json`.
@@ -34,7 +34,7 @@ impl Report {
                     *self.deviations.entry(number).or_default() += 1;
                 }
             }
-            Verdict::Unexplained { expected, found } => {
+            Verdict::Unexplained { expected, found, .. } => {
                 self.unexplained.push(format!("{exchange}  expected {expected}\n  found    {found}\n"));
             }
         }

@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use e2e::api::Api;
 use e2e::cluster::{Cluster, ClusterAdapter};
-use e2e::comparison::{Exchange, Report, Request, Seen};
+use e2e::comparison::{Exchange, READ, Report, Request, Seen, View};
 use e2e::component::{component, left_out};
 use e2e::proxy::QueryProxy;
 use e2e::world::{self, Metrics, Shape};
@@ -231,6 +231,8 @@ impl Bench {
                 upstream_twin,
                 chance: chances.of_request(request),
                 growing: Vec::new(),
+                view: View::Wire,
+                read: READ,
             };
             compared.strata.add(&asking, &exchange);
             compared.report.add(&exchange);

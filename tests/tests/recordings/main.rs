@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use e2e::api::Api;
 use e2e::cluster::{CALLERS, Cluster, ClusterAdapter};
-use e2e::comparison::{Exchange, Report, Request, Seen};
+use e2e::comparison::{Exchange, READ, Report, Request, Seen, View};
 use e2e::component::{component, left_out};
 use e2e::prometheus::Prometheus;
 use e2e::proxy::QueryProxy;
@@ -136,6 +136,8 @@ async fn every_recorded_exchange_is_answered_alike() -> Result<(), Failure> {
             upstream_twin: None,
             chance: None,
             growing: recorded::growing(request),
+            view: View::Wire,
+            read: READ,
         };
         report.add(&exchange);
     }

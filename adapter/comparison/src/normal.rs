@@ -3,11 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use testkit::protobuf;
-
-use super::exchange::Seen;
-use super::json::Json;
-use crate::api::Answer;
+use crate::exchange::{Answer, Layout, Reader, Seen, View};
+use crate::json::Json;
 
 /// An answer without what no two answers share.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,33 +21,15 @@ pub(super) enum Body {
     Text(String),
 }
 
-/// How a tree of values is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Layout {
-    Json {
-        indented: bool,
-        newline: bool,
-    },
-    /// Its keys are sorted.
-    Yaml,
-    /// Its fields have numbers, and no order that a tree would show.
-    Protobuf,
-}
-
 impl Normal {
-    pub(super) fn of(seen: &Seen) -> Normal {
+    pub(super) fn of(seen: &Seen, view: View, read: Reader) -> Normal {
         let Answer { code, headers, .. } = &seen.answer;
         let text = seen.answer.text();
         let media_type = headers.get("content-type").map(String::as_str).unwrap_or_default();
-        let (tree, layout) = match media_type {
-            "application/yaml" => (of_yaml(&text), Layout::Yaml),
-            "application/vnd.kubernetes.protobuf" => (of_protobuf(&seen.answer.body), Layout::Protobuf),
-            _ => {
-                let layout =
-                    Layout::Json { indented: text.contains("\n  \""), newline: text.ends_with('\n') };
-                (serde_json::from_str(&text).ok(), layout)
-            }
-        };
+        let (tree, layout) = read(media_type, &seen.answer.body).unwrap_or_else(|| {
+            let layout = Layout::Json { indented: text.contains("\n  \""), newline: text.ends_with('\n') };
+            (serde_json::from_str(&text).ok(), layout)
+        });
         let body = match tree {
             Some(json @ (Json::Object(_) | Json::List(_))) => Body::Json { json, layout },
             _ => Body::Text(text),
@@ -69,7 +48,26 @@ impl Normal {
         if let Some(json) = normal.json_mut() {
             forget_times(json);
         }
-        normal
+        match view {
+            View::Wire => normal,
+            View::Meaning => normal.meaning(),
+        }
+    }
+
+    /// Without headers, queries and orders.
+    fn meaning(mut self) -> Normal {
+        self.headers.clear();
+        self.queries.clear();
+        if let Body::Json { json, layout } = &mut self.body {
+            *layout = Layout::Any;
+            json.sort_keys();
+            for list in ["items", "resources"] {
+                if let Some(entries) = json.get_mut(list).and_then(Json::entries_mut) {
+                    entries.sort_by_cached_key(|entry| identity(entry).unwrap_or_default());
+                }
+            }
+        }
+        self
     }
 
     pub(super) fn without(mut self, growing: &[&str]) -> Normal {
@@ -95,7 +93,7 @@ impl Normal {
 
     /// Where keys are sorted, those that a correction has put in go to their places.
     pub(super) fn sort_keys(&mut self) {
-        if let Body::Json { json, layout: Layout::Yaml | Layout::Protobuf } = &mut self.body {
+        if let Body::Json { json, layout: Layout::Yaml | Layout::Protobuf | Layout::Any } = &mut self.body {
             json.sort_keys();
         }
     }
@@ -122,19 +120,6 @@ impl fmt::Display for Normal {
         }
         write!(f, " asked {queries:?}")
     }
-}
-
-/// YAML as a tree; `None` where it is not written as our own writer writes the same tree.
-fn of_yaml(text: &str) -> Option<Json> {
-    let tree: serde_json::Value = serde_saphyr::from_str(text).ok()?;
-    let same = apiservice::encode::yaml::encode(&tree.to_string()).is_ok_and(|ours| ours == text);
-    serde_json::from_str(&tree.to_string()).ok().filter(|_| same)
-}
-
-fn of_protobuf(body: &[u8]) -> Option<Json> {
-    let mut json: Json = serde_json::from_str(&protobuf::tree_of(body).to_string()).ok()?;
-    json.sort_keys();
-    Some(json)
 }
 
 /// Which checks of its health there are is each server's own: the lines of those that passed become one, and an index
@@ -207,6 +192,22 @@ fn forget_times(json: &mut Json) {
         Json::List(entries) => entries.iter_mut().for_each(forget_times),
         _ => {}
     }
+}
+
+/// What an entry of a list is about: an object, the labels of a series, a name.
+pub(super) fn identity(entry: &Json) -> Option<String> {
+    let text = |path: &[&str]| entry.at(path).and_then(Json::as_text);
+    let named = |of: &str, kind: &str| {
+        let name = text(&[of, "name"])?;
+        let namespace =
+            text(&[of, "namespace"]).map_or_else(String::new, |namespace| format!("{namespace}/"));
+        Some(format!("{kind}{namespace}{name}"))
+    };
+    let kind = text(&["describedObject", "kind"]).map_or_else(String::new, |kind| format!("{kind} "));
+    named("describedObject", &kind)
+        .or_else(|| entry.get("metricLabels").map(Json::to_string))
+        .or_else(|| named("metadata", ""))
+        .or_else(|| text(&["name"]).map(str::to_owned))
 }
 
 pub(super) fn name_of(entry: &Json) -> String {

@@ -10,6 +10,7 @@ mod explain;
 mod flags;
 mod given;
 mod pflag;
+mod prometheus;
 mod upstream;
 mod values;
 

@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use apiservice::go_duration;
 use clap::{Args, ValueEnum};
-use http::{HeaderName, HeaderValue};
 use reqwest::Url;
 
-use super::values::{header, prometheus_url};
+use super::prometheus::PrometheusAccessFlags;
+use super::values::prometheus_url;
 use crate::config::{Check, ReportFormat};
-use crate::source::prometheus::{PrometheusSettings, Proxies};
 
 /// The flags of `adapter check`.
 #[derive(Debug, Args)]
@@ -35,15 +34,8 @@ pub(super) struct CheckFlags {
     /// sample values and their age, and which labels of the rules no series carries.
     #[arg(long, value_name = "URL", value_parser = prometheus_url)]
     prometheus_url: Option<Url>,
-    /// Header for every request to Prometheus; repeatable.
-    #[arg(long, value_name = "NAME=VALUE", value_parser = header)]
-    prometheus_header: Vec<(HeaderName, HeaderValue)>,
-    /// File with a bearer token for Prometheus.
-    #[arg(long, value_name = "FILE")]
-    prometheus_token_file: Option<PathBuf>,
-    /// CA certificates to trust for Prometheus, PEM.
-    #[arg(long, value_name = "FILE")]
-    prometheus_ca_file: Option<PathBuf>,
+    #[command(flatten)]
+    prometheus_access: PrometheusAccessFlags,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -57,35 +49,28 @@ enum Format {
 }
 
 impl CheckFlags {
-    pub(super) fn validate(self) -> Result<Check, Vec<String>> {
-        let CheckFlags {
-            files,
-            format,
-            strict,
-            scrape_interval,
-            hpa,
-            prometheus_url,
-            prometheus_header,
-            prometheus_token_file,
-            prometheus_ca_file,
-        } = self;
+    pub(super) fn validate(self, notices: &mut Vec<String>) -> Result<Check, Vec<String>> {
+        let CheckFlags { files, format, strict, scrape_interval, hpa, prometheus_url, prometheus_access } =
+            self;
+        let mut faults = Vec::new();
         if scrape_interval.is_zero() {
-            return Err(vec!["--scrape-interval: expected more than 0s, found 0s".to_owned()]);
+            faults.push("--scrape-interval: expected more than 0s, found 0s".to_owned());
+        }
+        if prometheus_url.is_none()
+            && let Some(flag) = prometheus_access.first_given()
+        {
+            faults.push(format!("{flag}: expected --prometheus-url URL beside it, found none"));
+        }
+        let access = prometheus_access.validate(&mut faults, notices);
+        if !faults.is_empty() {
+            return Err(faults);
         }
         let format = match format {
             Format::Text => ReportFormat::Text,
             Format::Json => ReportFormat::Json,
             Format::Github => ReportFormat::Github,
         };
-        let prometheus = prometheus_url.map(|url| {
-            Box::new(PrometheusSettings {
-                headers: prometheus_header,
-                token_file: prometheus_token_file,
-                ca_file: prometheus_ca_file,
-                proxies: Proxies::from_environment(),
-                ..PrometheusSettings::new(url)
-            })
-        });
+        let prometheus = prometheus_url.map(|url| Box::new(access.settings(url)));
         Ok(Check { files, format, strict, scrape_interval, autoscalers: hpa, prometheus })
     }
 }

@@ -12,7 +12,6 @@ use apiservice::tls::{NamedCertificate, TlsSettings};
 use clap::{ArgAction, CommandFactory as _, Parser, Subcommand};
 use engine::EngineConfig;
 use engine::scrape::{ScrapeConfig, Target};
-use http::{HeaderName, HeaderValue};
 use reqwest::Url;
 use rules::presets::Preset;
 
@@ -21,13 +20,13 @@ use super::check::CheckFlags;
 use super::cluster::{ClusterFlags, entries};
 use super::explain::ExplainFlags;
 use super::given::Given;
-use super::values::{header, prometheus_url};
+use super::prometheus::PrometheusAccessFlags;
+use super::values::prometheus_url;
 use crate::config::{Command, Config, HostChoice, Logging, Serve, ServerConfig, SourceConfig};
 use crate::logging;
 use crate::sharing::SharingSettings;
 use crate::source::prometheus::{
-    AnswerLimits, DEFAULT_MAX_QUERIES, KubernetesAuth, LARGEST_LISTING, PrometheusSettings, Proxies, Verb,
-    gzip_pays,
+    AnswerLimits, DEFAULT_MAX_QUERIES, LARGEST_LISTING, PrometheusSettings, Verb, gzip_pays,
 };
 
 /// Serves the Kubernetes custom metrics API from Prometheus, or from samples it scrapes itself, by prometheus-adapter's
@@ -76,33 +75,8 @@ pub(super) struct Flags {
     /// pods [default: true for an https URL, false for http].
     #[arg(long, value_name = "BOOL", help_heading = "Prometheus", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     prometheus_gzip: Option<bool>,
-    /// Header for every request to Prometheus; repeatable. Of several credentials one is sent: the first of an
-    /// Authorization given here, the user and password in --prometheus-url, --prometheus-token-file,
-    /// --prometheus-auth-config or --prometheus-auth-incluster.
-    #[arg(long, value_name = "NAME=VALUE", value_parser = header, help_heading = "Prometheus")]
-    prometheus_header: Vec<(HeaderName, HeaderValue)>,
-    /// Kubeconfig whose current context gives access to Prometheus: CA, tls-server-name and proxy-url of its cluster,
-    /// token, tokenFile, client certificate or password of its user. Its server is not used: see --prometheus-url. Exec
-    /// commands are not run. Reloaded when it or a file that it names changes. Without effect beside
-    /// --prometheus-ca-file.
-    #[arg(long, value_name = "FILE", help_heading = "Prometheus")]
-    prometheus_auth_config: Option<PathBuf>,
-    /// Use the token and the CA of the pod's service account for Prometheus. Reloaded when they change. Without effect
-    /// beside --prometheus-ca-file.
-    #[arg(long, help_heading = "Prometheus", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = ArgAction::Set)]
-    prometheus_auth_incluster: bool,
-    /// File with a bearer token for Prometheus. Reloaded when it changes.
-    #[arg(long, value_name = "FILE", help_heading = "Prometheus")]
-    prometheus_token_file: Option<PathBuf>,
-    /// CA certificates to trust for Prometheus, or Prometheus' own certificate, PEM. Reloaded when they change.
-    #[arg(long, value_name = "FILE", help_heading = "Prometheus")]
-    prometheus_ca_file: Option<PathBuf>,
-    /// Client certificate for Prometheus, PEM. Reloaded when it changes.
-    #[arg(long, value_name = "FILE", help_heading = "Prometheus")]
-    prometheus_client_tls_cert_file: Option<PathBuf>,
-    /// Key of the client certificate for Prometheus, PEM.
-    #[arg(long, value_name = "FILE", help_heading = "Prometheus")]
-    prometheus_client_tls_key_file: Option<PathBuf>,
+    #[command(flatten)]
+    prometheus_access: PrometheusAccessFlags,
     /// Timeout of a query, with the time that it waits for its turn; keep it below the 60 s that kube-apiserver waits.
     /// The autoscaler works on nothing else meanwhile: a long timeout delays its other metrics while Prometheus hangs.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, help_heading = "Prometheus")]
@@ -286,7 +260,7 @@ impl Flags {
     pub(super) fn validate(self, given: &Given, notices: &mut Vec<String>) -> Result<Config, Vec<String>> {
         let logging = Logging { format: self.log_format, verbosity: self.verbosity };
         let command = match self.command {
-            Some(Subcommands::Check(flags)) => Command::Check(flags.validate()?),
+            Some(Subcommands::Check(flags)) => Command::Check(flags.validate(notices)?),
             Some(Subcommands::Explain(flags)) => Command::Explain(Box::new(flags.into_explain())),
             Some(Subcommands::Test { files }) => Command::Test(files),
             Some(Subcommands::Rbac { files }) => Command::Rbac(files),
@@ -353,37 +327,7 @@ impl Flags {
                 go_duration::format(max_age),
             ));
         }
-        let client_pair = match (self.prometheus_client_tls_cert_file, self.prometheus_client_tls_key_file) {
-            (Some(certificate), Some(key)) => Some((certificate, key)),
-            (None, None) => None,
-            _ => {
-                faults.push(
-                    "expected --prometheus-client-tls-cert-file and --prometheus-client-tls-key-file together, found one"
-                        .to_owned(),
-                );
-                None
-            }
-        };
-        let auth = match (self.prometheus_auth_config, self.prometheus_auth_incluster) {
-            (None, false) => None,
-            (config, _) if self.prometheus_ca_file.is_some() => {
-                let flag =
-                    if config.is_some() { "--prometheus-auth-config" } else { "--prometheus-auth-incluster" };
-                notices.push(format!(
-                    "{flag} has no effect beside --prometheus-ca-file, as in prometheus-adapter: name a token by \
-                     --prometheus-token-file, or the authority in the kubeconfig"
-                ));
-                None
-            }
-            (Some(path), false) => Some(KubernetesAuth::Kubeconfig(path)),
-            (None, true) => Some(KubernetesAuth::ServiceAccount(PathBuf::from(SERVICE_ACCOUNT))),
-            (Some(_), true) => {
-                faults.push(
-                    "expected --prometheus-auth-config or --prometheus-auth-incluster, found both".to_owned(),
-                );
-                None
-            }
-        };
+        let access = self.prometheus_access.validate(&mut faults, notices);
         let answers =
             AnswerLimits { one: self.prometheus_max_answer_bytes, all: self.prometheus_max_answers_bytes };
         for (flag, bytes, least) in [
@@ -404,17 +348,11 @@ impl Flags {
             SourceConfig::Prometheus(Box::new(PrometheusSettings {
                 verb: self.prometheus_verb,
                 gzip: self.prometheus_gzip.unwrap_or_else(|| gzip_pays(&url)),
-                url,
-                headers: self.prometheus_header,
-                token_file: self.prometheus_token_file,
-                ca_file: self.prometheus_ca_file,
-                client_pair,
-                auth,
-                proxies: Proxies::from_environment(),
                 timeout: self.prometheus_timeout,
                 max_queries: self.prometheus_max_queries,
                 answers,
                 listing: self.prometheus_max_listing_bytes,
+                ..access.settings(url)
             }))
         } else {
             if self.scrape_target.is_empty() {
@@ -577,8 +515,6 @@ fn target(text: &str) -> Result<Target, String> {
 
 /// As long as kube-proxy may need to learn that an endpoint leaves.
 const SHUTDOWN_DELAY: Duration = Duration::from_secs(10);
-/// Where Kubernetes mounts the account of a pod.
-const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// The version, and the commit if the build was told it: images are, a plain `cargo build` is not, so that a new commit
 /// compiles nothing again.
 static VERSION: LazyLock<String> = LazyLock::new(|| {

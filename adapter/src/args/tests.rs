@@ -8,6 +8,7 @@ use testkit::rows::each_row;
 use super::*;
 use crate::config::{Check, Command, HostChoice, Serve, SourceConfig};
 use crate::logging;
+use crate::source::prometheus::KubernetesAuth;
 
 fn arguments(text: &str) -> Vec<OsString> {
     text.split_whitespace().map(OsString::from).collect()
@@ -492,6 +493,29 @@ fn a_first_word_is_a_command_or_an_error() {
     });
     assert!(faults("check").contains("<FILES>"));
     assert!(faults("check --nosuch a.yaml").contains("--nosuch"));
+}
+
+#[test]
+fn check_reaches_a_prometheus_as_the_server_does() {
+    let flags = "--prometheus-header=X-Scope=team --prometheus-auth-config=k --prometheus-token-file=t \
+                 --prometheus-client-tls-cert-file=c --prometheus-client-tls-key-file=d";
+    let checked =
+        parse(arguments(&format!("check r.yaml --prometheus-url=https://p {flags}"))).expect("good flags");
+    let Command::Check(Check { prometheus: Some(checked), .. }) = checked.command else {
+        panic!("not check")
+    };
+    let (served, _) = serve(&format!("--config=r.yaml --prometheus-url=https://p {flags}"));
+    let SourceConfig::Prometheus(served) = served.source else { panic!("not a Prometheus") };
+    assert_eq!(checked.headers, served.headers);
+    assert_eq!(checked.auth, Some(KubernetesAuth::Kubeconfig(PathBuf::from("k"))));
+    assert_eq!(checked.auth, served.auth);
+    assert_eq!((&checked.token_file, &checked.ca_file), (&served.token_file, &served.ca_file));
+    assert_eq!(checked.client_pair, Some((PathBuf::from("c"), PathBuf::from("d"))));
+    assert_eq!(checked.client_pair, served.client_pair);
+    let text = faults("check r.yaml --prometheus-url=http://p --prometheus-client-tls-key-file=d");
+    assert!(text.contains("expected --prometheus-client-tls-cert-file and"), "{text}");
+    let text = faults("check r.yaml --prometheus-auth-config=k");
+    assert!(text.contains("--prometheus-auth-config: expected --prometheus-url URL beside it"), "{text}");
 }
 
 #[test]

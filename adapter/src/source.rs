@@ -8,14 +8,18 @@ mod observed;
 pub mod prometheus;
 pub mod recorded;
 pub mod scripted;
+pub mod targets;
 
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use rules::catalog::Series;
+
+use targets::ScrapedTarget;
 
 /// Something that knows series and evaluates queries over them.
 pub trait MetricSource: Send + Sync + 'static {
@@ -34,6 +38,11 @@ pub trait MetricSource: Send + Sync + 'static {
         time: SystemTime,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<QueryResult, SourceError>>;
+
+    /// What it scrapes; `None` from a source that has no list of its targets.
+    fn targets(&self, _deadline: Instant) -> BoxFuture<'_, Result<Option<Vec<ScrapedTarget>>, SourceError>> {
+        std::future::ready(Ok(None)).boxed()
+    }
 
     /// The time of a query that is asked now.
     fn now(&self) -> SystemTime {

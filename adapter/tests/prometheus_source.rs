@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use adapter::source::prometheus::{AnswerLimits, Prometheus, PrometheusSettings, Verb};
+use adapter::source::targets::{Health, ScrapedTarget};
 use adapter::source::{MetricSource as _, Samples, SourceErrorClass};
 use http::{HeaderName, HeaderValue};
 use testkit::rows::{each_row, each_row_async};
@@ -91,6 +92,48 @@ async fn a_question_has_its_query_its_time_and_its_headers() {
     let asked = fake.last_asked();
     let target = "/base/api/v1/series?tenant=x&match%5B%5D=m%7B%7D&start=1795461859.62";
     assert_eq!((asked.method.as_str(), asked.target.as_str()), ("GET", target));
+}
+
+#[tokio::test]
+async fn targets_are_asked_for_by_get_and_read() {
+    let fake = Fake::start().await;
+    fake.json(
+        200,
+        r#"{"status":"success","data":{"activeTargets":[
+            {"discoveredLabels":{"__meta_kubernetes_namespace":"a","__meta_kubernetes_pod_name":"web-1","__address__":"x"},
+             "labels":{"namespace":"relabelled","job":"web"},"scrapePool":"p","scrapeUrl":"http://x/metrics","globalUrl":"",
+             "lastError":"connection refused","lastScrape":"2026-11-23T19:18:23Z","health":"down"},
+            {"labels":{"namespace":"b","pod":"p"},"health":"up"},{"labels":{},"health":"unknown"}],"droppedTargets":[]}}"#,
+    );
+    let target = |namespace: Option<&str>, pod: Option<&str>, health, error: Option<&str>| ScrapedTarget {
+        namespace: namespace.map(str::to_owned),
+        pod: pod.map(str::to_owned),
+        health,
+        last_error: error.map(str::to_owned),
+    };
+    let expected = [
+        target(Some("a"), Some("web-1"), Health::Down, Some("connection refused")),
+        target(Some("b"), Some("p"), Health::Up, None),
+        target(None, None, Health::Unknown, None),
+    ];
+    for verb in [Verb::Get, Verb::Post] {
+        let targets = fake.source(verb).targets(soon()).await.expect("an answer");
+        assert_eq!(targets.as_deref(), Some(&expected[..]));
+        let asked = fake.last_asked();
+        assert_eq!(
+            (asked.method.as_str(), asked.target.as_str()),
+            ("GET", "/base/api/v1/targets?tenant=x&state=active")
+        );
+    }
+    for (code, body) in [(403, "forbidden"), (200, "<html>"), (200, r#"{"status":"error","error":"no"}"#)] {
+        fake.json(code, body);
+        fake.source(Verb::Get).targets(soon()).await.expect_err(body);
+    }
+    let large =
+        format!(r#"{{"status":"success","data":{{"activeTargets":[],"x":"{}"}}}}"#, "x".repeat(7 << 20));
+    fake.json(200, &large);
+    let error = fake.source(Verb::Get).targets(soon()).await.expect_err("too large");
+    assert!(error.message.contains("larger than"), "{error}");
 }
 
 /// So that it says itself that a query takes too long.

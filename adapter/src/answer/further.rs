@@ -10,7 +10,7 @@ use selector::labels::Selector;
 
 use super::record::Notes;
 use super::{Answerer, QueryContext};
-use crate::explanation::{MOST_LISTED, Reason, counted};
+use crate::explanation::{Reason, counted};
 use crate::source::guard::Flow;
 use crate::source::{Sample, Samples};
 
@@ -115,43 +115,6 @@ impl Answerer {
         }
     }
 
-    /// Whether the pods are among what is scraped: every target has a series `up`, with the labels that a Prometheus
-    /// Operator gives it.
-    pub(super) async fn look_at_targets(&self, namespace: &str, deadline: Instant, notes: &mut Notes) {
-        if !selector::names::is_dns_label(namespace) {
-            return;
-        }
-        let promql = format!("up{{namespace=\"{namespace}\"}}");
-        let deadline = deadline.min(Instant::now() + LONGEST);
-        let answer = self.source.ask(Flow::Namespace(namespace), &promql, SystemTime::now(), deadline).await;
-        let Ok(Samples::Vector(targets)) = answer.map(|answer| answer.value) else {
-            notes.further("the metric source did not say which targets it scrapes".to_owned());
-            return;
-        };
-        let is_down = |target: &&Sample| target.value == 0.0;
-        let (all, down) = (targets.len(), targets.iter().filter(is_down).count());
-        notes.further(match (all, down) {
-            (0, _) => format!(
-                "no target of the namespace {namespace} is scraped: with the Prometheus Operator, serviceMonitorSelector must \
-                 match the labels of the ServiceMonitor"
-            ),
-            (all, 0) => format!("{all} targets of the namespace {namespace} are scraped, and answer"),
-            (all, down) => format!("{all} targets of the namespace {namespace} are scraped, of which {down} do not answer"),
-        });
-        let pods = notes.explanation.objects.as_ref().filter(|objects| objects.by.starts_with("pods"));
-        let names = pods.map(|pods| pods.names.clone()).unwrap_or_default();
-        for name in names.iter().take(PODS_SHOWN).filter(|_| all > 0) {
-            let of_pod = targets.iter().find(|target| target.label("pod") == Some(name));
-            match of_pod {
-                None => notes.further(format!("the pod {name} is not among the targets")),
-                Some(target) if target.value == 0.0 => {
-                    notes.further(format!("the pod {name} is among the targets, and does not answer"));
-                }
-                Some(_) => notes.further(format!("the pod {name} is among the targets")),
-            }
-        }
-    }
-
     /// Samples within a range, or at this instant; `None` when they cannot be counted, which is noted.
     async fn count(
         &self,
@@ -191,17 +154,8 @@ impl Sought<'_> {
     }
 }
 
-impl Notes {
-    fn further(&mut self, what: String) {
-        if self.explanation.further.len() < MOST_LISTED {
-            self.explanation.further.push(what);
-        }
-    }
-}
 
 /// How far back samples are looked for.
 const LONG: Duration = Duration::from_hours(1);
-/// Pods whose targets are looked for.
-const PODS_SHOWN: usize = 5;
 /// The most time for one of these questions.
-const LONGEST: Duration = Duration::from_secs(5);
+pub(super) const LONGEST: Duration = Duration::from_secs(5);

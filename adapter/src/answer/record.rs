@@ -75,6 +75,13 @@ impl Record {
 }
 
 impl Notes {
+    /// Adds a line on what was asked beyond the request's own question, while there is room.
+    pub(super) fn further(&mut self, what: String) {
+        if self.explanation.further.len() < MOST_LISTED {
+            self.explanation.further.push(what);
+        }
+    }
+
     pub(super) fn cause(&mut self, reason: Reason, message: impl FnOnce() -> String) {
         self.explanation.caused_by(reason, || bounded(&message(), LONGEST_WHY).into_owned());
     }

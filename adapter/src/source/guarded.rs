@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 
 use super::guard::{Breaker, Flow, Guard, GuardCounts, NoPlace, Outage, PAUSE, Question, Refused};
 use super::observed::Observed;
+use super::targets::ScrapedTarget;
 use super::{Listing, MetricSource, QueryResult, SourceError, SourceErrorClass};
 use crate::log_throttle::LogThrottle;
 use crate::status::SourceStatus;
@@ -312,6 +313,11 @@ impl MetricSource for Guarded {
         deadline: Instant,
     ) -> BoxFuture<'a, Result<QueryResult, SourceError>> {
         self.ask(Flow::Objects, promql, time, deadline).boxed()
+    }
+
+    fn targets(&self, deadline: Instant) -> BoxFuture<'_, Result<Option<Vec<ScrapedTarget>>, SourceError>> {
+        async move { self.pass(Flow::Listing, &|| 1, deadline, || self.source.targets(deadline)).await }
+            .boxed()
     }
 
     fn now(&self) -> SystemTime {

@@ -9,6 +9,7 @@ use apiservice::types::Timestamp;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
+use super::targets::ScrapedTarget;
 use super::{Listing, MetricSource, QueryResult, SourceError, SourceErrorClass};
 use crate::log_throttle::LogThrottle;
 use crate::status::SourceStatus;
@@ -165,6 +166,11 @@ impl MetricSource for Observed {
         deadline: Instant,
     ) -> BoxFuture<'a, Result<QueryResult, SourceError>> {
         self.timed(QUERY, self.source.query(promql, time, deadline)).boxed()
+    }
+
+    /// Not timed, and nothing is remembered of it: a proxy may refuse it and pass on queries.
+    fn targets(&self, deadline: Instant) -> BoxFuture<'_, Result<Option<Vec<ScrapedTarget>>, SourceError>> {
+        self.source.targets(deadline)
     }
 
     fn now(&self) -> SystemTime {

@@ -18,6 +18,7 @@ mod redirect;
 mod sample;
 mod settings;
 mod stream;
+mod targets;
 mod text;
 mod tls;
 mod unreached;
@@ -31,6 +32,7 @@ use http::HeaderValue;
 use reqwest::Url;
 use serve::FileStats;
 
+use super::targets::ScrapedTarget;
 use super::{Listing, MetricSource, QueryResult, SourceError};
 use answer_memory::AnswerMemory;
 use question::Asker;
@@ -49,6 +51,7 @@ pub struct Prometheus {
     asker: Asker,
     series: Url,
     query: Url,
+    targets: Url,
     timeout: Duration,
     gzip: bool,
     name: String,
@@ -66,9 +69,21 @@ impl Prometheus {
         let name = settings.url.host_str().unwrap_or_default().to_owned();
         let (series, query) =
             (endpoint(&settings.url, "/api/v1/series"), endpoint(&settings.url, "/api/v1/query"));
+        let mut targets = endpoint(&settings.url, "/api/v1/targets");
+        targets.query_pairs_mut().append_pair("state", "active");
         let PrometheusSettings { timeout, gzip, listing, .. } = settings;
         let room = AnswerMemory::new(settings.answers);
-        Ok(Prometheus { asker: Asker::new(settings)?, series, query, timeout, gzip, name, room, listing })
+        Ok(Prometheus {
+            asker: Asker::new(settings)?,
+            series,
+            query,
+            targets,
+            timeout,
+            gzip,
+            name,
+            room,
+            listing,
+        })
     }
 
     /// How much memory answers take, and what was refused.
@@ -100,6 +115,17 @@ impl Prometheus {
             .await
             .flatten()
             .map_err(|error| asked.explain(error))
+    }
+
+    async fn list_targets(&self, deadline: Instant) -> Result<Vec<ScrapedTarget>, SourceError> {
+        let (response, asked) = self.asker.get(&self.targets, deadline).await?;
+        let read = async {
+            // As large as an answer to a query may be.
+            let mut place = self.room.place();
+            let (status, body) = answer::body(response, &mut place, deadline).await?;
+            targets::read(status, &body)
+        };
+        within(deadline, read).await.flatten().map_err(|error| asked.explain(error))
     }
 
     async fn evaluate(
@@ -143,6 +169,10 @@ impl MetricSource for Prometheus {
         deadline: Instant,
     ) -> BoxFuture<'a, Result<QueryResult, SourceError>> {
         self.evaluate(promql, time, deadline).boxed()
+    }
+
+    fn targets(&self, deadline: Instant) -> BoxFuture<'_, Result<Option<Vec<ScrapedTarget>>, SourceError>> {
+        self.list_targets(deadline).map(|targets| targets.map(Some)).boxed()
     }
 
     /// Always: whether Prometheus is up shows in each answer, and must not take the server out of service.

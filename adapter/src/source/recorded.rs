@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
+use super::targets::ScrapedTarget;
 use super::{Held, Listing, MetricSource, QueryResult, Sample, Samples, SourceError, SourceErrorClass};
 
 /// Answers by the text of the question; every question is kept.
@@ -19,6 +20,7 @@ pub struct Recorded {
 struct Answers {
     listings: HashMap<String, Result<Listing, SourceError>>,
     results: HashMap<String, Result<QueryResult, SourceError>>,
+    targets: Option<Result<Vec<ScrapedTarget>, SourceError>>,
     asked: Vec<String>,
 }
 
@@ -31,6 +33,11 @@ impl Recorded {
     /// Answers a query from now on.
     pub fn answers(&self, promql: &str, result: Result<QueryResult, SourceError>) {
         self.lock().results.insert(promql.to_owned(), result);
+    }
+
+    /// Lists its targets from now on.
+    pub fn scrapes(&self, targets: Result<Vec<ScrapedTarget>, SourceError>) {
+        self.lock().targets = Some(targets);
     }
 
     /// The queries asked so far, in order.
@@ -85,6 +92,10 @@ impl MetricSource for Recorded {
         answers.asked.push(promql.to_owned());
         let answer = answers.results.get(promql).cloned().unwrap_or_else(|| Err(unknown(promql)));
         std::future::ready(answer).boxed()
+    }
+
+    fn targets(&self, _deadline: Instant) -> BoxFuture<'_, Result<Option<Vec<ScrapedTarget>>, SourceError>> {
+        std::future::ready(self.lock().targets.clone().transpose()).boxed()
     }
 
     fn ready(&self) -> BoxFuture<'_, Result<(), SourceError>> {

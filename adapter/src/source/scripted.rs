@@ -5,6 +5,7 @@ use std::time::{Instant, SystemTime};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
+use super::targets::ScrapedTarget;
 use super::{Listing, MetricSource, QueryResult, SourceError, SourceErrorClass};
 
 /// What a test's source does with questions. It is ready, and its time is the system's.
@@ -27,6 +28,11 @@ pub trait Script: Send + Sync + 'static {
         promql: &str,
         deadline: Instant,
     ) -> impl Future<Output = Result<QueryResult, SourceError>> + Send;
+
+    /// Lists what it scrapes; it has no list by default.
+    fn scraped(&self) -> impl Future<Output = Result<Option<Vec<ScrapedTarget>>, SourceError>> + Send {
+        std::future::ready(Ok(None))
+    }
 }
 
 impl<S: Script> MetricSource for S {
@@ -46,6 +52,10 @@ impl<S: Script> MetricSource for S {
         deadline: Instant,
     ) -> BoxFuture<'a, Result<QueryResult, SourceError>> {
         self.value(promql, deadline).boxed()
+    }
+
+    fn targets(&self, _deadline: Instant) -> BoxFuture<'_, Result<Option<Vec<ScrapedTarget>>, SourceError>> {
+        self.scraped().boxed()
     }
 
     fn ready(&self) -> BoxFuture<'_, Result<(), SourceError>> {

@@ -10,6 +10,7 @@ use adapter::explanation::{Explanation, Reason};
 use adapter::objects::Objects;
 use adapter::objects::scraped::ScrapedObjects;
 use adapter::source::recorded::{Recorded, vector};
+use adapter::source::targets::{Health, ScrapedTarget};
 use adapter::source::{MetricSource, SourceError, SourceErrorClass};
 use apiservice::attributes::Attributes;
 use apiservice::authn::{Union, User};
@@ -326,6 +327,72 @@ async fn pods_that_are_not_scraped_are_told_from_those_that_do_not_answer() {
         adapter.answers(targets, up);
         let (explanation, text) = adapter.explain(&format!("{CUSTOM}{path}")).await;
         assert!(explanation.further.iter().any(|one| one.starts_with(further)), "{further} is not in {text}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_list_of_targets_says_how_the_scrape_of_a_pod_fails() {
+    let adapter = Adapter::started(true).await;
+    adapter.answers(PODS, &[]);
+    adapter.answers(&counted("depth", "", 3600), &[(&[("pod", "a")], 12.0)]);
+    adapter.answers(&current("depth", ""), &[]);
+    let target = |namespace: &str, pod: &str, health: Health, error: Option<&str>| ScrapedTarget {
+        namespace: Some(namespace.to_owned()),
+        pod: Some(pod.to_owned()),
+        health,
+        last_error: error.map(str::to_owned),
+    };
+    let own = [
+        target("default", "a", Health::Up, None),
+        target("default", "a", Health::Down, Some("connection refused")),
+        target("default", "b", Health::Unknown, None),
+    ];
+    let other = target("elsewhere", "secret", Health::Down, Some("secret"));
+    let rows = [
+        (
+            "/pods/*/depth",
+            Ok([&own[..], std::slice::from_ref(&other)].concat()),
+            vec![
+                "3 targets of the namespace default are scraped, of which 1 do not answer; it has 1 others",
+                "the pod a is among the targets, and its scrape fails: connection refused",
+                "the pod b is among the targets, and was not scraped yet",
+            ],
+        ),
+        (
+            "/pods/*/depth",
+            Ok(own[..1].to_vec()),
+            vec!["the pod a is among the targets", "the pod b is not among the targets"],
+        ),
+        // Without a series there is no metric, and no step looks at the pods.
+        (
+            "/pods/*/gone",
+            Ok(own.to_vec()),
+            vec!["the pod a is among the targets, and its scrape fails: connection refused"],
+        ),
+        (
+            "/pods/*/gone",
+            Ok(vec![other]),
+            vec![
+                "no target of the namespace default is scraped; it has 1 others: with the Prometheus Operator",
+            ],
+        ),
+        (
+            "/pods/*/gone",
+            Err(SourceError::new(SourceErrorClass::Unavailable, r#"403 of {pod="secret"}"#)),
+            vec![
+                r#"the metric source does not list its targets: 403 of {pod="..."}"#,
+                "the metric source did not say which targets it scrapes",
+            ],
+        ),
+    ];
+    each_row_async(rows, async |(path, targets, further)| {
+        adapter.source.scrapes(targets);
+        let (explanation, text) = adapter.explain(&format!("{CUSTOM}{path}")).await;
+        for line in further {
+            assert!(explanation.further.iter().any(|one| one.starts_with(line)), "{line} is not in {text}");
+        }
+        assert!(!text.contains("secret"), "{text}");
     })
     .await;
 }

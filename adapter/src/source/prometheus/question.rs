@@ -90,6 +90,15 @@ impl Asker {
         Ok((response, by_get))
     }
 
+    /// Asks an endpoint that takes GET alone, with the parameters of its URL.
+    pub(super) async fn get(
+        &self,
+        endpoint: &Url,
+        deadline: Instant,
+    ) -> Result<(Response, Asked), SourceError> {
+        self.send(Verb::Get, endpoint.clone(), &[], None, deadline).await
+    }
+
     fn was_post_refused(&self) -> bool {
         let refused = *self.post_refused.lock().unwrap_or_else(PoisonError::into_inner);
         refused.is_some_and(|at| at.elapsed() < REMEMBER_REFUSAL)

@@ -9,6 +9,7 @@ use std::time::Instant;
 use adapter::explanation::MOST_LISTED;
 use adapter::objects::{Object, Objects, ObjectsError, Wanted};
 use adapter::source::scripted::Script;
+use adapter::source::targets::{Health, ScrapedTarget};
 use adapter::source::{Held, Listing, QueryResult, Sample, Samples, SourceError, SourceErrorClass};
 use apiservice::authn::Union;
 use apiservice::authz::Chain;
@@ -124,6 +125,23 @@ impl Script for Talking {
 
     async fn value(&self, _: &str, _: Instant) -> Result<QueryResult, SourceError> {
         self.next()
+    }
+
+    async fn scraped(&self) -> Result<Option<Vec<ScrapedTarget>>, SourceError> {
+        self.next().map(|result| match result.value {
+            Samples::Vector(samples) => Some(samples.iter().map(target).collect()),
+            Samples::Scalar { .. } => None,
+        })
+    }
+}
+
+/// A target with the labels of a sample, whose scrape fails by what they say.
+fn target(sample: &Sample) -> ScrapedTarget {
+    ScrapedTarget {
+        namespace: sample.label("namespace").map(str::to_owned),
+        pod: sample.label("pod").map(str::to_owned),
+        health: if sample.value == 0.0 { Health::Down } else { Health::Up },
+        last_error: Some(format!("cannot scrape {:?}", sample.labels)),
     }
 }
 

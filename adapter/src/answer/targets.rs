@@ -1,0 +1,119 @@
+//! Whether what was asked for is scraped at all, for an explanation: by the list of targets where the source has one,
+//! else by the series `up`. Only the targets of the namespace asked for are shown; of others their number.
+
+use std::time::{Instant, SystemTime};
+
+use super::Answerer;
+use super::bounded::{LONGEST_WHY, bounded};
+use super::further::LONGEST;
+use super::record::{Notes, said};
+use crate::source::guard::Flow;
+use crate::source::targets::{Health, ScrapedTarget};
+use crate::source::{MetricSource as _, Samples, SourceError};
+
+impl Answerer {
+    /// Notes whether the namespace, and the pods asked for, are among what is scraped, and how their scrapes fail.
+    pub(super) async fn look_at_targets(&self, namespace: &str, deadline: Instant, notes: &mut Notes) {
+        if !selector::names::is_dns_label(namespace) {
+            return;
+        }
+        let deadline = deadline.min(Instant::now() + LONGEST);
+        match self.source.targets(deadline).await {
+            Ok(Some(targets)) => return notes.targets(namespace, &targets, true),
+            Ok(None) => {}
+            Err(error) => {
+                notes.further(format!(
+                    "the metric source does not list its targets: {}",
+                    said(&error.message, "", notes.sees_rules)
+                ));
+            }
+        }
+        match self.targets_by_up(namespace, deadline).await {
+            Ok(targets) => notes.targets(namespace, &targets, false),
+            Err(_) => notes.further("the metric source did not say which targets it scrapes".to_owned()),
+        }
+    }
+
+    /// Every target has a series `up`, with the labels that a Prometheus Operator gives it.
+    async fn targets_by_up(
+        &self,
+        namespace: &str,
+        deadline: Instant,
+    ) -> Result<Vec<ScrapedTarget>, SourceError> {
+        let promql = format!("up{{namespace=\"{namespace}\"}}");
+        let answer =
+            self.source.ask(Flow::Namespace(namespace), &promql, SystemTime::now(), deadline).await?;
+        let samples = match answer.value {
+            Samples::Vector(samples) => samples,
+            Samples::Scalar { .. } => Vec::new(),
+        };
+        let targets = samples.iter().map(|sample| ScrapedTarget {
+            namespace: Some(namespace.to_owned()),
+            pod: sample.label("pod").map(str::to_owned),
+            health: if sample.value == 0.0 { Health::Down } else { Health::Up },
+            last_error: None,
+        });
+        Ok(targets.collect())
+    }
+}
+
+impl Notes {
+    /// Notes the targets of a namespace; `all` says whether those of other namespaces are among them.
+    fn targets(&mut self, namespace: &str, targets: &[ScrapedTarget], all: bool) {
+        let of_namespace: Vec<&ScrapedTarget> =
+            targets.iter().filter(|target| target.namespace.as_deref() == Some(namespace)).collect();
+        let down = of_namespace.iter().filter(|target| target.health == Health::Down).count();
+        let others = if all {
+            format!("; it has {} others", targets.len() - of_namespace.len())
+        } else {
+            String::new()
+        };
+        self.further(match (of_namespace.len(), down) {
+            (0, _) => format!(
+                "no target of the namespace {namespace} is scraped{others}: with the Prometheus Operator, \
+                 serviceMonitorSelector must match the labels of the ServiceMonitor"
+            ),
+            (all, 0) => format!("{all} targets of the namespace {namespace} are scraped, and answer{others}"),
+            (all, down) => {
+                format!(
+                    "{all} targets of the namespace {namespace} are scraped, of which {down} do not answer{others}"
+                )
+            }
+        });
+        if of_namespace.is_empty() {
+            return;
+        }
+        let pods = self.explanation.objects.as_ref().filter(|objects| objects.by.starts_with("pods"));
+        let names = match pods {
+            Some(pods) => pods.names.clone(),
+            // No step got as far as the objects: those that fail say most.
+            None => of_namespace
+                .iter()
+                .filter(|target| target.health == Health::Down)
+                .filter_map(|target| target.pod.clone())
+                .collect(),
+        };
+        for name in names.iter().take(PODS_SHOWN) {
+            // Of several, such as one for each port, the first that fails.
+            let of_pod = || of_namespace.iter().filter(|target| target.pod.as_ref() == Some(name));
+            let target = of_pod().find(|target| target.health == Health::Down).or_else(|| of_pod().next());
+            let what = match target {
+                None => "is not among the targets".to_owned(),
+                Some(ScrapedTarget { health: Health::Down, last_error: Some(error), .. }) => {
+                    format!("is among the targets, and its scrape fails: {}", bounded(error, LONGEST_WHY))
+                }
+                Some(ScrapedTarget { health: Health::Down, .. }) => {
+                    "is among the targets, and does not answer".to_owned()
+                }
+                Some(ScrapedTarget { health: Health::Unknown, .. }) => {
+                    "is among the targets, and was not scraped yet".to_owned()
+                }
+                Some(_) => "is among the targets".to_owned(),
+            };
+            self.further(format!("the pod {name} {what}"));
+        }
+    }
+}
+
+/// Pods whose targets are looked for.
+const PODS_SHOWN: usize = 5;

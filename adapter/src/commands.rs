@@ -27,7 +27,7 @@ pub fn run(config: Config) -> ExitCode {
         Command::Serve(config) => serve::run(*config),
         Command::Check(config) => check::run(&config),
         Command::Explain(explain) => explain::run(&explain),
-        Command::Test(files) => test::run(&files),
+        Command::Test(tests) => test::run(&tests),
         Command::Rbac(files) => rbac::run(&files),
         Command::Print(text) => output::print(&text),
     }

@@ -38,7 +38,7 @@ pub enum Command {
     /// Ask a server why a metric has its value or none.
     Explain(Box<Explain>),
     /// Run the tests of rules that files hold.
-    Test(Vec<PathBuf>),
+    Test(RuleTests),
     /// Print the roles that rule files need.
     Rbac(Vec<PathBuf>),
     /// Print a text: completion for a shell, or a page of the manual.
@@ -71,6 +71,15 @@ pub enum ReportFormat {
     Json,
     /// Commands of a GitHub workflow.
     Github,
+}
+
+/// Which tests of rules to run, and what evaluates the queries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleTests {
+    /// The test files.
+    pub files: Vec<PathBuf>,
+    /// The program of a Prometheus; the embedded engine when not given.
+    pub prometheus: Option<PathBuf>,
 }
 
 /// What to have explained, and by whom.

@@ -158,6 +158,20 @@ fn a_test_that_fails_shows_what_differs() {
 }
 
 #[test]
+fn a_program_that_is_not_a_prometheus_is_named() {
+    let tutorial = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rules/tutorial.test.yaml");
+    let rows = [
+        ("--prometheus=/nosuch/prometheus", "cannot start /nosuch/prometheus: No such file or directory"),
+        ("--prometheus=/bin/false", "expected a Prometheus that starts, found exit status: 1"),
+    ];
+    each_row(rows, |(program, expected)| {
+        let (output, text) = run(&["test", program], &[&tutorial]);
+        assert_eq!(output.status.code(), Some(64), "{text}");
+        assert!(text.contains(expected), "{text}");
+    });
+}
+
+#[test]
 fn requests_of_a_test_fall_back_on_what_earlier_ones_were_served() {
     let folder = tempfile::tempdir().expect("a folder");
     let write = |name: &str, text: &str| {

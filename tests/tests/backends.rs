@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
 use e2e::api::values;
 use e2e::backend::{Backend, Data, Kind};
-use e2e::component::left_out;
+use e2e::component::{component, left_out};
 use e2e::process::Process;
 use e2e::stack::{self, Adapter};
 use e2e::{Failure, until};
@@ -17,6 +18,71 @@ use serde_json::{Value, json};
 const CUSTOM: &str = "/apis/custom.metrics.k8s.io/v1beta1/namespaces/default/pods/*";
 const EXTERNAL: &str = "/apis/external.metrics.k8s.io/v1beta1/namespaces/default";
 const MANY: usize = 3000;
+
+/// One test passes by what `end=` of a listing and stale samples come to, and one fails.
+const RULE_TESTS: &str = r#"
+rule_files: [rules.yaml]
+tests:
+- name: series that end and begin
+  interval: 1m
+  input_series:
+  - {series: 'depth{namespace="n",pod="a"}', values: '7 stale'}
+  - {series: 'late{namespace="n",pod="a"}', values: '_ _ 3'}
+  - {series: 'served_total{namespace="n",pod="a"}', values: '0+60x100'}
+  requests:
+  - {at: 0s, path: /apis/custom.metrics.k8s.io/v1beta1/namespaces/n/pods/*/depth, values: {a: 7}}
+  - {at: 2m, path: /apis/custom.metrics.k8s.io/v1beta1/namespaces/n/pods/*/depth, values: {}}
+  - {at: 1m, path: /apis/custom.metrics.k8s.io/v1beta1/namespaces/n/pods/*/late, error: could not find the metric late}
+  - {at: 2m, path: /apis/custom.metrics.k8s.io/v1beta1/namespaces/n/pods/*/late, values: {a: 3}}
+  - {at: 90m, path: /apis/custom.metrics.k8s.io/v1beta1/namespaces/n/pods/*/served, values: {a: 1}}
+- name: a value that does not come
+  input_series: [{series: 'depth{namespace="n",pod="a"}', values: '7'}]
+  requests: [{at: 0s, path: /apis/custom.metrics.k8s.io/v1beta1/namespaces/n/pods/*/depth, values: {a: 8}}]
+"#;
+const TESTED_RULES: &str = r#"
+rules:
+- seriesQuery: '{__name__=~"depth|late",pod!=""}'
+  resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}
+  metricsQuery: '<<.Series>>{<<.LabelMatchers>>}'
+- seriesQuery: 'served_total{pod!=""}'
+  resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}
+  name: {as: served}
+  metricsQuery: 'sum(rate(<<.Series>>{<<.LabelMatchers>>}[2m])) by (<<.GroupBy>>)'
+"#;
+
+/// Each test has a Prometheus of its own: its series begin where the others' do.
+#[test]
+fn rule_tests_have_the_same_outcome_on_a_real_prometheus() -> Result<(), Failure> {
+    let programs = [Kind::Prometheus3, Kind::Prometheus2].map(|kind| component(kind.program()));
+    if programs.iter().all(Option::is_none) {
+        return left_out("prometheus");
+    }
+    let folder = tempfile::tempdir()?;
+    std::fs::write(folder.path().join("rules.yaml"), TESTED_RULES)?;
+    let file = folder.path().join("test.yaml");
+    std::fs::write(&file, RULE_TESTS)?;
+    let tutorial = stack::repository().join("rules/tutorial.test.yaml");
+    let adapter = stack::program("adapter")?;
+    let engines = std::iter::once(None).chain(programs.into_iter().flatten().map(Some));
+    for engine in engines {
+        let run = |file: &Path| -> Result<(Option<i32>, String), Failure> {
+            let mut command = Command::new(&adapter);
+            command.arg("test").arg(file);
+            if let Some(program) = &engine {
+                command.arg("--prometheus").arg(program);
+            }
+            let output = command.output()?;
+            Ok((output.status.code(), String::from_utf8([output.stdout, output.stderr].concat())?))
+        };
+        let (status, text) = run(&tutorial)?;
+        assert_eq!(status, Some(0), "{engine:?}: {text}");
+        let (status, text) = run(&file)?;
+        let failures = text.matches("name: ").count();
+        assert_eq!((status, failures), (Some(1), 1), "{engine:?}: {text}");
+        assert!(text.contains("name: a value that does not come") && text.contains("+ a: 7"), "{text}");
+    }
+    Ok(())
+}
 
 /// Beside the tutorial's rules.
 const RULES: &str = r#"

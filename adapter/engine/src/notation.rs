@@ -71,25 +71,40 @@ pub fn values(text: &str) -> Result<Vec<Point>, NotationError> {
 /// Puts series into a store, a value each step from time 0. Of two descriptions of one series the last counts.
 ///
 /// # Errors
-/// The store has no room for them.
+/// The store has no room for them, or the step is too long.
 pub fn load(store: &Store, step: Duration, series: &[(Labels, Vec<Point>)]) -> Result<(), NotationError> {
-    let step_ms = i64::try_from(step.as_millis()).map_err(|_| NotationError::Step(step))?;
-    let series: BTreeMap<&Labels, &Vec<Point>> =
-        series.iter().map(|(labels, points)| (labels, points)).collect();
-    for (labels, points) in series {
+    for (labels, samples) in samples(step, series)? {
         let series = store.intern(labels)?;
-        for (position, point) in points.iter().enumerate() {
-            let time_ms = (position as i64).saturating_mul(step_ms);
-            let value = match point {
-                Point::Value(value) => *value,
-                Point::Stale => stale_nan(),
-                Point::Missing => continue,
-            };
+        for (time_ms, value) in samples {
             series.append(time_ms, value)?;
         }
     }
     Ok(())
 }
+
+/// The samples of series, a value each step from time 0: milliseconds and numbers. Of two descriptions of one series
+/// the last counts.
+///
+/// # Errors
+/// The step is too long.
+pub fn samples(step: Duration, series: &[(Labels, Vec<Point>)]) -> Result<Samples<'_>, NotationError> {
+    let step_ms = i64::try_from(step.as_millis()).map_err(|_| NotationError::Step(step))?;
+    let sample = |(position, point): (usize, &Point)| {
+        let time_ms = (position as i64).saturating_mul(step_ms);
+        match point {
+            Point::Value(value) => Some((time_ms, *value)),
+            Point::Stale => Some((time_ms, stale_nan())),
+            Point::Missing => None,
+        }
+    };
+    let series = series.iter();
+    Ok(series
+        .map(|(labels, points)| (labels, points.iter().enumerate().filter_map(sample).collect()))
+        .collect())
+}
+
+/// The samples of each series, in the order of time.
+pub type Samples<'s> = BTreeMap<&'s Labels, Vec<(i64, f64)>>;
 
 /// Where the series' description ends: behind its braces, or at the first blank if it has none.
 pub fn series_end(line: &str) -> usize {

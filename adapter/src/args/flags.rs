@@ -22,7 +22,7 @@ use super::explain::ExplainFlags;
 use super::given::Given;
 use super::prometheus::PrometheusAccessFlags;
 use super::values::prometheus_url;
-use crate::config::{Command, Config, HostChoice, Logging, Serve, ServerConfig, SourceConfig};
+use crate::config::{Command, Config, HostChoice, Logging, RuleTests, Serve, ServerConfig, SourceConfig};
 use crate::logging;
 use crate::sharing::SharingSettings;
 use crate::source::prometheus::{
@@ -228,6 +228,10 @@ enum Subcommands {
         /// Test files.
         #[arg(required = true)]
         files: Vec<PathBuf>,
+        /// Program of a Prometheus, 2.33 or later, that evaluates the queries in place of the embedded engine: the
+        /// version that you run. It is started for each test on loopback, in a temporary folder.
+        #[arg(long, value_name = "PROGRAM")]
+        prometheus: Option<PathBuf>,
     },
     /// Print the roles that the rules of files need: the objects that the adapter lists and watches.
     Rbac {
@@ -262,7 +266,7 @@ impl Flags {
         let command = match self.command {
             Some(Subcommands::Check(flags)) => Command::Check(flags.validate(notices)?),
             Some(Subcommands::Explain(flags)) => Command::Explain(Box::new(flags.into_explain())),
-            Some(Subcommands::Test { files }) => Command::Test(files),
+            Some(Subcommands::Test { files, prometheus }) => Command::Test(RuleTests { files, prometheus }),
             Some(Subcommands::Rbac { files }) => Command::Rbac(files),
             Some(Subcommands::Completion { shell }) => {
                 Command::Print(manual::completion(Flags::command(), shell))

@@ -3,31 +3,35 @@
 
 mod answered;
 mod file;
+mod prometheus;
 mod run;
 mod world;
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
 use super::exit_status::UNUSABLE;
 use super::runtime::block_on;
+use crate::config::RuleTests;
 use file::TestFile;
 
 /// Runs each file and says what failed.
-pub(super) fn run(files: &[PathBuf]) -> ExitCode {
-    block_on(all(files)).unwrap_or_else(|error| {
+pub(super) fn run(tests: &RuleTests) -> ExitCode {
+    block_on(all(tests)).unwrap_or_else(|error| {
         eprintln!("{error}");
         ExitCode::FAILURE
     })
 }
 
-async fn all(files: &[PathBuf]) -> ExitCode {
+async fn all(tests: &RuleTests) -> ExitCode {
+    let RuleTests { files, prometheus } = tests;
+    let program: Option<&Path> = prometheus.as_deref();
     let (mut unusable, mut failed) = (false, false);
     for path in files {
         println!("Unit Testing:  {}", path.display());
         let outcome = match TestFile::read(path) {
-            Ok(file) => run::file(&file).await,
+            Ok(file) => run::file(&file, program).await,
             Err(error) => Err(error),
         };
         match outcome {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::path::Path;
 use std::slice::from_ref;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -15,7 +16,8 @@ use serve::error_chain;
 
 use super::answered;
 use super::file::{Request, Test, TestFile};
-use super::world::{LabelledObjects, SharedObjects, WrittenSeries};
+use super::prometheus::StartedPrometheus;
+use super::world::{Evaluator, LabelledObjects, SharedObjects, WrittenSeries};
 use crate::answer::Answerer;
 use crate::commands::listed;
 use crate::last_values::LastValues;
@@ -29,7 +31,7 @@ use crate::telemetry::Telemetry;
 ///
 /// # Errors
 /// Rules or series that cannot be used.
-pub(super) async fn file(file: &TestFile) -> Result<Vec<String>, String> {
+pub(super) async fn file(file: &TestFile, program: Option<&Path>) -> Result<Vec<String>, String> {
     let mut rules = RuleSet::default();
     for path in file.rule_files() {
         let (_, more) = RulesFile::open(&path, true).map_err(|error| error_chain(&error))?;
@@ -38,16 +40,23 @@ pub(super) async fn file(file: &TestFile) -> Result<Vec<String>, String> {
     let rules = Arc::new(rules);
     let mut failures = Vec::new();
     for test in &file.tests {
-        failures.extend(self::test(test, &rules).await.map_err(|error| format!("{}: {error}", test.name))?);
+        failures.extend(
+            self::test(test, &rules, program).await.map_err(|error| format!("{}: {error}", test.name))?,
+        );
     }
     Ok(failures)
 }
 
-async fn test(test: &Test, rules: &Arc<RuleSet>) -> Result<Vec<String>, String> {
-    let engine = Engine::new(EngineConfig { retention: FOR_EVER, ..EngineConfig::default() });
+async fn test(test: &Test, rules: &Arc<RuleSet>, program: Option<&Path>) -> Result<Vec<String>, String> {
     let series: Vec<_> =
         test.input_series.iter().map(|series| (series.series.clone(), series.values.clone())).collect();
-    notation::load(engine.store(), test.interval, &series).map_err(|error| error.to_string())?;
+    let evaluator = if let Some(program) = program {
+        Evaluator::Prometheus(StartedPrometheus::start(program, test.interval, &series).await?)
+    } else {
+        let engine = Engine::new(EngineConfig { retention: FOR_EVER, ..EngineConfig::default() });
+        notation::load(engine.store(), test.interval, &series).map_err(|error| error.to_string())?;
+        Evaluator::Embedded(engine)
+    };
     let labels = test.input_series.iter().map(|series| &series.series).chain(&test.objects);
     let objects = Arc::new(LabelledObjects::new(labels));
     let telemetry = Arc::new(Telemetry::new(rules));
@@ -55,7 +64,7 @@ async fn test(test: &Test, rules: &Arc<RuleSet>) -> Result<Vec<String>, String> 
     let last_values = Arc::new(LastValues::default());
     let mut failures = Vec::new();
     for request in &test.requests {
-        let source = Arc::new(WrittenSeries::at(engine.clone(), request.at));
+        let source = Arc::new(evaluator.at(request.at)?);
         let catalog = catalog(rules, &source, &objects).await;
         let answerer = Answerer::new(
             catalog,

@@ -10,23 +10,39 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use rules::resource::{ResourceMapper, StaticMapper};
 
+use super::prometheus::StartedPrometheus;
 use crate::objects::scraped;
 use crate::objects::{Object, Objects, ObjectsError, Wanted};
 use crate::source::{Listing, MetricSource, QueryResult, Sample, SourceError, embedded};
 
-/// An engine whose time stands still. It remembers what it was asked.
+/// What evaluates the queries of a test.
+pub(super) enum Evaluator {
+    /// The engine in this process.
+    Embedded(Engine),
+    /// A Prometheus that was started for the test.
+    Prometheus(StartedPrometheus),
+}
+
+impl Evaluator {
+    /// Series as they are `at` after the first.
+    pub(super) fn at(&self, at: Duration) -> Result<WrittenSeries, String> {
+        let now = SystemTime::UNIX_EPOCH + at;
+        let source: Box<dyn MetricSource> = match self {
+            Evaluator::Embedded(engine) => Box::new(EngineAt { engine: engine.clone(), now }),
+            Evaluator::Prometheus(started) => Box::new(started.at(at)?),
+        };
+        Ok(WrittenSeries { source, now, asked: Mutex::default() })
+    }
+}
+
+/// A source whose time stands still. It remembers what it was asked.
 pub(super) struct WrittenSeries {
-    engine: Engine,
+    source: Box<dyn MetricSource>,
     now: SystemTime,
     asked: Mutex<Vec<String>>,
 }
 
 impl WrittenSeries {
-    /// Series as they are `at` after the first.
-    pub(super) fn at(engine: Engine, at: Duration) -> WrittenSeries {
-        WrittenSeries { engine, now: SystemTime::UNIX_EPOCH + at, asked: Mutex::default() }
-    }
-
     /// The queries so far.
     pub(super) fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -40,9 +56,7 @@ impl MetricSource for WrittenSeries {
         _: SystemTime,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Listing, SourceError>> {
-        let stop = Interrupt::at(deadline);
-        let times = (SystemTime::UNIX_EPOCH, self.now);
-        async move { embedded::list(&self.engine, selector, times, &stop) }.boxed()
+        self.source.series(selector, SystemTime::UNIX_EPOCH, deadline)
     }
 
     fn query<'a>(
@@ -52,12 +66,47 @@ impl MetricSource for WrittenSeries {
         deadline: Instant,
     ) -> BoxFuture<'a, Result<QueryResult, SourceError>> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(promql.to_owned());
-        let stop = Interrupt::at(deadline);
-        async move { embedded::evaluate(&self.engine, promql, self.now, &stop) }.boxed()
+        self.source.query(promql, self.now, deadline)
     }
 
     fn now(&self) -> SystemTime {
         self.now
+    }
+
+    fn ready(&self) -> BoxFuture<'_, Result<(), SourceError>> {
+        self.source.ready()
+    }
+
+    fn name(&self) -> &str {
+        self.source.name()
+    }
+}
+
+/// The engine in this process, as it is at a time.
+struct EngineAt {
+    engine: Engine,
+    now: SystemTime,
+}
+
+impl MetricSource for EngineAt {
+    fn series<'a>(
+        &'a self,
+        selector: &'a str,
+        since: SystemTime,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Listing, SourceError>> {
+        let stop = Interrupt::at(deadline);
+        async move { embedded::list(&self.engine, selector, (since, self.now), &stop) }.boxed()
+    }
+
+    fn query<'a>(
+        &'a self,
+        promql: &'a str,
+        time: SystemTime,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<QueryResult, SourceError>> {
+        let stop = Interrupt::at(deadline);
+        async move { embedded::evaluate(&self.engine, promql, time, &stop) }.boxed()
     }
 
     fn ready(&self) -> BoxFuture<'_, Result<(), SourceError>> {

@@ -6,6 +6,7 @@
 mod audit;
 mod check;
 mod cluster;
+mod diff;
 mod explain;
 mod flags;
 mod given;

@@ -10,6 +10,7 @@ use apiservice::server::RequestLimits;
 use apiservice::tls::{NamedCertificate, TlsSettings};
 use engine::EngineConfig;
 use engine::scrape::{ScrapeConfig, Target};
+use http::Uri;
 use rules::presets::Preset;
 
 use crate::cluster::ClusterConfig;
@@ -37,6 +38,8 @@ pub enum Command {
     Check(Check),
     /// Ask a server why a metric has its value or none.
     Explain(Box<Explain>),
+    /// Ask two servers the same questions and say what differs.
+    Diff(Box<Diff>),
     /// Run the tests of rules that files hold.
     Test(RuleTests),
     /// Print the roles that rule files need.
@@ -93,6 +96,60 @@ pub struct Explain {
     pub what: ExplainWhat,
     /// The form.
     pub output: Output,
+}
+
+/// Which two servers to compare, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Diff {
+    /// Our server.
+    pub here: ServerAccess,
+    /// The server that it is compared with.
+    pub there: ServerAccess,
+    /// The namespaces to ask about; every namespace of the cluster when empty.
+    pub namespaces: Vec<String>,
+    /// The autoscalers whose questions are asked first.
+    pub autoscalers: Autoscalers,
+    /// Maximum number of questions.
+    pub most_questions: usize,
+    /// The part of the larger one by which two values may differ: 0.01 is one percent.
+    pub tolerance: f64,
+    /// Time before a question whose answers differ is asked again.
+    pub pause: Duration,
+    /// The form.
+    pub output: Output,
+}
+
+/// Autoscalers whose questions are asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Autoscalers {
+    /// None.
+    None,
+    /// Those of the cluster.
+    Cluster,
+    /// Those of files.
+    Files(Vec<PathBuf>),
+}
+
+/// How a command reaches a server of the metrics APIs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerAccess {
+    /// Through kube-apiserver.
+    Cluster(ClusterAccess),
+    /// At its own URL.
+    Url(Box<UrlAccess>),
+}
+
+/// How a command reaches a server at its own URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UrlAccess {
+    /// Where it is.
+    pub url: Uri,
+    /// Holds a bearer token.
+    pub token_file: Option<PathBuf>,
+    /// Holds the certificates to trust, PEM, instead of the machine's.
+    pub ca_file: Option<PathBuf>,
+    /// Whether any certificate is trusted.
+    pub insecure: bool,
 }
 
 /// How a command reaches a cluster.

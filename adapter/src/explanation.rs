@@ -188,6 +188,9 @@ pub struct OtherRule {
     pub id: String,
     /// Why it does not.
     pub why: String,
+    /// Whether it would make the metric for the resource if no other rule came first.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub makes_it: bool,
 }
 
 /// The objects that a request is about.

@@ -18,9 +18,11 @@ pub enum Format {
 }
 
 /// Starts logging. `verbosity` is klog's `--v`: 3 and more show a line for each request, 4 and more what the program
-/// does, 6 and more everything.
-pub fn start(format: Format, verbosity: i32) {
-    let registry = tracing_subscriber::registry().with(filter(verbosity));
+/// does, 6 and more everything. A command that does not serve prints itself what Kubernetes answers it.
+pub fn start(format: Format, verbosity: i32, serves: bool) {
+    let client = if serves { LevelFilter::WARN } else { LevelFilter::OFF };
+    let filter = filter(verbosity).with_target(KUBERNETES_CLIENT, client);
+    let registry = tracing_subscriber::registry().with(filter);
     let lines = tracing_subscriber::fmt::layer().with_writer(|| Lines(io::stderr()));
     // A test or an embedding program may have set a subscriber already; then that one stays.
     let _ = match format {
@@ -64,6 +66,8 @@ fn filter(verbosity: i32) -> Targets {
 
 /// Under which the server logs each request.
 const REQUESTS: &str = "apiservice::requests";
+/// Under which the Kubernetes client logs every answer that is an error.
+const KUBERNETES_CLIENT: &str = "kube_client::client";
 const OURS: [&str; 5] = ["adapter", "apiservice", "engine", "rules", "serve"];
 
 #[cfg(test)]

@@ -80,7 +80,11 @@ impl Candidate {
     }
 
     pub(super) fn other(&self) -> OtherRule {
-        OtherRule { id: self.rule.to_string(), why: self.why.clone() }
+        OtherRule {
+            id: self.rule.to_string(),
+            why: self.why.clone(),
+            makes_it: self.nearness == Nearness::MakesIt,
+        }
     }
 }
 

@@ -85,7 +85,8 @@ impl AccessFlags {
     }
 }
 
-fn output(text: &str) -> Result<Output, String> {
+/// The form of what a command prints.
+pub(super) fn output(text: &str) -> Result<Output, String> {
     match text {
         "text" => Ok(Output::Text),
         "json" => Ok(Output::Json),

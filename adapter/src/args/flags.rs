@@ -18,6 +18,7 @@ use rules::presets::Preset;
 use super::audit::AuditFlags;
 use super::check::CheckFlags;
 use super::cluster::{ClusterFlags, entries};
+use super::diff::DiffFlags;
 use super::explain::ExplainFlags;
 use super::given::Given;
 use super::prometheus::PrometheusAccessFlags;
@@ -244,6 +245,12 @@ enum Subcommands {
     /// Asks through kube-apiserver, as the autoscaler does. Exit status: 0 if there is a value, 1 if there is none, 2
     /// without an explanation.
     Explain(ExplainFlags),
+    /// Ask this adapter and another server, such as prometheus-adapter, the same questions, and print what differs.
+    ///
+    /// Asks for discovery, for every metric of every resource in every namespace, and for external and resource
+    /// metrics. A known deviation is named by its number in docs/contract.md. Progress is printed to standard error.
+    /// Exit status: 0 if every difference is a known deviation, 1 if one is not, 2 if a server cannot be asked.
+    Diff(Box<DiffFlags>),
     /// Print a completion script for a shell: source <(adapter completion bash).
     Completion {
         /// Shell.
@@ -266,6 +273,7 @@ impl Flags {
         let command = match self.command {
             Some(Subcommands::Check(flags)) => Command::Check(flags.validate(notices)?),
             Some(Subcommands::Explain(flags)) => Command::Explain(Box::new(flags.into_explain())),
+            Some(Subcommands::Diff(flags)) => Command::Diff(Box::new(flags.validate()?)),
             Some(Subcommands::Test { files, prometheus }) => Command::Test(RuleTests { files, prometheus }),
             Some(Subcommands::Rbac { files }) => Command::Rbac(files),
             Some(Subcommands::Completion { shell }) => {

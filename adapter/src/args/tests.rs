@@ -559,6 +559,6 @@ fn completion_and_manual_are_printed_and_hold_the_flags() {
     assert!(faults("completion csh").contains("[possible values: bash, zsh, fish]"));
     assert!(
         faults("man chekc")
-            .contains("expected one of the commands check, test, rbac, explain, completion, man")
+            .contains("expected one of the commands check, test, rbac, explain, diff, completion, man")
     );
 }

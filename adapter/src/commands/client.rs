@@ -1,5 +1,7 @@
-//! What commands ask a cluster by: GETs of paths through kube-apiserver, with the kubeconfig that kubectl would use or
-//! the one that is given.
+//! What commands ask a server by: GETs of paths, through kube-apiserver with the kubeconfig that kubectl would use or
+//! the one that is given, or at the server's own URL.
+
+use std::path::Path;
 
 use bytes::Bytes;
 use http::Request;
@@ -7,9 +9,12 @@ use http_body_util::{BodyExt as _, Limited};
 use kube::client::Body;
 use kube::config::KubeConfigOptions;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde::de::DeserializeOwned;
+use serve::files;
 
-use crate::config::ClusterAccess;
+use crate::config::{ClusterAccess, ServerAccess, UrlAccess};
 use crate::kubeconfig::{self, KubeconfigError};
 
 /// Asks one cluster.
@@ -33,6 +38,16 @@ pub(super) enum ClientError {
         #[source]
         cause: KubeconfigError,
     },
+    /// A file for the access to a URL cannot be read.
+    #[error("cannot read {path}")]
+    File {
+        path: String,
+        #[source]
+        cause: std::io::Error,
+    },
+    /// A file of certificates holds none, or something else.
+    #[error("expected PEM certificates in {path}, found none that can be read")]
+    NoCertificates { path: String },
     /// A kubeconfig gives no access.
     #[error("cannot use the kubeconfig")]
     Access(#[from] kube::config::KubeconfigError),
@@ -73,6 +88,38 @@ impl Client {
         };
         // A person waits for the answer.
         config.default_retry = false;
+        Ok(Client { client: kube::Client::try_from(config)? })
+    }
+
+    /// A client of either kind.
+    pub(super) async fn of(access: &ServerAccess) -> Result<Client, ClientError> {
+        match access {
+            ServerAccess::Cluster(access) => Client::new(access).await,
+            ServerAccess::Url(access) => Client::at(access),
+        }
+    }
+
+    fn at(access: &UrlAccess) -> Result<Client, ClientError> {
+        let UrlAccess { url, token_file, ca_file, insecure } = access;
+        let mut config = kube::Config::new(url.clone());
+        config.default_retry = false;
+        config.accept_invalid_certs = *insecure;
+        let read = |path: &Path| {
+            files::read_text(path, LARGEST_FILE)
+                .map_err(|cause| ClientError::File { path: path.display().to_string(), cause })
+        };
+        if let Some(path) = token_file {
+            config.auth_info.token = Some(read(path)?.trim().to_owned().into());
+        }
+        if let Some(path) = ca_file {
+            let text = read(path)?;
+            let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+            let certificates = certificates.unwrap_or_default();
+            if certificates.is_empty() {
+                return Err(ClientError::NoCertificates { path: path.display().to_string() });
+            }
+            config.root_cert = Some(certificates.iter().map(|certificate| certificate.to_vec()).collect());
+        }
         Ok(Client { client: kube::Client::try_from(config)? })
     }
 
@@ -130,5 +177,7 @@ pub(super) fn escaped(text: &str) -> String {
 
 /// All but what a URL holds as it is, and `*`, which names all objects of a path.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'*');
+/// Of certificates or a token, in bytes.
+const LARGEST_FILE: usize = 1 << 20;
 /// In bytes: more than the adapter's largest answer.
 const LONGEST_ANSWER: usize = 32 << 20;

@@ -8,8 +8,9 @@ use std::process::ExitCode;
 use serde::Serialize;
 use serve::error_chain;
 
-use self::ask::{ExplainError, has_value, one, path};
+use self::ask::{ExplainError, has_value, one};
 use self::hpa::HpaExplanation;
+use super::asked::path;
 use super::client::Client;
 use super::exit_status::{CANNOT_ASK, NO_VALUE};
 use super::output::print;

@@ -5,6 +5,7 @@
 //! files are other people's, so they are not in this repository; where they are not at hand the test says so in one
 //! line. `DIFFERENTIAL_FILES` says how many of them are enough.
 
+mod diff_command;
 mod requests;
 mod strata;
 
@@ -23,11 +24,14 @@ use e2e::{Failure, free_port, until};
 use serde_json::Value;
 use testkit::corpus;
 
+use diff_command::DiffCommand;
 use requests::{ADMIN, ANONYMOUS, Asking, C1, C2, EXTERNAL, STRANGER, USAGE};
 use strata::Strata;
 
 /// From the last listing to what prometheus-adapter makes of it.
 const SETTLED: Duration = Duration::from_secs(5);
+/// The query of the rule for `depth` and others.
+const DEPTH: &str = "avg(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)";
 const MINUTE: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,6 +58,53 @@ async fn answers_equal_prometheus_adapters() -> Result<(), Failure> {
     report.write(&strata.report())?;
     report.judge()?;
     strata.judge(report.requests(), !files.is_empty())?;
+    bench.cluster.stop();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn adapter_diff_explains_every_difference_but_a_seeded_one() -> Result<(), Failure> {
+    let (Some(program), Some(prometheus)) = (component("prometheus-adapter"), component("prometheus")) else {
+        return left_out("prometheus-adapter");
+    };
+    let Some(cluster) = Cluster::start_own().await? else { return left_out("kube-apiserver") };
+    let bench = Bench::start(cluster, program, &prometheus, BTreeSet::new()).await?;
+    let command = DiffCommand::new(&bench.cluster)?;
+    let [upstream, ours] = bench.servers(&world::rules()).await??;
+    bench.wait_until_listed(&upstream, &ours).await?;
+    let (status, report, text) = command.run(ours.adapter.port, upstream.adapter.port)?;
+    println!("{text}");
+    assert_eq!((status, &report["unexplained"]), (Some(0), &Value::from(0)), "{text}");
+    for number in ["D8", "D9", "D16", "D25"] {
+        assert!(report["deviations"][number]["answers"].as_u64() > Some(0), "{number} is not in {text}");
+    }
+    let questions = report["questions"].as_u64();
+
+    // The depth of a pod is twice as much by our rules as by theirs.
+    let rules = std::fs::read_to_string(world::rules())?;
+    let seeded = rules.replace(DEPTH, &format!("2 * {DEPTH}"));
+    assert_ne!(rules, seeded);
+    let file = bench.cluster.dir().join("seeded.yaml");
+    std::fs::write(&file, seeded)?;
+    let [certificate, key] = &bench.certificate;
+    ours.adapter.process.terminate()?;
+    let url = bench.proxy.url("adapter");
+    let other = bench.cluster.start_adapter(free_port()?, &file, &url, &[certificate, key]).await?;
+    let other = bench.server("adapter", other)?;
+    until("the server is ready", MINUTE, || async { Ok(other.admin().text("/readyz").await?.0 == 200) })
+        .await?;
+    let (status, report, text) = command.run(other.adapter.port, upstream.adapter.port)?;
+    println!("{text}");
+    assert_eq!((status, report["questions"].as_u64()), (Some(1), questions), "{text}");
+    let differences = report["differences"].as_array().ok_or("no differences")?;
+    let asked = |difference: &Value| difference["question"].as_str().unwrap_or_default().to_owned();
+    assert!(
+        differences.iter().any(|one| asked(one) == format!("{C1}/namespaces/default/pods/*/depth")),
+        "{text}"
+    );
+    let metrics = ["/depth", "/fraction", "/infinite", "/huge"];
+    let of_rule = |path: &str| metrics.iter().any(|metric| path.ends_with(metric));
+    assert!(differences.iter().all(|one| of_rule(&asked(one))), "{text}");
     bench.cluster.stop();
     Ok(())
 }
@@ -172,6 +223,21 @@ impl Bench {
         Ok(Ok([upstream, ours]))
     }
 
+    /// Upstream is ready before it has listed anything (D17); ours says when it has.
+    async fn wait_until_listed(&self, upstream: &Server, ours: &Server) -> Result<(), Failure> {
+        for path in [C1, EXTERNAL] {
+            let expected = ours.admin().get(path).await?.1["resources"].as_array().map(Vec::len);
+            until("prometheus-adapter has listed as much, or is done", MINUTE, || async {
+                let listed = upstream.admin().get(path).await?.1["resources"].as_array().map(Vec::len);
+                let done = self.proxy.since_listing(upstream.name).is_some_and(|since| since > SETTLED);
+                // If it does not come to the same, the comparison says what differs.
+                Ok(listed == expected || done)
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
     fn server(&self, name: &'static str, adapter: ClusterAdapter) -> Result<Server, Failure> {
         let callers = [
             (ADMIN, self.cluster.api(adapter.port, Some((ADMIN, &["system:masters"])))?),
@@ -195,20 +261,10 @@ impl Bench {
                 return Ok(());
             }
         };
-        // Upstream is ready before it has listed anything (D17); ours says when it has.
+        self.wait_until_listed(&upstream, &ours).await?;
         let custom = ours.admin().get(C1).await?.1;
         let external = ours.admin().get(EXTERNAL).await?.1;
         let usage = ours.admin().text(USAGE).await?.0 == 200;
-        for path in [C1, EXTERNAL] {
-            let expected = ours.admin().get(path).await?.1["resources"].as_array().map(Vec::len);
-            until("prometheus-adapter has listed as much, or is done", MINUTE, || async {
-                let listed = upstream.admin().get(path).await?.1["resources"].as_array().map(Vec::len);
-                let done = self.proxy.since_listing(upstream.name).is_some_and(|since| since > SETTLED);
-                // If it does not come to the same, the comparison below says what differs.
-                Ok(listed == expected || done)
-            })
-            .await?;
-        }
         let chances = Chances::of(rules, &ours)?;
         let mut all = requests::of_discovery();
         all.extend(requests(&custom, &external, usage));

@@ -2,8 +2,8 @@
 
 use serde::Deserialize as _;
 
-use super::super::client::{Client, ClientError, escaped};
-use crate::config::AskedMetric;
+use super::super::asked::AskedError;
+use super::super::client::{Client, ClientError};
 use crate::explanation::Explanation;
 
 /// Why there is no explanation.
@@ -19,9 +19,8 @@ pub(super) enum ExplainError {
         "expected an explanation, found {0}: the server of this API does not know explain=json; is it prometheus-adapter?"
     )]
     NotExplained(String),
-    /// The autoscaler's target cannot be found.
-    #[error("cannot find the pods that the autoscaler counts")]
-    Target(#[source] Box<kube::Error>),
+    #[error(transparent)]
+    Asked(#[from] AskedError),
     #[error("cannot write the explanation")]
     Write(#[source] serde_json::Error),
 }
@@ -29,33 +28,6 @@ pub(super) enum ExplainError {
 /// Whether a metric has a value.
 pub(super) fn has_value(explanation: &Explanation) -> bool {
     explanation.answer.code == 200 && explanation.answer.values > 0
-}
-
-/// The path that an autoscaler asks for a metric.
-pub(super) fn path(namespace: &str, metric: &AskedMetric) -> String {
-    let AskedMetric { name, objects, selector, metric_selector } = metric;
-    let namespace = escaped(namespace);
-    let name = escaped(name);
-    let parameters: Vec<String> = [("labelSelector", selector), ("metricLabelSelector", metric_selector)]
-        .into_iter()
-        .filter_map(|(parameter, value)| Some(format!("{parameter}={}", escaped(value.as_deref()?))))
-        .collect();
-    let query = if parameters.is_empty() { String::new() } else { format!("?{}", parameters.join("&")) };
-    match objects {
-        None => format!("/apis/{EXTERNAL}/namespaces/{namespace}/{name}{query}"),
-        Some((resource, object)) if resource == "namespaces" || resource == "namespace" => {
-            // A namespace's own metric; without a name, that of the namespace itself.
-            let of = if object == "*" { namespace } else { escaped(object) };
-            format!("/apis/{CUSTOM}/namespaces/{of}/metrics/{name}{query}")
-        }
-        Some((resource, object)) => {
-            format!(
-                "/apis/{CUSTOM}/namespaces/{namespace}/{}/{}/{name}{query}",
-                escaped(resource),
-                escaped(object)
-            )
-        }
-    }
 }
 
 /// The explanation of a path.
@@ -104,42 +76,5 @@ async fn hint(client: &Client, path: &str, code: u16) -> String {
                 _ => String::new(),
             }
         }
-    }
-}
-
-/// Served by every deployment, prometheus-adapter's too.
-const CUSTOM: &str = "custom.metrics.k8s.io/v1beta1";
-const EXTERNAL: &str = "external.metrics.k8s.io/v1beta1";
-
-#[cfg(test)]
-mod tests {
-    use testkit::rows::each_row;
-
-    use super::*;
-
-    #[test]
-    fn paths_are_those_of_an_autoscaler() {
-        let metric = |objects: Option<(&str, &str)>, selector: Option<&str>| AskedMetric {
-            name: "depth".to_owned(),
-            objects: objects.map(|(resource, name)| (resource.to_owned(), name.to_owned())),
-            selector: selector.map(str::to_owned),
-            metric_selector: None,
-        };
-        let rows = [
-            (metric(Some(("pods", "*")), None), "custom.metrics.k8s.io/v1beta1/namespaces/a/pods/*/depth"),
-            (
-                metric(Some(("deployments.apps", "web/x")), Some("app in (a,b)")),
-                "custom.metrics.k8s.io/v1beta1/namespaces/a/deployments.apps/web%2Fx/depth?labelSelector=app%20in%20%28a%2Cb%29",
-            ),
-            (
-                metric(Some(("namespace", "*")), None),
-                "custom.metrics.k8s.io/v1beta1/namespaces/a/metrics/depth",
-            ),
-            (
-                metric(None, Some("q=1")),
-                "external.metrics.k8s.io/v1beta1/namespaces/a/depth?labelSelector=q%3D1",
-            ),
-        ];
-        each_row(rows, |(metric, expected)| assert_eq!(path("a", &metric), format!("/apis/{expected}")));
     }
 }

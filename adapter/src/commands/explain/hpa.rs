@@ -4,17 +4,15 @@ use std::fmt;
 
 use apiservice::quantity::Quantity;
 use k8s_openapi::api::autoscaling::v2::{
-    HorizontalPodAutoscaler, HorizontalPodAutoscalerSpec, HorizontalPodAutoscalerStatus, MetricIdentifier,
-    MetricSpec, MetricTarget,
+    HorizontalPodAutoscaler, HorizontalPodAutoscalerSpec, HorizontalPodAutoscalerStatus, MetricSpec,
+    MetricTarget,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kube::core::GroupVersionKind;
 use serde::Serialize;
 use serve::error_chain;
 
+use super::super::asked::{self, AskedError, name_of, path};
 use super::super::client::{Client, escaped};
-use super::ask::{ExplainError, has_value, one, path};
-use crate::config::AskedMetric;
+use super::ask::{ExplainError, has_value, one};
 use crate::explanation::Explanation;
 
 /// An autoscaler and its metrics.
@@ -156,20 +154,6 @@ fn cause(metrics: &[MetricExplanation], conditions: &[Condition], only: Option<&
     }
 }
 
-fn name_of(metric: &MetricSpec) -> &str {
-    let identified = [
-        metric.pods.as_ref().map(|pods| &pods.metric),
-        metric.object.as_ref().map(|object| &object.metric),
-        metric.external.as_ref().map(|external| &external.metric),
-    ];
-    let resources = [
-        metric.resource.as_ref().map(|resource| &resource.name),
-        metric.container_resource.as_ref().map(|resource| &resource.name),
-    ];
-    let names = identified.into_iter().flatten().map(|identifier| &identifier.name);
-    names.chain(resources.into_iter().flatten()).next().map_or("", String::as_str)
-}
-
 async fn of_metric(
     client: &Client,
     namespace: &str,
@@ -185,41 +169,14 @@ async fn of_metric(
         explanation: None,
         error: None,
     };
-    let asked = |identifier: &MetricIdentifier, objects: Option<(String, String)>| AskedMetric {
-        name: identifier.name.clone(),
-        objects,
-        selector: None,
-        metric_selector: identifier.selector.as_ref().map(selector_text),
-    };
-    let (metric, target) = if let Some(pods) = &metric.pods {
-        let objects = Some(("pods".to_owned(), "*".to_owned()));
-        let selector = Some(pods_selector(client, namespace, spec).await?);
-        (AskedMetric { selector, ..asked(&pods.metric, objects) }, &pods.target)
-    } else if let Some(object) = &metric.object {
-        let described = &object.described_object;
-        let resource = match Resource::of(client, described.api_version.as_deref(), &described.kind).await {
-            Ok(resource) => resource.name,
-            Err(error) => {
-                let version = described.api_version.as_deref().unwrap_or("v1");
-                let why = match error {
-                    kube::Error::Discovery(_) => String::new(),
-                    error => format!(": {}", error_chain(&error)),
-                };
-                explained.error = Some(format!(
-                    "the metric {} is of the object {} {}, and the cluster has no kind {} in {version}{why}",
-                    explained.name, described.kind, described.name, described.kind
-                ));
-                return Ok(explained);
-            }
-        };
-        (asked(&object.metric, Some((resource, described.name.clone()))), &object.target)
-    } else if let Some(external) = &metric.external {
-        let AskedMetric { metric_selector, .. } = asked(&external.metric, None);
-        let asked =
-            AskedMetric { selector: metric_selector, metric_selector: None, ..asked(&external.metric, None) };
-        (asked, &external.target)
-    } else {
-        return Ok(explained);
+    let (metric, target) = match asked::of_metric(client, namespace, spec, metric).await {
+        Ok(Some(asked)) => asked,
+        Ok(None) => return Ok(explained),
+        Err(error @ (AskedError::NoKind { .. } | AskedError::Kind { .. })) => {
+            explained.error = Some(error_chain(&error));
+            return Ok(explained);
+        }
+        Err(error) => return Err(error.into()),
     };
     let path = path(namespace, &metric);
     match one(client, &path).await {
@@ -265,60 +222,6 @@ impl MetricExplanation {
         self.target = Some(target);
         self.ratio = Some(value / target).filter(|ratio| ratio.is_finite());
     }
-}
-
-/// The selector of the pods that the autoscaler counts, as the scale of its target says.
-async fn pods_selector(
-    client: &Client,
-    namespace: &str,
-    spec: &HorizontalPodAutoscalerSpec,
-) -> Result<String, ExplainError> {
-    let target = &spec.scale_target_ref;
-    let Resource { plural, root, .. } = Resource::of(client, target.api_version.as_deref(), &target.kind)
-        .await
-        .map_err(|cause| ExplainError::Target(Box::new(cause)))?;
-    let path = format!("{root}/namespaces/{}/{plural}/{}/scale", escaped(namespace), escaped(&target.name));
-    let scale: serde_json::Value = client.object(&path).await?;
-    Ok(scale["status"]["selector"].as_str().unwrap_or_default().to_owned())
-}
-
-/// A kind of the cluster.
-struct Resource {
-    /// As a path of custom metrics names it: `deployments.apps`.
-    name: String,
-    /// As its own API names it: `deployments`.
-    plural: String,
-    /// The root of its API: `/apis/apps/v1`.
-    root: String,
-}
-
-impl Resource {
-    async fn of(client: &Client, api_version: Option<&str>, kind: &str) -> kube::Result<Resource> {
-        let api_version = api_version.unwrap_or_default();
-        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        let named = GroupVersionKind::gvk(group, version, kind);
-        let plural = kube::discovery::pinned_kind(&client.kube(), &named).await?.0.plural;
-        Ok(if group.is_empty() {
-            Resource { name: plural.clone(), plural, root: format!("/api/{version}") }
-        } else {
-            Resource { name: format!("{plural}.{group}"), plural, root: format!("/apis/{api_version}") }
-        })
-    }
-}
-
-/// A selector as a parameter holds it.
-fn selector_text(selector: &LabelSelector) -> String {
-    let equal = selector.match_labels.iter().flatten().map(|(label, value)| format!("{label}={value}"));
-    let others = selector.match_expressions.iter().flatten().map(|requirement| {
-        let values = requirement.values.iter().flatten().cloned().collect::<Vec<_>>().join(",");
-        match requirement.operator.as_str() {
-            "In" => format!("{} in ({values})", requirement.key),
-            "NotIn" => format!("{} notin ({values})", requirement.key),
-            "DoesNotExist" => format!("!{}", requirement.key),
-            _ => requirement.key.clone(),
-        }
-    });
-    equal.chain(others).collect::<Vec<_>>().join(",")
 }
 
 impl fmt::Display for HpaExplanation {

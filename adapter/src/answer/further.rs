@@ -154,7 +154,6 @@ impl Sought<'_> {
     }
 }
 
-
 /// How far back samples are looked for.
 const LONG: Duration = Duration::from_hours(1);
 /// The most time for one of these questions.

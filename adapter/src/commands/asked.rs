@@ -18,7 +18,9 @@ pub(super) enum AskedError {
     #[error("cannot find the pods that the autoscaler counts")]
     Target(#[source] Box<kube::Error>),
     /// The object of a metric is of a kind that the cluster does not know.
-    #[error("the metric {metric} is of the object {kind} {name}, and the cluster has no kind {kind} in {version}")]
+    #[error(
+        "the metric {metric} is of the object {kind} {name}, and the cluster has no kind {kind} in {version}"
+    )]
     NoKind { metric: String, kind: String, name: String, version: String },
     /// The cluster does not say whether it knows that kind.
     #[error("cannot look up the kind {kind} of the metric {metric}")]

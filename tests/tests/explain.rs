@@ -1,5 +1,5 @@
-//! Ten ways in which a metric has no value or a wrong one, on a real control plane with a real Prometheus: the first line
-//! of each explanation names the cause, and docs/troubleshooting.md shows what is printed.
+//! Ten ways in which a metric has no value or a wrong one, on a real control plane with a real Prometheus: the first
+//! line of each explanation names the cause, and docs/troubleshooting.md shows what is printed.
 
 use std::fmt::Write as _;
 use std::process::{Command, Output};
@@ -400,8 +400,8 @@ kind: ServiceAccount
 metadata: {name: nobody, namespace: shop}
 ";
 
-/// Pods of stable names, and autoscalers of them, each with one metric. `web` has several, which then scale nothing; `api`
-/// has one that does.
+/// Pods of stable names, and autoscalers of them, each with one metric. `web` has several, which then scale nothing;
+/// `api` has one that does.
 fn workloads() -> String {
     let pods = |metric: &str| {
         format!(

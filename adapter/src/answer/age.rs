@@ -1,5 +1,5 @@
-//! How old the samples of a metric are, for an explanation. The answer to a query does not say it: Prometheus gives every
-//! sample the time of the query, and serves one for five minutes unless its target says that it has ended.
+//! How old the samples of a metric are, for an explanation. The answer to a query does not say it: Prometheus gives
+//! every sample the time of the query, and serves one for five minutes unless its target says that it has ended.
 
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ impl Answerer {
         }
     }
 
-    /// How long ago series ended of which the metric source has none now, in seconds; `None` without one within an hour.
+    /// How long ago series ended of which the metric source has none now, in seconds; `None` without one in an hour.
     pub(super) async fn age_of_the_name(&self, rule: &Rule, context: QueryContext<'_>) -> Option<f64> {
         for back in LOOKS {
             let samples = self.ask_further(context, &rule.newest_sample_of_the_name(back)?).await?;
@@ -100,7 +100,7 @@ pub(super) fn is_old(seconds: f64) -> bool {
     seconds >= OLD.as_secs_f64()
 }
 
-/// An age as a sentence has it: `42 s`, `12 min`.
+/// An age for people: `42 s`, `12 min`.
 pub(super) fn written(seconds: f64) -> String {
     if seconds < 120.0 { format!("{seconds:.0} s") } else { format!("{:.0} min", seconds / 60.0) }
 }

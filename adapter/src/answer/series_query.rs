@@ -1,5 +1,5 @@
-//! A metric that no rule makes as the rule's series query finds nothing: whether the metric source has series of the name
-//! all the same, or had.
+//! A metric that no rule makes as the rule's series query finds nothing: whether the metric source has series of the
+//! name all the same, or had.
 
 use std::time::{Instant, SystemTime};
 

@@ -1,5 +1,5 @@
-//! Queries of our own about the series of a metric: how many samples they have, how old these are, and which labels hold
-//! what. They say where the samples end when a rule's query finds none.
+//! Queries of our own about the series of a metric: how many samples they have, how old these are, and which labels
+//! hold what. They say where the samples end when a rule's query finds none.
 
 use std::time::Duration;
 

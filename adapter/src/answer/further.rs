@@ -3,7 +3,7 @@
 //! is numbers, names of objects that were asked for, names of labels, and label values of samples that say they are of
 //! the namespace.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use rules::catalog::Origin;
 use selector::labels::Selector;

@@ -1,7 +1,7 @@
 //! What the steps of one request note down for its explanation. A request that does not ask for one notes nothing and
 //! makes nothing to be noted.
 
-mod query;
+pub(super) mod query;
 mod rule;
 pub(super) mod samples;
 

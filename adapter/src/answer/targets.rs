@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 use super::Answerer;
 use super::bounded::{LONGEST_WHY, bounded};
 use super::further::LONGEST;
-use super::record::{Notes, said};
+use super::record::{Notes, query::said};
 use crate::source::guard::Flow;
 use crate::source::targets::{Health, ScrapedTarget};
 use crate::source::{MetricSource as _, Samples, SourceError};

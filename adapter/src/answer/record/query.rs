@@ -78,7 +78,7 @@ impl Notes {
 
 /// What a source says of a query. It may repeat labels of whatever it read: quoted text that the query does not quote
 /// itself is left out, and all of it for a caller who may not see the query.
-pub(super) fn said(text: &str, promql: &str, sees_rules: bool) -> String {
+pub(in crate::answer) fn said(text: &str, promql: &str, sees_rules: bool) -> String {
     if !sees_rules {
         return "the metric source's message is left out".to_owned();
     }

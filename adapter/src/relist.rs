@@ -33,16 +33,16 @@ pub struct Snapshot {
     /// Series queries that never succeeded so far and why; a metric that is not in the catalog may be theirs.
     pub unlisted: Vec<Unlisted>,
     /// What the series queries found, by query. Absent: never listed, or too long ago.
-    pub listings: HashMap<String, Listing>,
+    pub listings: Arc<HashMap<Arc<str>, Listing>>,
 }
 
 /// A series query without any result yet.
 #[derive(Debug, Clone)]
 pub struct Unlisted {
     /// The query as in the rule file.
-    pub series_query: String,
+    pub series_query: Arc<str>,
     /// Why it has no result.
-    pub cause: String,
+    pub cause: Arc<str>,
 }
 
 /// The current catalog. Cheap to clone; a reader takes one [`Snapshot`] and keeps it for a request.
@@ -52,19 +52,16 @@ pub struct CatalogHandle(Arc<ArcSwap<Snapshot>>);
 impl CatalogHandle {
     /// A handle whose catalog is empty because nothing was listed yet.
     pub fn waiting(rules: &Arc<RuleSet>, objects: &dyn Objects) -> CatalogHandle {
-        let unlisted = rules
-            .series_queries()
-            .map(|query| Unlisted {
-                series_query: query.to_owned(),
-                cause: "the first listing of series has not finished".to_owned(),
-            })
-            .collect();
+        let cause: Arc<str> = Arc::from("the first listing of series has not finished");
+        let waiting =
+            |query: &Arc<str>| Unlisted { series_query: Arc::clone(query), cause: Arc::clone(&cause) };
+        let unlisted = rules.series_queries().map(waiting).collect();
         let catalog = Catalog::build(rules, &HashMap::new(), objects.mapper());
         CatalogHandle(Arc::new(ArcSwap::from_pointee(Snapshot {
             rules: Arc::clone(rules),
             catalog: Arc::new(catalog),
             unlisted,
-            listings: HashMap::new(),
+            listings: Arc::default(),
         })))
     }
 
@@ -99,11 +96,11 @@ pub struct Relister {
     handle: CatalogHandle,
     telemetry: Arc<Telemetry>,
     schedule: Schedule,
-    listings: HashMap<String, Listing>,
+    listings: Arc<HashMap<Arc<str>, Listing>>,
     /// Why series queries failed when they were last listed.
-    failed: HashMap<String, String>,
+    failed: HashMap<Arc<str>, Arc<str>>,
     /// Series queries that are asked by themselves until all are listed again: together with others they failed.
-    alone: HashSet<String>,
+    alone: HashSet<Arc<str>>,
     /// The current catalog, and the rules that it is made of; `None` once what it is made of has changed.
     catalog: Option<(Arc<RuleSet>, Arc<Catalog>)>,
     /// The warnings of the current catalog.
@@ -126,7 +123,7 @@ pub struct Listing {
     /// When it was made.
     pub listed_at: Instant,
     /// Why the query failed since; `None` when the last attempt succeeded.
-    pub failed: Option<String>,
+    pub failed: Option<Arc<str>>,
 }
 
 impl Relister {
@@ -147,7 +144,7 @@ impl Relister {
             changes,
             handle,
             telemetry,
-            listings: HashMap::new(),
+            listings: Arc::default(),
             failed: HashMap::new(),
             alone: HashSet::new(),
             catalog: None,
@@ -198,10 +195,12 @@ impl Relister {
         for rule in rules.custom.iter().chain(&rules.external) {
             rules_of.entry(&rule.series_query).or_default().push(rule.id);
         }
-        self.listings.retain(|query, _| rules_of.contains_key(query.as_str()));
-        self.failed.retain(|query, _| rules_of.contains_key(query.as_str()));
+        if self.listings.keys().any(|query| !rules_of.contains_key(&**query)) {
+            Arc::make_mut(&mut self.listings).retain(|query, _| rules_of.contains_key(&**query));
+        }
+        self.failed.retain(|query, _| rules_of.contains_key(&**query));
         self.telemetry.rules_changed(&rules);
-        let (due, all) = self.schedule.due(rules.series_queries().map(str::to_owned).collect(), started);
+        let (due, all) = self.schedule.due(rules.series_queries().cloned().collect(), started);
         if all {
             self.alone.clear();
         }
@@ -211,7 +210,7 @@ impl Relister {
             self.schedule.listed_all(now);
         }
         for (query, outcome) in outcomes {
-            for &rule in rules_of.get(query.as_str()).into_iter().flatten() {
+            for &rule in rules_of.get(&*query).into_iter().flatten() {
                 match &outcome {
                     Ok(_) => self.telemetry.rule_listed(rule, listed_at),
                     Err(error) => self.telemetry.rule_failed(rule, RuleFailure::Source(error.class)),
@@ -228,7 +227,7 @@ impl Relister {
         self.telemetry.relisted(&snapshot.catalog, failed, started.elapsed(), listed_at);
     }
 
-    fn listed(&mut self, query: String, series: Vec<Series>, now: Instant) {
+    fn listed(&mut self, query: Arc<str>, series: Vec<Series>, now: Instant) {
         let outcome = if series.is_empty() { Outcome::Empty } else { Outcome::Found };
         self.schedule.listed(&query, outcome, now);
         self.failed.remove(&query);
@@ -239,10 +238,11 @@ impl Relister {
             self.catalog = None;
             series.into()
         };
-        self.listings.insert(query, Listing { series, listed_at: now, failed: None });
+        let listing = Listing { series, listed_at: now, failed: None };
+        Arc::make_mut(&mut self.listings).insert(query, listing);
     }
 
-    fn not_listed(&mut self, query: String, error: &SourceError, now: Instant) {
+    fn not_listed(&mut self, query: Arc<str>, error: &SourceError, now: Instant) {
         let effect = if self.listings.contains_key(&query) {
             "keeping the series listed before, up to --metrics-max-age"
         } else {
@@ -250,21 +250,22 @@ impl Relister {
         };
         tracing::warn!(series_query = %query, %error, "series query failed; {effect}");
         self.schedule.listed(&query, Outcome::Failed, now);
-        if let Some(listing) = self.listings.get_mut(&query) {
-            listing.failed = Some(error.to_string());
+        let cause: Arc<str> = error.to_string().into();
+        if let Some(listing) = Arc::make_mut(&mut self.listings).get_mut(&query) {
+            listing.failed = Some(Arc::clone(&cause));
         }
-        self.failed.insert(query, error.to_string());
+        self.failed.insert(query, cause);
     }
 
     /// Lists series queries, those as one that can be.
-    async fn list(&mut self, queries: Vec<String>) -> Vec<(String, Result<Vec<Series>, SourceError>)> {
-        let (alone, together): (Vec<String>, Vec<String>) =
+    async fn list(&mut self, queries: Vec<Arc<str>>) -> Vec<(Arc<str>, Result<Vec<Series>, SourceError>)> {
+        let (alone, together): (Vec<_>, Vec<_>) =
             queries.into_iter().partition(|query| self.alone.contains(query));
         let asked = alone.into_iter().map(SeriesQueries::One).chain(joined_queries::join(together));
         let this = &*self;
         let answers: Vec<_> = stream::iter(asked)
             .map(|asked| async move {
-                let selector = match &asked {
+                let selector: &str = match &asked {
                     SeriesQueries::One(query) => query,
                     SeriesQueries::Joined { selector, .. } => selector,
                 };
@@ -290,7 +291,7 @@ impl Relister {
                 }
                 (SeriesQueries::Joined { queries, .. }, Err(error)) => {
                     // One of them may be at fault, or all together too much.
-                    self.alone.extend(queries.iter().map(|(query, _)| query.clone()));
+                    self.alone.extend(queries.iter().map(|(query, _)| Arc::clone(query)));
                     outcomes.extend(queries.into_iter().map(|(query, _)| (query, Err(error.clone()))));
                 }
             }
@@ -311,10 +312,11 @@ impl Relister {
 
     /// A failing query keeps its last result only for the maximum age.
     fn forget_old(&mut self) {
-        let (max_age, failed, before) = (self.settings.max_age, &self.failed, self.listings.len());
-        self.listings
-            .retain(|query, listing| !failed.contains_key(query) || listing.listed_at.elapsed() <= max_age);
-        if self.listings.len() < before {
+        let (max_age, failed) = (self.settings.max_age, &self.failed);
+        let is_old =
+            |query: &Arc<str>, of: &Listing| failed.contains_key(query) && of.listed_at.elapsed() > max_age;
+        if self.listings.iter().any(|(query, listing)| is_old(query, listing)) {
+            Arc::make_mut(&mut self.listings).retain(|query, listing| !is_old(query, listing));
             self.catalog = None;
         }
     }
@@ -329,7 +331,7 @@ impl Relister {
 
     fn build(&mut self, rules: &RuleSet) -> Arc<Catalog> {
         let discovered =
-            self.listings.iter().map(|(query, listing)| (query.as_str(), &*listing.series)).collect();
+            self.listings.iter().map(|(query, listing)| (&**query, &*listing.series)).collect();
         let catalog = Catalog::build(rules, &discovered, self.objects.mapper());
         // Once, not at each listing.
         let warnings: BTreeSet<String> = catalog.warnings().iter().cloned().collect();
@@ -347,12 +349,13 @@ impl Relister {
             .series_queries()
             .filter(|query| !self.listings.contains_key(*query))
             .filter_map(|query| {
-                let cause = self.failed.get(query)?.clone();
-                Some(Unlisted { series_query: query.to_owned(), cause })
+                let cause = Arc::clone(self.failed.get(query)?);
+                Some(Unlisted { series_query: Arc::clone(query), cause })
             })
             .collect();
         let catalog = self.catalog(&rules);
-        let snapshot = Arc::new(Snapshot { rules, catalog, unlisted, listings: self.listings.clone() });
+        let listings = Arc::clone(&self.listings);
+        let snapshot = Arc::new(Snapshot { rules, catalog, unlisted, listings });
         self.handle.0.store(Arc::clone(&snapshot));
         snapshot
     }

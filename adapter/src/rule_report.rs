@@ -34,11 +34,10 @@ impl RuleReport {
                 tracing::info!(rule = "resourceRules", "rules loaded; their series are queried by requests");
             }
         }
-        let causes: HashMap<&str, &str> =
-            unlisted.iter().map(|of| (of.series_query.as_str(), of.cause.as_str())).collect();
+        let causes: HashMap<&str, &str> = unlisted.iter().map(|of| (&*of.series_query, &*of.cause)).collect();
         // A catalog counts in the order of the file.
         for (rule, (_, counts)) in rules.custom.iter().chain(&rules.external).zip(catalog.rule_stats()) {
-            let unlisted = causes.get(rule.series_query.as_str());
+            let unlisted = causes.get(&*rule.series_query);
             let why = why_barren(counts);
             let outcome = match (&why, unlisted) {
                 (None, _) => Outcome::MakesMetrics,

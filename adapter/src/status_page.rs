@@ -68,16 +68,17 @@ fn rules(snapshot: &Snapshot) -> Vec<RuleStatus> {
         .map(|(rule, (_, counts))| {
             let listing = snapshot.listings.get(&rule.series_query);
             let unlisted = snapshot.unlisted.iter().find(|one| one.series_query == rule.series_query);
-            let failed = listing.and_then(|listing| listing.failed.clone());
+            let failed = listing.and_then(|listing| listing.failed.as_ref());
+            let error = failed.or_else(|| unlisted.map(|unlisted| &unlisted.cause));
             RuleStatus {
                 id: rule.id.to_string(),
-                series_query: rule.series_query.clone(),
+                series_query: rule.series_query.to_string(),
                 metrics: counts.metrics,
                 series: counts.series,
                 dropped: counts.dropped,
                 unmapped: counts.unmapped,
                 listed_seconds_ago: listing.map(|listing| listing.listed_at.elapsed().as_secs_f64()),
-                error: failed.or_else(|| unlisted.map(|unlisted| unlisted.cause.clone())),
+                error: error.map(ToString::to_string),
                 why: why_barren(counts).filter(|_| unlisted.is_none()),
             }
         })

@@ -15,8 +15,11 @@ fn plan(criterion: &mut Criterion) {
         .iter()
         .map(|name| Series { name: (*name).into(), label_names: ["namespace".into(), "pod".into()].into() })
         .collect();
-    let discovered: HashMap<&str, &[Series]> =
-        rules.series_queries().zip(&series).map(|(query, one)| (query, std::slice::from_ref(one))).collect();
+    let discovered: HashMap<&str, &[Series]> = rules
+        .series_queries()
+        .zip(&series)
+        .map(|(query, one)| (&**query, std::slice::from_ref(one)))
+        .collect();
     let catalog = Catalog::build(&rules, &discovered, &StaticMapper::built_in());
     let pods = GroupResource::new("", "pods");
     let all = Selector::everything();

@@ -81,14 +81,14 @@ impl Catalog {
             external: BTreeMap::new(),
             warnings: BTreeSet::new(),
         };
-        let found = |rule: &Rule| discovered.get(rule.series_query.as_str()).copied().unwrap_or_default();
+        let found = |rule: &Rule| discovered.get(&*rule.series_query).copied().unwrap_or_default();
         let custom = rules.custom.iter().map(|rule| (rule.id, builder.add(rule, found(rule))));
         let mut rule_stats: Vec<_> = custom.collect();
         rule_stats
             .extend(rules.external.iter().map(|rule| (rule.id, builder.add_external(rule, found(rule)))));
         for (rule, (_, counts)) in rules.custom.iter().chain(&rules.external).zip(&mut rule_stats) {
             // Of series that could not be listed, it is not known that there are none (D17).
-            let is_without = counts.series == 0 && discovered.contains_key(rule.series_query.as_str());
+            let is_without = counts.series == 0 && discovered.contains_key(&*rule.series_query);
             if let Some(declared) = rule.declared.as_ref().filter(|_| is_without) {
                 counts.metrics = builder.keep(rule, declared);
             }

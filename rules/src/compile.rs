@@ -116,7 +116,7 @@ impl Compiler<'_> {
         }
         let mut compiled = Rule {
             id,
-            series_query: rule.series_query.value.clone(),
+            series_query: rule.series_query.value.as_str().into(),
             policy: Policy { on_nan: rule.on_nan, on_empty: rule.on_empty, on_partial: rule.on_partial },
             namespaced: rule.resources.namespaced.unwrap_or(true),
             labels: labels?,

@@ -1,6 +1,7 @@
 //! Series queries that can be asked as one: thousands of rules each name a series, and which labels it must have.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use promql_parser::label::{METRIC_NAME, MatchOp, Matcher};
 
@@ -11,21 +12,21 @@ use crate::quoting::{is_label_name, is_metric_name};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SeriesQueries {
     /// One by itself, as written.
-    One(String),
+    One(Arc<str>),
     /// Several in one selector: what it finds is each query's by the name of the series.
     Joined {
         /// The selector.
         selector: String,
         /// The queries, as written, each with the name of its series. Several may have one name.
-        queries: Vec<(String, String)>,
+        queries: Vec<(Arc<str>, String)>,
     },
 }
 
 /// Joins series queries that differ in nothing but the literal name of the series, where there are many of them.
 /// `joined` finds for each query exactly the series that the query finds by itself.
-pub fn join(queries: impl IntoIterator<Item = String>) -> Vec<SeriesQueries> {
+pub fn join(queries: impl IntoIterator<Item = Arc<str>>) -> Vec<SeriesQueries> {
     let mut asked = Vec::new();
-    let mut alike: BTreeMap<Vec<String>, Vec<(String, String)>> = BTreeMap::new();
+    let mut alike: BTreeMap<Vec<String>, Vec<(Arc<str>, String)>> = BTreeMap::new();
     for query in queries {
         match literal(&query) {
             Some((name, labels)) => alike.entry(labels).or_default().push((query, name)),
@@ -114,19 +115,19 @@ mod tests {
     #[test]
     fn many_queries_for_the_same_labels_are_one() {
         let queries = (0..120).map(|index| format!("m{index}{{pod!=\"\"}}")).chain(["other".to_owned()]);
-        let asked = join(queries);
+        let asked = join(queries.map(Arc::from));
         let SeriesQueries::Joined { selector, queries } = &asked[1] else { panic!("{asked:?}") };
-        assert_eq!(asked[0], SeriesQueries::One("other".to_owned()));
+        assert_eq!(asked[0], SeriesQueries::One("other".into()));
         assert!(selector.starts_with(r#"{__name__=~"m0|m1|m2|"#), "{selector}");
         assert!(selector.ends_with(r#"|m99",pod!=""}"#), "{selector}");
-        assert_eq!(queries[7], (r#"m7{pod!=""}"#.to_owned(), "m7".to_owned()));
+        assert_eq!(queries[7], (r#"m7{pod!=""}"#.into(), "m7".to_owned()));
         let SeriesQueries::Joined { queries, .. } = &asked[2] else { panic!("{asked:?}") };
         assert_eq!((queries.len(), asked.len()), (20, 3));
     }
 
     #[test]
     fn few_queries_are_asked_one_by_one() {
-        let asked = join((0..MANY - 1).map(|index| format!("m{index}")));
+        let asked = join((0..MANY - 1).map(|index| format!("m{index}").into()));
         assert_eq!(asked.len(), MANY - 1);
         assert!(asked.iter().all(|asked| matches!(asked, SeriesQueries::One(_))), "{asked:?}");
     }

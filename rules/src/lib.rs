@@ -153,9 +153,9 @@ impl RuleSet {
     }
 
     /// The series queries of the custom and external rules, each once, in the order of the file.
-    pub fn series_queries(&self) -> impl Iterator<Item = &str> {
+    pub fn series_queries(&self) -> impl Iterator<Item = &Arc<str>> {
         let mut seen = std::collections::HashSet::new();
         let rules = self.custom.iter().chain(&self.external);
-        rules.map(|rule| rule.series_query.as_str()).filter(move |query| seen.insert(*query))
+        rules.map(|rule| &rule.series_query).filter(move |query| seen.insert(&***query))
     }
 }

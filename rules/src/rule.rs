@@ -47,8 +47,8 @@ impl fmt::Display for RuleId {
 pub struct Rule {
     /// Which rule of the file it is.
     pub id: RuleId,
-    /// The selector that finds its series, as written.
-    pub series_query: String,
+    /// The selector that finds its series, as written. Whatever is known of it is kept by this text.
+    pub series_query: Arc<str>,
     /// What missing samples and NaN stand for.
     pub policy: Policy,
     /// Whether a query is limited to the namespace of the request. Only external rules look at it.

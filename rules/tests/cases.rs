@@ -130,7 +130,7 @@ fn run(file: &CaseFile) -> (usize, Vec<String>) {
     let series: Vec<Series> = file.series.iter().map(|text| series(text)).collect();
     // Every rule sees every series: selecting them is Prometheus' part.
     let discovered: HashMap<&str, &[Series]> =
-        rules.series_queries().map(|query| (query, series.as_slice())).collect();
+        rules.series_queries().map(|query| (&**query, series.as_slice())).collect();
     let catalog = Catalog::build(&rules, &discovered, &mapper);
     if let Some(listed) = &file.listed {
         let found: Vec<String> =

@@ -109,7 +109,7 @@ fn compare_file(
     );
     for (expected_rule, rule) in expected.rules.iter().zip(&rules.custom) {
         let place = format!("{} {}", expected.file, rule.id);
-        report.compare(&place, &expected_rule.series_query, &rule.series_query, || None);
+        report.compare(&place, &expected_rule.series_query, &rule.series_query.to_string(), || None);
         for case in &expected_rule.cases {
             compare_case(&place, &rules, rule.id.index, case, report);
         }
@@ -122,7 +122,7 @@ fn compare_file(
     );
     for (expected_rule, rule) in expected.external_rules.iter().zip(&rules.external) {
         let place = format!("{} {}", expected.file, rule.id);
-        report.compare(&place, &expected_rule.series_query, &rule.series_query, || None);
+        report.compare(&place, &expected_rule.series_query, &rule.series_query.to_string(), || None);
         for case in &expected_rule.cases {
             compare_external(&place, rule, case, report);
         }
@@ -191,7 +191,7 @@ fn compare_external(place: &str, rule: &Arc<Rule>, case: &Case, report: &mut Rep
     let Some(name) = name else { return };
     let alone = RuleSet { external: vec![Arc::clone(rule)], ..RuleSet::default() };
     let series = [series_of(case)];
-    let discovered = HashMap::from([(rule.series_query.as_str(), series.as_slice())]);
+    let discovered = HashMap::from([(&*rule.series_query, series.as_slice())]);
     let catalog = Catalog::build(&alone, &discovered, &StaticMapper::built_in());
     let listed = catalog.external(&name);
     report.compare(&format!("{place}: listed"), &!name.is_empty(), &listed.is_some(), || {
@@ -242,7 +242,7 @@ fn compare_case(place: &str, rules: &RuleSet, index: usize, case: &Case, report:
     let alone = RuleSet { custom: vec![Arc::clone(rule)], ..RuleSet::default() };
     let series = [series_of(case)];
     let mapper = StaticMapper::built_in();
-    let discovered = HashMap::from([(rule.series_query.as_str(), series.as_slice())]);
+    let discovered = HashMap::from([(&*rule.series_query, series.as_slice())]);
     let catalog = Catalog::build(&alone, &discovered, &mapper);
     let mut resources: Vec<String> =
         catalog.custom_resources().map(|entry| entry.resource.to_string()).collect();

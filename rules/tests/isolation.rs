@@ -128,7 +128,7 @@ fn public_matches(rules: &RuleSet, expected: &corpus::ExpectedFile) -> Vec<Custo
         expected.cases.iter().find_map(|case| {
             let label_names = case.labels.keys().map(|label| label.as_str().into()).collect();
             let series = [Series { name: case.series.as_str().into(), label_names }];
-            let discovered = HashMap::from([(rule.series_query.as_str(), series.as_slice())]);
+            let discovered = HashMap::from([(&*rule.series_query, series.as_slice())]);
             let catalog = Catalog::build(&alone, &discovered, &StaticMapper::built_in());
             let entry = catalog.custom_resources().find(|entry| entry.namespaced)?;
             catalog.custom(entry.resource, entry.metric)

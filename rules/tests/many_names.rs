@@ -33,7 +33,7 @@ fn promql(
         vec![Series { name: name.into(), label_names: ["namespace", "pod", "node"].map(Into::into).into() }]
     });
     let discovered: HashMap<&str, &[Series]> =
-        rules.series_queries().zip(&series).map(|(query, series)| (query, series.as_slice())).collect();
+        rules.series_queries().zip(&series).map(|(query, series)| (&**query, series.as_slice())).collect();
     let catalog = Catalog::build(&rules, &discovered, &StaticMapper::built_in());
     let resource = GroupResource::new("", resource);
     let matched = catalog.custom(&resource, metric).expect("a metric");

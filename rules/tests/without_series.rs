@@ -26,7 +26,7 @@ fn catalog(rules: &RuleSet, listed: &[(&str, &[&str])]) -> Catalog {
         })
         .collect();
     let mut discovered: HashMap<&str, &[Series]> =
-        rules.series_queries().map(|query| (query, &[][..])).collect();
+        rules.series_queries().map(|query| (&**query, &[][..])).collect();
     discovered.extend(series.iter().map(|(name, series)| (*name, &series[..])));
     Catalog::build(rules, &discovered, &StaticMapper::built_in())
 }

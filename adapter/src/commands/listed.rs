@@ -1,6 +1,7 @@
 //! The catalog of what a source has at one moment, for commands: the server's is kept up to date by `relist`.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use rules::RuleSet;
@@ -26,7 +27,7 @@ pub(super) async fn catalog(
                 listed.insert(query, listing.series);
             }
             Err(error) => {
-                unlisted.push(Unlisted { series_query: query.to_owned(), cause: error.to_string() });
+                unlisted.push(Unlisted { series_query: Arc::clone(query), cause: error.to_string().into() });
             }
         }
     }

@@ -5,6 +5,7 @@
 //! not multiply.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -14,7 +15,7 @@ pub(super) struct Schedule {
     interval: Duration,
     /// When all queries are due.
     all: Option<Instant>,
-    clocks: HashMap<String, Clock>,
+    clocks: HashMap<Arc<str>, Clock>,
 }
 
 /// What a listing of one query came to.
@@ -53,12 +54,12 @@ impl Schedule {
     }
 
     /// Of the queries those that are due, and whether that is all of them by the interval.
-    pub(super) fn due(&self, queries: Vec<String>, now: Instant) -> (Vec<String>, bool) {
+    pub(super) fn due(&self, queries: Vec<Arc<str>>, now: Instant) -> (Vec<Arc<str>>, bool) {
         if self.all.is_none_or(|all| all <= now) {
             return (queries, true);
         }
         let is_due =
-            |query: &String| self.clocks.get(query).and_then(|clock| clock.due).is_some_and(|due| due <= now);
+            |query: &Arc<str>| self.clocks.get(query).and_then(|clock| clock.due).is_some_and(|due| due <= now);
         (queries.into_iter().filter(is_due).collect(), false)
     }
 
@@ -68,8 +69,8 @@ impl Schedule {
     }
 
     /// One query was listed.
-    pub(super) fn listed(&mut self, query: &str, outcome: Outcome, now: Instant) {
-        let clock = self.clocks.entry(query.to_owned()).or_insert(Clock {
+    pub(super) fn listed(&mut self, query: &Arc<str>, outcome: Outcome, now: Instant) {
+        let clock = self.clocks.entry(Arc::clone(query)).or_insert(Clock {
             last: outcome,
             due: None,
             pause: FIRST_RETRY,
@@ -116,7 +117,7 @@ mod tests {
         let mut schedule = Schedule::new(interval);
         let (mut now, mut listed) = (start, Vec::new());
         while now - start <= Duration::from_hours(1) {
-            let (due, all) = schedule.due(vec!["query".to_owned()], now);
+            let (due, all) = schedule.due(vec!["query".into()], now);
             for query in &due {
                 let second = (now - start).as_secs();
                 listed.push(second);

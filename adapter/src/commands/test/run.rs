@@ -1,6 +1,5 @@
 //! Runs the tests of a file.
 
-use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::slice::from_ref;
@@ -97,7 +96,7 @@ async fn catalog(rules: &Arc<RuleSet>, source: &WrittenSeries, objects: &SharedO
         rules: Arc::clone(rules),
         catalog: Arc::new(catalog),
         unlisted,
-        listings: HashMap::new(),
+        listings: Arc::default(),
     })
 }
 

@@ -184,7 +184,7 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
         relist,
         Arc::clone(&source) as _,
         Arc::clone(&objects),
-        Changes { rules: follow, kinds: kinds_changed },
+        Changes { rules: follow, kinds: kinds_changed, recoveries: source.recoveries() },
         catalog.clone(),
         Arc::clone(&telemetry),
     );

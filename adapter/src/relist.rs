@@ -113,6 +113,8 @@ pub struct Changes {
     pub rules: watch::Receiver<Arc<RuleSet>>,
     /// Tells when the kinds of objects have changed.
     pub kinds: watch::Receiver<()>,
+    /// Tells when the source answers again after it was not asked for a while.
+    pub recoveries: watch::Receiver<()>,
 }
 
 /// The last good result of one series query. Cheap to clone.
@@ -152,9 +154,9 @@ impl Relister {
         }
     }
 
-    /// Lists now, at each interval and when the rules change, until the program ends; when kinds change, what was
-    /// listed makes another catalog. `published` is told after each. Both can take seconds of computing: it belongs on
-    /// a thread of its own.
+    /// Lists now, at each interval and when the rules change, and what failed when the source answers again, until the
+    /// program ends. When kinds change, what was listed makes another catalog. `published` is told after each. Both can
+    /// take seconds of computing: it belongs on a thread of its own.
     pub async fn run(mut self, mut published: impl FnMut(&Snapshot) + Send) {
         loop {
             self.relist().await;
@@ -172,6 +174,13 @@ impl Relister {
                         self.catalog = None;
                         self.publish();
                         published(&self.handle.load());
+                    }
+                    () = changed(&mut self.changes.recoveries) => {
+                        if self.schedule.retry_failed(Instant::now()) {
+                            // The outage was at fault, and not that they were asked together.
+                            self.alone.clear();
+                            break;
+                        }
                     }
                 }
             }
@@ -330,8 +339,7 @@ impl Relister {
     }
 
     fn build(&mut self, rules: &RuleSet) -> Arc<Catalog> {
-        let discovered =
-            self.listings.iter().map(|(query, listing)| (&**query, &*listing.series)).collect();
+        let discovered = self.listings.iter().map(|(query, listing)| (&**query, &*listing.series)).collect();
         let catalog = Catalog::build(rules, &discovered, self.objects.mapper());
         // Once, not at each listing.
         let warnings: BTreeSet<String> = catalog.warnings().iter().cloned().collect();

@@ -285,7 +285,7 @@ async fn a_rule_waits_for_its_kind() {
         settings,
         source as Arc<dyn MetricSource>,
         objects,
-        Changes { rules: follow, kinds: mapping.changes() },
+        Changes { rules: follow, kinds: mapping.changes(), recoveries: watch::channel(()).1 },
         catalog.clone(),
         Arc::new(Telemetry::new(&rules)),
     );

@@ -68,21 +68,26 @@ fn rules(queries: &[&str]) -> Arc<RuleSet> {
     Arc::new(::rules::load(&text).expect("valid rules"))
 }
 
+/// What makes a relister list.
+struct Senders {
+    rules: watch::Sender<Arc<RuleSet>>,
+    recoveries: watch::Sender<()>,
+}
+
 /// A relister of rules that change by a channel, and what it publishes.
-fn relister(
-    source: &Arc<Counting>,
-    rules: &Arc<RuleSet>,
-) -> (Relister, CatalogHandle, watch::Sender<Arc<RuleSet>>) {
+fn relister(source: &Arc<Counting>, rules: &Arc<RuleSet>) -> (Relister, CatalogHandle, Senders) {
     let source = Arc::clone(source) as Arc<dyn MetricSource>;
     let objects = Arc::new(ScrapedObjects::new(Arc::clone(&source)));
     let catalog = CatalogHandle::waiting(rules, &*objects);
     let (publish, follow) = watch::channel(Arc::clone(rules));
     let (_, kinds) = watch::channel(());
+    let (recovered, recoveries) = watch::channel(());
     let interval = Duration::from_mins(10);
     let settings = RelistSettings { interval, max_age: interval, timeout: Duration::from_secs(5) };
-    let changes = Changes { rules: follow, kinds };
+    let changes = Changes { rules: follow, kinds, recoveries };
     let telemetry = Arc::new(Telemetry::new(rules));
-    (Relister::new(settings, source, objects, changes, catalog.clone(), telemetry), catalog, publish)
+    let relister = Relister::new(settings, source, objects, changes, catalog.clone(), telemetry);
+    (relister, catalog, Senders { rules: publish, recoveries: recovered })
 }
 
 /// One empty series query, which any workload at zero has, made all queries be listed again and again.
@@ -94,7 +99,7 @@ async fn only_what_failed_or_was_empty_is_listed_between_intervals() {
     source.recorded.lists("found", Ok(Listing { series, warnings: Vec::new() }));
     source.recorded.lists("empty", Ok(Listing { series: Vec::new(), warnings: Vec::new() }));
     let first = rules(&["found", "empty", "failing"]);
-    let (relister, catalog, publish) = relister(&source, &first);
+    let (relister, catalog, senders) = relister(&source, &first);
     let started = tokio::time::Instant::now();
     tokio::spawn(relister.run(|_| {}));
     // After 1, 3, 7, 15 and 31 s both are retried; after 63, 127, 255 and 511 s only what fails.
@@ -112,10 +117,33 @@ async fn only_what_failed_or_was_empty_is_listed_between_intervals() {
     let snapshot = catalog.load();
     assert_eq!(snapshot.unlisted.len(), 1);
     // Other rules are listed as they come, and those that stay with them.
-    publish.send(rules(&["found", "empty"])).expect("the relister runs");
+    senders.rules.send(rules(&["found", "empty"])).expect("the relister runs");
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!(source.listed(), [8, 13, 16]);
     assert!(catalog.load().unlisted.is_empty());
+}
+
+/// After an outage of minutes metrics stayed away for as many.
+#[tokio::test(start_paused = true)]
+async fn what_failed_is_listed_when_the_source_answers_again() {
+    let source = Arc::new(Counting::default());
+    let label_names = ["namespace", "pod"].into_iter().map(Arc::from).collect();
+    let series = vec![Series { name: "failing".into(), label_names }];
+    let found = Ok(Listing { series, warnings: Vec::new() });
+    source.recorded.lists("found", found.clone());
+    let (relister, catalog, senders) = relister(&source, &rules(&["found", "failing"]));
+    tokio::spawn(relister.run(|_| {}));
+    // The next retries are after 127 s and 255 s.
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    assert_eq!(source.listed(), [1, 0, 7]);
+    source.recorded.lists("failing", found);
+    senders.recoveries.send(()).expect("the relister runs");
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(source.listed(), [1, 0, 8]);
+    assert!(catalog.load().unlisted.is_empty());
+    senders.recoveries.send(()).expect("the relister runs");
+    tokio::time::sleep(Duration::from_mins(5)).await;
+    assert_eq!(source.listed(), [1, 0, 8], "nothing failed since");
 }
 
 /// Thousands of rules that each name their series took thousands of queries.
@@ -137,7 +165,7 @@ async fn many_rules_are_listed_by_few_queries_and_one_by_one_after_a_failure() {
     }
     let queries: Vec<&str> = names.iter().map(String::as_str).collect();
     let rules = rules(&queries);
-    let (relister, catalog, _publish) = relister(&source, &rules);
+    let (relister, catalog, _senders) = relister(&source, &rules);
     tokio::spawn(relister.run(|_| {}));
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(source.listed.lock().expect("the test panics alone").len(), 2);

@@ -47,6 +47,17 @@ impl Schedule {
         *self = Schedule::new(self.interval);
     }
 
+    /// What failed is due, and its clocks start again: the source was at fault and answers now. Says whether anything
+    /// had failed.
+    pub(super) fn retry_failed(&mut self, now: Instant) -> bool {
+        let mut failed = false;
+        for clock in self.clocks.values_mut().filter(|clock| clock.last == Outcome::Failed) {
+            (clock.due, clock.pause) = (Some(now), FIRST_RETRY);
+            failed = true;
+        }
+        failed
+    }
+
     /// When something is due next; `None` is now.
     pub(super) fn next(&self) -> Option<Instant> {
         let all = self.all?;
@@ -58,8 +69,9 @@ impl Schedule {
         if self.all.is_none_or(|all| all <= now) {
             return (queries, true);
         }
-        let is_due =
-            |query: &Arc<str>| self.clocks.get(query).and_then(|clock| clock.due).is_some_and(|due| due <= now);
+        let is_due = |query: &Arc<str>| {
+            self.clocks.get(query).and_then(|clock| clock.due).is_some_and(|due| due <= now)
+        };
         (queries.into_iter().filter(is_due).collect(), false)
     }
 
@@ -162,6 +174,28 @@ mod tests {
         // A failure later on is one as well.
         let once = |second| if second == 1200 { Outcome::Failed } else { Outcome::Found };
         assert_eq!(listed_at(TEN_MINUTES, once), [&[0, 600, 1200, 1201], &INTERVALS[2..]].concat());
+    }
+
+    #[test]
+    fn what_failed_is_due_when_the_source_answers_again() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let [found, failing] = ["found", "failing"].map(Arc::from);
+        let mut schedule = Schedule::new(TEN_MINUTES);
+        schedule.listed(&found, Outcome::Found, start);
+        assert!(!schedule.retry_failed(start), "nothing failed");
+        for second in [0, 1, 3, 7, 15, 31, 63] {
+            schedule.listed(&failing, Outcome::Failed, at(second));
+        }
+        schedule.listed_all(start);
+        assert_eq!(schedule.next(), Some(at(127)));
+        assert!(schedule.retry_failed(at(70)));
+        let due =
+            |schedule: &Schedule, now| schedule.due(vec![Arc::clone(&found), Arc::clone(&failing)], now);
+        assert_eq!(due(&schedule, at(70)), (vec![Arc::clone(&failing)], false));
+        // It may not be whole yet.
+        schedule.listed(&failing, Outcome::Failed, at(70));
+        assert_eq!(schedule.next(), Some(at(71)));
     }
 
     #[test]

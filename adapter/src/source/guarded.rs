@@ -13,7 +13,7 @@ use apiservice::health::CheckHandle;
 use apiservice::types::Timestamp;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::guard::{Breaker, Flow, Guard, GuardCounts, NoPlace, Outage, PAUSE, Question, Refused};
 use super::observed::Observed;
@@ -53,6 +53,8 @@ pub struct Guarded {
     guard: Arc<Guard>,
     /// Told when the breaker opens, closes or tries.
     changed: Notify,
+    /// Told when the breaker closes.
+    recovered: watch::Sender<()>,
     telemetry: Arc<Telemetry>,
     opening_log: LogThrottle,
 }
@@ -72,6 +74,7 @@ impl Guarded {
             settings,
             guard,
             changed: Notify::new(),
+            recovered: watch::Sender::new(()),
             telemetry,
             opening_log: LogThrottle::new(LOG_OPENING_EVERY),
         }
@@ -118,6 +121,11 @@ impl Guarded {
             }
             changed.await;
         }
+    }
+
+    /// Tells when the source answers again after it was not asked for a while.
+    pub fn recoveries(&self) -> watch::Receiver<()> {
+        self.recovered.subscribe()
     }
 
     /// Whether the next query is to try a source that does not answer.
@@ -261,6 +269,7 @@ impl Guarded {
             Outcome::Answered => {
                 if self.change(|breaker| breaker.answered(now())) {
                     self.source.show_outage(None);
+                    self.recovered.send_replace(());
                 }
                 None
             }

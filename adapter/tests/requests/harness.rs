@@ -52,7 +52,11 @@ impl Listed {
             RelistSettings { interval: hour, max_age: hour, timeout: Duration::from_secs(5) },
             Arc::clone(&source) as _,
             Arc::clone(&objects),
-            Changes { rules: watch::channel(Arc::clone(&rules)).1, kinds: watch::channel(()).1 },
+            Changes {
+                rules: watch::channel(Arc::clone(&rules)).1,
+                kinds: watch::channel(()).1,
+                recoveries: source.recoveries(),
+            },
             catalog.clone(),
             Arc::clone(&telemetry),
         );

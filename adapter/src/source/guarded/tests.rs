@@ -159,6 +159,12 @@ async fn a_source_that_hangs_costs_those_who_wait_their_timeout_and_the_others_n
 #[tokio::test(start_paused = true)]
 async fn one_query_tries_the_source_again_and_its_answer_lets_the_others_through() {
     let world = World::that(Does::Hang);
+    let mut recoveries = world.guarded.recoveries();
+    let mut recovers = || {
+        let recovers = recoveries.has_changed().expect("the guard lives as long as the world");
+        recoveries.mark_unchanged();
+        recovers
+    };
     world.break_it().await;
     seconds(5.0).await;
     // The first is the probe. While it hangs the others fail.
@@ -171,8 +177,10 @@ async fn one_query_tries_the_source_again_and_its_answer_lets_the_others_through
     // It is not asked before the pause is over.
     assert_eq!(class(&world.query().await.1), Some(SourceErrorClass::Unreachable));
     seconds(5.0).await;
-    for _ in 0..10 {
+    assert!(!recovers());
+    for is_first in [true, false] {
         assert_eq!(world.query().await, (0, Ok(())));
+        assert_eq!(recovers(), is_first);
     }
     assert_eq!(world.remark(), "ok");
     assert_eq!(world.metric("adapter_source_breaker_open"), 0.0);

@@ -12,6 +12,7 @@ mod failure;
 mod frame;
 mod kubeconfig;
 mod number;
+mod plain;
 mod proxy;
 mod question;
 mod redirect;

@@ -13,6 +13,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use super::answer_memory::Place;
 use super::failure::{LONGEST_ERROR, failure, no_answer, unavailable};
 use super::frame::{Field, Frame, FrameSeed, OrNull, Part};
+use super::plain;
 use super::sample::{Point, PointSeed, Vector, VectorSeed};
 use super::text::{Text, line};
 use super::unreached::broken_off as transport;
@@ -107,6 +108,19 @@ pub fn read_result(status: StatusCode, body: &[u8]) -> Result<QueryResult, Sourc
     if !status.is_success() {
         return Err(failure(status, body));
     }
+    match plain::samples(body) {
+        Some(samples) => Ok(QueryResult {
+            value: Samples::Vector(samples),
+            warnings: Vec::new(),
+            histograms_dropped: 0,
+            held: Held::default(),
+        }),
+        None => read_carefully(status, body),
+    }
+}
+
+/// [`read_result`] of whatever is in the body of a success.
+pub(super) fn read_carefully(status: StatusCode, body: &[u8]) -> Result<QueryResult, SourceError> {
     let frame = match read(body, None) {
         Ok(frame) if !matches!(&frame.data, Part::There(data) if data.is_misread()) => frame,
         first => {

@@ -127,7 +127,7 @@ impl<'de> Visitor<'de> for SampleSeed<'_> {
 type Label = (Arc<str>, Arc<str>);
 
 /// By name; a name that comes twice has its last value, as in any JSON object.
-fn sorted(labels: impl Iterator<Item = Label>) -> Vec<Label> {
+pub(super) fn sorted(labels: impl Iterator<Item = Label>) -> Vec<Label> {
     labels.collect::<BTreeMap<_, _>>().into_iter().collect()
 }
 

@@ -1,5 +1,6 @@
 //! The same requests to the real prometheus-adapter and to ours, side by side: the same cluster, the same Prometheus,
-//! the same moment, the same rules. Answers are equal but for what `docs/contract.md` lists by number.
+//! the same moment, the same rules. Answers are equal but for what `docs/contract.md` lists by number. Ours runs twice,
+//! without and with shared queries (D85): both give the same answers.
 //!
 //! Asked are every form of request over rules of our own, and some of everything that public rule files make. Those
 //! files are other people's, so they are not in this repository; where they are not at hand the test says so in one
@@ -21,7 +22,7 @@ use e2e::component::{component, left_out};
 use e2e::proxy::QueryProxy;
 use e2e::world::{self, Metrics, Shape};
 use e2e::{Failure, free_port, until};
-use serde_json::Value;
+use serde_json::{Value, json};
 use testkit::corpus;
 
 use diff_command::DiffCommand;
@@ -33,6 +34,8 @@ const SETTLED: Duration = Duration::from_secs(5);
 /// The query of the rule for `depth` and others.
 const DEPTH: &str = "avg(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)";
 const MINUTE: Duration = Duration::from_mins(1);
+/// The last flag of a name counts.
+const SHARING: &str = "--query-sharing=5s";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_equal_prometheus_adapters() -> Result<(), Failure> {
@@ -46,7 +49,11 @@ async fn answers_equal_prometheus_adapters() -> Result<(), Failure> {
     }
     let shapes = files.iter().flat_map(|(_, shapes)| shapes.iter().cloned()).collect();
     let bench = Bench::start(cluster, program, &prometheus, shapes).await?;
-    let mut compared = Compared { report: Report::new("differential"), strata: Strata::default() };
+    let mut compared = Compared {
+        report: Report::new("differential"),
+        sharing: Report::new("differential-sharing"),
+        strata: Strata::default(),
+    };
 
     let of_every_form = |_: &Value, _: &Value, _| requests::of_every_form();
     bench.compare(&world::rules(), of_every_form, &mut compared).await?;
@@ -54,9 +61,11 @@ async fn answers_equal_prometheus_adapters() -> Result<(), Failure> {
         println!("{} of {}: {}", position + 1, files.len(), file.display());
         bench.compare(file, requests::of_listed, &mut compared).await?;
     }
-    let Compared { report, strata } = compared;
+    let Compared { report, sharing, strata } = compared;
     report.write(&strata.report())?;
+    sharing.write(&json!({}))?;
     report.judge()?;
+    sharing.judge()?;
     strata.judge(report.requests(), !files.is_empty())?;
     bench.cluster.stop();
     Ok(())
@@ -135,6 +144,8 @@ fn prometheus_adapter_refuses_a_file_with_fields_of_our_own() -> Result<(), Fail
 
 struct Compared {
     report: Report,
+    /// Of answers with shared queries.
+    sharing: Report,
     strata: Strata,
 }
 
@@ -201,8 +212,8 @@ impl Bench {
         Ok(Bench { cluster, program, proxy, certificate, _metrics: metrics })
     }
 
-    /// Both servers with a rule file; `None` where upstream does not start with it, and why.
-    async fn servers(&self, rules: &Path) -> Result<Result<[Server; 2], Failure>, Failure> {
+    /// Upstream, ours, and ours with shared queries, with a rule file; an inner error where upstream does not start with it.
+    async fn servers(&self, rules: &Path) -> Result<Result<[Server; 3], Failure>, Failure> {
         let [certificate, key] = &self.certificate;
         let unthrottled = ["--client-qps=100000", "--client-burst=100000", certificate, key];
         let url = self.proxy.url("prometheus-adapter");
@@ -211,16 +222,19 @@ impl Bench {
             Ok(adapter) => self.server("prometheus-adapter", adapter)?,
             Err(error) => return Ok(Err(error)),
         };
-        let url = self.proxy.url("adapter");
-        let ours = self.cluster.start_adapter(free_port()?, rules, &url, &[certificate, key]).await?;
-        let ours = self.server("adapter", ours)?;
-        for server in [&upstream, &ours] {
+        let start = async |name, flags: &[&str]| {
+            let url = self.proxy.url(name);
+            self.server(name, self.cluster.start_adapter(free_port()?, rules, &url, flags).await?)
+        };
+        let ours = start("adapter", &[certificate, key]).await?;
+        let sharing = start("adapter-sharing", &[certificate, key, SHARING]).await?;
+        for server in [&upstream, &ours, &sharing] {
             until("the server is ready", MINUTE, || async {
                 Ok(server.admin().text("/readyz").await?.0 == 200)
             })
             .await?;
         }
-        Ok(Ok([upstream, ours]))
+        Ok(Ok([upstream, ours, sharing]))
     }
 
     /// Upstream is ready before it has listed anything (D17); ours says when it has.
@@ -254,7 +268,7 @@ impl Bench {
         compared: &mut Compared,
     ) -> Result<(), Failure> {
         let file = rules.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let [upstream, ours] = match self.servers(rules).await? {
+        let [upstream, ours, sharing] = match self.servers(rules).await? {
             Ok(servers) => servers,
             Err(error) => {
                 compared.strata.not_started(&file, &error.to_string());
@@ -292,8 +306,14 @@ impl Bench {
             };
             compared.strata.add(&asking, &exchange);
             compared.report.add(&exchange);
+            if [C1, C2].iter().any(|version| request.path.starts_with(version)) {
+                // Its queries are for more objects, and for several requests: only the answers are alike.
+                let answer = self.seen(&sharing, request).await?.answer;
+                let ours = Seen { answer, ..exchange.ours };
+                compared.sharing.add(&Exchange { ours, ..exchange });
+            }
         }
-        for server in [&upstream, &ours] {
+        for server in [&upstream, &ours, &sharing] {
             server.adapter.process.terminate()?;
         }
         Ok(())

@@ -81,6 +81,8 @@ impl Label<'_> {
         // These give series as they are, and not their groups.
         let picks = ["topk", "bottomk", "limitk", "limit_ratio"].contains(&narrow.op.to_string().as_str());
         Some(match by {
+            // Groups by a label that no series has do not have it either.
+            By::Named(Holds::Yes) if !picks => within,
             By::Named(holds) if !picks => holds,
             _ => within,
         })
@@ -104,6 +106,10 @@ impl Label<'_> {
             // All labels must be equal.
             return (left == right).then_some(left);
         };
+        // Series of one side alone would have the label to match by, which in the wide query all have.
+        if on == Holds::Yes && left != right {
+            return None;
+        }
         let card = modifiers.0.map(|modifier| &modifier.card);
         match card {
             _ if narrow.op.is_set_operator() => {
@@ -112,6 +118,7 @@ impl Label<'_> {
             }
             Some(VectorMatchCardinality::ManyToOne(_)) => Some(left),
             Some(VectorMatchCardinality::OneToMany(_)) => Some(right),
+            _ if on == Holds::Yes => Some(left),
             _ => Some(on),
         }
     }
@@ -175,7 +182,10 @@ mod tests {
             ("a / on (G) group_left sum(b) by (G)", true),
             ("sum(b) by (G) / on (pod) a", true),
             ("(sum(b) by (G) / on (pod) a) + a", false),
-            ("(sum(b) by (G) / on (namespace, pod) a) + sum(a) by (namespace, pod)", true),
+            ("sum(b) by (G) / on (namespace, pod) a", false),
+            ("sum(b) by (G) and on (namespace, pod) a", false),
+            ("(sum(b) by (namespace, pod) / on (namespace, pod) a) + sum(a) by (namespace, pod)", true),
+            ("sum(sum(a) by (G)) by (namespace, pod) + sum(b) by (namespace, pod)", false),
             ("sum(b) by (G) * on (G) group_left (namespace) a", false),
             ("sum(a) by (G) or sum(b) by (G)", true),
             ("sum(a) by (G) or on (pod) b", false),

@@ -212,7 +212,8 @@ impl Bench {
         Ok(Bench { cluster, program, proxy, certificate, _metrics: metrics })
     }
 
-    /// Upstream, ours, and ours with shared queries, with a rule file; an inner error where upstream does not start with it.
+    /// Upstream, ours, and ours with shared queries, with a rule file; an inner error where upstream does not start
+    /// with it.
     async fn servers(&self, rules: &Path) -> Result<Result<[Server; 3], Failure>, Failure> {
         let [certificate, key] = &self.certificate;
         let unthrottled = ["--client-qps=100000", "--client-burst=100000", certificate, key];

@@ -6,7 +6,9 @@ use std::time::{Instant, SystemTime};
 use super::Answerer;
 use super::bounded::{LONGEST_WHY, bounded};
 use super::further::LONGEST;
-use super::record::{Notes, query::said};
+use super::record::Notes;
+use super::record::query::said;
+use crate::explanation::counted;
 use crate::source::guard::Flow;
 use crate::source::targets::{Health, ScrapedTarget};
 use crate::source::{MetricSource as _, Samples, SourceError};
@@ -48,7 +50,8 @@ impl Answerer {
             Samples::Scalar { .. } => Vec::new(),
         };
         let targets = samples.iter().map(|sample| ScrapedTarget {
-            namespace: Some(namespace.to_owned()),
+            // Not what was asked for: a source may answer with more.
+            namespace: sample.label("namespace").map(str::to_owned),
             pod: sample.label("pod").map(str::to_owned),
             health: if sample.value == 0.0 { Health::Down } else { Health::Up },
             last_error: None,
@@ -64,21 +67,21 @@ impl Notes {
             targets.iter().filter(|target| target.namespace.as_deref() == Some(namespace)).collect();
         let down = of_namespace.iter().filter(|target| target.health == Health::Down).count();
         let others = if all {
-            format!("; it has {} others", targets.len() - of_namespace.len())
+            format!("; other namespaces have {}", targets.len() - of_namespace.len())
         } else {
             String::new()
         };
-        self.further(match (of_namespace.len(), down) {
+        let number = of_namespace.len();
+        let scraped = format!("{} of the namespace {namespace}", counted(number, "target"));
+        self.further(match (number, down) {
             (0, _) => format!(
                 "no target of the namespace {namespace} is scraped{others}: with the Prometheus Operator, \
                  serviceMonitorSelector must match the labels of the ServiceMonitor"
             ),
-            (all, 0) => format!("{all} targets of the namespace {namespace} are scraped, and answer{others}"),
-            (all, down) => {
-                format!(
-                    "{all} targets of the namespace {namespace} are scraped, of which {down} do not answer{others}"
-                )
-            }
+            (1, 0) => format!("{scraped} is scraped, and answers{others}"),
+            (1, _) => format!("{scraped} is scraped, and does not answer{others}"),
+            (_, 0) => format!("{scraped} are scraped, and answer{others}"),
+            (_, down) => format!("{scraped} are scraped, {down} of them without an answer{others}"),
         });
         if of_namespace.is_empty() {
             return;

@@ -311,17 +311,18 @@ async fn pods_that_are_not_scraped_are_told_from_those_that_do_not_answer() {
     adapter.answers(PODS, &[]);
     adapter.answers(&counted("depth", "", 3600), &[(a, 12.0)]);
     adapter.answers(&current("depth", ""), &[]);
+    let a: &[(&str, &str)] = &[("namespace", "default"), ("pod", "a")];
     let targets = r#"up{namespace="default"}"#;
     let rows = [
         (
             "/pods/*/depth",
             &[(a, 0.0)][..],
-            "1 targets of the namespace default are scraped, of which 1 do not answer",
+            "1 target of the namespace default is scraped, and does not answer",
         ),
         ("/pods/*/depth", &[(a, 0.0)], "the pod a is among the targets, and does not answer"),
         ("/pods/*/depth", &[(a, 1.0)], "the pod b is not among the targets"),
         ("/pods/*/gone", &[], "no target of the namespace default is scraped"),
-        ("/pods/*/gone", &[(a, 1.0)], "1 targets of the namespace default are scraped, and answer"),
+        ("/pods/*/gone", &[(a, 1.0)], "1 target of the namespace default is scraped, and answers"),
     ];
     each_row_async(rows, async |(path, up, further)| {
         adapter.answers(targets, up);
@@ -354,7 +355,7 @@ async fn the_list_of_targets_says_how_the_scrape_of_a_pod_fails() {
             "/pods/*/depth",
             Ok([&own[..], std::slice::from_ref(&other)].concat()),
             vec![
-                "3 targets of the namespace default are scraped, of which 1 do not answer; it has 1 others",
+                "3 targets of the namespace default are scraped, 1 of them without an answer; other namespaces have 1",
                 "the pod a is among the targets, and its scrape fails: connection refused",
                 "the pod b is among the targets, and was not scraped yet",
             ],
@@ -374,7 +375,7 @@ async fn the_list_of_targets_says_how_the_scrape_of_a_pod_fails() {
             "/pods/*/gone",
             Ok(vec![other]),
             vec![
-                "no target of the namespace default is scraped; it has 1 others: with the Prometheus Operator",
+                "no target of the namespace default is scraped; other namespaces have 1: with the Prometheus Operator",
             ],
         ),
         (

@@ -66,12 +66,13 @@ impl Notes {
         let of_namespace: Vec<&ScrapedTarget> =
             targets.iter().filter(|target| target.namespace.as_deref() == Some(namespace)).collect();
         let down = of_namespace.iter().filter(|target| target.health == Health::Down).count();
-        let others = if all {
-            format!("; other namespaces have {}", targets.len() - of_namespace.len())
-        } else {
-            String::new()
-        };
         let number = of_namespace.len();
+        let others = match targets.len() - number {
+            _ if !all => String::new(),
+            0 => "; there are no others".to_owned(),
+            1 => "; 1 other is".to_owned(),
+            others => format!("; {others} others are"),
+        };
         let scraped = format!("{} of the namespace {namespace}", counted(number, "target"));
         self.further(match (number, down) {
             (0, _) => format!(

@@ -355,7 +355,7 @@ async fn the_list_of_targets_says_how_the_scrape_of_a_pod_fails() {
             "/pods/*/depth",
             Ok([&own[..], std::slice::from_ref(&other)].concat()),
             vec![
-                "3 targets of the namespace default are scraped, 1 of them without an answer; other namespaces have 1",
+                "3 targets of the namespace default are scraped, 1 of them without an answer; 1 other is",
                 "the pod a is among the targets, and its scrape fails: connection refused",
                 "the pod b is among the targets, and was not scraped yet",
             ],
@@ -374,9 +374,7 @@ async fn the_list_of_targets_says_how_the_scrape_of_a_pod_fails() {
         (
             "/pods/*/gone",
             Ok(vec![other]),
-            vec![
-                "no target of the namespace default is scraped; other namespaces have 1: with the Prometheus Operator",
-            ],
+            vec!["no target of the namespace default is scraped; 1 other is: with the Prometheus Operator"],
         ),
         (
             "/pods/*/gone",

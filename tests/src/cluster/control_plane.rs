@@ -76,9 +76,10 @@ impl Site {
     /// The flags of kube-controller-manager that differ.
     fn controller_manager_flags(self) -> &'static [&'static str] {
         match self {
+            // Endpoints are written by hand, as no pod runs.
             Site::Loopback => &[
                 "--controllers=*,-node-ipam-controller,-node-route-controller,-service-lb-controller,\
-                 -node-lifecycle-controller",
+                 -node-lifecycle-controller,-endpoints-controller",
                 "--horizontal-pod-autoscaler-sync-period=2s",
                 "--horizontal-pod-autoscaler-downscale-stabilization=5s",
                 "--horizontal-pod-autoscaler-initial-readiness-delay=1s",

@@ -77,6 +77,7 @@ impl Cluster {
         let address = service.cluster_ip.ok_or("the Service has no address")?;
         let port = service.ports.into_iter().flatten().next().ok_or("the Service has no port")?;
         // What address a pod has makes no difference; only that it is a valid one.
+        let (pod, ports) = ("192.0.2.1", json!([{"name": port.name, "port": port.port}]));
         let slice = json!({
             "apiVersion": "discovery.k8s.io/v1",
             "kind": "EndpointSlice",
@@ -86,10 +87,18 @@ impl Cluster {
                 "labels": {"kubernetes.io/service-name": name},
             },
             "addressType": "IPv4",
-            "ports": [{"name": port.name, "port": port.port}],
-            "endpoints": [{"addresses": ["192.0.2.1"]}],
+            "ports": ports,
+            "endpoints": [{"addresses": [pod]}],
         });
         self.apply(&slice.to_string())?;
+        // What the aggregator of Kubernetes 1.30 reads.
+        let endpoints = json!({
+            "apiVersion": "v1",
+            "kind": "Endpoints",
+            "metadata": {"name": name, "namespace": namespace},
+            "subsets": [{"addresses": [{"ip": pod}], "ports": ports}],
+        });
+        self.apply(&endpoints.to_string())?;
         Ok((address, u16::try_from(port.port)?))
     }
 }

@@ -4,13 +4,13 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use apiservice::go_duration;
 use apiservice::review::ReviewLimits;
 use apiservice::tls::CertificateSource;
 use clap::Args;
 use http::HeaderName;
 
 use super::given::Given;
+use super::values::duration;
 use crate::cluster::identity::{Identity, service_names};
 use crate::cluster::{
     AuthenticationConfig, AuthorizationConfig, ClusterConfig, FrontProxyConfig, ServingConfig,
@@ -236,10 +236,6 @@ fn headers(flag: &str, names: Vec<String>, faults: &mut Vec<String>) -> Vec<Head
 
 fn lower(texts: &[String]) -> Vec<String> {
     texts.iter().map(|text| text.to_lowercase()).collect()
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    go_duration::parse(text).map_err(|error| format!("expected a duration like 30s, 1m30s or 1.5h: {error}"))
 }
 
 fn service(text: &str) -> Result<Service, String> {

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use apiservice::go_duration;
 use clap::Args;
 use http::Uri;
 
 use super::explain::{AccessFlags, output};
+use super::values::duration;
 use crate::config::{Autoscalers, ClusterAccess, Diff, Output, ServerAccess, UrlAccess};
 
 /// Which two servers to compare.
@@ -166,8 +166,4 @@ fn url(flag: &str, text: &str, faults: &mut Vec<String>) -> Option<Uri> {
     };
     faults.push(format!("{flag}: {fault}"));
     None
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    go_duration::parse(text).map_err(|error| format!("expected a duration like 15s or 1m: {error}"))
 }

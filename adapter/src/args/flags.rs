@@ -22,7 +22,7 @@ use super::diff::DiffFlags;
 use super::explain::ExplainFlags;
 use super::given::Given;
 use super::prometheus::PrometheusAccessFlags;
-use super::values::prometheus_url;
+use super::values::{duration, prometheus_url};
 use crate::config::{Command, Config, HostChoice, Logging, RuleTests, Serve, ServerConfig, SourceConfig};
 use crate::logging;
 use crate::sharing::SharingSettings;
@@ -489,10 +489,6 @@ const LARGEST_SCRAPE: usize = 50_000;
 const LEAST_BYTES: usize = 64 << 10;
 const MOST_BYTES: usize = 1 << 30;
 const LEAST_RELIST_INTERVAL: Duration = Duration::from_secs(1);
-
-fn duration(text: &str) -> Result<Duration, String> {
-    go_duration::parse(text).map_err(|error| format!("expected a duration like 30s, 1m30s or 1.5h: {error}"))
-}
 
 fn verb(text: &str) -> Result<Verb, String> {
     match text {

@@ -1,5 +1,8 @@
 //! Values of flags that several commands have.
 
+use std::time::Duration;
+
+use apiservice::go_duration;
 use http::{HeaderName, HeaderValue};
 use reqwest::Url;
 
@@ -18,4 +21,9 @@ pub(super) fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let name = HeaderName::try_from(name).map_err(|_| "expected a header's name before =".to_owned())?;
     let value = HeaderValue::try_from(value).map_err(|_| "expected a header's value after =".to_owned())?;
     Ok((name, value))
+}
+
+/// A duration as Go writes it.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    go_duration::parse(text).map_err(|error| format!("expected a duration like 30s, 1m30s or 1.5h: {error}"))
 }

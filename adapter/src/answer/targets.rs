@@ -3,15 +3,14 @@
 
 use std::time::{Instant, SystemTime};
 
-use super::Answerer;
 use super::bounded::{LONGEST_WHY, bounded};
 use super::further::LONGEST;
 use super::record::Notes;
 use super::record::query::said;
+use super::{Answerer, QueryContext};
 use crate::explanation::counted;
-use crate::source::guard::Flow;
+use crate::source::MetricSource as _;
 use crate::source::targets::{Health, ScrapedTarget};
-use crate::source::{MetricSource as _, Samples, SourceError};
 
 impl Answerer {
     /// Notes whether the namespace, and the pods asked for, are among what is scraped, and how their scrapes fail.
@@ -31,24 +30,15 @@ impl Answerer {
             }
         }
         match self.targets_by_up(namespace, deadline).await {
-            Ok(targets) => notes.targets(namespace, &targets, false),
-            Err(_) => notes.further("the metric source did not say which targets it scrapes".to_owned()),
+            Some(targets) => notes.targets(namespace, &targets, false),
+            None => notes.further("the metric source did not say which targets it scrapes".to_owned()),
         }
     }
 
     /// Every target has a series `up`, with the labels that a Prometheus Operator gives it.
-    async fn targets_by_up(
-        &self,
-        namespace: &str,
-        deadline: Instant,
-    ) -> Result<Vec<ScrapedTarget>, SourceError> {
-        let promql = format!("up{{namespace=\"{namespace}\"}}");
-        let answer =
-            self.source.ask(Flow::Namespace(namespace), &promql, SystemTime::now(), deadline).await?;
-        let samples = match answer.value {
-            Samples::Vector(samples) => samples,
-            Samples::Scalar { .. } => Vec::new(),
-        };
+    async fn targets_by_up(&self, namespace: &str, deadline: Instant) -> Option<Vec<ScrapedTarget>> {
+        let context = QueryContext { namespace, time: SystemTime::now(), deadline };
+        let samples = self.ask_further(context, &format!("up{{namespace=\"{namespace}\"}}")).await?;
         let targets = samples.iter().map(|sample| ScrapedTarget {
             // Not what was asked for: a source may answer with more.
             namespace: sample.label("namespace").map(str::to_owned),
@@ -56,7 +46,7 @@ impl Answerer {
             health: if sample.value == 0.0 { Health::Down } else { Health::Up },
             last_error: None,
         });
-        Ok(targets.collect())
+        Some(targets.collect())
     }
 }
 

@@ -13,6 +13,7 @@ use rules::resource::{ResourceMapper, StaticMapper};
 use super::prometheus::StartedPrometheus;
 use crate::objects::scraped;
 use crate::objects::{Object, Objects, ObjectsError, Wanted};
+use crate::source::scripted::Script;
 use crate::source::{Listing, MetricSource, QueryResult, Sample, SourceError, embedded};
 
 /// What evaluates the queries of a test.
@@ -88,33 +89,15 @@ struct EngineAt {
     now: SystemTime,
 }
 
-impl MetricSource for EngineAt {
-    fn series<'a>(
-        &'a self,
-        selector: &'a str,
-        since: SystemTime,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Result<Listing, SourceError>> {
-        let stop = Interrupt::at(deadline);
-        async move { embedded::list(&self.engine, selector, (since, self.now), &stop) }.boxed()
+impl Script for EngineAt {
+    const NAME: &'static str = "written series";
+
+    async fn list(&self, selector: &str, deadline: Instant) -> Result<Listing, SourceError> {
+        embedded::list(&self.engine, selector, (SystemTime::UNIX_EPOCH, self.now), &Interrupt::at(deadline))
     }
 
-    fn query<'a>(
-        &'a self,
-        promql: &'a str,
-        time: SystemTime,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Result<QueryResult, SourceError>> {
-        let stop = Interrupt::at(deadline);
-        async move { embedded::evaluate(&self.engine, promql, time, &stop) }.boxed()
-    }
-
-    fn ready(&self) -> BoxFuture<'_, Result<(), SourceError>> {
-        std::future::ready(Ok(())).boxed()
-    }
-
-    fn name(&self) -> &'static str {
-        "written series"
+    async fn value(&self, promql: &str, deadline: Instant) -> Result<QueryResult, SourceError> {
+        embedded::evaluate(&self.engine, promql, self.now, &Interrupt::at(deadline))
     }
 }
 

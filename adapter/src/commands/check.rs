@@ -60,7 +60,7 @@ fn live(settings: &PrometheusSettings, rules: &RuleSet) -> FileReport {
             Err(error) => refused(error_chain(&error)),
         }
     });
-    report.unwrap_or_else(refused)
+    report.unwrap_or_else(|error| refused(error_chain(&error)))
 }
 
 fn summary(rules: &RuleSet) -> String {

@@ -17,6 +17,8 @@ use serve::files;
 use crate::config::{ClusterAccess, ServerAccess, UrlAccess};
 use crate::kubeconfig::{self, KubeconfigError};
 
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// Asks one cluster.
 pub(super) struct Client {
     client: kube::Client,
@@ -60,8 +62,12 @@ pub(super) enum ClientError {
     #[error("cannot ask the Kubernetes API")]
     Kube(#[from] kube::Error),
     /// The answer ended early, or is too long.
-    #[error("cannot read the answer to {path}: {cause}")]
-    Body { path: String, cause: String },
+    #[error("cannot read the answer to {path}")]
+    Body {
+        path: String,
+        #[source]
+        cause: BoxError,
+    },
     /// The answer is an error.
     #[error("{path} is answered with {code}: {message}")]
     Status { path: String, code: u16, message: String },
@@ -134,15 +140,15 @@ impl Client {
 
     /// The answer to a GET, whatever its status.
     pub(super) async fn get(&self, path: &str) -> Result<Answer, ClientError> {
-        let unreadable = |cause: String| ClientError::Body { path: path.to_owned(), cause };
+        let unreadable = |cause: BoxError| ClientError::Body { path: path.to_owned(), cause };
         let request = Request::get(path)
             .header(http::header::ACCEPT, "application/json, */*")
             .body(Body::empty())
-            .map_err(|error| unreadable(error.to_string()))?;
+            .map_err(|error| unreadable(error.into()))?;
         let response = self.client.send(request).await?;
         let code = response.status().as_u16();
         let body = Limited::new(response.into_body(), LONGEST_ANSWER);
-        let body = body.collect().await.map_err(|error| unreadable(error.to_string()))?;
+        let body = body.collect().await.map_err(unreadable)?;
         Ok(Answer { code, body: body.to_bytes() })
     }
 

@@ -21,8 +21,9 @@ use crate::config::Diff;
 
 /// Prints the report; the exit status says whether anything differs that no number explains.
 pub(super) fn run(config: &Diff) -> ExitCode {
-    let report = block_on(compared(config)).and_then(|report| report.map_err(|error| error_chain(&error)));
+    let report = block_on(compared(config)).map_err(|error| error_chain(&error));
     let printed = report.and_then(|report| {
+        let report = report.map_err(|error| error_chain(&error))?;
         Ok((report.written(config.output).map_err(|error| error_chain(&error))?, report.differs()))
     });
     match printed {

@@ -19,7 +19,7 @@ use crate::config::{Explain, ExplainWhat, Output};
 
 /// Prints an explanation; the exit status says whether there is a value.
 pub(super) fn run(explain: &Explain) -> ExitCode {
-    let outcome = block_on(explained(explain));
+    let outcome = block_on(explained(explain)).map_err(|error| error_chain(&error));
     match outcome.and_then(|explained| explained.map_err(|error| error_chain(&error))) {
         Ok((text, true)) => print(&text),
         Ok((text, false)) => match print(&text) {

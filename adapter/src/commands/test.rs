@@ -14,12 +14,13 @@ use std::process::ExitCode;
 use super::exit_status::UNUSABLE;
 use super::runtime::block_on;
 use crate::config::RuleTests;
+use ::serve::error_chain;
 use file::TestFile;
 
 /// Runs each file and says what failed.
 pub(super) fn run(tests: &RuleTests) -> ExitCode {
     block_on(all(tests)).unwrap_or_else(|error| {
-        eprintln!("{error}");
+        eprintln!("{}", error_chain(&error));
         ExitCode::FAILURE
     })
 }
@@ -31,8 +32,8 @@ async fn all(tests: &RuleTests) -> ExitCode {
     for path in files {
         println!("Unit Testing:  {}", path.display());
         let outcome = match TestFile::read(path) {
-            Ok(file) => run::file(&file, program).await,
-            Err(error) => Err(error),
+            Ok(file) => run::file(&file, program).await.map_err(|error| error_chain(&error)),
+            Err(error) => Err(error_chain(&error)),
         };
         match outcome {
             Ok(failures) if failures.is_empty() => println!("  SUCCESS"),

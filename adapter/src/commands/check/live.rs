@@ -4,16 +4,18 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime};
 
 use rules::catalog::{CustomMatch, ExternalMatch, Objects, Origin};
+use rules::plan::PlanError;
 use rules::resource::{GroupResource, StaticMapper};
 use rules::{RuleId, RuleSet};
 use selector::labels::Selector;
+use serve::error_chain;
 
 use super::diagnostic::{Diagnostic, FileReport, Severity};
 use super::found::{MetricFound, RuleFound};
 use crate::commands::listed;
 use crate::relist::Unlisted;
 use crate::rule_report::why_barren;
-use crate::source::{MetricSource, Samples};
+use crate::source::{MetricSource, Sample, Samples, SourceError};
 use crate::values::{self, InNamespace};
 
 /// Asks a Prometheus about the rules of all files together.
@@ -79,6 +81,19 @@ fn room(live: &mut [RuleFound], rule: RuleId) -> Option<&mut RuleFound> {
     live.iter_mut().find(|found| found.rule == rule && found.metrics.len() < MOST_METRICS)
 }
 
+/// Why a metric's values are not known.
+#[derive(Debug, thiserror::Error)]
+enum AskError {
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error("{promql}")]
+    Query {
+        promql: String,
+        #[source]
+        cause: SourceError,
+    },
+}
+
 struct Ask<'s> {
     source: &'s dyn MetricSource,
 }
@@ -97,7 +112,7 @@ impl Ask<'_> {
         let is_namespace = *resource == GroupResource::new("", "namespaces");
         let namespace_label = matched.namespace_label().filter(|_| namespaced && !is_namespace);
         match self.objects(origin, namespace_label, matched.object_label()).await {
-            Err(problem) => found.problem = Some(problem),
+            Err(error) => found.problem = Some(error_chain(&error)),
             Ok(None) => {
                 found.problem =
                     Some(format!("no series has a value of the label {:?} now", matched.object_label()));
@@ -109,7 +124,7 @@ impl Ask<'_> {
                         found.problem = Some(format!("no value for {}", names.join(", ")));
                     }
                     Ok(values) => found.values = values,
-                    Err(problem) => found.problem = Some(problem),
+                    Err(error) => found.problem = Some(error_chain(&error)),
                 }
             }
         }
@@ -121,10 +136,8 @@ impl Ask<'_> {
         matched: &CustomMatch,
         namespace: Option<&str>,
         names: &[&str],
-    ) -> Result<Vec<(String, String)>, String> {
-        let plan = matched
-            .plan(&Objects { namespace, names }, &Selector::everything())
-            .map_err(|error| error.to_string())?;
+    ) -> Result<Vec<(String, String)>, AskError> {
+        let plan = matched.plan(&Objects { namespace, names }, &Selector::everything())?;
         let samples = self.vector(&plan.query.promql).await?;
         let limit = namespace
             .zip(matched.namespace_label())
@@ -155,20 +168,20 @@ impl Ask<'_> {
                 found.problem = Some("no series has a namespace now".to_owned());
                 return found;
             }
-            Err(problem) => {
-                found.problem = Some(problem);
+            Err(error) => {
+                found.problem = Some(error_chain(&error));
                 return found;
             }
         };
         let values = match matched.plan(&namespace, &Selector::everything()) {
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(AskError::from(error)),
             Ok(query) => self
                 .vector(&query.promql)
                 .await
                 .map(|samples| values::each(&samples, metric, origin.policy(), 0, |_, _| {})),
         };
         match values {
-            Err(problem) => found.problem = Some(problem),
+            Err(error) => found.problem = Some(error_chain(&error)),
             Ok(picked) if picked.values.is_empty() => {
                 found.problem = Some(format!("no value in the namespace {namespace}"));
             }
@@ -187,7 +200,7 @@ impl Ask<'_> {
         origin: &Origin,
         namespace_label: Option<&str>,
         label: &str,
-    ) -> Result<Option<(Option<String>, Vec<String>)>, String> {
+    ) -> Result<Option<(Option<String>, Vec<String>)>, AskError> {
         let labels: Vec<&str> = namespace_label.into_iter().chain([label]).collect();
         let samples = self.vector(&origin.series_by(&labels)).await?;
         let objects: BTreeSet<(Option<&str>, &str)> = samples
@@ -211,13 +224,14 @@ impl Ask<'_> {
         samples.first().map(|sample| sample.value.max(0.0).round() as u64)
     }
 
-    async fn vector(&self, promql: &str) -> Result<Vec<crate::source::Sample>, String> {
+    async fn vector(&self, promql: &str) -> Result<Vec<Sample>, AskError> {
         let deadline = Instant::now() + LONGEST_QUERY;
         let result = self.source.query(promql, SystemTime::now(), deadline).await;
-        match result.map_err(|error| format!("{promql}: {error}"))?.value {
+        let result = result.map_err(|cause| AskError::Query { promql: promql.to_owned(), cause })?;
+        match result.value {
             Samples::Vector(samples) => Ok(samples),
             Samples::Scalar { timestamp_ms, value } => {
-                Ok(vec![crate::source::Sample { labels: Vec::new(), timestamp_ms, value }])
+                Ok(vec![Sample { labels: Vec::new(), timestamp_ms, value }])
             }
         }
     }

@@ -9,7 +9,26 @@ use apiservice::quantity::Quantity;
 use engine::labels::Labels;
 use engine::notation::{self, Point};
 use serde::{Deserialize, Deserializer, de};
-use serve::{error_chain, files};
+use serve::files;
+
+/// Why a test file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TestFileError {
+    #[error("cannot read {path}", path = path.display())]
+    Unreadable {
+        path: PathBuf,
+        #[source]
+        cause: std::io::Error,
+    },
+    #[error("{path} is not a test file", path = path.display())]
+    Invalid {
+        path: PathBuf,
+        #[source]
+        cause: Box<serde_saphyr::Error>,
+    },
+    #[error("{path}: expected rule_files and tests, found none of one", path = path.display())]
+    Empty { path: PathBuf },
+}
 
 /// A test file.
 #[derive(Debug, Deserialize)]
@@ -94,13 +113,13 @@ impl TestFile {
     ///
     /// # Errors
     /// What was expected, what was found, and where.
-    pub(super) fn read(path: &Path) -> Result<TestFile, String> {
+    pub(super) fn read(path: &Path) -> Result<TestFile, TestFileError> {
         let text = files::read_text(path, LARGEST_FILE)
-            .map_err(|error| format!("cannot read {}: {}", path.display(), error_chain(&error)))?;
+            .map_err(|cause| TestFileError::Unreadable { path: path.to_owned(), cause })?;
         let mut file: TestFile = serde_saphyr::from_str(&text)
-            .map_err(|error| format!("{} is not a test file: {error}", path.display()))?;
+            .map_err(|cause| TestFileError::Invalid { path: path.to_owned(), cause: Box::new(cause) })?;
         if file.rule_files.is_empty() || file.tests.is_empty() {
-            return Err(format!("{}: expected rule_files and tests, found none of one", path.display()));
+            return Err(TestFileError::Empty { path: path.to_owned() });
         }
         path.parent().unwrap_or(Path::new("")).clone_into(&mut file.folder);
         Ok(file)

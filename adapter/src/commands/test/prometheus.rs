@@ -2,18 +2,59 @@
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use engine::labels::Labels;
-use engine::notation::{self, Point};
+use engine::notation::{self, NotationError, Point};
 use prost::Message as _;
-use reqwest::Url;
-use serve::{error_chain, files};
+use reqwest::{StatusCode, Url};
+use serve::files;
 use tempfile::TempDir;
 
+use crate::source::SourceError;
 use crate::source::prometheus::{Prometheus, PrometheusSettings};
+
+/// Why a Prometheus does not serve a test.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PrometheusError {
+    #[error(transparent)]
+    Series(#[from] NotationError),
+    #[error("expected series that fit into one request, found {bytes} bytes")]
+    TooLong {
+        bytes: usize,
+        #[source]
+        cause: snap::Error,
+    },
+    #[error("cannot ask Prometheus at {url}")]
+    Url {
+        url: String,
+        #[source]
+        cause: <Url as FromStr>::Err,
+    },
+    #[error("cannot make an HTTP client")]
+    Client(#[source] reqwest::Error),
+    #[error("cannot start {program}", program = program.display())]
+    Start {
+        program: PathBuf,
+        #[source]
+        cause: std::io::Error,
+    },
+    #[error("cannot watch Prometheus")]
+    Watch(#[source] std::io::Error),
+    #[error("expected a Prometheus that starts, found {status}: {log}")]
+    Ended { status: ExitStatus, log: String },
+    #[error("expected a Prometheus that is ready in {LONGEST_START:?}, found none: {log}")]
+    NotReady { log: String },
+    #[error("cannot write the series into Prometheus")]
+    Unwritten(#[source] reqwest::Error),
+    #[error("cannot write the series into Prometheus: expected 204, found {status}: {said}")]
+    Refused { status: StatusCode, said: String },
+    #[error(transparent)]
+    Source(#[from] SourceError),
+}
 
 /// A running Prometheus. Dropping it ends it and removes its folder.
 pub(super) struct StartedPrometheus {
@@ -28,13 +69,13 @@ impl StartedPrometheus {
         program: &Path,
         step: Duration,
         series: &[(Labels, Vec<Point>)],
-    ) -> Result<StartedPrometheus, String> {
+    ) -> Result<StartedPrometheus, PrometheusError> {
         let body = written(step, series)?;
         let client = reqwest::Client::builder()
             .no_proxy()
             .timeout(LONGEST_CALL)
             .build()
-            .map_err(|error| format!("cannot make an HTTP client: {}", error_chain(&error)))?;
+            .map_err(PrometheusError::Client)?;
         let mut started = StartedPrometheus::spawn(program)?;
         started.wait(&client).await?;
         let request = client
@@ -43,32 +84,27 @@ impl StartedPrometheus {
             .header("content-type", "application/x-protobuf")
             .header("x-prometheus-remote-write-version", "0.1.0")
             .body(body);
-        let response = request
-            .send()
-            .await
-            .map_err(|error| format!("cannot write the series into Prometheus: {}", error_chain(&error)))?;
+        let response = request.send().await.map_err(PrometheusError::Unwritten)?;
         let status = response.status();
         if !status.is_success() {
             let said = response.text().await.unwrap_or_default();
-            let said = said.lines().next().unwrap_or_default();
-            return Err(format!(
-                "cannot write the series into Prometheus: expected 204, found {status}: {said}"
-            ));
+            let said = said.lines().next().unwrap_or_default().to_owned();
+            return Err(PrometheusError::Refused { status, said });
         }
         Ok(started)
     }
 
     /// What a request sees that is asked `at` after the first value.
-    pub(super) fn at(&self, at: Duration) -> Result<Prometheus, String> {
+    pub(super) fn at(&self, at: Duration) -> Result<Prometheus, PrometheusError> {
         // Series that begin later are not listed yet.
         let url = format!("http://{}/?end={}", self.address, at.as_secs_f64());
-        let url = Url::parse(&url).map_err(|error| format!("{url}: {error}"))?;
-        Prometheus::new(PrometheusSettings { timeout: LONGEST_CALL, ..PrometheusSettings::new(url) })
-            .map_err(|error| error_chain(&error))
+        let url = Url::parse(&url).map_err(|cause| PrometheusError::Url { url, cause })?;
+        let settings = PrometheusSettings { timeout: LONGEST_CALL, ..PrometheusSettings::new(url) };
+        Ok(Prometheus::new(settings)?)
     }
 
-    fn spawn(program: &Path) -> Result<StartedPrometheus, String> {
-        let cannot = |cause: std::io::Error| format!("cannot start {}: {cause}", program.display());
+    fn spawn(program: &Path) -> Result<StartedPrometheus, PrometheusError> {
+        let cannot = |cause| PrometheusError::Start { program: program.to_owned(), cause };
         let folder = tempfile::tempdir().map_err(cannot)?;
         let config = folder.path().join("prometheus.yml");
         std::fs::write(&config, "{}").map_err(cannot)?;
@@ -91,7 +127,7 @@ impl StartedPrometheus {
         Ok(StartedPrometheus { process, address, folder })
     }
 
-    async fn wait(&mut self, client: &reqwest::Client) -> Result<(), String> {
+    async fn wait(&mut self, client: &reqwest::Client) -> Result<(), PrometheusError> {
         let deadline = Instant::now() + LONGEST_START;
         loop {
             let answer = client.get(format!("http://{}/-/ready", self.address)).send().await;
@@ -100,17 +136,11 @@ impl StartedPrometheus {
             }
             match self.process.try_wait() {
                 Ok(Some(status)) => {
-                    return Err(format!(
-                        "expected a Prometheus that starts, found {status}: {}",
-                        self.last_words()
-                    ));
+                    return Err(PrometheusError::Ended { status, log: self.last_words() });
                 }
-                Err(error) => return Err(format!("cannot watch Prometheus: {error}")),
+                Err(cause) => return Err(PrometheusError::Watch(cause)),
                 Ok(None) if Instant::now() > deadline => {
-                    return Err(format!(
-                        "expected a Prometheus that is ready in {LONGEST_START:?}, found none: {}",
-                        self.last_words()
-                    ));
+                    return Err(PrometheusError::NotReady { log: self.last_words() });
                 }
                 Ok(None) => tokio::time::sleep(EVERY).await,
             }
@@ -135,9 +165,8 @@ impl Drop for StartedPrometheus {
 
 /// One request of remote write 1.0. One holds all: Prometheus takes samples of one request in any order of series, and
 /// of later ones only newer samples.
-fn written(step: Duration, series: &[(Labels, Vec<Point>)]) -> Result<Vec<u8>, String> {
-    let mut timeseries: Vec<TimeSeries> = notation::samples(step, series)
-        .map_err(|error| error.to_string())?
+fn written(step: Duration, series: &[(Labels, Vec<Point>)]) -> Result<Vec<u8>, PrometheusError> {
+    let mut timeseries: Vec<TimeSeries> = notation::samples(step, series)?
         .into_iter()
         .map(|(labels, samples)| TimeSeries {
             labels: labels
@@ -151,9 +180,8 @@ fn written(step: Duration, series: &[(Labels, Vec<Point>)]) -> Result<Vec<u8>, S
     // How old a sample may be follows from the first.
     timeseries.sort_by_key(|series| series.samples.first().map(|sample| sample.timestamp));
     let body = WriteRequest { timeseries }.encode_to_vec();
-    snap::raw::Encoder::new().compress_vec(&body).map_err(|error| {
-        format!("expected series that fit into one request, found {} bytes: {error}", body.len())
-    })
+    let compressed = snap::raw::Encoder::new().compress_vec(&body);
+    compressed.map_err(|cause| PrometheusError::TooLong { bytes: body.len(), cause })
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

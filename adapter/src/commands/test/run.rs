@@ -9,51 +9,72 @@ use std::time::{Duration, SystemTime};
 use apiservice::authz::Chain;
 use apiservice::health::{Health, Scope};
 use apiservice::server::Handler as _;
-use engine::{Engine, EngineConfig, notation};
+use engine::notation::{self, NotationError};
+use engine::{Engine, EngineConfig};
 use rules::RuleSet;
-use serve::error_chain;
 
 use super::answered;
 use super::file::{Request, Test, TestFile};
-use super::prometheus::StartedPrometheus;
+use super::prometheus::{PrometheusError, StartedPrometheus};
 use super::world::{Evaluator, LabelledObjects, SharedObjects, WrittenSeries};
 use crate::answer::Answerer;
 use crate::commands::listed;
 use crate::last_values::LastValues;
 use crate::objects::Objects as _;
 use crate::relist::{CatalogHandle, Snapshot};
-use crate::rules_file::RulesFile;
+use crate::rules_file::{RulesFile, RulesFileError};
 use crate::source::guarded::{GuardSettings, Guarded};
 use crate::telemetry::Telemetry;
+
+/// Why the tests of a file cannot run.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RunError {
+    #[error(transparent)]
+    Rules(#[from] RulesFileError),
+    #[error("{name}")]
+    Test {
+        name: String,
+        #[source]
+        cause: WorldError,
+    },
+}
+
+/// Why there is nothing to ask in a test.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WorldError {
+    #[error(transparent)]
+    Series(#[from] NotationError),
+    #[error(transparent)]
+    Prometheus(#[from] PrometheusError),
+}
 
 /// What failed of a file.
 ///
 /// # Errors
-/// Rules or series that cannot be used.
-pub(super) async fn file(file: &TestFile, program: Option<&Path>) -> Result<Vec<String>, String> {
+/// Rules or series that cannot be used, or a Prometheus that does not take them.
+pub(super) async fn file(file: &TestFile, program: Option<&Path>) -> Result<Vec<String>, RunError> {
     let mut rules = RuleSet::default();
     for path in file.rule_files() {
-        let (_, more) = RulesFile::open(&path, true).map_err(|error| error_chain(&error))?;
+        let (_, more) = RulesFile::open(&path, true)?;
         rules.append(more);
     }
     let rules = Arc::new(rules);
     let mut failures = Vec::new();
     for test in &file.tests {
-        failures.extend(
-            self::test(test, &rules, program).await.map_err(|error| format!("{}: {error}", test.name))?,
-        );
+        let failed = self::test(test, &rules, program).await;
+        failures.extend(failed.map_err(|cause| RunError::Test { name: test.name.clone(), cause })?);
     }
     Ok(failures)
 }
 
-async fn test(test: &Test, rules: &Arc<RuleSet>, program: Option<&Path>) -> Result<Vec<String>, String> {
+async fn test(test: &Test, rules: &Arc<RuleSet>, program: Option<&Path>) -> Result<Vec<String>, WorldError> {
     let series: Vec<_> =
         test.input_series.iter().map(|series| (series.series.clone(), series.values.clone())).collect();
     let evaluator = if let Some(program) = program {
         Evaluator::Prometheus(StartedPrometheus::start(program, test.interval, &series).await?)
     } else {
         let engine = Engine::new(EngineConfig { retention: FOR_EVER, ..EngineConfig::default() });
-        notation::load(engine.store(), test.interval, &series).map_err(|error| error.to_string())?;
+        notation::load(engine.store(), test.interval, &series)?;
         Evaluator::Embedded(engine)
     };
     let labels = test.input_series.iter().map(|series| &series.series).chain(&test.objects);

@@ -10,7 +10,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use rules::resource::{ResourceMapper, StaticMapper};
 
-use super::prometheus::StartedPrometheus;
+use super::prometheus::{PrometheusError, StartedPrometheus};
 use crate::objects::scraped;
 use crate::objects::{Object, Objects, ObjectsError, Wanted};
 use crate::source::scripted::Script;
@@ -26,7 +26,7 @@ pub(super) enum Evaluator {
 
 impl Evaluator {
     /// Series as they are `at` after the first.
-    pub(super) fn at(&self, at: Duration) -> Result<WrittenSeries, String> {
+    pub(super) fn at(&self, at: Duration) -> Result<WrittenSeries, PrometheusError> {
         let now = SystemTime::UNIX_EPOCH + at;
         let source: Box<dyn MetricSource> = match self {
             Evaluator::Embedded(engine) => Box::new(EngineAt { engine: engine.clone(), now }),

@@ -91,7 +91,6 @@ async fn tend(pods: &Api<Pod>, settings: &Settings, running: &Running, dir: &Pat
     lock().retain(|name, _| names.contains(name));
     for name in names.iter().filter(|name| !before.contains(name)) {
         let pod = stack::start_pod(name, &settings.arguments, dir).await?;
-        lock().insert(name.clone(), pod);
         let status = json!({"status": {
             "phase": "Running",
             "podIP": "127.0.0.1",
@@ -99,6 +98,8 @@ async fn tend(pods: &Api<Pod>, settings: &Settings, running: &Running, dir: &Pat
             "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
         }});
         pods.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await?;
+        // Not before: one that could not be marked is started again.
+        lock().insert(name.clone(), pod);
     }
     let now: Vec<String> = lock().keys().cloned().collect();
     if now != before || !settings.targets_file.exists() {

@@ -78,17 +78,14 @@ impl Site {
         match self {
             // Endpoints are written by hand, as no pod runs.
             Site::Loopback => &[
-                "--controllers=*,-node-ipam-controller,-node-route-controller,-service-lb-controller,\
-                 -node-lifecycle-controller,-endpoints-controller",
+                "--controllers=*,-node-ipam-controller,-node-lifecycle-controller,-endpoints-controller",
                 "--horizontal-pod-autoscaler-sync-period=2s",
                 "--horizontal-pod-autoscaler-downscale-stabilization=5s",
                 "--horizontal-pod-autoscaler-initial-readiness-delay=1s",
                 "--horizontal-pod-autoscaler-cpu-initialization-period=1s",
                 FROM_ZERO,
             ],
-            Site::Node(_) => {
-                &["--controllers=*,-node-ipam-controller,-node-route-controller,-service-lb-controller"]
-            }
+            Site::Node(_) => &["--controllers=*,-node-ipam-controller"],
         }
     }
 

@@ -14,7 +14,7 @@ use e2e::image::{Container, Image, Settings};
 use e2e::process::Process;
 use e2e::prometheus::{Prometheus, SERVICE, ScrapeTarget};
 use e2e::signals::Signals;
-use e2e::{Failure, free_port, until};
+use e2e::{Failure, free_port, stack, until};
 use testkit::rows::each_row;
 
 #[test]
@@ -123,11 +123,37 @@ async fn an_image_without_a_library_ends_with_its_name() -> Result<(), Failure> 
 #[tokio::test]
 async fn the_cuda_image_without_a_gpu_ends_with_the_reason() -> Result<(), Failure> {
     let Some(image) = Image::open("model-server-cuda")? else { return Ok(()) };
-    let arguments = vec!["--device=cuda".to_owned()];
-    let mut container = image.start("cuda", &Settings { arguments, ..Settings::default() })?;
-    assert_eq!(container.status(START).await?, Some(2), "{}", container.process.log());
-    assert!(container.process.log().contains("libtorch finds no GPU"), "{}", container.process.log());
+    for (model, reason) in [
+        (&["--model=/linear.pt"][..], "libtorch finds no GPU"),
+        (&[], "expected ONNX Runtime with its CUDA execution provider"),
+    ] {
+        let arguments = ["--device=cuda"].iter().chain(model).map(|argument| (*argument).to_owned());
+        let settings = Settings { arguments: arguments.collect(), ..torchscript() };
+        let mut container = image.start("cuda", &settings)?;
+        assert_eq!(container.status(START).await?, Some(2), "{}", container.process.log());
+        assert!(container.process.log().contains(reason), "{}", container.process.log());
+    }
     Ok(())
+}
+
+#[tokio::test]
+async fn the_cuda_image_serves_the_tutorials_model_without_a_gpu() -> Result<(), Failure> {
+    let Some(image) = Image::open("model-server-cuda")? else { return Ok(()) };
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let arguments = vec!["--model=/linear.pt".to_owned(), "--listen=127.0.0.1:0".to_owned()];
+    let mut container = image.start("torchscript", &Settings { arguments, ..torchscript() })?;
+    let address = container.process.wait_for_log("listening address=", START).await?;
+    container.process.wait_for_log("model ready inputs=", START).await?;
+    let request = reqwest::Client::new().post(format!("http://{address}/predict"));
+    let answer = request.body(r#"{"features": [0.1, 0.2]}"#).send().await?;
+    assert_eq!(answer.status(), 200);
+    Ok(())
+}
+
+/// The tutorial's model, which it has in a ConfigMap.
+fn torchscript() -> Settings {
+    let model = stack::repository().join("deploy/overlays/tutorial/linear.pt");
+    Settings { mounts: vec![(model, "/linear.pt")], ..Settings::default() }
 }
 
 /// An image, where it is made and containers can be started; it must be in CI.

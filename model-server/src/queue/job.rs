@@ -171,6 +171,11 @@ impl Ticket {
         Ticket { job: Counts { job, telemetry }, answer }
     }
 
+    /// Whether its execution has not begun.
+    pub fn waits(&self) -> bool {
+        self.job.stage.load(Ordering::Acquire) == WAITING
+    }
+
     /// Waits for the answer. A request that still waits for its execution at its deadline expires; one that executes is
     /// waited for, as long as its worker lives.
     pub async fn wait(self) -> Reply {

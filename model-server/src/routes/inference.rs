@@ -276,7 +276,11 @@ pub(super) async fn compute(
         .queue
         .admit(Ask { inputs, rows, alone, label, deadline, memory }, received)
         .map_err(|refused| refusal(served, refused))?;
-    if let Some(pool) = served.life.pool() {
+    // Requests that came together are computed together: whose turn it is first would else be computed alone.
+    tokio::task::yield_now().await;
+    if ticket.waits()
+        && let Some(pool) = served.life.pool()
+    {
         pool.serve(&served.queue);
     }
     Ok(ticket.wait().await.map_err(Refusal::Failed)?)

@@ -63,9 +63,11 @@ impl Vitals {
         self.places.iter().all(|worker| self.is_alive(worker, now))
     }
 
-    /// Whether no worker is: waiting requests are not taken.
+    /// Whether no worker is, and nobody who helps out either: waiting requests are not taken.
     pub(super) fn none_alive(&self, now: Instant) -> bool {
-        !self.places[..self.workers].iter().any(|worker| self.is_alive(worker, now))
+        let (workers, helpers) = self.places.split_at(self.workers);
+        let at_work = helpers.iter().filter(|helper| helper.beat.load(Ordering::Acquire) != RESTING);
+        !workers.iter().chain(at_work).any(|worker| self.is_alive(worker, now))
     }
 
     /// Places where somebody became stuck since the last call.
@@ -120,6 +122,17 @@ mod tests {
         vitals.rest(1);
         assert!(vitals.all_alive(at(100)));
         assert_eq!(vitals.newly_stuck(at(100)), [0; 0]);
+    }
+
+    #[test]
+    fn while_somebody_helps_out_and_is_well_not_all_are_silent() {
+        let vitals = Vitals::new(1, Duration::from_secs(30));
+        let at = |seconds| vitals.origin + Duration::from_secs(seconds);
+        vitals.beat(1, at(10));
+        assert!(!vitals.none_alive(at(39)));
+        assert!(vitals.none_alive(at(40)));
+        vitals.rest(1);
+        assert!(vitals.none_alive(at(39)));
     }
 
     #[test]

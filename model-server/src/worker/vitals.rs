@@ -63,7 +63,7 @@ impl Vitals {
         self.places.iter().all(|worker| self.is_alive(worker, now))
     }
 
-    /// Whether no worker is, and nobody who helps out either: waiting requests are not taken.
+    /// Whether no worker is, and no helper at work either: waiting requests are not taken.
     pub(super) fn none_alive(&self, now: Instant) -> bool {
         let (workers, helpers) = self.places.split_at(self.workers);
         let at_work = helpers.iter().filter(|helper| helper.beat.load(Ordering::Acquire) != RESTING);

@@ -1,5 +1,6 @@
 //! Models of five kinds, served by ours, LitServe and MLServer by the same library, with a bare loop around that as the
-//! ceiling. Servers and the loop have one core, wrk the other; a request is one row.
+//! ceiling. Servers and the loop have one core, wrk the other. A request is one row; ours is asked for whole batches,
+//! too, as clients with many rows ask, where HTTP's share is small.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,8 @@ const MODELS: [(&str, &str); 5] = [
     ("int8", "quantised-dynamic-mlp.onnx"),
 ];
 const CONCURRENCIES: [usize; 3] = [1, 16, 64];
+/// Clients that ask for whole batches.
+const BATCH_CLIENTS: usize = 64;
 /// Rows of a batch at most, everywhere.
 const MOST_ROWS: usize = 32;
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -40,6 +43,7 @@ const CORES: [&str; 2] = ["0", "1"];
 struct Key {
     model: usize,
     concurrency: usize,
+    rows_a_request: usize,
     server: &'static str,
 }
 
@@ -50,6 +54,9 @@ struct Row {
     p99_ms: f64,
     rss_bytes: u64,
 }
+
+/// A number of clients, of rows a request, and what was measured with them.
+type Measured = (usize, usize, Row);
 
 /// Where everything is.
 struct Places {
@@ -85,8 +92,8 @@ pub(crate) async fn run(settings: &Settings, dir: &Path) -> Result<(), Failure> 
                 } else {
                     places.measure(server, &file, &wrk, concurrencies, time).await?
                 };
-                for (concurrency, row) in concurrencies.iter().zip(rows) {
-                    let key = Key { model, concurrency: *concurrency, server };
+                for (concurrency, rows_a_request, row) in rows {
+                    let key = Key { model, concurrency, rows_a_request, server };
                     table.entry(key).or_default().push(row);
                 }
             }
@@ -146,7 +153,12 @@ impl Places {
     }
 
     /// The loop with as many rows a batch as the clients of each concurrency can fill.
-    fn bare_loop(&self, model: &Path, concurrencies: &[usize], time: Duration) -> Result<Vec<Row>, Failure> {
+    fn bare_loop(
+        &self,
+        model: &Path,
+        concurrencies: &[usize],
+        time: Duration,
+    ) -> Result<Vec<Measured>, Failure> {
         let program = stack::repository().join("tests/peers/onnx-servers/loop.py");
         let rows = concurrencies.iter().map(|concurrency| {
             let mut command = Places::pinned(CORES[0], &self.python);
@@ -154,7 +166,7 @@ impl Places {
             command.arg((*concurrency).min(MOST_ROWS).to_string()).arg(time.as_secs_f64().to_string());
             let output = process::run(&mut command)?;
             let line = output.lines().find_map(|line| line.strip_prefix("REPORT "));
-            Ok(serde_json::from_str(line.ok_or("the loop reported nothing")?)?)
+            Ok((*concurrency, 1, serde_json::from_str(line.ok_or("the loop reported nothing")?)?))
         });
         rows.collect()
     }
@@ -166,7 +178,7 @@ impl Places {
         wrk: &Wrk,
         concurrencies: &[usize],
         time: Duration,
-    ) -> Result<Vec<Row>, Failure> {
+    ) -> Result<Vec<Measured>, Failure> {
         // Ours says what any model takes.
         let inputs = self.inputs(model).await?;
         let port = free_port()?;
@@ -186,22 +198,27 @@ impl Places {
                 );
                 self.json(&json!({"inputs": tensors.collect::<Vec<_>>()}))?
             }
-            _ => self.binary(&inputs)?,
+            _ => self.binary(&inputs, 1)?,
         };
+        let batches = if server == OURS.name { Some(self.binary(&inputs, MOST_ROWS)?) } else { None };
         let url = format!("http://{address}/{path}");
-        let post = |connections, time| {
-            wrk.post(Places::pinned(CORES[1], "wrk"), &url, &body.headers, &body.path, connections, time)
+        let post = async |body: &Body, connections, time| {
+            let wrk_there = Places::pinned(CORES[1], "wrk");
+            wrk.post(wrk_there, &url, &body.headers, &body.path, connections, time).await
         };
-        post(MOST_ROWS * 2, WARM_UP).await?;
+        post(&body, MOST_ROWS * 2, WARM_UP).await?;
         let mut rows = Vec::new();
-        for concurrency in concurrencies {
-            let measured = post(*concurrency, time).await?;
-            rows.push(Row {
-                rows_per_second: measured.requests_per_second(),
+        let asked = concurrencies.iter().map(|concurrency| (*concurrency, 1, &body));
+        let asked = asked.chain(batches.iter().map(|body| (BATCH_CLIENTS, MOST_ROWS, body)));
+        for (concurrency, rows_a_request, body) in asked {
+            let measured = post(body, concurrency, time).await?;
+            let row = Row {
+                rows_per_second: measured.requests_per_second() * rows_a_request as f64,
                 p50_ms: measured.p50_ms,
                 p99_ms: measured.p99_ms,
                 rss_bytes: process.resident_bytes().ok_or("the server ended")?,
-            });
+            };
+            rows.push((concurrency, rows_a_request, row));
         }
         Ok(rows)
     }
@@ -274,13 +291,13 @@ impl Places {
     }
 
     /// The protocol's binary extension, both ways.
-    fn binary(&self, inputs: &[Input]) -> Result<Body, Failure> {
+    fn binary(&self, inputs: &[Input], count: usize) -> Result<Body, Failure> {
         let mut tensors = Vec::new();
         let mut rows = Vec::new();
         for input in inputs {
-            let row = input.row()?;
+            let row = input.row()?.repeat(count);
             let mut shape = input.shape.clone();
-            shape[0] = 1;
+            shape[0] = i64::try_from(count)?;
             let size = row.len();
             tensors.push(json!({
                 "name": input.name, "shape": shape, "datatype": input.datatype,
@@ -289,7 +306,7 @@ impl Places {
             rows.extend(row);
         }
         let head = json!({"inputs": tensors, "parameters": {"binary_data_output": true}}).to_string();
-        let path = self.dir.join("rows.bin");
+        let path = self.dir.join(format!("rows-{count}.bin"));
         std::fs::write(&path, [head.as_bytes(), &rows].concat())?;
         let headers = vec![
             "Content-Type=application/octet-stream".to_owned(),
@@ -306,8 +323,8 @@ fn base64_rows(inputs: &[Input]) -> Result<BTreeMap<&str, String>, Failure> {
 fn report(table: &BTreeMap<Key, Vec<Row>>) -> Result<(), Failure> {
     println!("\nmedians of the rounds; the loop's clients are the rows of a batch, at most {MOST_ROWS}");
     println!(
-        "{:12} {:>4} {:14} {:>9} {:>9} {:>9} {:>7} {:>9}",
-        "model", "c", "server", "rows/s", "p50 ms", "p99 ms", "RSS MB", "% of loop"
+        "{:12} {:>4} {:>4} {:14} {:>9} {:>9} {:>9} {:>7} {:>9}",
+        "model", "c", "rows", "server", "rows/s", "p50 ms", "p99 ms", "RSS MB", "% of loop"
     );
     let rows: BTreeMap<Key, Row> = table
         .iter()
@@ -323,11 +340,14 @@ fn report(table: &BTreeMap<Key, Vec<Row>>) -> Result<(), Failure> {
         })
         .collect();
     for (key, row) in &rows {
-        let ceiling = rows.get(&Key { server: LOOP, ..*key }).map_or(f64::NAN, |row| row.rows_per_second);
+        let ceiling = rows
+            .get(&Key { server: LOOP, rows_a_request: 1, ..*key })
+            .map_or(f64::NAN, |row| row.rows_per_second);
         println!(
-            "{:12} {:>4} {:14} {:>9.0} {:>9.2} {:>9.2} {:>7.1} {:>9.0}",
+            "{:12} {:>4} {:>4} {:14} {:>9.0} {:>9.2} {:>9.2} {:>7.1} {:>9.0}",
             MODELS[key.model].0,
             key.concurrency,
+            key.rows_a_request,
             key.server,
             row.rows_per_second,
             row.p50_ms,
@@ -343,6 +363,7 @@ fn report(table: &BTreeMap<Key, Vec<Row>>) -> Result<(), Failure> {
                 "server": key.server,
                 "model": MODELS[key.model].0,
                 "concurrency": key.concurrency,
+                "rows_a_request": key.rows_a_request,
                 "rows_per_second": row.rows_per_second,
                 "p50_ms": row.p50_ms,
                 "p99_ms": row.p99_ms,

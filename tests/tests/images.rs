@@ -93,15 +93,8 @@ async fn the_adapters_image_answers_from_a_prometheus_that_it_finds_by_name() ->
 #[tokio::test]
 async fn the_model_servers_image_answers_predictions() -> Result<(), Failure> {
     let Some(image) = image("model-server-cpu")? else { return Ok(()) };
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let arguments = vec!["--listen=127.0.0.1:0".to_owned()];
-    let mut container = image.start("model-server", &Settings { arguments, ..Settings::default() })?;
-    let address = container.process.wait_for_log("listening address=", START).await?;
-    container.process.wait_for_log("model ready inputs=", START).await?;
-    let request = reqwest::Client::new().post(format!("http://{address}/predict"));
-    let answer = request.body(r#"{"features": [0.1, 0.2]}"#).send().await?;
-    assert_eq!(answer.status(), 200);
-    Ok(())
+    predicts(&image, "model-server", &Settings { arguments, ..Settings::default() }).await
 }
 
 #[tokio::test]
@@ -139,9 +132,14 @@ async fn the_cuda_image_without_a_gpu_ends_with_the_reason() -> Result<(), Failu
 #[tokio::test]
 async fn the_cuda_image_serves_the_tutorials_model_without_a_gpu() -> Result<(), Failure> {
     let Some(image) = Image::open("model-server-cuda")? else { return Ok(()) };
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let arguments = vec!["--model=/linear.pt".to_owned(), "--listen=127.0.0.1:0".to_owned()];
-    let mut container = image.start("torchscript", &Settings { arguments, ..torchscript() })?;
+    predicts(&image, "torchscript", &Settings { arguments, ..torchscript() }).await
+}
+
+/// A model server that listens on a free port becomes ready and answers.
+async fn predicts(image: &Image, name: &str, settings: &Settings) -> Result<(), Failure> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut container = image.start(name, settings)?;
     let address = container.process.wait_for_log("listening address=", START).await?;
     container.process.wait_for_log("model ready inputs=", START).await?;
     let request = reqwest::Client::new().post(format!("http://{address}/predict"));

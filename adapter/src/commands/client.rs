@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use axum::BoxError;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt as _, Limited};
@@ -16,8 +17,6 @@ use serve::files;
 
 use crate::config::{ClusterAccess, ServerAccess, UrlAccess};
 use crate::kubeconfig::{self, KubeconfigError};
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Asks one cluster.
 pub(super) struct Client {

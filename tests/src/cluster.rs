@@ -290,7 +290,9 @@ impl Cluster {
         Ok(self.kubectl(&command)?.trim().to_owned())
     }
 
-    /// Waits until an APIService is available, which means that the aggregator reaches and verifies what it names.
+    /// Waits until an APIService is available, which means that the aggregator reaches and verifies what it names, and
+    /// until the aggregator passes requests on: it learns of the condition that it has written by a watch, and answers
+    /// 503 until then.
     ///
     /// # Errors
     /// It did not become available; its condition is the message.
@@ -299,8 +301,10 @@ impl Cluster {
             let jsonpath = "jsonpath={.status.conditions[?(@.type==\"Available\")]}";
             self.kubectl(&["get", "apiservice", name, "-o", jsonpath])
         };
+        let (version, group) = name.split_once('.').ok_or("an APIService is named VERSION.GROUP")?;
         let wait = until("the APIService is available", Duration::from_mins(1), || async {
-            Ok(condition()?.contains(r#""status":"True""#))
+            Ok(condition()?.contains(r#""status":"True""#)
+                && self.get(&format!("/apis/{group}/{version}")).await?.0 == 200)
         });
         wait.await.map_err(|error| format!("{error}: {name}: {}", condition().unwrap_or_default()).into())
     }

@@ -82,16 +82,7 @@ impl<A: Answer> Book<A> {
         }
         let mut ask_for: Vec<Arc<str>> = vec![scope.into()];
         if scopes.apart_until.is_none_or(|until| now >= until) {
-            let mut bytes = scope.len();
-            for (name, other) in &scopes.by_name {
-                bytes += name.len() + 1;
-                if ask_for.len() == SCOPES_OF_A_QUERY || bytes > BYTES_OF_A_QUERY {
-                    break;
-                }
-                if **name != *scope && other.is_wanted(now, keep) {
-                    ask_for.push(Arc::clone(name));
-                }
-            }
+            ask_for.extend(scopes.to_ask_for_with(scope, now, keep));
             // The same query for the same scopes, whichever was asked for first.
             ask_for.sort_unstable();
         }
@@ -154,6 +145,30 @@ impl<A: Answer> Book<A> {
     }
 }
 
+impl<A: Answer> Scopes<A> {
+    /// Others that go into a query for `scope`: those without an answer that is new enough, and of these the ones that
+    /// were not asked for the longest. Autoscalers ask in turn, so they are the next.
+    fn to_ask_for_with(&self, scope: &str, now: Instant, keep: Duration) -> impl Iterator<Item = Arc<str>> {
+        let mut wanted: Vec<(Instant, &Arc<str>)> = self
+            .by_name
+            .iter()
+            .filter(|(name, other)| ***name != *scope && other.is_wanted(now, keep))
+            .map(|(name, other)| (other.asked, name))
+            .collect();
+        let most = SCOPES_OF_A_QUERY - 1;
+        if wanted.len() > most {
+            wanted.select_nth_unstable(most);
+            wanted.truncate(most);
+        }
+        wanted.sort_unstable();
+        let mut bytes = scope.len();
+        wanted.into_iter().map_while(move |(_, name)| {
+            bytes += name.len() + 1;
+            (bytes <= BYTES_OF_A_QUERY).then(|| Arc::clone(name))
+        })
+    }
+}
+
 impl<A: Answer> Scope<A> {
     /// The answer, unless it is too old. One that is under way is as new as it can be.
     fn current(&self, now: Instant, keep: Duration) -> Option<&A> {
@@ -165,9 +180,11 @@ impl<A: Answer> Scope<A> {
         now.saturating_duration_since(self.asked) < LATELY
     }
 
+    /// Whether a query for others is to answer it, too. Before its answer is too old, or scopes that were first asked
+    /// for at different times would have queries of their own for ever.
     fn is_wanted(&self, now: Instant, keep: Duration) -> bool {
         self.is_asked(now)
-            && self.current(now, keep).is_none()
+            && self.current(now, keep / 2).is_none()
             && self.alone_until.is_none_or(|until| now >= until)
     }
 }
@@ -183,6 +200,8 @@ const MOST_SCOPES: usize = 10_000;
 
 #[cfg(test)]
 mod tests {
+    use testkit::rows::each_row;
+
     use super::*;
 
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -274,6 +293,43 @@ mod tests {
         }
         let asked = asks(&mut book, "namespace-7", start).expect("scopes");
         assert!(asked.iter().map(String::len).sum::<usize>() <= BYTES_OF_A_QUERY);
+    }
+
+    #[test]
+    fn a_query_takes_along_what_would_soon_be_too_old() {
+        let start = Instant::now();
+        let mut book = book_with(&["a"], start, Numbered(1, true));
+        let at = |seconds| start + Duration::from_secs_f64(seconds);
+        assert_eq!(asks(&mut book, "b", at(2.4)), Some(vec!["b".to_owned()]));
+        assert_eq!(asks(&mut book, "b", at(2.5)), Some(["a", "b"].map(str::to_owned).to_vec()));
+    }
+
+    /// The reads of autoscalers, one for each namespace, over periods of 15 s; queries in the last period.
+    fn queries_of_a_period(namespaces: u32) -> usize {
+        let (start, period) = (Instant::now(), Duration::from_secs(15));
+        let mut book: Book<Numbered> = Book::new(KEEP);
+        let mut queries = 0;
+        for number in 0..4 {
+            queries = 0;
+            for namespace in 0..namespaces {
+                let now = start + period * number + period * namespace / namespaces;
+                let namespace = format!("namespace-{namespace}");
+                if let Found::Nothing { ask_for } = book.find(&key(), &namespace, now) {
+                    book.enter(&key(), &ask_for, now, &Numbered(1, true));
+                    queries += 1;
+                }
+            }
+            book.sweep(start + period * (number + 1));
+        }
+        queries
+    }
+
+    #[test]
+    fn many_namespaces_take_few_queries() {
+        each_row([(1, 1), (50, 3), (1_000, 10), (3_000, 30)], |(namespaces, most)| {
+            let queries = queries_of_a_period(namespaces);
+            assert!(queries <= most, "{namespaces} namespaces took {queries} queries");
+        });
     }
 
     #[test]

@@ -50,16 +50,15 @@ impl Labels {
     /// The labels whose name passes.
     #[must_use]
     pub fn filter(&self, keep: impl Fn(&str) -> bool) -> Labels {
-        if self.0.iter().all(|(name, _)| keep(name)) {
-            return self.clone();
-        }
-        Labels(self.0.iter().filter(|(name, _)| keep(name)).cloned().collect())
+        let Some(first) = self.0.iter().position(|(name, _)| !keep(name)) else { return self.clone() };
+        let (before, after) = (&self.0[..first], &self.0[first + 1..]);
+        Labels(before.iter().chain(after.iter().filter(|(name, _)| keep(name))).cloned().collect())
     }
 
     /// Without the metric's name and the labels that describe the metric, which go with it.
     #[must_use]
     pub fn without_name(&self) -> Labels {
-        self.filter(|name| !matches!(name, METRIC_NAME | "__type__" | "__unit__"))
+        self.filter(|name| !(name.starts_with("__") && matches!(name, METRIC_NAME | "__type__" | "__unit__")))
     }
 
     /// With one label set, or removed when the value is empty.

@@ -1,5 +1,6 @@
 //! Operators between two expressions, and how the samples of two vectors find each other.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use promql_parser::parser::{BinModifier, BinaryExpr, LabelModifier, VectorMatchCardinality};
@@ -204,6 +205,19 @@ struct Matching<'a> {
     pace: &'a Pace,
 }
 
+/// A sample of the side that must be unique, and what it was joined with.
+struct Partner {
+    sample: Sample,
+    matched: Matched,
+}
+
+/// One-to-one, a sample may match once; else its results must differ.
+enum Matched {
+    Never,
+    Once,
+    As(HashSet<Labels>),
+}
+
 impl<'a> Matching<'a> {
     fn of(modifier: Option<&'a BinModifier>, pace: &'a Pace) -> Matching<'a> {
         static ONE_TO_ONE: VectorMatchCardinality = VectorMatchCardinality::OneToOne;
@@ -266,20 +280,25 @@ impl<'a> Matching<'a> {
         let swapped = matches!(self.cardinality, VectorMatchCardinality::OneToMany(_));
         let one_to_one = matches!(self.cardinality, VectorMatchCardinality::OneToOne);
         let (many, one) = if swapped { (right, left) } else { (left, right) };
-        let one = self.unique(one, swapped)?;
-        let mut matched: HashSet<(Labels, Labels)> = HashSet::new();
+        let mut one = self.unique(one, swapped)?;
         let mut results = Vec::new();
         for sample in many {
             let signature = self.paced_signature(&sample)?;
-            let Some(partner) = one.get(&signature) else { continue };
+            let Some(Partner { sample: partner, matched }) = one.get_mut(&signature) else { continue };
             let (first, second) =
                 if swapped { (partner.value, sample.value) } else { (sample.value, partner.value) };
             let (value, holds) = operator.of_samples(first, second);
             let labels =
                 self.result_labels(&sample.labels, &partner.labels, operator.changes_metric() || bool_result);
-            // One-to-one, a signature may match once; else the results of a signature must differ.
-            let key = if one_to_one { Labels::empty() } else { labels.clone() };
-            if !matched.insert((signature, key)) {
+            let is_new = match matched {
+                Matched::Never => {
+                    *matched = if one_to_one { Matched::Once } else { Matched::As([labels.clone()].into()) };
+                    true
+                }
+                Matched::Once => false,
+                Matched::As(results) => results.insert(labels.clone()),
+            };
+            if !is_new {
                 return Err(QueryError::Execution(if one_to_one {
                     "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)"
                         .to_owned()
@@ -297,19 +316,23 @@ impl<'a> Matching<'a> {
     }
 
     /// The samples of the side that must be unique, by signature.
-    fn unique(&self, samples: Vec<Sample>, swapped: bool) -> Result<HashMap<Labels, Sample>> {
-        let mut unique: HashMap<Labels, Sample> = HashMap::with_capacity(samples.len());
+    fn unique(&self, samples: Vec<Sample>, swapped: bool) -> Result<HashMap<Labels, Partner>> {
+        let mut unique: HashMap<Labels, Partner> = HashMap::with_capacity(samples.len());
         for sample in samples {
-            let signature = self.paced_signature(&sample)?;
-            if let Some(other) = unique.get(&signature) {
-                let side = if swapped { "left" } else { "right" };
-                return Err(QueryError::Execution(format!(
-                    "found duplicate series for the match group {signature} on the {side} hand-side of the operation: \
-                     [{}, {}];many-to-many matching not allowed: matching labels must be unique on one side",
-                    sample.labels, other.labels
-                )));
+            match unique.entry(self.paced_signature(&sample)?) {
+                Entry::Vacant(entry) => {
+                    entry.insert(Partner { sample, matched: Matched::Never });
+                }
+                Entry::Occupied(entry) => {
+                    let side = if swapped { "left" } else { "right" };
+                    let (signature, other) = (entry.key(), &entry.get().sample.labels);
+                    return Err(QueryError::Execution(format!(
+                        "found duplicate series for the match group {signature} on the {side} hand-side of the operation: \
+                         [{}, {other}];many-to-many matching not allowed: matching labels must be unique on one side",
+                        sample.labels
+                    )));
+                }
             }
-            unique.insert(signature, sample);
         }
         Ok(unique)
     }

@@ -13,7 +13,7 @@ use crate::labels::Labels;
 pub(super) struct SameName<S> {
     series: BTreeMap<Labels, S>,
     /// By the value of each of the labels in [`INDEXED`].
-    by_value: [HashMap<Arc<str>, BTreeSet<Labels>>; INDEXED.len()],
+    by_value: [HashMap<Arc<str>, BTreeMap<Labels, S>>; INDEXED.len()],
 }
 
 impl<S> Default for SameName<S> {
@@ -22,11 +22,11 @@ impl<S> Default for SameName<S> {
     }
 }
 
-impl<S> SameName<S> {
+impl<S: Clone> SameName<S> {
     pub(super) fn insert(&mut self, labels: &Labels, series: S) {
         for (label, by_value) in INDEXED.iter().zip(&mut self.by_value) {
             if let Some(value) = labels.shared_value(label) {
-                by_value.entry(Arc::clone(value)).or_default().insert(labels.clone());
+                by_value.entry(Arc::clone(value)).or_default().insert(labels.clone(), series.clone());
             }
         }
         self.series.insert(labels.clone(), series);
@@ -57,18 +57,18 @@ impl<S> SameName<S> {
         let named = matchers.iter().filter_map(|matcher| {
             let label = INDEXED.iter().position(|label| *label == matcher.name)?;
             let by_value = &self.by_value[label];
-            let sets: Vec<_> = values(matcher)?.iter().filter_map(|value| by_value.get(&**value)).collect();
-            Some(sets)
+            Some(values(matcher)?.iter().filter_map(|value| by_value.get(&**value)).collect::<Vec<_>>())
         });
-        let size = |sets: &Vec<&BTreeSet<Labels>>| sets.iter().map(|set| set.len()).sum::<usize>();
-        match named.min_by_key(size) {
-            None => Box::new(self.series.iter()),
-            Some(sets) => {
-                let mut found: Vec<&Labels> = sets.into_iter().flatten().collect();
-                found.sort();
-                found.dedup();
-                Box::new(found.into_iter().filter_map(|labels| self.series.get_key_value(labels)))
+        let size = |parts: &Vec<&BTreeMap<Labels, S>>| parts.iter().map(|part| part.len()).sum::<usize>();
+        match named.min_by_key(size).as_deref() {
+            Some([]) => Box::new(std::iter::empty()),
+            Some([part]) => Box::new(part.iter()),
+            Some(parts) if parts.iter().map(|part| part.len()).sum::<usize>() < self.series.len() => {
+                let mut found: Vec<_> = parts.iter().copied().flatten().collect();
+                found.sort_unstable_by_key(|(labels, _)| *labels);
+                Box::new(found.into_iter())
             }
+            _ => Box::new(self.series.iter()),
         }
     }
 
@@ -77,18 +77,14 @@ impl<S> SameName<S> {
     }
 }
 
-/// The only values that a matcher matches; `None` where there may be others, or none is needed.
-fn values(matcher: &Matcher) -> Option<Vec<Cow<'_, str>>> {
-    let is_value = |value: &Cow<'_, str>| !value.is_empty();
-    match matcher.op {
-        MatchOp::Equal => {
-            Some(vec![Cow::Borrowed(matcher.value.as_str())]).filter(|values| values.iter().all(is_value))
-        }
-        MatchOp::Re(_) => {
-            matcher.value.split('|').map(|alternative| literal(alternative).filter(is_value)).collect()
-        }
-        MatchOp::NotEqual | MatchOp::NotRe(_) => None,
-    }
+/// The only values that a matcher matches, each once; `None` where there may be others, or none is needed.
+fn values(matcher: &Matcher) -> Option<BTreeSet<Cow<'_, str>>> {
+    let values: BTreeSet<_> = match matcher.op {
+        MatchOp::Equal => [Cow::Borrowed(matcher.value.as_str())].into(),
+        MatchOp::Re(_) => matcher.value.split('|').map(literal).collect::<Option<_>>()?,
+        MatchOp::NotEqual | MatchOp::NotRe(_) => return None,
+    };
+    (!values.contains("")).then_some(values)
 }
 
 /// The one text that a part of a regular expression matches; `None` where it means more than its letters.

@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use memchr::{memchr, memchr2};
+
 /// A form of exposition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -79,8 +81,9 @@ impl<'a> Iterator for Samples<'a> {
                 }
                 return None;
             }
-            let (line, rest) = self.rest.split_once('\n').unwrap_or((self.rest, ""));
-            self.rest = rest;
+            let end = memchr(b'\n', self.rest.as_bytes());
+            let line = &self.rest[..end.unwrap_or(self.rest.len())];
+            self.rest = end.map_or("", |end| &self.rest[end + 1..]);
             self.line += 1;
             if self.ended {
                 self.done = true;
@@ -186,7 +189,7 @@ impl<'a> Line<'a> {
         let mut unescaped: Option<String> = None;
         loop {
             let rest = &self.text[self.position..];
-            let Some(offset) = rest.find(['"', '\\']) else {
+            let Some(offset) = memchr2(b'"', b'\\', rest.as_bytes()) else {
                 return Err((start, "expected a closing quote".to_owned()));
             };
             let plain = &rest[..offset];
@@ -244,12 +247,9 @@ fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
+/// Rust reads "infinity" and "nan" in any case; Prometheus does too.
 fn number(text: &str) -> Option<f64> {
-    if let Ok(number) = text.parse::<f64>() {
-        // Rust reads "infinity" and "nan" in any case; Prometheus does too.
-        return Some(number);
-    }
-    None
+    text.parse().ok()
 }
 
 fn timestamp(text: &str, format: Format) -> Option<i64> {

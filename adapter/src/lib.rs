@@ -4,6 +4,7 @@
 //! One request is a straight line: [`routes`] turns a path into a question, [`answer`] looks the rule up, asks
 //! [`objects`] for names, builds the PromQL, asks a [`source`] and joins the samples with [`values`].
 
+mod allocator;
 pub mod answer;
 pub mod app;
 pub mod args;

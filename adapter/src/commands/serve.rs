@@ -8,6 +8,7 @@ use futures_util::FutureExt as _;
 use serve::error_chain;
 
 use super::exit_status::UNUSABLE;
+use crate::allocator;
 use crate::app::{self, AppError, POLL, Parts};
 use crate::config::{Serve, SourceConfig};
 use crate::relist::RelistSettings;
@@ -20,6 +21,7 @@ use crate::telemetry::Telemetry;
 
 /// Serves until told to end.
 pub(super) fn run(config: Serve) -> ExitCode {
+    allocator::share_one_arena();
     // The one crypto provider of the process, for clients too.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads()).enable_all().build();

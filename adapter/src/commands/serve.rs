@@ -48,11 +48,11 @@ pub(super) fn run(config: Serve) -> ExitCode {
     }
 }
 
-/// Threads that serve. Prometheus works longer on a query than this server on its answer, so that few are enough, and
-/// each costs memory of its own and wakes the others.
+/// Threads that serve: with two, requests are answered while a listing is read. Prometheus works longer on a query than
+/// this server on its answer, so that a few are enough, and each wakes the others.
 fn threads() -> usize {
     let available = std::thread::available_parallelism().map_or(1, NonZero::get);
-    available.div_ceil(2).min(MOST_THREADS)
+    available.div_ceil(2).clamp(available.min(2), MOST_THREADS)
 }
 
 fn parts(config: Serve) -> Result<Parts, AppError> {

@@ -214,9 +214,9 @@ impl Measurement {
         Ok(row)
     }
 
-    /// Periods that do not count. Queries are shared by the namespaces that were asked for within a minute.
+    /// Periods that do not count. A query is shared by the namespaces that were asked for before.
     fn periods_before(self) -> usize {
-        if self.case == Case::Hpas && self.sharing { 4 } else { 1 }
+        if self.case == Case::Hpas && self.sharing { 2 } else { 1 }
     }
 
     fn flags(self, program: &Program, relist_interval: &str) -> Vec<String> {

@@ -34,14 +34,13 @@ async fn run() -> Result<(), Failure> {
     let programs = settings.programs()?;
     let report =
         settings.report.clone().unwrap_or_else(|| stack::repository().join("target/reports/scale.json"));
-    let rounds = settings.rounds.unwrap_or(if settings.quick { 1 } else { 3 });
     let mut rows: Vec<Row> = Vec::new();
     for measurement in settings.measurements() {
         for program in programs.iter().filter(|program| measurement.is_for(program)) {
             let Measurement { case, n, namespaces, sharing, .. } = measurement;
             println!("{}: {case:?} {n}, namespaces {namespaces}, sharing {sharing}", program.name);
             let mut measured = Vec::new();
-            for _ in 0..rounds {
+            for _ in 0..settings.rounds_of(case) {
                 match measurement.run(program).await {
                     Ok(row) => measured.push(row),
                     // What one server cannot do, others may.
@@ -90,7 +89,8 @@ struct Settings {
     /// Play a kube-apiserver without streaming lists.
     #[arg(long)]
     without_streaming_lists: bool,
-    /// How often each measurement is made; the report has the medians [default: 3; with --quick 1].
+    /// How often each measurement is made; the report has the medians [default: 3; of hpas, each of which is thousands
+    /// of reads, and with --quick 1].
     #[arg(long, value_name = "N")]
     rounds: Option<usize>,
     /// Where the report goes [default: target/reports/scale.json].
@@ -99,6 +99,10 @@ struct Settings {
 }
 
 impl Settings {
+    fn rounds_of(&self, case: Case) -> usize {
+        self.rounds.unwrap_or(if self.quick || case == Case::Hpas { 1 } else { 3 })
+    }
+
     fn programs(&self) -> Result<Vec<Program>, Failure> {
         let ours = self.adapter.clone().map_or_else(|| stack::program("adapter"), Ok)?;
         let mut programs = vec![Program::adapter("adapter", ours, self.flags.clone())?];

@@ -1,5 +1,5 @@
 # Thin names for what cargo and the scripts do; each line can be run by hand.
-.PHONY: help programs images models demo test test-gpu test-mixing test-node tutorial cluster bench bench-adapter bench-model bench-scale soak
+.PHONY: help programs images models demo test test-gpu test-mixing test-node tutorial cluster bench bench-adapter bench-hpas bench-model bench-scale soak
 
 help:
 	@echo "make demo           three model servers under load, read and judged as an autoscaler would (about 4 minutes)"
@@ -13,6 +13,7 @@ help:
 	@echo "make cluster        a control plane on loopback with the tutorial's stack in it, until interrupted; NODE=1: on a real node (root)"
 	@echo "make bench          the time of every hot step, gathered in target/reports/bench.json"
 	@echo "make bench-adapter  ours and prometheus-adapter in turn, gathered in target/reports/adapter.json (about 20 minutes)"
+	@echo "make bench-hpas     a thousand autoscalers of the real controller by ours and prometheus-adapter, in target/reports/hpas.json (about 20 minutes)"
 	@echo "make bench-model    ours, the tutorial's FastAPI server and others in turn, in target/reports (about 10 minutes)"
 	@echo "make bench-scale    how cost grows with pods, metric names and rules, in target/reports/scale.json (about an hour; QUICK=1: 5 minutes)"
 	@echo "make soak           an hour of load while everything around the adapter changes, judged in target/reports/soak.json"
@@ -53,6 +54,9 @@ bench:
 
 bench-adapter: programs
 	target/release/bench-adapter
+
+bench-hpas: programs
+	target/release/bench-hpas
 
 bench-model: programs
 	target/release/bench-model

@@ -77,14 +77,22 @@ impl Cluster {
     /// # Errors
     /// A component did not start; its log is part of the message.
     pub async fn start_own() -> Result<Option<Cluster>, Failure> {
-        Cluster::start_at(Site::Loopback).await
+        Cluster::start_own_with(&[]).await
     }
 
-    /// A control plane of our own at a place.
+    /// As [`Cluster::start_own`], with more flags of kube-controller-manager.
+    ///
+    /// # Errors
+    /// As [`Cluster::start_own`].
+    pub async fn start_own_with(controllers: &[&str]) -> Result<Option<Cluster>, Failure> {
+        Cluster::start_at(Site::Loopback, controllers).await
+    }
+
+    /// A control plane of our own at a place, with more flags of kube-controller-manager.
     ///
     /// # Errors
     /// A component did not start; its log is part of the message.
-    pub(crate) async fn start_at(site: Site) -> Result<Option<Cluster>, Failure> {
+    pub(crate) async fn start_at(site: Site, controllers: &[&str]) -> Result<Option<Cluster>, Failure> {
         let Some(kubectl) = component("kubectl") else { return Ok(None) };
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::tempdir()?;
@@ -96,7 +104,7 @@ impl Cluster {
         let mut cluster =
             Cluster { dir, kubectl, kubeconfig, namespaces, control_plane, client, stopped: false };
         cluster.wait_until_ready().await?;
-        cluster.control_plane_mut()?.start_controllers()?;
+        cluster.control_plane_mut()?.start_controllers(controllers)?;
         Ok(Some(cluster))
     }
 

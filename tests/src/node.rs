@@ -51,7 +51,7 @@ impl Node {
             |_| "expected to be started by scripts/sandbox, which gives a node namespaces of its own",
         )?;
         network::prepare()?;
-        let cluster = Cluster::start_at(Site::Node(network::ADDRESS))
+        let cluster = Cluster::start_at(Site::Node(network::ADDRESS), &[])
             .await?
             .ok_or("kube-apiserver is missing: scripts/components says why")?;
         let runtime = Runtime::start(cluster.dir()).await?;

@@ -180,8 +180,8 @@ impl<A: Answer> Scope<A> {
         now.saturating_duration_since(self.asked) < LATELY
     }
 
-    /// Whether a query for others is to answer it, too. Before its answer is too old, or scopes that were first asked
-    /// for at different times would have queries of their own for ever.
+    /// Whether a query for others is to answer it, too. Before its answer is too old: scopes that were first asked for
+    /// at different times would else always have queries of their own.
     fn is_wanted(&self, now: Instant, keep: Duration) -> bool {
         self.is_asked(now)
             && self.current(now, keep / 2).is_none()

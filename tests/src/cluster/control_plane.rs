@@ -149,9 +149,10 @@ impl ControlPlane {
         }))
     }
 
-    /// Starts kube-controller-manager.
-    pub(super) fn start_controllers(&mut self) -> Result<(), Failure> {
-        let flags = controller_manager_flags(&self.dir, self.site);
+    /// Starts kube-controller-manager. Of its flags those in `more` count where one is given twice.
+    pub(super) fn start_controllers(&mut self, more: &[&str]) -> Result<(), Failure> {
+        let mut flags = controller_manager_flags(&self.dir, self.site);
+        flags.extend(more.iter().map(|flag| (*flag).to_owned()));
         let process = Process::start("kube-controller-manager", &self.controllers, &flags, &self.dir)?;
         self.controller_manager = Some(process);
         Ok(())

@@ -4,7 +4,6 @@
 //! caught. [`regexp::compile`] is the only way from a Go regular expression to one of the regex crate. Rules and the
 //! embedded engine both use them, so that a rule means the same to both.
 
-mod check;
 mod error;
 mod function;
 mod lexer;
@@ -13,9 +12,7 @@ mod number;
 mod parse;
 mod quote;
 pub mod regexp;
-mod selector;
 mod token;
-mod window;
 
 pub use error::{ParseError, Position};
 pub use parse::parse;

@@ -1,5 +1,9 @@
 //! The grammar of Prometheus 3: operators, calls, aggregations. Selectors are in `selector`, what follows them in
-//! `window`.
+//! `window`, and the types of operands in `check`.
+
+mod check;
+mod selector;
+mod window;
 
 use promql_parser::label::Labels;
 use promql_parser::parser::token::{TokenId, TokenType};

@@ -14,7 +14,7 @@ use promql_parser::parser::{
 use crate::error::Fault;
 use crate::node::Node;
 use crate::parse::Parser;
-use crate::selector::EMPTY_SELECTOR;
+use crate::parse::selector::EMPTY_SELECTOR;
 use crate::token::{Operator, Token};
 
 impl Parser<'_> {

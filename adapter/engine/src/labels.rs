@@ -58,7 +58,7 @@ impl Labels {
     /// Without the metric's name and the labels that describe the metric, which go with it.
     #[must_use]
     pub fn without_name(&self) -> Labels {
-        self.filter(|name| !(name.starts_with("__") && matches!(name, METRIC_NAME | "__type__" | "__unit__")))
+        self.filter(|name| !matches!(name, METRIC_NAME | "__type__" | "__unit__"))
     }
 
     /// With one label set, or removed when the value is empty.

@@ -59,11 +59,11 @@ impl<S: Clone> SameName<S> {
             let by_value = &self.by_value[label];
             Some(values(matcher)?.iter().filter_map(|value| by_value.get(&**value)).collect::<Vec<_>>())
         });
-        let size = |parts: &Vec<&BTreeMap<Labels, S>>| parts.iter().map(|part| part.len()).sum::<usize>();
-        match named.min_by_key(size).as_deref() {
+        let size = |parts: &[&BTreeMap<Labels, S>]| parts.iter().map(|part| part.len()).sum::<usize>();
+        match named.min_by_key(|parts| size(parts)).as_deref() {
             Some([]) => Box::new(std::iter::empty()),
             Some([part]) => Box::new(part.iter()),
-            Some(parts) if parts.iter().map(|part| part.len()).sum::<usize>() < self.series.len() => {
+            Some(parts) if size(parts) < self.series.len() => {
                 let mut found: Vec<_> = parts.iter().copied().flatten().collect();
                 found.sort_unstable_by_key(|(labels, _)| *labels);
                 Box::new(found.into_iter())

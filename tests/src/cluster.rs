@@ -26,7 +26,7 @@ use tempfile::TempDir;
 use self::control_plane::{ControlPlane, PRIVATE, write_kubeconfig};
 pub(crate) use self::control_plane::{NODE_NAME, Site};
 pub use self::installed::{Installed, Volumes};
-pub use self::servers::ClusterAdapter;
+pub use self::servers::{ClusterAdapter, MAY_LIST_PODS, WITHOUT_THROTTLE};
 use crate::component::component;
 use crate::{Failure, until};
 

@@ -1,5 +1,6 @@
 //! The Horizontal Pod Autoscaler's arithmetic for Pods metrics with an average target
-//! (`k8s.io/kubernetes/pkg/controller/podautoscaler/replica_calculator.go`).
+//! (`k8s.io/kubernetes/pkg/controller/podautoscaler/replica_calculator.go`), and what benchmarks have many of
+//! them read.
 
 /// A metric's target.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +34,17 @@ pub fn replicas(wishes: impl IntoIterator<Item = u32>, bounds: Bounds) -> u32 {
     wishes.into_iter().max().unwrap_or(bounds.min).clamp(bounds.min, bounds.max)
 }
 
+/// Metrics that each of many autoscalers reads of the pods of its own Deployment.
+pub const METRICS: [&str; 2] = ["queue_depth", "busy_workers"];
+/// The rules that make [`METRICS`].
+pub const RULES: &str = r#"rules:
+- seriesQuery: 'queue_depth{namespace!="",pod!=""}'
+  resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}
+  metricsQuery: 'sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)'
+- seriesQuery: 'busy_workers{namespace!="",pod!=""}'
+  resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}
+  metricsQuery: 'sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)'
+"#;
 const TOLERANCE: f64 = 0.1;
 
 #[cfg(test)]

@@ -82,6 +82,14 @@ pub fn median(values: impl Iterator<Item = f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
+/// The time within which a share of some times lies; `None` of none.
+pub fn quantile(times: &[Duration], share: f64) -> Option<Duration> {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    let position = (times.len().checked_sub(1)? as f64 * share) as usize;
+    Some(times[position])
+}
+
 /// A number of seconds as a program's argument.
 ///
 /// # Errors

@@ -16,6 +16,17 @@ use crate::api::Api;
 use crate::process::Process;
 use crate::{Failure, free_port, stack};
 
+/// Flags by which prometheus-adapter asks kube-apiserver as often as it likes.
+pub const WITHOUT_THROTTLE: [&str; 2] = ["--client-qps=100000", "--client-burst=100000"];
+/// Lets prometheus-adapter list pods, as it does for each request, by the identity that ours has.
+pub const MAY_LIST_PODS: &str = r"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: bench-view}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view}
+subjects: [{kind: ServiceAccount, name: adapter, namespace: monitoring}]
+";
+
 /// The adapter in a cluster.
 pub struct ClusterAdapter {
     /// The program.

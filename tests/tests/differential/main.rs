@@ -16,7 +16,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use e2e::api::Api;
-use e2e::cluster::{Cluster, ClusterAdapter};
+use e2e::cluster::{Cluster, ClusterAdapter, WITHOUT_THROTTLE};
 use e2e::comparison::{Exchange, READ, Report, Request, Seen, View};
 use e2e::component::{component, left_out};
 use e2e::proxy::QueryProxy;
@@ -216,7 +216,8 @@ impl Bench {
     /// with it.
     async fn servers(&self, rules: &Path) -> Result<Result<[Server; 3], Failure>, Failure> {
         let [certificate, key] = &self.certificate;
-        let unthrottled = ["--client-qps=100000", "--client-burst=100000", certificate, key];
+        let [qps, burst] = WITHOUT_THROTTLE;
+        let unthrottled = [qps, burst, certificate, key];
         let url = self.proxy.url("prometheus-adapter");
         let upstream = self.cluster.start_prometheus_adapter(&self.program, rules, &url, &unthrottled).await;
         let upstream = match upstream {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use e2e::cluster::{Cluster, ClusterAdapter};
+use e2e::cluster::{Cluster, ClusterAdapter, MAY_LIST_PODS, WITHOUT_THROTTLE};
 use e2e::component::component;
 use e2e::prometheus::Prometheus;
 use e2e::signals::Signals;
@@ -80,6 +80,7 @@ impl World {
             Cluster::start_own().await?.ok_or("a control plane is needed: see scripts/components")?;
         cluster.deploy("base", free_port()?)?;
         cluster.apply(CALLER)?;
+        cluster.apply(MAY_LIST_PODS)?;
         create_pods(&cluster.client).await?;
         let signals = Signals::start().await;
         signals.set(exposition());
@@ -109,7 +110,7 @@ impl World {
             OURS => self.cluster.start_adapter(free_port()?, &self.rules, &url, &flags).await?,
             _ => {
                 if server == UNTHROTTLED {
-                    flags.extend(["--client-qps=100000", "--client-burst=100000"]);
+                    flags.extend(WITHOUT_THROTTLE);
                 }
                 self.cluster.start_prometheus_adapter(&self.upstream, &self.rules, &url, &flags).await?
             }
@@ -266,10 +267,4 @@ kind: ClusterRoleBinding
 metadata: {name: bench}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: bench}
 subjects: [{kind: ServiceAccount, name: bench, namespace: default}]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: bench-view}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view}
-subjects: [{kind: ServiceAccount, name: adapter, namespace: monitoring}]
 ";

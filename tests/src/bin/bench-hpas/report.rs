@@ -26,10 +26,7 @@ pub(crate) struct Row {
 
 /// A share of times, in seconds; NaN of none.
 pub(crate) fn quantile(times: &[Duration], share: f64) -> f64 {
-    let mut times = times.to_vec();
-    times.sort_unstable();
-    let last = times.len().saturating_sub(1) as f64;
-    times.get((last * share) as usize).map_or(f64::NAN, Duration::as_secs_f64)
+    e2e::quantile(times, share).map_or(f64::NAN, |time| time.as_secs_f64())
 }
 
 pub(crate) fn print(row: &Row) {

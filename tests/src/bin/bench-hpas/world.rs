@@ -6,8 +6,9 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use e2e::cluster::{Cluster, ClusterAdapter};
+use e2e::cluster::{Cluster, ClusterAdapter, MAY_LIST_PODS, WITHOUT_THROTTLE};
 use e2e::component::component;
+use e2e::hpa::{METRICS, RULES};
 use e2e::prometheus::Prometheus;
 use e2e::proxy::QueryProxy;
 use e2e::signals::Signals;
@@ -90,7 +91,7 @@ impl World {
         let mut flags = vec![certificate.as_str(), key];
         let url = self.proxy.url(server);
         let running = if server == UPSTREAM {
-            flags.extend(["--client-qps=100000", "--client-burst=100000"]);
+            flags.extend(WITHOUT_THROTTLE);
             self.cluster.start_prometheus_adapter(&self.upstream, &self.rules, &url, &flags).await?
         } else {
             // Where it is not given, tests share nothing.
@@ -298,15 +299,6 @@ fn exposition(pods: &[(String, String)], value: u32) -> String {
     text
 }
 
-const METRICS: [&str; 2] = ["queue_depth", "busy_workers"];
-const RULES: &str = r#"rules:
-- seriesQuery: 'queue_depth{namespace!="",pod!=""}'
-  resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}
-  metricsQuery: 'sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)'
-- seriesQuery: 'busy_workers{namespace!="",pod!=""}'
-  resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}
-  metricsQuery: 'sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)'
-"#;
 /// What autoscalers want on average, and values that leave them, let them grow and let them shrink.
 const TARGET: u32 = 3;
 const STEADY: u32 = TARGET;
@@ -323,11 +315,3 @@ const CONTROLLERS: [&str; 5] = [
 const AT_ONCE: usize = 32;
 const PATIENCE: Duration = Duration::from_mins(3);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(300);
-/// prometheus-adapter lists pods for each request.
-const MAY_LIST_PODS: &str = r"
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: bench-view}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view}
-subjects: [{kind: ServiceAccount, name: adapter, namespace: monitoring}]
-";

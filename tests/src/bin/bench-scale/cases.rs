@@ -3,14 +3,14 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use e2e::{Failure, until};
+use e2e::{Failure, hpa, until};
 
 use crate::exporter::Exporter;
 use crate::kubernetes::Kubernetes;
 use crate::pods::{Pods, REPLICAS};
 use crate::probe::Probe;
 use crate::prometheus::{Listed, Prometheus, Series, metric_name};
-use crate::reads::{METRICS, closed_loop, open_loop, period, pods_of_deployment};
+use crate::reads::{closed_loop, open_loop, period, pods_of_deployment};
 use crate::report::{Row, quantile};
 use crate::server::{Program, Server, Site};
 
@@ -172,9 +172,9 @@ impl Measurement {
         let kubernetes = Kubernetes::start(pods, self.streaming_lists, &site.authority).await?;
         let prometheus = Prometheus::start(series).await?;
         let flags = self.flags(program, "10m");
-        let server = site.start(program, &kubernetes, &prometheus, TWO_METRICS, &flags).await?;
+        let server = site.start(program, &kubernetes, &prometheus, hpa::RULES, &flags).await?;
         server.answers(&pods_of_deployment(pods, 0)).await?;
-        let paths = period(self.n, self.namespaces, &METRICS);
+        let paths = period(self.n, self.namespaces, &hpa::METRICS);
         let asked = || [prometheus.queries(), kubernetes.access_reviews()];
         self.periods(program, &server, &paths, &asked).await
     }
@@ -264,14 +264,6 @@ const ONE_METRIC: &str = r#"rules:
 - seriesQuery: 'queue_depth{namespace!="",pod!=""}'
   resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}
   metricsQuery: '<<.Series>>{<<.LabelMatchers>>}'
-"#;
-const TWO_METRICS: &str = r#"rules:
-- seriesQuery: 'queue_depth{namespace!="",pod!=""}'
-  resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}
-  metricsQuery: 'sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)'
-- seriesQuery: 'busy_workers{namespace!="",pod!=""}'
-  resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}
-  metricsQuery: 'sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)'
 "#;
 const CATCH_ALL: &str = r#"rules:
 - seriesQuery: '{__name__=~"^application_.*",namespace!="",pod!=""}'

@@ -3,13 +3,11 @@
 use std::time::{Duration, Instant};
 
 use e2e::Failure;
+use e2e::hpa::METRICS;
 use reqwest::Client;
 use tokio::task::JoinSet;
 
 use crate::pods::{Pods, app, namespace_name};
-
-/// Metrics that every pod has.
-pub(crate) const METRICS: [&str; 2] = ["queue_depth", "busy_workers"];
 
 /// Paths to read, by their number.
 pub(crate) type Path = fn(Pods, usize) -> String;

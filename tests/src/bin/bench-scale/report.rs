@@ -61,10 +61,7 @@ pub(crate) fn medians(rounds: &[Row]) -> Option<Row> {
 
 /// A share of waits, in milliseconds; `None` of none.
 pub(crate) fn quantile(waits: &[Duration], share: f64) -> Option<f64> {
-    let mut waits = waits.to_vec();
-    waits.sort_unstable();
-    let position = (waits.len().checked_sub(1)? as f64 * share) as usize;
-    Some(waits[position].as_secs_f64() * 1e3)
+    e2e::quantile(waits, share).map(|wait| wait.as_secs_f64() * 1e3)
 }
 
 pub(crate) fn print(rows: &[Row]) {

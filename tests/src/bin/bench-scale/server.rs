@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use apiservice::authority::{Authority, Issued};
+use e2e::cluster::WITHOUT_THROTTLE;
 use e2e::process::{Process, run};
 use e2e::{Failure, free_port, until};
 use http::HeaderMap;
@@ -123,7 +124,7 @@ impl Site {
         arguments.extend_from_slice(more);
         if program.is_upstream {
             // Its client waits for 20 requests a second otherwise.
-            arguments.extend(["--client-qps=100000", "--client-burst=100000"].map(str::to_owned));
+            arguments.extend(WITHOUT_THROTTLE.map(str::to_owned));
         }
         let process = Process::start(program.name, &program.path, &arguments, self.dir.path())?;
         Site::wait_until_ready(process, format!("https://localhost:{port}"), [self.client()?, self.client()?])

@@ -1,14 +1,12 @@
 //! Paths that every API server answers, and the gate in front of all of them: who is asking, may they, is there room.
 //! What lies below a served group-version goes to a [`Handler`].
 
-mod apis;
 mod connected;
 mod gate;
 mod handler;
 mod holding;
 mod observe;
 mod page;
-mod paths;
 mod request;
 mod routes;
 

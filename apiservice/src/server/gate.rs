@@ -16,11 +16,11 @@ use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 use serve::{Caller, LastAnswer, Trust, error_chain};
 
-use super::apis::{ApisRequest, MadeForOne};
 use super::holding::Unsent;
 use super::observe::{Authentication, Exchange, Kind, Observer};
 use super::request::{AUDIT_ID, IncomingRequest};
 use super::routes::Routes;
+use super::routes::apis::{ApisRequest, MadeForOne};
 use crate::accept::{CertificateExpiry, Peer};
 use crate::audit::{Audit, AuditTrail, Outcome};
 use crate::authn::{ANONYMOUS, Credential, PeerCertificates, Union, User};

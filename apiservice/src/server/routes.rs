@@ -1,5 +1,8 @@
 //! The routes after the gate: `apis` answers paths below `/apis`, `paths` all others.
 
+pub(super) mod apis;
+mod paths;
+
 use std::sync::Arc;
 use std::time::SystemTime;
 

@@ -8,18 +8,18 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
-use super::page::PAGE;
-use super::routes::{Routes, admit, beside, get_only};
+use super::{Routes, admit, beside, get_only};
 use crate::encode::gzip::CompressAbove;
 use crate::health::{Endpoint, Report};
 use crate::negotiate::{self, Accept, Form};
 use crate::openapi;
 use crate::query::QueryParameters;
 use crate::respond;
+use crate::server::page::PAGE;
 use crate::status::ApiError;
 
 impl Routes {
-    pub(super) async fn other(
+    pub(in crate::server) async fn other(
         &self,
         parts: &Parts,
         query: &QueryParameters,

@@ -1,4 +1,4 @@
-//! What lies below `/apis`: discovery, and the objects that a [`super::Handler`] answers with.
+//! What lies below `/apis`: discovery, and the objects that a [`Handler`](crate::server::Handler) answers with.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,36 +7,39 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode, header};
 
-use super::handler::{Answer, ApiRequest};
-use super::holding::Holding;
-use super::routes::{Routes, admit, beside, get_only};
+use super::{Routes, admit, beside, get_only};
 use crate::attributes::Attributes;
 use crate::authn::User;
 use crate::negotiate::{self, Accept, Transform};
 use crate::query::QueryParameters;
 use crate::respond;
+use crate::server::handler::{Answer, ApiRequest};
+use crate::server::holding::Holding;
 use crate::status::ApiError;
 use crate::types::table::{IncludeObject, PartialObjectMetadata, PartialObjectMetadataList, Table};
 use crate::types::usage::{List, Single, UsageObject};
 use crate::types::{MetricsVersion, Wire};
 
 /// A request for something below `/apis`.
-pub(super) struct ApisRequest<'a> {
-    pub(super) parts: &'a Parts,
-    pub(super) query: &'a QueryParameters,
-    pub(super) accept: &'a Accept<'a>,
-    pub(super) segments: Vec<String>,
-    pub(super) attributes: &'a Arc<Attributes>,
-    pub(super) user: User,
-    pub(super) deadline: Instant,
+pub(in crate::server) struct ApisRequest<'a> {
+    pub(in crate::server) parts: &'a Parts,
+    pub(in crate::server) query: &'a QueryParameters,
+    pub(in crate::server) accept: &'a Accept<'a>,
+    pub(in crate::server) segments: Vec<String>,
+    pub(in crate::server) attributes: &'a Arc<Attributes>,
+    pub(in crate::server) user: User,
+    pub(in crate::server) deadline: Instant,
 }
 
 /// Marks a response whose body no other client shares.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct MadeForOne;
+pub(in crate::server) struct MadeForOne;
 
 impl Routes {
-    pub(super) async fn apis(&self, request: ApisRequest<'_>) -> Result<Response<Bytes>, ApiError> {
+    pub(in crate::server) async fn apis(
+        &self,
+        request: ApisRequest<'_>,
+    ) -> Result<Response<Bytes>, ApiError> {
         let ApisRequest { parts, query, accept, segments, attributes, user, deadline } = request;
         let discovery = self.discovery.load();
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();

@@ -40,25 +40,23 @@ pub enum Verdict {
     },
 }
 
-impl Exchange {
-    /// Compares.
-    pub fn verdict(&self) -> Verdict {
-        let normal = |seen: &Seen| Normal::of(seen, self.view, self.read).without(&self.growing);
-        let ours = normal(&self.ours);
-        let mut expected = normal(&self.upstream);
-        let by = deviations::correct(&mut expected, self, &ours);
-        expected.sort_keys();
-        match (expected == ours, self.chance) {
-            (true, _) if by.is_empty() => Verdict::Equal,
-            (true, _) => Verdict::Deviates(by),
-            (false, Some(number)) => Verdict::Deviates(vec![number]),
-            (false, None) => Verdict::Unexplained {
-                by,
-                differences: differences::between(&expected, &ours),
-                expected: expected.to_string(),
-                found: ours.to_string(),
-            },
-        }
+/// Compares what both servers did with a request.
+pub fn verdict(exchange: &Exchange) -> Verdict {
+    let normal = |seen: &Seen| Normal::of(seen, exchange.view, exchange.read).without(&exchange.growing);
+    let ours = normal(&exchange.ours);
+    let mut expected = normal(&exchange.upstream);
+    let by = deviations::correct(&mut expected, exchange, &ours);
+    expected.sort_keys();
+    match (expected == ours, exchange.chance) {
+        (true, _) if by.is_empty() => Verdict::Equal,
+        (true, _) => Verdict::Deviates(by),
+        (false, Some(number)) => Verdict::Deviates(vec![number]),
+        (false, None) => Verdict::Unexplained {
+            by,
+            differences: differences::between(&expected, &ours),
+            expected: expected.to_string(),
+            found: ours.to_string(),
+        },
     }
 }
 

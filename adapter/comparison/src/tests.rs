@@ -46,14 +46,14 @@ fn list(version: &str, value: &str, time: &str) -> String {
 fn equal_but_for_times_and_orders() {
     let one = seen(200, &list("apps/v1", "1", "2026-01-01T00:00:00Z"), r#"x{pod=~"a|b"}"#);
     let other = seen(200, &list("apps/v1", "1", "2026-01-01T00:00:09Z"), r#"x{pod=~"b|a"}"#);
-    assert_eq!(exchange(one, other).verdict(), Verdict::Equal);
+    assert_eq!(verdict(&exchange(one, other)), Verdict::Equal);
 }
 
 #[test]
 fn deviations_are_named() {
     let one = seen(200, &list("/v1", "99999m", ""), "x");
     let other = seen(200, &list("v1", "100", ""), "x");
-    assert_eq!(exchange(one, other).verdict(), Verdict::Deviates(vec!["D8", "D16"]));
+    assert_eq!(verdict(&exchange(one, other)), Verdict::Deviates(vec!["D8", "D16"]));
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn anything_else_is_a_difference() {
     ];
     each_row(rows, |ours| {
         let exchange = exchange(upstream(), ours);
-        assert!(matches!(exchange.verdict(), Verdict::Unexplained { .. }), "{exchange}");
+        assert!(matches!(verdict(&exchange), Verdict::Unexplained { .. }), "{exchange}");
     });
 }
 
@@ -86,7 +86,7 @@ fn by_meaning(path: &str, upstream: (u16, &str), ours: (u16, &str)) -> Verdict {
     let mut exchange = exchange(seen(upstream), seen(ours));
     exchange.view = View::Meaning;
     path.clone_into(&mut exchange.request.path);
-    exchange.verdict()
+    verdict(&exchange)
 }
 
 const PODS: &str = "/apis/custom.metrics.k8s.io/v1beta1/namespaces/default/pods/*/depth";

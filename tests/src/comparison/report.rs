@@ -27,7 +27,7 @@ impl Report {
     /// Compares the answers to one request and counts what came of it.
     pub fn add(&mut self, exchange: &Exchange) {
         self.requests += 1;
-        match exchange.verdict() {
+        match comparison::verdict(exchange) {
             Verdict::Equal => self.equal += 1,
             Verdict::Deviates(numbers) => {
                 for number in numbers {

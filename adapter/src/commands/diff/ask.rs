@@ -170,7 +170,7 @@ pub(super) enum Judged {
 }
 
 pub(super) fn judged(exchange: &Exchange, tolerance: f64) -> Judged {
-    match exchange.verdict() {
+    match comparison::verdict(exchange) {
         Verdict::Equal => Judged::Explained { by: Vec::new(), within: false },
         Verdict::Deviates(by) => Judged::Explained { by, within: false },
         Verdict::Unexplained { by, differences, .. } => {

@@ -17,6 +17,7 @@ mod policies;
 mod record;
 mod relabelled;
 mod series_query;
+mod sought;
 mod targets;
 mod usage;
 

@@ -6,7 +6,7 @@
 mod carried;
 mod matched;
 mod object_labels;
-mod own_queries;
+pub mod own_queries;
 mod proofs;
 mod series;
 mod shared;
@@ -32,7 +32,6 @@ use series::metric_of;
 use speller::Speller;
 
 pub use matched::{CustomMatch, ExternalMatch, Ignored, Objects, Origin};
-pub use own_queries::{LookBack, PLACE};
 pub use series::Series;
 pub use shared::SharedQuery;
 

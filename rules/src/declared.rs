@@ -45,7 +45,7 @@ impl Declared {
 
 /// The only name that a series of a series query can have; `None` for a query that does not fix the name.
 pub(crate) fn literal_name(series_query: &str) -> Option<String> {
-    name(&selector(series_query)?)
+    name(&any_selector(series_query)?)
 }
 
 /// The labels that every series of a series query has, sorted: those that a matcher demands (`pod!=""`).
@@ -58,10 +58,12 @@ pub(crate) fn demanded_labels(series_query: &str) -> BTreeSet<String> {
 
 /// The selector that a series query is; `None` for anything else, and for one with an offset or a time.
 pub(crate) fn selector(series_query: &str) -> Option<VectorSelector> {
+    any_selector(series_query).filter(|selector| selector.offset.is_none() && selector.at.is_none())
+}
+
+fn any_selector(series_query: &str) -> Option<VectorSelector> {
     match promql::parse(series_query) {
-        Ok(Expr::VectorSelector(selector)) if selector.offset.is_none() && selector.at.is_none() => {
-            Some(selector)
-        }
+        Ok(Expr::VectorSelector(selector)) => Some(selector),
         _ => None,
     }
 }

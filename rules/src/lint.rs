@@ -26,7 +26,7 @@ use crate::usage::{self, ResourceQueries};
 use crate::warning::{Lint, NO_METRIC, Warning};
 pub(crate) use duplicate::duplicates;
 use query::{Candidate, Yields};
-pub(crate) use series_query::Selected;
+use series_query::Selected;
 pub use settings::LintSettings;
 
 /// The kinds that labels are looked up by, and what was found.

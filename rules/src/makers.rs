@@ -1,11 +1,8 @@
 //! Which rule makes a metric, as far as a file alone tells: without the series that exist.
 
-use std::sync::Arc;
-
 use promql::regexp;
 
 use crate::RuleSet;
-use crate::lint::Selected;
 use crate::policy::Policy;
 use crate::resource::{GroupResource, ResourceMapper};
 use crate::rule::{Rule, RuleId};
@@ -29,19 +26,19 @@ impl RuleSet {
         metric: &str,
         mapper: &dyn ResourceMapper,
     ) -> Option<Maker> {
-        let rule = self.custom.iter().find(|rule| rule.may_make(metric) && rule.maps(resource, mapper))?;
-        let stays_listed = rule.stays_listed_for(resource, mapper);
-        Some(Maker { stays_listed, ..rule.maker() })
+        let rule = self.custom.iter().find(|rule| may_make(rule, metric) && maps(rule, resource, mapper))?;
+        let stays_listed = stays_listed_for(rule, resource, mapper);
+        Some(Maker { stays_listed, ..maker(rule) })
     }
 
     /// The first rule that makes a custom metric of whatever resource.
     pub fn any_custom_maker(&self, metric: &str) -> Option<Maker> {
-        self.custom.iter().find(|rule| rule.may_make(metric)).map(|rule| rule.maker())
+        self.custom.iter().find(|rule| may_make(rule, metric)).map(|rule| maker(rule))
     }
 
     /// The first rule that makes an external metric.
     pub fn external_maker(&self, metric: &str) -> Option<Maker> {
-        self.external.iter().find(|rule| rule.may_make(metric)).map(|rule| rule.maker())
+        self.external.iter().find(|rule| may_make(rule, metric)).map(|rule| maker(rule))
     }
 
     /// The metrics whose names the file spells out: by the rules of `rules`, then by those of `externalRules`.
@@ -50,60 +47,48 @@ impl RuleSet {
     }
 }
 
-impl Rule {
-    fn maker(&self) -> Maker {
-        Maker { rule: self.id, policy: self.policy, stays_listed: self.declared.is_some() }
-    }
+fn maker(rule: &Rule) -> Maker {
+    Maker { rule: rule.id, policy: rule.policy, stays_listed: rule.declared.is_some() }
+}
 
-    fn stays_listed_for(&self, resource: &GroupResource, mapper: &dyn ResourceMapper) -> bool {
-        let Some(declared) = &self.declared else { return false };
-        let labels = self.labels.resolve(mapper);
-        let kinds = declared.labels.iter().filter_map(|label| labels.kind_of(label, mapper));
-        let mut known = kinds.map(|kind| kind.group_resource());
-        let mut unknown = labels.unknown.iter().filter(|(label, _)| declared.labels.contains(label));
-        known.any(|kind| kind == *resource) || unknown.any(|(_, unknown)| unknown == resource)
-    }
+fn stays_listed_for(rule: &Rule, resource: &GroupResource, mapper: &dyn ResourceMapper) -> bool {
+    let Some(declared) = &rule.declared else { return false };
+    let labels = rule.labels.resolve(mapper);
+    let kinds = declared.labels.iter().filter_map(|label| labels.kind_of(label, mapper));
+    let mut known = kinds.map(|kind| kind.group_resource());
+    let mut unknown = labels.unknown.iter().filter(|(label, _)| declared.labels.contains(label));
+    known.any(|kind| kind == *resource) || unknown.any(|(_, unknown)| unknown == resource)
+}
 
-    /// The one metric that the rule makes, when the file says it.
-    pub(crate) fn only_metric(&self) -> Option<String> {
-        if let Some(series) = Selected::read(&self.series_query).name {
-            return self.metric_of(&series).filter(|metric| !metric.is_empty());
-        }
-        let r#as = self.name.r#as();
-        let is_plain = regexp::references(r#as).next().is_none();
-        (is_plain && !r#as.is_empty()).then(|| r#as.to_owned())
+/// Whether some series could give the metric its name.
+fn may_make(rule: &Rule, metric: &str) -> bool {
+    if let Some(only) = rule.only_metric() {
+        return only == metric;
     }
+    if rule.literal_series().is_some() {
+        return false;
+    }
+    let r#as = rule.name.r#as();
+    if matches!(r#as, "$0" | "${0}") {
+        // The metric is called as its series.
+        return rule.metric_of(metric).as_deref() == Some(metric);
+    }
+    let mut rest = r#as;
+    let mut texts = Vec::new();
+    for reference in regexp::references(r#as) {
+        let Some((before, after)) = rest.split_once(reference.text) else { break };
+        texts.push(before);
+        rest = after;
+    }
+    texts.push(rest);
+    fits(metric, &texts)
+}
 
-    /// Whether some series could give the metric its name.
-    fn may_make(&self, metric: &str) -> bool {
-        if let Some(only) = self.only_metric() {
-            return only == metric;
-        }
-        if Selected::read(&self.series_query).name.is_some() {
-            return false;
-        }
-        let r#as = self.name.r#as();
-        if matches!(r#as, "$0" | "${0}") {
-            // The metric is called as its series.
-            return self.metric_of(metric).as_deref() == Some(metric);
-        }
-        let mut rest = r#as;
-        let mut texts = Vec::new();
-        for reference in regexp::references(r#as) {
-            let Some((before, after)) = rest.split_once(reference.text) else { break };
-            texts.push(before);
-            rest = after;
-        }
-        texts.push(rest);
-        fits(metric, &texts)
-    }
-
-    fn maps(self: &Arc<Self>, resource: &GroupResource, mapper: &dyn ResourceMapper) -> bool {
-        let labels = self.labels.resolve(mapper);
-        labels.has_template()
-            || labels.overrides().filter_map(|(_, kind)| kind).any(|kind| kind.group_resource() == *resource)
-            || labels.unknown.iter().any(|(_, unknown)| unknown == resource)
-    }
+fn maps(rule: &Rule, resource: &GroupResource, mapper: &dyn ResourceMapper) -> bool {
+    let labels = rule.labels.resolve(mapper);
+    labels.has_template()
+        || labels.overrides().filter_map(|(_, kind)| kind).any(|kind| kind.group_resource() == *resource)
+        || labels.unknown.iter().any(|(_, unknown)| unknown == resource)
 }
 
 /// Whether a text holds others in their order, with anything between them: the first at its start, the last at its end.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use promql::regexp::Regexp;
+use promql::regexp::{self, Regexp};
 
 use crate::declared::{self, Declared};
 use crate::name::NameRule;
@@ -109,6 +109,16 @@ impl Rule {
     /// The only name that a series of its series query can have; `None` for a query that does not fix the name.
     pub fn literal_series(&self) -> Option<String> {
         declared::literal_name(&self.series_query)
+    }
+
+    /// The one metric that the rule makes, when the file says it.
+    pub(crate) fn only_metric(&self) -> Option<String> {
+        if let Some(series) = self.literal_series() {
+            return self.metric_of(&series).filter(|metric| !metric.is_empty());
+        }
+        let r#as = self.name.r#as();
+        let is_plain = regexp::references(r#as).next().is_none();
+        (is_plain && !r#as.is_empty()).then(|| r#as.to_owned())
     }
 
     /// The labels that its series query demands of a series, whatever their value.

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use rules::Rule;
-use rules::catalog::LookBack;
+use rules::catalog::own_queries::{self, LookBack};
 
-use super::further::Sought;
 use super::record::Notes;
+use super::sought::Sought;
 use super::{Answerer, QueryContext, unix_ms};
 use crate::explanation::Reason;
 
@@ -17,7 +17,10 @@ impl Answerer {
         let limits = (sought.namespace, sought.selector);
         let mut age = None;
         for back in LOOKS {
-            let Ok(promql) = sought.origin.newest_sample(Some(back), limits, sought.label()) else { break };
+            let Ok(promql) = own_queries::newest_sample(sought.origin, Some(back), limits, sought.label())
+            else {
+                break;
+            };
             let ages = self.ages(sought, &promql).await;
             age = ages.into_iter().map(|(_, age)| age).reduce(f64::min);
             if age.is_some() {
@@ -42,7 +45,9 @@ impl Answerer {
     /// There are values: whether the metric source makes them of old samples.
     pub(super) async fn look_at_age(&self, sought: &Sought<'_>, notes: &mut Notes) {
         let limits = (sought.namespace, sought.selector);
-        let Ok(promql) = sought.origin.newest_sample(None, limits, sought.label()) else { return };
+        let Ok(promql) = own_queries::newest_sample(sought.origin, None, limits, sought.label()) else {
+            return;
+        };
         let ages = self.ages(sought, &promql).await;
         let Some((object, age)) = ages.into_iter().max_by(|(_, left), (_, right)| left.total_cmp(right))
         else {
@@ -69,7 +74,8 @@ impl Answerer {
     /// How long ago series ended of which the metric source has none now, in seconds; `None` without one in an hour.
     pub(super) async fn age_of_the_name(&self, rule: &Rule, context: QueryContext<'_>) -> Option<f64> {
         for back in LOOKS {
-            let samples = self.ask_further(context, &rule.newest_sample_of_the_name(back)?).await?;
+            let samples =
+                self.ask_further(context, &own_queries::newest_sample_of_the_name(rule, back)?).await?;
             if let Some(newest) = samples.first().map(|newest| newest.value) {
                 return Some(of(context, newest));
             }

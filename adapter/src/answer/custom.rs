@@ -8,15 +8,15 @@ use apiservice::status::ApiError;
 use apiservice::types::{
     LabelSelector, LabelSelectorRequirement, MetricValue, MetricValueList, ObjectReference, Timestamp,
 };
-use rules::catalog::{CustomMatch, Objects as PlanObjects};
+use rules::catalog::{CustomMatch, Objects as PlanObjects, SharedQuery};
 use rules::plan::{Plan, PlanError};
 use rules::resource::Kind;
 use selector::labels::{Operator, Requirement, Selector};
 
 use super::empty::Found;
-use super::further::Sought;
 use super::record::samples::SampleNotes;
 use super::record::{Record, noted};
+use super::sought::Sought;
 use super::{Answerer, QueryContext, missing, not_listed, policies, unix_ms};
 use crate::explanation::Reason;
 use crate::objects::Wanted;
@@ -239,7 +239,7 @@ impl Answerer {
             (None, [name]) => *name,
             (None, _) => return None,
         };
-        let query = matched.shared(&asked.metric_selector)?;
+        let query = SharedQuery::of(matched, &asked.metric_selector)?;
         let started = Instant::now();
         let result = sharing.query(&query, sharing::Wanted { scope, names }, time, deadline).await?;
         self.telemetry.rule_queried(matched.origin().rule(), started.elapsed());

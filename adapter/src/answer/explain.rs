@@ -1,20 +1,17 @@
 //! `?explain`: the request is answered as ever, its steps note what they decide, and the notes are the answer.
 
-use std::time::SystemTime;
-
 use apiservice::attributes::{Attributes, ResourceAttributes};
 use apiservice::authn::User;
 use apiservice::authz::Decision;
 use apiservice::server::{Answer, ApiRequest};
 use apiservice::status::ApiError;
-use apiservice::types::{ExternalMetricValueList, MetricValueList};
 use bytes::Bytes;
 
-use super::bounded::{LONGEST_WHY, bounded};
-use super::record::{Notes, Record, noted};
-use super::{Answerer, unix_ms};
+use super::Answerer;
+use super::record::outcome::{shown_custom, shown_external};
+use super::record::{Record, noted};
 use crate::discovery_documents::{CUSTOM_METRICS, EXTERNAL_METRICS};
-use crate::explanation::{MOST_LISTED, Outcome, Reason, ValueShown};
+use crate::explanation::Reason;
 use crate::routes::ExplanationForm;
 
 impl Answerer {
@@ -92,75 +89,6 @@ impl Answerer {
             Ok(Decision::Allow) => None,
             Ok(Decision::Deny { .. } | Decision::NoOpinion { .. }) => Some(permission),
             Err(error) => Some(format!("{permission}, which could not be checked: {error}")),
-        }
-    }
-}
-
-/// Values of an answer: how many, and the first of them.
-struct Shown {
-    count: usize,
-    values: Vec<ValueShown>,
-}
-
-fn shown_custom(list: &MetricValueList) -> Shown {
-    let now = unix_ms(SystemTime::now());
-    let values = list.items.iter().take(MOST_LISTED).map(|item| ValueShown {
-        object: Some(item.described_object.name.to_string()),
-        value: item.value.to_string(),
-        age_seconds: age(now, item.timestamp.unix_seconds()),
-        policy: None,
-    });
-    Shown { count: list.items.len(), values: values.collect() }
-}
-
-/// Without labels: they are among the samples, where they may be shown.
-fn shown_external(list: &ExternalMetricValueList) -> Shown {
-    let now = unix_ms(SystemTime::now());
-    let values = list.items.iter().take(MOST_LISTED).map(|item| ValueShown {
-        object: None,
-        value: item.value.to_string(),
-        age_seconds: age(now, item.timestamp.unix_seconds()),
-        policy: None,
-    });
-    Shown { count: list.items.len(), values: values.collect() }
-}
-
-/// A time of the API has whole seconds.
-fn age(now_ms: i64, unix_seconds: i64) -> f64 {
-    (now_ms.div_euclid(1000) - unix_seconds) as f64
-}
-
-impl Notes {
-    /// The answer, and a cause if no step had one.
-    fn finish(&mut self, shown: Result<Shown, ApiError>) {
-        match shown {
-            Ok(Shown { count, mut values }) => {
-                for (value, policy) in values.iter_mut().zip(self.policies.drain(..)) {
-                    value.policy = policy;
-                }
-                let by = values.first().and_then(|first| first.policy.as_ref());
-                let by = by.map(|policy| format!(" by {policy}")).unwrap_or_default();
-                self.explanation.answer = Outcome { code: 200, message: None, values: count };
-                let of = values.first().and_then(|first| Some((first.object.clone()?, first.value.clone())));
-                let first = values.first().map(|first| first.value.clone());
-                self.cause(Reason::Answered, || match (count, of, first) {
-                    (1, Some((object, value)), _) => format!("{object} has the value {value}{by}"),
-                    (1, None, Some(value)) => format!("the value is {value}{by}"),
-                    (0, ..) => "the answer is an empty list".to_owned(),
-                    (count, Some((object, value)), _) => {
-                        format!("{count} objects have a value; that of {object} is {value}{by}")
-                    }
-                    (count, ..) => format!("there are {count} values"),
-                });
-                self.explanation.values = values;
-            }
-            Err(error) => {
-                let message = self.message.take();
-                let message = message.unwrap_or_else(|| bounded(error.message(), LONGEST_WHY).into_owned());
-                self.cause(Reason::Refused, || message.clone());
-                self.explanation.answer =
-                    Outcome { code: error.code().as_u16(), message: Some(message), values: 0 };
-            }
         }
     }
 }

@@ -8,9 +8,9 @@ use apiservice::types::{ExternalMetricValue, ExternalMetricValueList, Timestamp}
 use rules::plan::PlanError;
 
 use super::empty::Found;
-use super::further::Sought;
 use super::record::samples::SampleNotes;
 use super::record::{Record, noted};
+use super::sought::Sought;
 use super::{Answerer, QueryContext, missing, not_listed, policies, unix_ms};
 use crate::explanation::Reason;
 use crate::last_values::Served;

@@ -1,32 +1,14 @@
-//! Questions beyond the request's own, for an explanation: where the samples end when the rule's query found none. They
-//! are limited to the namespace of the request by the code that limits rules' queries. What is read from their answers
-//! is numbers, names of objects that were asked for, names of labels, and label values of samples that say they are of
-//! the namespace.
+//! Where the samples of a metric end, for an explanation of a rule's query that found none.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rules::catalog::Origin;
+use rules::catalog::own_queries;
 use selector::labels::Selector;
 
+use super::Answerer;
 use super::record::Notes;
-use super::{Answerer, QueryContext};
+use super::sought::Sought;
 use crate::explanation::{Reason, counted};
-use crate::source::guard::Flow;
-use crate::source::{Sample, Samples};
-
-/// What was asked for.
-pub(super) struct Sought<'a> {
-    pub(super) origin: &'a Origin,
-    /// `None` for objects that are in no namespace, and for a rule that does not look at it.
-    pub(super) namespace: Option<&'a str>,
-    pub(super) selector: &'a Selector,
-    /// The label of the objects, and their names; `None` for an external metric.
-    pub(super) objects: Option<(&'a str, &'a [&'a str])>,
-    /// What the objects are called: `pods`.
-    pub(super) what: &'a str,
-    /// The time of the request's own query.
-    pub(super) context: QueryContext<'a>,
-}
 
 /// Objects that have samples, each with the number of its samples.
 struct Counted {
@@ -105,16 +87,6 @@ impl Answerer {
         });
     }
 
-    /// The samples of a further question; `None` without an answer.
-    pub(super) async fn ask_further(&self, context: QueryContext<'_>, promql: &str) -> Option<Vec<Sample>> {
-        let QueryContext { namespace, time, deadline } = context;
-        let deadline = deadline.min(Instant::now() + LONGEST);
-        match self.source.ask(Flow::Namespace(namespace), promql, time, deadline).await.ok()?.value {
-            Samples::Vector(samples) => Some(samples),
-            Samples::Scalar { .. } => None,
-        }
-    }
-
     /// Samples within a range, or at this instant; `None` when they cannot be counted, which is noted.
     async fn count(
         &self,
@@ -124,7 +96,7 @@ impl Answerer {
         notes: &mut Notes,
     ) -> Option<Counted> {
         let limits = (sought.namespace, selector);
-        let promql = sought.origin.samples_within(range, limits, sought.label()).ok()?;
+        let promql = own_queries::samples_within(sought.origin, range, limits, sought.label()).ok()?;
         let Some(samples) = self.ask_further(sought.context, &promql).await else {
             notes.further("the metric source did not say where the samples end".to_owned());
             return None;
@@ -134,27 +106,5 @@ impl Answerer {
     }
 }
 
-impl Sought<'_> {
-    /// Where the series were looked for, as the end of a sentence.
-    pub(super) fn place(&self) -> String {
-        self.namespace.map(|namespace| format!(" in the namespace {namespace}")).unwrap_or_default()
-    }
-
-    /// The label of the objects.
-    pub(super) fn label(&self) -> Option<&str> {
-        self.objects.map(|(label, _)| label)
-    }
-
-    /// Whether a sample is of an object asked for.
-    pub(super) fn is_of(&self, sample: &Sample) -> bool {
-        match self.objects {
-            None => true,
-            Some((label, names)) => sample.label(label).is_some_and(|name| names.contains(&name)),
-        }
-    }
-}
-
 /// How far back samples are looked for.
 const LONG: Duration = Duration::from_hours(1);
-/// The most time for one of these questions.
-pub(super) const LONGEST: Duration = Duration::from_secs(5);

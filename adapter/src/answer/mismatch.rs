@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use rules::catalog::own_queries;
 use selector::labels::{Requirement, Selector};
 
 use super::Answerer;
-use super::further::Sought;
+use super::sought::Sought;
 use crate::objects::{Object, Wanted};
 use crate::values::InNamespace;
 
@@ -30,7 +31,9 @@ impl Answerer {
             let Some((label, namespace)) = sought.origin.label_of_namespaces().zip(sought.namespace) else {
                 break;
             };
-            let Some(promql) = sought.origin.values_of(key, namespace, SHOWN + 1) else { break };
+            let Some(promql) = own_queries::values_of(sought.origin, key, namespace, SHOWN + 1) else {
+                break;
+            };
             let Some(samples) = self.ask_further(sought.context, &promql).await else { break };
             let whose = InNamespace { label, namespace };
             let own = samples.iter().filter(|sample| whose.is_own(sample));

@@ -1,9 +1,11 @@
 //! What the steps of one request note down for its explanation. A request that does not ask for one notes nothing and
 //! makes nothing to be noted.
 
+pub(super) mod outcome;
 pub(super) mod query;
 mod rule;
 pub(super) mod samples;
+mod targets;
 
 use std::fmt;
 use std::sync::Arc;

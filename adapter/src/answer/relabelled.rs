@@ -1,11 +1,11 @@
 //! Whether other labels hold what a rule looks for. A Prometheus without `honor_labels` renames the label `pod` of a
 //! series to `exported_pod`, and its own `pod` names the exporter.
 
-use rules::catalog::PLACE;
+use rules::catalog::own_queries::{self, PLACE};
 
 use super::Answerer;
-use super::further::Sought;
 use super::record::Notes;
+use super::sought::Sought;
 use crate::explanation::{MOST_LISTED, Reason};
 
 /// A label that a rule looks at, and the one that holds what it looks for.
@@ -62,7 +62,7 @@ impl Answerer {
         let like =
             carried.filter(|label| *label != own && (label.contains(singular) || own.contains(*label)));
         let labels: Vec<&str> = std::iter::once(own).chain(like).take(MOST_LISTED).collect();
-        let promql = sought.origin.held_by(&labels, values, also).ok()?;
+        let promql = own_queries::held_by(sought.origin, &labels, values, also).ok()?;
         let samples = self.ask_further(sought.context, &promql).await?;
         let places = samples.iter().filter_map(|sample| sample.label(PLACE)?.parse::<usize>().ok());
         places.min().and_then(|place| labels.get(place).copied())

@@ -3,6 +3,7 @@
 
 use std::time::{Instant, SystemTime};
 
+use rules::catalog::own_queries;
 use rules::{Rule, RuleId};
 
 use super::age;
@@ -22,7 +23,7 @@ impl Answerer {
         notes: &mut Notes,
     ) {
         let Some(rule) = notes.finds_no_series.and_then(|id| rule(snapshot, id)) else { return };
-        let Some(promql) = rule.one_series_of_the_name() else { return };
+        let Some(promql) = own_queries::one_series_of_the_name(rule) else { return };
         let context = QueryContext { namespace, time: SystemTime::now(), deadline };
         let Some(samples) = self.ask_further(context, &promql).await else { return };
         let found = match samples.first() {
@@ -54,7 +55,8 @@ impl Answerer {
 
     /// Why a series query found nothing when series were listed, though there are series with all of its labels.
     async fn not_listed_now(&self, rule: &Rule, context: QueryContext<'_>) -> (Reason, String) {
-        let samples = self.ask_further(context, &rule.newest_sample_now()).await.unwrap_or_default();
+        let samples =
+            self.ask_further(context, &own_queries::newest_sample_now(rule)).await.unwrap_or_default();
         match samples.first().map(|newest| age::of(context, newest.value)) {
             Some(seconds) if age::is_old(seconds) => (
                 Reason::StaleSamples,

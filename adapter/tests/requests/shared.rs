@@ -26,7 +26,7 @@ use futures_util::future::{BoxFuture, join_all};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use rules::RuleSet;
-use rules::catalog::{Catalog, CustomMatch, Objects, Series};
+use rules::catalog::{Catalog, CustomMatch, Objects, Series, SharedQuery};
 use rules::resource::{GroupResource, StaticMapper};
 use selector::labels::Selector;
 
@@ -88,7 +88,7 @@ fn a_query_that_is_shared_gives_each_request_what_it_would_get_alone() {
         let Ok(rules) = rules::load(&rule(&query)) else { return Ok(()) };
         let Some(matched) = matched_by(&rules) else { return Ok(()) };
         let everything = Selector::everything();
-        let Some(of_all) = matched.shared(&everything) else { return Ok(()) };
+        let Some(of_all) = SharedQuery::of(&matched, &everything) else { return Ok(()) };
         shared.fetch_add(1, Ordering::Relaxed);
         if of_all.scope_label().is_some() {
             across.fetch_add(1, Ordering::Relaxed);
@@ -270,7 +270,7 @@ fn sharing(source: &Arc<dyn MetricSource>, settings: SharingSettings) -> Sharing
 
 async fn ask(sharing: &Sharing, matched: &CustomMatch, scope: &str, names: &[&str]) -> Option<Vec<Sample>> {
     let everything = Selector::everything();
-    let query = matched.shared(&everything)?;
+    let query = SharedQuery::of(matched, &everything)?;
     let wanted = Wanted { scope, names };
     match sharing.query(&query, wanted, SystemTime::now(), in_a_minute()).await?.ok()?.value {
         Samples::Vector(samples) => Some(samples),

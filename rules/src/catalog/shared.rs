@@ -20,62 +20,14 @@ pub struct SharedQuery<'a> {
     proof: Arc<Proof>,
 }
 
-impl CustomMatch {
-    /// How the query for a metric selector is shared; `None` where an object's samples may depend on other objects'
-    /// series, or where this is not known.
-    pub fn shared<'a>(&'a self, selector: &'a Selector) -> Option<SharedQuery<'a>> {
-        let proof = self.origin.proofs.get_or_prove(selector, || self.prove(selector))?;
-        Some(SharedQuery { matched: self, selector, proof })
+impl<'a> SharedQuery<'a> {
+    /// How a metric's query for a metric selector is shared; `None` where an object's samples may depend on other
+    /// objects' series, or where this is not known.
+    pub fn of(matched: &'a CustomMatch, selector: &'a Selector) -> Option<SharedQuery<'a>> {
+        let proof = matched.origin.proofs.get_or_prove(selector, || prove(matched, selector))?;
+        Some(SharedQuery { matched, selector, proof })
     }
 
-    fn prove(&self, selector: &Selector) -> Option<Arc<Proof>> {
-        // Else what holds for the names below need not hold for others.
-        if !self.origin.query.rule.metrics_query.template.only_pastes() {
-            return None;
-        }
-        let names = Limit { label: &self.label, pattern: NAMES_PATTERN };
-        let proven = |scopes: Option<&[&str]>, limits: &[Limit<'_>], many: bool| {
-            let group_by = self.group_by(many);
-            let mut parts = self.origin.limited(scopes, selector).ok()?;
-            parts.objects(&self.label, &NAMES).ok()?;
-            let limited = self.fill(&parts, &group_by).ok()?;
-            // Each request by itself has groups of the objects alone.
-            let alone = self.fill(&parts, &self.group_by(false)).ok()?;
-            let regrouped = alone != limited;
-            if regrouped && !self.namespace_label().is_some_and(|label| only_gains(label, &alone, &limited)) {
-                return None;
-            }
-            // What limits a query to one namespace stays in it.
-            let kept = if many { None } else { scopes };
-            let unlimited = self.fill(&self.origin.limited(kept, selector).ok()?, &group_by).ok()?;
-            is_limited_only_by(limits, &limited, &unlimited)
-                .then(|| Arc::new(Proof { text: unlimited.into(), many }))
-        };
-        if !self.namespaced {
-            return proven(None, &[names], true);
-        }
-        let namespaces = Limit { label: self.namespace_label()?, pattern: NAMESPACES_PATTERN };
-        proven(Some(&NAMESPACES), &[namespaces, names], true)
-            .or_else(|| proven(Some(&NAMESPACES[..1]), &[names], false))
-    }
-
-    /// Samples of several namespaces say which one they are of.
-    fn group_by(&self, many: bool) -> Vec<&str> {
-        let namespace = self.namespace_label().filter(|_| many && self.namespaced);
-        namespace.into_iter().chain([&*self.label]).collect()
-    }
-
-    fn fill(&self, parts: &QueryParts<'_>, group_by: &[&str]) -> Result<String, PlanError> {
-        parts.render(
-            self.origin.query.rule.id,
-            &self.origin.query.rule.metrics_query,
-            &self.origin.written(),
-            group_by,
-        )
-    }
-}
-
-impl SharedQuery<'_> {
     /// Equal for queries that give the same objects the same samples.
     pub fn text(&self) -> &Arc<str> {
         &self.proof.text
@@ -105,9 +57,47 @@ impl SharedQuery<'_> {
             parts.objects(&self.matched.label, scopes)?;
             parts
         };
-        let promql = self.matched.fill(&parts, &self.matched.group_by(self.proof.many))?;
+        let promql = fill(self.matched, &parts, self.proof.many)?;
         Ok(Query { rule: origin.query.rule.id, promql, window: origin.query.window })
     }
+}
+
+fn prove(matched: &CustomMatch, selector: &Selector) -> Option<Arc<Proof>> {
+    // Else what holds for the names below need not hold for others.
+    if !matched.origin.query.rule.metrics_query.template.only_pastes() {
+        return None;
+    }
+    let names = Limit { label: &matched.label, pattern: NAMES_PATTERN };
+    let proven = |scopes: Option<&[&str]>, limits: &[Limit<'_>], many: bool| {
+        let mut parts = matched.origin.limited(scopes, selector).ok()?;
+        parts.objects(&matched.label, &NAMES).ok()?;
+        let limited = fill(matched, &parts, many).ok()?;
+        // Each request by itself has groups of the objects alone.
+        let alone = fill(matched, &parts, false).ok()?;
+        let regrouped = alone != limited;
+        if regrouped && !matched.namespace_label().is_some_and(|label| only_gains(label, &alone, &limited)) {
+            return None;
+        }
+        // What limits a query to one namespace stays in it.
+        let kept = if many { None } else { scopes };
+        let unlimited = fill(matched, &matched.origin.limited(kept, selector).ok()?, many).ok()?;
+        is_limited_only_by(limits, &limited, &unlimited)
+            .then(|| Arc::new(Proof { text: unlimited.into(), many }))
+    };
+    if !matched.namespaced {
+        return proven(None, &[names], true);
+    }
+    let namespaces = Limit { label: matched.namespace_label()?, pattern: NAMESPACES_PATTERN };
+    proven(Some(&NAMESPACES), &[namespaces, names], true)
+        .or_else(|| proven(Some(&NAMESPACES[..1]), &[names], false))
+}
+
+/// The rule's query. Samples of `many` namespaces say which one they are of.
+fn fill(matched: &CustomMatch, parts: &QueryParts<'_>, many: bool) -> Result<String, PlanError> {
+    let rule = &matched.origin.query.rule;
+    let namespace = matched.namespace_label().filter(|_| many && matched.namespaced);
+    let group_by: Vec<&str> = namespace.into_iter().chain([&*matched.label]).collect();
+    parts.render(rule.id, &rule.metrics_query, &matched.origin.written(), &group_by)
 }
 
 /// Stand for any namespaces and names: a query differs in nothing but its matchers' values.
@@ -150,12 +140,12 @@ mod tests {
         each_row(rows, |(query, selector, expected)| {
             let (matched, selector) =
                 (matched(query, "pods"), Selector::parse(selector).expect("a selector"));
-            let shared = matched.shared(&selector).expect("shared");
+            let shared = SharedQuery::of(&matched, &selector).expect("shared");
             assert_eq!(shared.scope_label().map(|label| &**label), Some("namespace"));
             assert_eq!(shared.query(&["a", "b"]).expect("a query").promql, expected);
         });
         let (matched, everything) = (matched(sum, "pods"), Selector::everything());
-        let shared = matched.shared(&everything).expect("shared");
+        let shared = SharedQuery::of(&matched, &everything).expect("shared");
         assert_eq!(
             shared.query(&["a"]).expect("a query").promql,
             r#"sum(depth{namespace="a"}) by (namespace,pod)"#
@@ -167,7 +157,7 @@ mod tests {
     fn a_query_whose_samples_do_not_say_their_namespace_is_for_one() {
         let (matched, everything) =
             (matched("sum(<<.Series>>{<<.LabelMatchers>>}) by (pod)", "pods"), Selector::everything());
-        let shared = matched.shared(&everything).expect("shared");
+        let shared = SharedQuery::of(&matched, &everything).expect("shared");
         assert_eq!(shared.scope_label(), None);
         assert_eq!(shared.query(&["a"]).expect("a query").promql, r#"sum(depth{namespace="a"}) by (pod)"#);
     }
@@ -178,7 +168,7 @@ mod tests {
             matched("max(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)", "nodes"),
             Selector::everything(),
         );
-        let shared = matched.shared(&everything).expect("shared");
+        let shared = SharedQuery::of(&matched, &everything).expect("shared");
         assert_eq!(shared.scope_label().map(|label| &**label), Some("node"));
         let query = shared.query(&["n-1", "n-2.x"]).expect("a query");
         assert_eq!(query.promql, r#"max(depth{node=~"n-1|n-2\\.x"}) by (node)"#);
@@ -194,7 +184,7 @@ mod tests {
             "<<.Series>>{<<.LabelMatchers>>} ???",
         ];
         each_row(rows, |query| {
-            assert!(matched(query, "pods").shared(&Selector::everything()).is_none(), "{query}");
+            assert!(SharedQuery::of(&matched(query, "pods"), &Selector::everything()).is_none(), "{query}");
         });
     }
 }

@@ -9,9 +9,9 @@ use crate::warning::{Lint, NO_METRIC, Rendered, Warning};
 
 /// What a series query says of the series that it finds.
 #[derive(Debug, Default)]
-pub(crate) struct Selected {
+pub(super) struct Selected {
     /// The one name that the series have.
-    pub(crate) name: Option<String>,
+    pub(super) name: Option<String>,
     /// What the name ends in, as far as a pattern says it.
     pub(super) suffix: Option<String>,
     /// The matchers of other labels than the name.
@@ -19,14 +19,6 @@ pub(crate) struct Selected {
 }
 
 impl Selected {
-    /// What a text says that is a selector.
-    pub(crate) fn read(text: &str) -> Selected {
-        match promql::parse(text) {
-            Ok(Expr::VectorSelector(selector)) => Selected::of(selector),
-            _ => Selected::default(),
-        }
-    }
-
     fn of(selector: VectorSelector) -> Selected {
         let VectorSelector { name, matchers, .. } = selector;
         let mut selected = Selected { name, ..Selected::default() };

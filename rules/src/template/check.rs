@@ -283,23 +283,3 @@ fn result_of(function: Function, arguments: &[Type]) -> Type {
         Function::And | Function::Or | Function::Call => Type::Any,
     }
 }
-
-impl Type {
-    fn when_true(self) -> Type {
-        match self {
-            Type::MaybeText => Type::Text,
-            // The body never runs.
-            Type::Nil => Type::Any,
-            other => other,
-        }
-    }
-
-    /// The types of what `range` gives: index or key, and element.
-    fn elements(self) -> (Type, Type) {
-        match self {
-            Type::List => (Type::Number, Type::Text),
-            Type::Map => (Type::Text, Type::Text),
-            _ => (Type::Any, Type::Any),
-        }
-    }
-}

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::fault::short;
+use super::fault::{Fault, short};
 
 /// A piece of the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +14,13 @@ pub(super) struct Token {
     pub(super) start: usize,
     /// The offset after its last byte.
     pub(super) end: usize,
+}
+
+impl Token {
+    /// What is wrong at the token.
+    pub(super) fn fault(&self, message: impl Into<String>) -> Fault {
+        Fault { at: self.start, message: message.into() }
+    }
 }
 
 /// What a token is. `Text` stands outside actions, all others inside.

@@ -297,12 +297,6 @@ impl<'t> Parser<'t> {
     }
 }
 
-impl Token {
-    fn fault(&self, message: impl Into<String>) -> Fault {
-        Fault { at: self.start, message: message.into() }
-    }
-}
-
 /// Whether nodes are nothing but spaces.
 fn is_empty(nodes: &[Node]) -> bool {
     nodes.iter().all(|node| matches!(node, Node::Text(text) if text.trim().is_empty()))

@@ -164,4 +164,23 @@ impl Type {
             Type::Record(_) => "a struct",
         }
     }
+
+    /// What it is where a condition on it holds.
+    pub(super) fn when_true(self) -> Type {
+        match self {
+            Type::MaybeText => Type::Text,
+            // The body never runs.
+            Type::Nil => Type::Any,
+            other => other,
+        }
+    }
+
+    /// The types of what `range` gives: index or key, and element.
+    pub(super) fn elements(self) -> (Type, Type) {
+        match self {
+            Type::List => (Type::Number, Type::Text),
+            Type::Map => (Type::Text, Type::Text),
+            _ => (Type::Any, Type::Any),
+        }
+    }
 }

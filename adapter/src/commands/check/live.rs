@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime};
 
-use rules::catalog::{CustomMatch, ExternalMatch, Objects, Origin};
+use rules::catalog::{CustomMatch, ExternalMatch, Objects, Origin, own_queries};
 use rules::plan::PlanError;
 use rules::resource::{GroupResource, StaticMapper};
 use rules::{RuleId, RuleSet};
@@ -202,7 +202,7 @@ impl Ask<'_> {
         label: &str,
     ) -> Result<Option<(Option<String>, Vec<String>)>, AskError> {
         let labels: Vec<&str> = namespace_label.into_iter().chain([label]).collect();
-        let samples = self.vector(&origin.series_by(&labels)).await?;
+        let samples = self.vector(&own_queries::series_by(origin, &labels)).await?;
         let objects: BTreeSet<(Option<&str>, &str)> = samples
             .iter()
             .filter_map(|sample| {
@@ -220,7 +220,7 @@ impl Ask<'_> {
 
     /// How old the newest sample of a metric's series is.
     async fn age(&self, origin: &Origin) -> Option<u64> {
-        let samples = self.vector(&origin.newest_age()).await.ok()?;
+        let samples = self.vector(&own_queries::newest_age(origin)).await.ok()?;
         samples.first().map(|sample| sample.value.max(0.0).round() as u64)
     }
 

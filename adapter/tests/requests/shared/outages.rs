@@ -37,7 +37,7 @@ async fn requests_that_wait_for_an_answer_in_vain_are_not_asked_alone() {
         let source = Arc::clone(&counted) as Arc<dyn MetricSource>;
         let matched = matched(&rule(SEPARABLE[0])).expect("a metric");
         let everything = Selector::everything();
-        let query = matched.shared(&everything).expect("a query to share");
+        let query = SharedQuery::of(&matched, &everything).expect("a query to share");
         let settings = SharingSettings { keep: Duration::from_nanos(1), across_namespaces: true };
         let sharing = sharing(&source, settings);
         let wanted = Wanted { scope: "a", names: &PODS };
@@ -61,7 +61,7 @@ async fn a_caller_with_little_time_takes_no_answer_from_the_others() {
     let source = Arc::clone(&counted) as Arc<dyn MetricSource>;
     let matched = matched(&rule(SEPARABLE[0])).expect("a metric");
     let everything = Selector::everything();
-    let query = matched.shared(&everything).expect("a query to share");
+    let query = SharedQuery::of(&matched, &everything).expect("a query to share");
     let sharing = sharing(&source, SharingSettings { keep: Duration::from_secs(5), across_namespaces: true });
     let wanted = Wanted { scope: "a", names: &PODS };
     let in_a_second = (tokio::time::Instant::now() + Duration::from_secs(1)).into_std();
@@ -89,7 +89,7 @@ async fn requests_that_share_a_query_in_vain_open_the_breaker_and_do_not_wait_fo
     let source = Arc::clone(&counted) as Arc<dyn MetricSource>;
     let matched = matched(&rule(SEPARABLE[0])).expect("a metric");
     let everything = Selector::everything();
-    let query = matched.shared(&everything).expect("a query to share");
+    let query = SharedQuery::of(&matched, &everything).expect("a query to share");
     let sharing = sharing(&source, SharingSettings { keep: Duration::from_secs(5), across_namespaces: true });
     let ask = &|| async {
         let began = tokio::time::Instant::now();

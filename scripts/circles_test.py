@@ -190,6 +190,59 @@ class Circles(unittest.TestCase):
             a__b="#[cfg(test)] mod tests { fn f() {} } struct S { #[cfg(test)] a: u8, b: super::A } pub fn g() {}",
         )
 
+    def test_methods_that_a_file_adds_to_a_type_of_another_make_a_circle(self):
+        for added in (
+            "impl A { pub fn f(&self) {} }",
+            "impl<T: Into<u8>> A<T> where T: Copy { pub const fn f() {} }",
+            "pub struct B; unsafe impl A {}",
+        ):
+            self.assert_circle("a", "b", lib="mod a; mod b;", a="pub struct A;", b=f"use crate::a::A; {added}")
+
+    def test_a_file_may_add_methods_to_a_type_of_the_file_above_it(self):
+        self.assert_none(
+            lib="mod a;",
+            a="mod b; mod c; pub struct A; impl A { fn f(&self) { self.g(); self.h() } }",
+            a__b="impl super::A { pub(super) fn g(&self) {} }",
+            a__c="use super::A; impl A { pub(super) fn h(&self) { self.g() } }",
+        )
+
+    def test_added_methods_that_call_each_other_make_a_circle(self):
+        self.assert_circle(
+            "a/b",
+            "a/c",
+            lib="mod a;",
+            a="mod b; mod c; pub struct A;",
+            a__b="use super::A; impl A { pub(super) async fn g(&self) { self.h::<u8>(1) } pub(super) fn i(&self) {} }",
+            a__c="use super::A; impl A { pub(super) fn h<T>(&mut self, t: T) { self.i() } }",
+        )
+        # In the implementation of a trait, too.
+        self.assert_circle(
+            "a/b",
+            "a/c",
+            lib="mod a;",
+            a="mod b; mod c; pub struct A;",
+            a__b="use super::A; impl A { pub(super) fn g(&self) {} } impl Drop for A { fn drop(&mut self) { self.h() } }",
+            a__c="use super::A; impl A { pub(super) fn h(&self) { self.g() } }",
+        )
+
+    def test_a_call_of_an_added_method_that_has_its_name_alone_makes_a_circle(self):
+        files = dict(lib="mod a; mod d;", a="mod b; pub struct A;", d="pub struct D; fn f(a: &Held) { a.held.g() }")
+        self.assert_circle("a/b", "d", **files, a__b="use crate::d::D; impl super::A { pub fn g(&self) -> D { D } }")
+        # A method of another type may be meant, of which only the number of arguments is known.
+        files["a"] += " struct Other; impl Other { fn g(&self) {} }"
+        self.assert_none(**files, a__b="use crate::d::D; impl super::A { pub fn g(&self) -> D { D } }")
+        files["a"] = "mod b; pub struct A;"
+        self.assert_none(**files, a__b="use crate::d::D; impl super::A { pub fn g(&self, _: u8) -> D { D } }")
+        # What is called cannot be a method that is out of sight.
+        self.assert_none(**files, a__b="use crate::d::D; impl super::A { fn g(&self) -> D { D } }")
+
+    def test_an_implemented_trait_adds_no_methods(self):
+        self.assert_none(
+            lib="mod a; mod b;",
+            a="pub struct A; fn f(a: A) { a.g() }",
+            b="use crate::a::A; pub trait B { fn g(&self); } impl B for A { fn g(&self) {} } impl<T> B for Vec<T> {}",
+        )
+
     def test_another_crate_of_a_module_name_does_not_count(self):
         self.assert_none(
             lib="mod a;",

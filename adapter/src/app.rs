@@ -15,6 +15,7 @@ use apiservice::server::{ApiServer, Observer};
 use apiservice::tls::{self, NamedCertificates, TlsError};
 use futures_util::future::BoxFuture;
 use rules::RuleSet;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::answer::Answerer;
@@ -92,6 +93,8 @@ pub struct Parts {
     pub source_files: BoxFuture<'static, ()>,
     /// Where Kubernetes objects and caller identities come from.
     pub host: HostChoice,
+    /// Where the objects of a cluster are watched.
+    pub watching: Handle,
     /// The server.
     pub server: ServerConfig,
     /// Metrics of our own.
@@ -115,6 +118,7 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
         sharing,
         relist,
         host,
+        watching,
         server,
         telemetry,
     } = parts;
@@ -152,7 +156,7 @@ pub async fn run(parts: Parts) -> Result<Ended, AppError> {
             (standalone.host(Arc::clone(&source) as _)?, Some(standalone))
         }
         HostChoice::Cluster(config) => {
-            (cluster::connect(*config, POLL, &follow, &health, &mut tasks).await?, None)
+            (cluster::connect(*config, watching, POLL, &follow, &health, &mut tasks).await?, None)
         }
     };
     let Host { objects, kinds_changed, ready, authenticators, authorizers, reviews, files, certificate } =

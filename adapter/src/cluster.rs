@@ -23,6 +23,7 @@ use kube::config::KubeConfigOptions;
 use rules::RuleSet;
 use rules::resource::Kind;
 use serve::{FileName, FileStats};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 pub use self::config::{
@@ -34,13 +35,14 @@ use crate::objects::mapping::RestMapping;
 use crate::objects::watched::{State, WatchedObjects};
 use crate::tasks::Tasks;
 
-/// Connects to a cluster: starts what follows it, and returns what the server needs of it. Files are looked at every
-/// `poll`.
+/// Connects to a cluster: starts what follows it, its objects on the runtime `watching`, and returns what the server
+/// needs of it. Files are looked at every `poll`.
 ///
 /// # Errors
 /// Files that cannot be used. An API that does not answer is not an error.
 pub async fn connect(
     config: ClusterConfig,
+    watching: Handle,
     poll: Duration,
     rules: &watch::Receiver<Arc<RuleSet>>,
     health: &Health,
@@ -55,7 +57,7 @@ pub async fn connect(
         Arc::clone(&mapping).follow(lister.clone(), config.discovery_interval, move || mapped.pass());
     tasks.spawn("rest mapping", following);
 
-    let objects = Arc::new(WatchedObjects::new(lister.clone(), Arc::clone(&mapping)));
+    let objects = Arc::new(WatchedObjects::new(lister.clone(), Arc::clone(&mapping), watching));
     watch_early(&rules.borrow(), &objects, health, tasks);
 
     let certificate = match config.serving {

@@ -21,6 +21,7 @@ use rules::resource::{GroupResource, Kind, ResourceMapper as _, StaticMapper};
 use selector::labels::Selector;
 use serde_json::{Value, json};
 use testkit::wait::until_async;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 const PODS: &str = "/api/v1/pods";
@@ -138,7 +139,7 @@ async fn web(objects: &WatchedObjects, running: bool) -> Result<Vec<Object>, Obj
 async fn objects_are_listed_once_by_their_metadata_alone() {
     let api = Api::default();
     api.answers(PODS, 200, pod_list());
-    let objects = WatchedObjects::new(api.client(), Arc::default());
+    let objects = WatchedObjects::new(api.client(), Arc::default(), Handle::current());
     for _ in 0..3 {
         let found = web(&objects, false).await.expect("they are listed");
         let names: Vec<&str> = found.iter().map(|object| &*object.name).collect();
@@ -159,7 +160,7 @@ async fn objects_are_listed_once_by_their_metadata_alone() {
 async fn objects_that_cannot_be_listed_are_an_error_until_they_can() {
     let api = Api::default();
     api.answers(PODS, 403, failure(403, "pods is forbidden"));
-    let objects = WatchedObjects::new(api.client(), Arc::default());
+    let objects = WatchedObjects::new(api.client(), Arc::default(), Handle::current());
     let error = web(&objects, false).await.expect_err("they are not listed");
     assert_eq!(
         error.to_string(),
@@ -178,7 +179,7 @@ async fn objects_that_cannot_be_watched_are_listed_again() {
     let api = Api::default();
     api.answers(PODS, 200, pod_list());
     api.forbids_watching(true);
-    let objects = WatchedObjects::new(api.client(), Arc::default());
+    let objects = WatchedObjects::new(api.client(), Arc::default(), Handle::current());
     let mut state = objects.state(&pods(), false);
     let forbidden =
         state.wait_for(|state| matches!(state, WatchState::Forbidden(_))).await.expect("a state").clone();
@@ -273,7 +274,7 @@ async fn a_rule_waits_for_its_kind() {
     let series = vec![Series { name: "depth".into(), label_names }];
     source.lists("depth", Ok(Listing { series, warnings: Vec::new() }));
     let rules = Arc::new(rules::load(RULES).expect("valid rules"));
-    let objects = Arc::new(WatchedObjects::new(api.client(), Arc::clone(&mapping)));
+    let objects = Arc::new(WatchedObjects::new(api.client(), Arc::clone(&mapping), Handle::current()));
     let catalog = CatalogHandle::waiting(&rules, &*objects);
     let (_publish, follow) = watch::channel(Arc::clone(&rules));
     let settings = RelistSettings {

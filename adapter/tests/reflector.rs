@@ -14,6 +14,7 @@ use rules::resource::{Kind, ResourceMapper as _, StaticMapper};
 use selector::labels::Selector;
 use serde_json::{Value, json};
 use testkit::wait::until_async;
+use tokio::runtime::Handle;
 
 /// What is answered to a request.
 enum Answer {
@@ -67,7 +68,7 @@ impl Api {
                 Ok::<_, io::Error>(Response::builder().status(code).body(body).expect("a valid response"))
             }
         });
-        WatchedObjects::new(kube::Client::new(service, "default"), Arc::default())
+        WatchedObjects::new(kube::Client::new(service, "default"), Arc::default(), Handle::current())
     }
 
     /// Waits until a number of requests came; what they asked for, without what they all have.

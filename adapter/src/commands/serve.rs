@@ -1,11 +1,13 @@
 //! `adapter serve`: makes the parts that the configuration asks for and runs them.
 
+use std::io;
 use std::num::NonZero;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use serve::error_chain;
+use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::exit_status::UNUSABLE;
 use crate::allocator;
@@ -24,17 +26,18 @@ pub(super) fn run(config: Serve) -> ExitCode {
     allocator::share_one_arena();
     // The one crypto provider of the process, for clients too.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads()).enable_all().build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => {
+    let (serving, watching) = match (runtime(threads()), runtime(1)) {
+        (Ok(serving), Ok(watching)) => (serving, watching),
+        (Err(error), _) | (_, Err(error)) => {
             tracing::error!(%error, "cannot start the async runtime");
             return ExitCode::FAILURE;
         }
     };
-    let outcome = runtime.block_on(async { app::run(parts(config)?).await });
+    let handle = watching.handle().clone();
+    let outcome = serving.block_on(async { app::run(parts(config, handle)?).await });
     // Tasks that block must not hold up the end.
-    runtime.shutdown_background();
+    serving.shutdown_background();
+    watching.shutdown_background();
     match outcome {
         Ok(_) => ExitCode::SUCCESS,
         Err(error @ (AppError::Rules(_) | AppError::Source(_))) => {
@@ -48,14 +51,19 @@ pub(super) fn run(config: Serve) -> ExitCode {
     }
 }
 
-/// Threads that serve: with two, requests are answered while a listing is read. Prometheus works longer on a query than
-/// this server on its answer, so that a few are enough, and each wakes the others.
-fn threads() -> usize {
-    let available = std::thread::available_parallelism().map_or(1, NonZero::get);
-    available.div_ceil(2).clamp(available.min(2), MOST_THREADS)
+/// Objects are watched beside the threads that serve: a list of all pods takes a thread for seconds.
+fn runtime(threads: usize) -> io::Result<Runtime> {
+    Builder::new_multi_thread().worker_threads(threads).enable_all().build()
 }
 
-fn parts(config: Serve) -> Result<Parts, AppError> {
+/// Threads that serve. Prometheus works longer on a query than this server on its answer, so that a few are enough, and
+/// each wakes the others.
+fn threads() -> usize {
+    let available = std::thread::available_parallelism().map_or(1, NonZero::get);
+    available.div_ceil(2).min(MOST_THREADS)
+}
+
+fn parts(config: Serve, watching: Handle) -> Result<Parts, AppError> {
     let Serve { rules, presets, strict_rules, source, sharing, relist_interval, max_age, host, server } =
         config;
     let (file, rules) = RulesFile::with_presets(rules.as_deref(), &presets, strict_rules)?;
@@ -99,6 +107,7 @@ fn parts(config: Serve) -> Result<Parts, AppError> {
         relist,
         source_files,
         host,
+        watching,
         server,
         telemetry,
     })

@@ -19,6 +19,7 @@ use std::time::Instant;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use rules::resource::{GroupResource, Kind, ResourceMapper};
+use tokio::runtime::Handle;
 use tokio::sync::watch::Receiver;
 
 pub use self::state::State;
@@ -31,13 +32,14 @@ use super::{Object, Objects, Wanted};
 pub struct WatchedObjects {
     client: kube::Client,
     mapping: Arc<RestMapping>,
+    runtime: Handle,
     watches: Mutex<HashMap<(GroupResource, bool), Arc<Watch>>>,
 }
 
 impl WatchedObjects {
-    /// Watches with a client whatever is asked for.
-    pub fn new(client: kube::Client, mapping: Arc<RestMapping>) -> WatchedObjects {
-        WatchedObjects { client, mapping, watches: Mutex::default() }
+    /// Watches whatever is asked for, with a client and on a runtime.
+    pub fn new(client: kube::Client, mapping: Arc<RestMapping>, runtime: Handle) -> WatchedObjects {
+        WatchedObjects { client, mapping, runtime, watches: Mutex::default() }
     }
 
     /// The watch of a kind; started if there is none yet.
@@ -45,7 +47,7 @@ impl WatchedObjects {
         let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
         let watch = watches
             .entry((kind.group_resource(), running))
-            .or_insert_with(|| Arc::new(Watch::start(self.client.clone(), kind, running)));
+            .or_insert_with(|| Arc::new(Watch::start(&self.runtime, self.client.clone(), kind, running)));
         Arc::clone(watch)
     }
 

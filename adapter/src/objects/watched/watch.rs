@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kube::runtime::watcher::{self, DefaultBackoff};
 use rules::resource::{GroupResource, Kind};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -23,12 +24,12 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn start(client: kube::Client, kind: &Kind, running: bool) -> Watch {
+    pub(super) fn start(runtime: &Handle, client: kube::Client, kind: &Kind, running: bool) -> Watch {
         let objects = Arc::new(RwLock::new(Known::default()));
         let (sender, state) = watch::channel(State::Listing);
         let reflector = Reflector::new(client, kind, running.then_some("status.phase=Running"));
         let keeper = Keeper::new(Arc::clone(&objects), sender);
-        let task = tokio::spawn(follow(reflector, keeper, kind.group_resource()));
+        let task = runtime.spawn(follow(reflector, keeper, kind.group_resource()));
         Watch { objects, state, task: task.abort_handle() }
     }
 }

@@ -7,7 +7,7 @@ use e2e::{Failure, median, stack};
 use serde_json::json;
 
 use crate::measure::Measured;
-use crate::world::{OURS, PROMETHEUS, SERVERS, UNTHROTTLED};
+use crate::world::{OURS, PROMETHEUS, SERVERS, UNSHARED, UNTHROTTLED};
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
@@ -86,16 +86,23 @@ impl Report {
         }
         println!("\nours against");
         println!(
-            "{:20} {:>4} {:>3} {:>24} {:>24} {:>16}",
-            "path", "pods", "c", "unthrottled, times req/s", "Prometheus, % of req/s", "p50 ms beyond it"
+            "{:20} {:20} {:>4} {:>3} {:>24} {:>24} {:>16}",
+            "server",
+            "path",
+            "pods",
+            "c",
+            "unthrottled, times req/s",
+            "Prometheus, % of req/s",
+            "p50 ms beyond it"
         );
-        for key in self.rounds.keys().filter(|key| key.server == OURS) {
+        for key in self.rounds.keys().filter(|key| [OURS, UNSHARED].contains(&key.server)) {
             let other = |server| self.median(&Key { server, ..key.clone() });
             if let (Some(ours), Some(upstream), Some(direct)) =
                 (self.median(key), other(UNTHROTTLED), other(PROMETHEUS))
             {
                 println!(
-                    "{:20} {:>4} {:>3} {:>24.1} {:>24.0} {:>16.2}",
+                    "{:20} {:20} {:>4} {:>3} {:>24.1} {:>24.0} {:>16.2}",
+                    key.server,
                     key.path,
                     key.pods,
                     key.concurrency,

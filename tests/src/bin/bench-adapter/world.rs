@@ -20,11 +20,13 @@ use serde_json::json;
 /// Pods in each namespace.
 pub(crate) const SIZES: [usize; 4] = [1, 10, 100, 500];
 
-/// Upstream as it comes, upstream without the throttle of its Kubernetes client, ours, and Prometheus itself.
-pub(crate) const SERVERS: [&str; 4] = [UPSTREAM, UNTHROTTLED, OURS, PROMETHEUS];
+/// Upstream as it comes, upstream without the throttle of its Kubernetes client, ours as it comes, ours with a query for
+/// each request, and Prometheus itself.
+pub(crate) const SERVERS: [&str; 5] = [UPSTREAM, UNTHROTTLED, OURS, UNSHARED, PROMETHEUS];
 pub(crate) const UPSTREAM: &str = "prometheus-adapter";
 pub(crate) const UNTHROTTLED: &str = "prometheus-adapter-unthrottled";
 pub(crate) const OURS: &str = "adapter";
+pub(crate) const UNSHARED: &str = "adapter-unshared";
 pub(crate) const PROMETHEUS: &str = "prometheus";
 
 const RULES: &str = r#"
@@ -107,7 +109,10 @@ impl World {
                 let http = Client::builder().http1_only().build()?;
                 return Ok(Target { url, ready: None, adapter: None, http, token: None });
             }
-            OURS => self.cluster.start_adapter(free_port()?, &self.rules, &url, &flags).await?,
+            OURS | UNSHARED => {
+                flags.push(if server == OURS { "--query-sharing=5s" } else { "--query-sharing=0s" });
+                self.cluster.start_adapter(free_port()?, &self.rules, &url, &flags).await?
+            }
             _ => {
                 if server == UNTHROTTLED {
                     flags.extend(WITHOUT_THROTTLE);

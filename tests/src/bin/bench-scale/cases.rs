@@ -40,6 +40,8 @@ pub(crate) struct Measurement {
     pub(crate) sharing: bool,
     /// Whether the kube-apiserver serves streaming lists.
     pub(crate) streaming_lists: bool,
+    /// In bytes, of the server.
+    pub(crate) memory_limit: Option<u64>,
 }
 
 impl Case {
@@ -89,26 +91,31 @@ impl Measurement {
     }
 
     pub(crate) async fn run(self, program: &Program) -> Result<Row, Failure> {
-        match self.case {
-            Case::Pods => self.pods(program).await,
+        let site = Site::new(self.memory_limit)?;
+        let row = match self.case {
+            Case::Pods => self.pods(&site, program).await,
             Case::Names => {
-                self.listed(program, Listed::Names(self.n), CATCH_ALL.to_owned(), &metric_name(0)).await
+                let listed = Listed::Names(self.n);
+                self.listed(&site, program, listed, CATCH_ALL, &metric_name(0)).await
             }
-            Case::Rules => self.listed(program, Listed::Asked, rules(self.n), "rule_00000").await,
-            Case::Hpas => self.autoscalers(program).await,
+            Case::Rules => self.listed(&site, program, Listed::Asked, &rules(self.n), "rule_00000").await,
+            Case::Hpas => self.autoscalers(&site, program).await,
             Case::Relist => {
-                self.listed(program, Listed::Series(self.n), CATCH_ALL.to_owned(), "application_0_total")
-                    .await
+                let listed = Listed::Series(self.n);
+                self.listed(&site, program, listed, CATCH_ALL, "application_0_total").await
             }
-            Case::Engine => self.engine(program).await,
+            Case::Engine => self.engine(&site, program).await,
+        };
+        if site.is_out_of_memory() {
+            return Err("it needs more memory than --memory-limit allows".into());
         }
+        row
     }
 
     /// Autoscalers read while all pods are listed a second time: then old and new ones are there together.
-    async fn pods(self, program: &Program) -> Result<Row, Failure> {
+    async fn pods(self, site: &Site, program: &Program) -> Result<Row, Failure> {
         let pods = Pods { count: self.n, namespaces: self.namespaces };
         let series = Series { listed: Listed::Asked, pods, latency: Duration::ZERO };
-        let site = Site::new()?;
         let kubernetes = Kubernetes::start(pods, self.streaming_lists, &site.authority).await?;
         let prometheus = Prometheus::start(series).await?;
         let flags = self.flags(program, "10m");
@@ -133,18 +140,18 @@ impl Measurement {
     /// Series are listed again and again, and one metric is read meanwhile.
     async fn listed(
         self,
+        site: &Site,
         program: &Program,
         listed: Listed,
-        rules: String,
+        rules: &str,
         metric: &str,
     ) -> Result<Row, Failure> {
         let pods = Pods { count: 10, namespaces: 1 };
         let series = Series { listed, pods, latency: Duration::ZERO };
-        let site = Site::new()?;
         let kubernetes = Kubernetes::start(pods, self.streaming_lists, &site.authority).await?;
         let prometheus = Prometheus::start(series).await?;
         let flags = self.flags(program, "5s");
-        let server = site.start(program, &kubernetes, &prometheus, &rules, &flags).await?;
+        let server = site.start(program, &kubernetes, &prometheus, rules, &flags).await?;
         let probe = Probe::start(server.probing.clone(), &server.url)?;
         let path = format!("/apis/custom.metrics.k8s.io/v1beta2/namespaces/team-0000/pods/*/{metric}");
         server.answers(&path).await?;
@@ -165,10 +172,9 @@ impl Measurement {
     }
 
     /// Autoscalers read for one period, after others in which everything was read.
-    async fn autoscalers(self, program: &Program) -> Result<Row, Failure> {
+    async fn autoscalers(self, site: &Site, program: &Program) -> Result<Row, Failure> {
         let pods = Pods { count: self.n * REPLICAS, namespaces: self.namespaces };
         let series = Series { listed: Listed::Asked, pods, latency: LATENCY };
-        let site = Site::new()?;
         let kubernetes = Kubernetes::start(pods, self.streaming_lists, &site.authority).await?;
         let prometheus = Prometheus::start(series).await?;
         let flags = self.flags(program, "10m");
@@ -180,9 +186,8 @@ impl Measurement {
     }
 
     /// As [`Measurement::autoscalers`], of the embedded engine with a number of targets.
-    async fn engine(self, program: &Program) -> Result<Row, Failure> {
+    async fn engine(self, site: &Site, program: &Program) -> Result<Row, Failure> {
         let pods = Pods { count: self.n, namespaces: self.namespaces };
-        let site = Site::new()?;
         let exporter = Exporter::start(ENGINE_SERIES / self.n).await?;
         let server = site.start_standalone(program, &exporter, pods, ONE_METRIC).await?;
         server.answers(&pods_of_deployment(pods, 0)).await?;
@@ -235,6 +240,7 @@ impl Measurement {
             n: self.n,
             namespaces: self.namespaces,
             sharing: self.sharing && program.shares,
+            memory_limit_bytes: self.memory_limit,
             rss_bytes: server.process.resident_bytes().unwrap_or_default(),
             peak_rss_bytes: server.process.peak_resident_bytes().unwrap_or_default(),
             cpu_seconds: server.cpu_when_ready.as_secs_f64(),

@@ -5,6 +5,7 @@
 mod cases;
 mod exporter;
 mod kubernetes;
+mod memory;
 mod pods;
 mod probe;
 mod prometheus;
@@ -89,6 +90,10 @@ struct Settings {
     /// Play a kube-apiserver without streaming lists.
     #[arg(long)]
     without_streaming_lists: bool,
+    /// Give each server only so much memory, such as the 128Mi of deploy/base: in a cgroup, which takes root. One that
+    /// the kernel ends for it is left out.
+    #[arg(long, value_name = "SIZE", value_parser = memory::mebibytes)]
+    memory_limit: Option<u64>,
     /// How often each measurement is made; the report has the medians [default: 3; of hpas, each of which is thousands
     /// of reads, and with --quick 1].
     #[arg(long, value_name = "N")]
@@ -135,7 +140,9 @@ impl Settings {
             let streaming_lists = !self.without_streaming_lists;
             for n in sizes.iter().copied() {
                 for namespaces in namespaces.iter().copied().filter(|namespaces| *namespaces <= n) {
-                    let of = |sharing| Measurement { case, n, namespaces, sharing, streaming_lists };
+                    let memory_limit = self.memory_limit;
+                    let of =
+                        |sharing| Measurement { case, n, namespaces, sharing, streaming_lists, memory_limit };
                     measurements.extend(sharing.iter().copied().map(of));
                 }
             }

@@ -17,6 +17,9 @@ pub(crate) struct Row {
     pub(crate) namespaces: usize,
     /// Whether autoscalers share queries.
     pub(crate) sharing: bool,
+    /// What it may have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) memory_limit_bytes: Option<u64>,
     pub(crate) rss_bytes: u64,
     pub(crate) peak_rss_bytes: u64,
     pub(crate) cpu_seconds: f64,

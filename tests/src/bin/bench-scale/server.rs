@@ -17,6 +17,7 @@ use testkit::kubeconfig::Kubeconfig;
 
 use crate::exporter::Exporter;
 use crate::kubernetes::Kubernetes;
+use crate::memory::MemoryGroup;
 use crate::pods::{Pods, namespace_name};
 use crate::prometheus::Prometheus;
 
@@ -50,6 +51,7 @@ pub(crate) struct Site {
     pub(crate) dir: TempDir,
     pub(crate) authority: Authority,
     front_proxy: Authority,
+    memory: Option<MemoryGroup>,
 }
 
 /// A running server.
@@ -66,8 +68,10 @@ pub(crate) struct Server {
 }
 
 impl Site {
-    pub(crate) fn new() -> Result<Site, Failure> {
+    /// With so many bytes of memory for its server.
+    pub(crate) fn new(memory_limit: Option<u64>) -> Result<Site, Failure> {
         Ok(Site {
+            memory: memory_limit.map(MemoryGroup::new).transpose()?,
             dir: tempfile::tempdir()?,
             authority: Authority::new("bench-scale")?,
             front_proxy: Authority::new("bench-scale-front-proxy")?,
@@ -126,8 +130,8 @@ impl Site {
             // Its client waits for 20 requests a second otherwise.
             arguments.extend(WITHOUT_THROTTLE.map(str::to_owned));
         }
-        let process = Process::start(program.name, &program.path, &arguments, self.dir.path())?;
-        Site::wait_until_ready(process, format!("https://localhost:{port}"), [self.client()?, self.client()?])
+        let process = self.run(program, &arguments)?;
+        self.wait_until_ready(process, format!("https://localhost:{port}"), [self.client()?, self.client()?])
             .await
     }
 
@@ -153,14 +157,31 @@ impl Site {
                 exporter.address
             )
         }));
-        let mut process = Process::start(program.name, &program.path, &arguments, self.dir.path())?;
+        let mut process = self.run(program, &arguments)?;
         process.wait_for_log("serving address=", LONGEST_START).await?;
         let Kubeconfig { server, authority, certificate, key } = Kubeconfig::read(&dir.join("kubeconfig"))?;
         let client = || client(&authority, &[certificate.as_slice(), &key].concat(), HeaderMap::new());
-        Site::wait_until_ready(process, server, [client()?, client()?]).await
+        self.wait_until_ready(process, server, [client()?, client()?]).await
+    }
+
+    fn run(&self, program: &Program, arguments: &[String]) -> Result<Process, Failure> {
+        let command = if let Some(group) = &self.memory {
+            group.command(&program.path, arguments)
+        } else {
+            let mut command = Command::new(&program.path);
+            command.args(arguments);
+            command
+        };
+        Process::start_command(program.name, command, self.dir.path())
+    }
+
+    /// Whether the kernel ended its server for its memory.
+    pub(crate) fn is_out_of_memory(&self) -> bool {
+        self.memory.as_ref().is_some_and(MemoryGroup::has_killed)
     }
 
     async fn wait_until_ready(
+        &self,
         process: Process,
         url: String,
         [client, probing]: [Client; 2],

@@ -26,6 +26,7 @@ pub(super) fn run(config: Serve) -> ExitCode {
     allocator::share_one_arena();
     // The one crypto provider of the process, for clients too.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    // Objects are watched beside the threads that serve: a list of all pods takes a thread for seconds.
     let (serving, watching) = match (runtime(threads()), runtime(1)) {
         (Ok(serving), Ok(watching)) => (serving, watching),
         (Err(error), _) | (_, Err(error)) => {
@@ -51,7 +52,6 @@ pub(super) fn run(config: Serve) -> ExitCode {
     }
 }
 
-/// Objects are watched beside the threads that serve: a list of all pods takes a thread for seconds.
 fn runtime(threads: usize) -> io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(threads).enable_all().build()
 }

@@ -86,13 +86,13 @@ pub fn held_by(
     Ok(all?.join(" or "))
 }
 
-/// How many of its series there are now for each combination of values of labels.
+/// How many series of a metric there are now for each combination of values of labels.
 pub fn series_by(origin: &Origin, labels: &[&str]) -> String {
     let by: Vec<_> = labels.iter().map(|label| quoting::label(label)).collect();
     format!("count by ({}) ({{{}}})", by.join(", "), name_matcher(origin.series()))
 }
 
-/// How old the newest sample of its series is, in seconds.
+/// How old the newest sample of a metric's series is, in seconds.
 pub fn newest_age(origin: &Origin) -> String {
     format!("time() - max(timestamp({{{}}}))", name_matcher(origin.series()))
 }

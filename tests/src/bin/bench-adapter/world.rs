@@ -20,8 +20,8 @@ use serde_json::json;
 /// Pods in each namespace.
 pub(crate) const SIZES: [usize; 4] = [1, 10, 100, 500];
 
-/// Upstream as it comes, upstream without the throttle of its Kubernetes client, ours as it comes, ours with a query for
-/// each request, and Prometheus itself.
+/// Upstream as it comes and without the throttle of its Kubernetes client, ours as it comes and with a query for each
+/// request, and Prometheus itself.
 pub(crate) const SERVERS: [&str; 5] = [UPSTREAM, UNTHROTTLED, OURS, UNSHARED, PROMETHEUS];
 pub(crate) const UPSTREAM: &str = "prometheus-adapter";
 pub(crate) const UNTHROTTLED: &str = "prometheus-adapter-unthrottled";

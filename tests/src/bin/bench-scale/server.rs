@@ -68,7 +68,7 @@ pub(crate) struct Server {
 }
 
 impl Site {
-    /// With so many bytes of memory for its server.
+    /// `memory_limit` are the bytes that its server may have.
     pub(crate) fn new(memory_limit: Option<u64>) -> Result<Site, Failure> {
         Ok(Site {
             memory: memory_limit.map(MemoryGroup::new).transpose()?,

@@ -4,9 +4,9 @@
 //! Only what is plainly such a series is left out. At the first sign of anything else the rest is passed on as it is,
 //! so that what is wrong with an answer is found where all answers are read.
 
-use std::collections::HashSet;
 use std::io::{self, Read};
 
+use hashbrown::HashSet;
 use memchr::memchr2;
 
 /// A listing without the series that repeat.
@@ -250,7 +250,7 @@ fn text(input: &[u8], start: usize) -> Option<std::ops::Range<usize>> {
     }
     let mut at = start + 1;
     loop {
-        let found = at + memchr2(b'"', b'\\', input.get(at..)?)?;
+        let found = at + quote_or_backslash(input.get(at..)?)?;
         if input[found] == b'"' {
             return Some(start..found + 1);
         }
@@ -259,6 +259,31 @@ fn text(input: &[u8], start: usize) -> Option<std::ops::Range<usize>> {
     }
 }
 
+/// Where the first quote or backslash stands. Texts are short: eight bytes at a time are through them before [`memchr2`]
+/// has begun.
+fn quote_or_backslash(input: &[u8]) -> Option<usize> {
+    let (words, _) = input.as_chunks();
+    for (place, word) in words.iter().take(SHORT).enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let found = zero_bytes(word ^ QUOTES) | zero_bytes(word ^ BACKSLASHES);
+        if found != 0 {
+            return Some(place * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    let looked_at = words.len().min(SHORT) * 8;
+    Some(looked_at + memchr2(b'"', b'\\', &input[looked_at..])?)
+}
+
+/// A word with the highest bit of its first byte that is 0 set, and none before it.
+fn zero_bytes(word: u64) -> u64 {
+    word.wrapping_sub(ONES) & !word & (ONES << 7)
+}
+
+const ONES: u64 = u64::from_le_bytes([1; 8]);
+const QUOTES: u64 = u64::from_le_bytes([b'"'; 8]);
+const BACKSLASHES: u64 = u64::from_le_bytes([b'\\'; 8]);
+/// The words of a short text.
+const SHORT: usize = 8;
 /// The depth of an answer's lists: its object and the list itself.
 const LIST: u32 = 2;
 /// The longest series that is looked at, in bytes.
@@ -337,6 +362,20 @@ mod tests {
             r#"{"data":{"result":[{"x":"1"},{"x":"1"}]}}"#,
         ];
         each_row(rows, |body| assert_eq!(left(body), body));
+    }
+
+    #[test]
+    fn a_quote_or_a_backslash_is_found_in_texts_of_any_length() {
+        for length in (0..100).chain([1_000]) {
+            for (found, other) in [(b'"', b'\\'), (b'\\', b'"')] {
+                // Bytes beside theirs, and with the highest bit set.
+                let mut text: Vec<u8> =
+                    [b'!', b'#', b'[', b']', 0, 0xff, 0xa2, 0xdc].repeat(128)[..length].to_vec();
+                assert_eq!(quote_or_backslash(&text), None, "{length}");
+                text.extend([found, other, 0, 0, 0, 0, 0, 0, 0]);
+                assert_eq!(quote_or_backslash(&text), Some(length));
+            }
+        }
     }
 
     #[test]

@@ -259,7 +259,7 @@ fn text(input: &[u8], start: usize) -> Option<std::ops::Range<usize>> {
     }
 }
 
-/// Where the first quote or backslash stands. Texts are short: eight bytes at a time are through them before [`memchr2`]
+/// Where the first quote or backslash stands. Texts are short: eight bytes at a time find their end before [`memchr2`]
 /// has begun.
 fn quote_or_backslash(input: &[u8]) -> Option<usize> {
     let (words, _) = input.as_chunks();

@@ -221,7 +221,11 @@ class Circles(unittest.TestCase):
             "a/c",
             lib="mod a;",
             a="mod b; mod c; pub struct A;",
-            a__b="use super::A; impl A { pub(super) fn g(&self) {} } impl Drop for A { fn drop(&mut self) { self.h() } }",
+            a__b="""
+                use super::A;
+                impl A { pub(super) fn g(&self) {} }
+                impl Drop for A { fn drop(&mut self) { self.h() } }
+            """,
             a__c="use super::A; impl A { pub(super) fn h(&self) { self.g() } }",
         )
 

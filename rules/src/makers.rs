@@ -62,11 +62,8 @@ fn stays_listed_for(rule: &Rule, resource: &GroupResource, mapper: &dyn Resource
 
 /// Whether some series could give the metric its name.
 fn may_make(rule: &Rule, metric: &str) -> bool {
-    if let Some(only) = rule.only_metric() {
-        return only == metric;
-    }
-    if rule.literal_series().is_some() {
-        return false;
+    if let Some(series) = rule.literal_series() {
+        return !metric.is_empty() && rule.metric_of(&series).as_deref() == Some(metric);
     }
     let r#as = rule.name.r#as();
     if matches!(r#as, "$0" | "${0}") {

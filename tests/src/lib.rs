@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod backend;
+pub mod cgroup;
 pub mod cluster;
 pub mod comparison;
 pub mod component;

@@ -1,11 +1,12 @@
 //! The processes and cgroups behind pods.
 
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use super::Node;
 use crate::Failure;
+use crate::cgroup::memory_hierarchy;
 use crate::process::run;
 
 /// The main process of a container, as this machine sees it.
@@ -56,12 +57,9 @@ impl Node {
         folders.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
     }
 
-    /// The cgroup of all pods, in the hierarchy `memory` of version 1 or in the only one of version 2.
+    /// The cgroup of all pods.
     fn pods_cgroup(&self) -> PathBuf {
-        let root = Path::new("/sys/fs/cgroup");
-        let first = root.join("memory");
-        let hierarchy = if first.is_dir() { first } else { root.to_owned() };
-        hierarchy.join(self.agents.cgroup()).join("kubepods")
+        memory_hierarchy().join(self.agents.cgroup()).join("kubepods")
     }
 }
 

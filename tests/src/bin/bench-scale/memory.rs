@@ -5,6 +5,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use e2e::Failure;
+use e2e::cgroup::memory_hierarchy;
 
 /// A cgroup that holds one server. Dropping it removes it; the server must have ended before.
 pub(crate) struct MemoryGroup {
@@ -15,16 +16,14 @@ impl MemoryGroup {
     pub(crate) fn new(limit: u64) -> Result<MemoryGroup, Failure> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let root = Path::new("/sys/fs/cgroup");
-        // Of version 1, where there is one for memory.
-        let (hierarchy, file) = match root.join("memory") {
-            first if first.is_dir() => (first, "memory.limit_in_bytes"),
-            _ => (root.to_owned(), "memory.max"),
-        };
-        let group =
-            MemoryGroup { path: hierarchy.join(format!("bench-scale-{}-{number}", std::process::id())) };
-        let limited = std::fs::create_dir(&group.path)
-            .and_then(|()| std::fs::write(group.path.join(file), limit.to_string()));
+        let name = format!("bench-scale-{}-{number}", std::process::id());
+        let group = MemoryGroup { path: memory_hierarchy().join(name) };
+        let limited = std::fs::create_dir(&group.path).and_then(|()| {
+            // Of version 1, where it is that.
+            let first = group.path.join("memory.limit_in_bytes");
+            let file = if first.exists() { first } else { group.path.join("memory.max") };
+            std::fs::write(file, limit.to_string())
+        });
         limited.map_err(|error| format!("cannot limit memory by {}: {error}", group.path.display()))?;
         Ok(group)
     }
